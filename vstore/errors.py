@@ -1,0 +1,216 @@
+"""Every error vstore raises, as a tree.
+
+::
+
+    VstoreError
+    ├── InvalidArgumentError (ValueError)   a call that can never succeed as written
+    │   ├── InvalidVectorError              wrong shape, dtype, NaN, zero, not normalized
+    │   └── FilterError                     unknown field, wrong type, malformed filter
+    ├── LimitExceededError                  a documented bound, see limits.py
+    ├── NotFoundError (LookupError)         no such collection, version, document, epoch, tag, file
+    ├── AlreadyExistsError                  a name that is taken
+    ├── VersionMismatchError                vectors of two geometries were about to meet
+    ├── ScopeError                          outside the handle's mandatory scope
+    ├── StateError                          legal call, wrong moment (a retired version, a closed job)
+    │   ├── GateError                       a cutover whose gates do not pass
+    │   └── TransactionError                a transaction used after it ended
+    ├── MissingDependencyError              an optional extra is not installed
+    ├── ClosedError                         the handle is closed, or belongs to another process
+    ├── ReadOnlyError                       a write through a read-only handle
+    ├── LockedError                         another writer holds the store
+    ├── StorageError                        the operating system refused; carries the OSError
+    └── CorruptionError                     bytes that a correct writer never wrote
+        ├── NotAStoreError                  no vstore magic, or an interrupted creation
+        ├── BlockChecksumError              a block's bytes do not have its hash
+        └── FormatVersionError              written by a newer format than this reader knows
+
+A message names the object and place, what was expected and found, and what to do next.
+The data stay on attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class VstoreError(Exception):
+    """Root of all vstore errors."""
+
+
+class InvalidArgumentError(VstoreError, ValueError):
+    """A call that can never succeed as written."""
+
+
+class InvalidVectorError(InvalidArgumentError):
+    """A vector or batch the version cannot hold.
+
+    Attributes
+    ----------
+    row : int | None
+        Index of the first offending row of the batch, where one row is to blame.
+    """
+
+    def __init__(self, message: str, *, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class FilterError(InvalidArgumentError):
+    """A filter that names an unknown field, compares wrong types, or is malformed."""
+
+
+class LimitExceededError(VstoreError):
+    """A documented bound was exceeded.
+
+    Attributes
+    ----------
+    limit : str
+        Name of the bound in ``vstore.limits``.
+    found, allowed : int
+    """
+
+    def __init__(self, what: str, *, limit: str, found: int, allowed: int) -> None:
+        super().__init__(f"{what}: found {found:,}, at most {allowed:,} allowed (limits.{limit})")
+        self.limit = limit
+        self.found = found
+        self.allowed = allowed
+
+
+class NotFoundError(VstoreError, LookupError):
+    """No such collection, version, document, epoch, tag or file."""
+
+
+class AlreadyExistsError(VstoreError):
+    """A name that is already taken."""
+
+
+class VersionMismatchError(VstoreError):
+    """Vectors of two geometries were about to meet.
+
+    Attributes
+    ----------
+    expected, found : str
+        Labels or short fingerprints of the two sides.
+    differences : Mapping[str, tuple[object, object]]
+        Identity fields that differ: name -> (expected, found).
+    """
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        expected: str,
+        found: str,
+        differences: Mapping[str, tuple[object, object]],
+        fix: str,
+    ) -> None:
+        fields = "; ".join(
+            f"{name}: {left!r} is not {right!r}" for name, (left, right) in differences.items()
+        )
+        super().__init__(
+            f"{where}: expected version {expected}, found {found} ({fields or 'unknown spec'}). {fix}"
+        )
+        self.expected = expected
+        self.found = found
+        self.differences = dict(differences)
+
+
+class ScopeError(VstoreError):
+    """A write outside the mandatory scope bound to the handle."""
+
+
+class StateError(VstoreError):
+    """A legal call at the wrong moment."""
+
+
+class GateError(StateError):
+    """A cutover whose gates do not pass.
+
+    Attributes
+    ----------
+    measured : Mapping[str, float]
+        What each gate measured.
+    """
+
+    def __init__(self, message: str, *, measured: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.measured = dict(measured)
+
+
+class TransactionError(StateError):
+    """A transaction used after it was committed or abandoned."""
+
+
+class MissingDependencyError(VstoreError, ImportError):
+    """An optional extra is not installed."""
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(f"{package} is not installed. Run: pip install 'vstore[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class ClosedError(VstoreError):
+    """The handle is closed, or was opened by another process (before a fork)."""
+
+
+class ReadOnlyError(VstoreError):
+    """A write through a read-only handle."""
+
+
+class LockedError(VstoreError):
+    """Another writer holds the store."""
+
+    def __init__(self, path: str, *, waited_s: float) -> None:
+        super().__init__(
+            f"{path}: another writer holds the store (waited {waited_s:g} s). "
+            "Close it, pass a larger timeout_s, or open with mode='r'."
+        )
+        self.path = path
+        self.waited_s = waited_s
+
+
+class StorageError(VstoreError):
+    """The operating system refused an operation; the cause is the OSError."""
+
+
+class CorruptionError(VstoreError):
+    """Bytes that a correct writer never wrote.
+
+    Attributes
+    ----------
+    path : str
+    offset : int | None
+        Byte offset of the damage, where it is known.
+    """
+
+    def __init__(self, path: str, problem: str, *, offset: int | None = None) -> None:
+        place = f" at byte {offset:,}" if offset is not None else ""
+        super().__init__(
+            f"{path}{place}: {problem}. "
+            f"Run `vstore check {path}` to see what is damaged and which epochs are readable."
+        )
+        self.path = path
+        self.problem = problem
+        self.offset = offset
+
+
+class NotAStoreError(CorruptionError):
+    """No vstore magic, or a creation that was interrupted before anything was stored."""
+
+
+class BlockChecksumError(CorruptionError):
+    """A block's bytes do not have the hash that names them."""
+
+    def __init__(self, path: str, *, offset: int, stored: bytes, computed: bytes) -> None:
+        super().__init__(
+            path,
+            f"block fails its checksum (stored {stored.hex()[:16]}, computed {computed.hex()[:16]})",
+            offset=offset,
+        )
+        self.stored = stored
+        self.computed = computed
+
+
+class FormatVersionError(CorruptionError):
+    """Written by a newer format, or with a feature this version does not know."""
