@@ -1,0 +1,1 @@
+"""Search over arrays; no I/O."""

@@ -1,0 +1,1 @@
+"""Moving a collection from one embedding version to another: states, gates, routes."""

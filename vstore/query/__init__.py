@@ -1,0 +1,1 @@
+"""Requests, filters, plans, execution and fusion."""

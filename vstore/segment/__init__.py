@@ -1,0 +1,1 @@
+"""Sealed documents and vectors, and the memtable in front of them."""

@@ -1,0 +1,1 @@
+"""Bytes: files, blocks, superblocks, commits. The only layer that touches the OS."""

@@ -1,0 +1,1 @@
+"""The public API: stores, collections, transactions, snapshots."""

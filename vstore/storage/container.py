@@ -1,0 +1,500 @@
+"""The container: verified blocks and atomic commits over one `StorageFile`.
+
+A commit appends blocks, syncs, writes the older slot, syncs. What stands behind the newest slot's
+``committed_length`` belongs to nobody and is cut off by the next writer. Implements
+`format-spec.md`, "Writer algorithm", "Reader algorithm" and "Recovery".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal, NamedTuple, TypeAlias
+
+from blake3 import blake3
+
+from vstore.errors import (
+    BlockChecksumError,
+    CorruptionError,
+    LockedError,
+    ReadOnlyError,
+    StorageError,
+)
+from vstore.limits import KIB, VIEW_BYTES_MIN
+from vstore.storage import layout
+from vstore.storage.block import BlockRef, decode_frame, encode_frame, padding
+from vstore.storage.file import Medium, StorageFile
+from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES, BlockKind
+from vstore.storage.packing import blake3_digest
+from vstore.storage.superblock import (
+    SlotPair,
+    Superblock,
+    explain_absence,
+    read_slots,
+    require_supported,
+)
+from vstore.types import Bytes
+
+Verify: TypeAlias = Literal["lazy", "full", "off"]
+
+_CREATION_BYTES_MAX = BLOCKS_START + 64 * KIB  # the first commit is far smaller
+_SLOT_READ_ATTEMPTS = 5  # a slot read while its writer writes it looks torn
+_POLL_S = 0.01
+
+
+class ScannedBlock(NamedTuple):
+    """A block met by a walk over the file."""
+
+    offset: int
+    kind: int
+    length: int
+    problem: str | None
+
+
+class Container:
+    """One file of a store.
+
+    Attributes
+    ----------
+    superblock : Superblock | None
+        The state; None in a new file, until the first `publish`.
+    skipped : str | None
+        Why the newest slot was passed over when the file was opened, for people to see.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        file: StorageFile,
+        *,
+        superblock: Superblock | None,
+        slot: int,
+        writable: bool,
+        verify: Verify,
+        skipped: str | None = None,
+    ) -> None:
+        self.name = name
+        self.file = file
+        self.superblock = superblock
+        self.writable = writable
+        self.skipped = skipped
+        self._verify = verify
+        self._kept_slot = slot  # holds what is durable; the other one is written next
+        self._tail = superblock.committed_length if superblock else BLOCKS_START
+        self._poison: StorageError | None = None
+        self._views: dict[int, memoryview] = {}
+        self._verified: set[int] = set()
+
+    # Reading.
+
+    @property
+    def committed_length(self) -> int:
+        """Bytes of the file that belong to the current state."""
+        return self.superblock.committed_length if self.superblock else BLOCKS_START
+
+    def read(self, ref: BlockRef, kind: BlockKind) -> memoryview:
+        """Return a block's payload, verified at its first use.
+
+        Raises
+        ------
+        CorruptionError
+            The reference leaves the committed file, the frame is not the named one, or the payload
+            does not have the named hash.
+        """
+        view = self._views.get(ref.offset)
+        if view is None or len(view) != ref.length:
+            view = self._load(ref, kind)
+        if ref.offset not in self._verified:
+            if self._verify != "off" or kind == BlockKind.COMMIT:
+                computed = blake3_digest(view)
+                if computed != ref.hash:
+                    raise BlockChecksumError(
+                        self.name, offset=ref.offset, stored=ref.hash, computed=computed
+                    )
+            if ref.length >= VIEW_BYTES_MIN:
+                self._verified.add(ref.offset)
+        return view
+
+    def _load(self, ref: BlockRef, kind: BlockKind) -> memoryview:
+        if ref.end > self._tail:
+            raise CorruptionError(
+                self.name,
+                f"reference to {ref.length} bytes leaves the {self._tail} committed bytes",
+                offset=ref.offset,
+            )
+        total = FRAME_BYTES + ref.length
+        mapped = ref.length >= VIEW_BYTES_MIN
+        if mapped and self.file.size() < ref.offset + total:
+            raise CorruptionError(self.name, "the file was cut inside a block", offset=ref.offset)
+        whole = (
+            self.file.view(ref.offset, total)
+            if mapped
+            else memoryview(self.file.read(ref.offset, total))
+        )
+        frame = decode_frame(whole[:FRAME_BYTES])
+        if frame is None or len(whole) != total:
+            raise CorruptionError(self.name, "no block where one is named", offset=ref.offset)
+        if (frame.kind, frame.flags, frame.payload_length, frame.payload_hash) != (
+            kind,
+            0,
+            ref.length,
+            ref.hash,
+        ):
+            raise CorruptionError(self.name, "not the block that is named", offset=ref.offset)
+        payload = whole[FRAME_BYTES:]
+        if mapped:
+            self._views[ref.offset] = payload
+        return payload
+
+    def manifest_ref(self) -> BlockRef:
+        """Return the reference to the newest commit block."""
+        assert self.superblock is not None, "a new file has no manifest yet"
+        slot = self.superblock
+        return BlockRef(slot.manifest_offset, slot.manifest_length, slot.manifest_hash)
+
+    def forget_views(self, keep: Iterable[int]) -> None:
+        """Drop the maps of blocks that are not at one of the given offsets."""
+        wanted = set(keep)
+        self._views = {at: view for at, view in self._views.items() if at in wanted}
+
+    def reload(self) -> bool:
+        """Move to the newest committed epoch; False if this is it already."""
+        slot, superblock, _ = choose_slot(self.name, self.file, writable=self.writable)
+        if self.superblock is not None and superblock.epoch <= self.superblock.epoch:
+            return False
+        self.superblock, self._kept_slot = superblock, slot
+        self._tail = superblock.committed_length
+        return True
+
+    def scan(self, start: int, end: int) -> Iterator[ScannedBlock]:
+        """Walk the blocks between two offsets, verifying every byte."""
+        return scan_blocks(self.file, start, end)
+
+    # Writing.
+
+    @property
+    def tail(self) -> int:
+        """Offset of the next block."""
+        return self._tail
+
+    def append(self, kind: BlockKind, payload: Bytes) -> BlockRef:
+        """Write a block behind the last one. It belongs to nobody until `publish`."""
+        self.require_healthy()
+        length = memoryview(payload).nbytes
+        ref = BlockRef(self._tail, length, blake3_digest(memoryview(payload).cast("B")))
+        frame = encode_frame(kind, length, ref.hash)
+        if length < VIEW_BYTES_MIN:
+            self.file.write(ref.offset, [b"".join((frame, payload, padding(length)))])
+        else:
+            self.file.write(ref.offset, [frame, payload, padding(length)])
+        self._tail = ref.end
+        return ref
+
+    def append_pieces(self, kind: BlockKind, length: int, pieces: Iterable[Bytes]) -> BlockRef:
+        """Write a block whose payload of ``length`` bytes comes in pieces."""
+        self.require_healthy()
+        hasher = blake3(max_threads=blake3.AUTO)
+        offset = self._tail + FRAME_BYTES
+        for piece in pieces:
+            hasher.update(piece)
+            self.file.write(offset, [piece])
+            offset += memoryview(piece).nbytes
+        assert offset == self._tail + FRAME_BYTES + length, "pieces do not add up"
+        ref = BlockRef(self._tail, length, hasher.digest())
+        self.file.write(offset, [padding(length)])
+        self.file.write(ref.offset, [encode_frame(kind, length, ref.hash)])
+        self._tail = ref.end
+        return ref
+
+    def publish(self, manifest: BlockRef, epoch: int, *, durable: bool = True) -> None:
+        """Make the appended blocks the state.
+
+        With ``durable`` the call returns when they survive power loss; without, they survive the
+        death of the process, and `settle` makes them durable later.
+
+        Raises
+        ------
+        StorageError
+            The handle is poisoned: whether the commit happened is known after reopening. A failed
+            sync is not retried, since the kernel may have dropped the pages it could not write.
+        """
+        self.require_healthy()
+        previous = self.superblock
+        superblock = Superblock(
+            file_uuid=previous.file_uuid if previous else os.urandom(16),
+            epoch=epoch,
+            committed_length=self._tail,
+            durable_length=self._tail if durable or not previous else previous.durable_length,
+            manifest_offset=manifest.offset,
+            manifest_length=manifest.length,
+            manifest_hash=manifest.hash,
+            features_compat=previous.features_compat if previous else 0,
+            features_ro_compat=previous.features_ro_compat if previous else 0,
+            features_incompat=previous.features_incompat if previous else 0,
+        )
+        target = 1 - self._kept_slot
+        try:
+            if durable:
+                # Blocks must be durable before the superblock that names them: its own checksum
+                # would pass even if what it points at were lost.
+                self.file.sync()
+            self.file.write(target * SLOT_BYTES, [superblock.encode()])
+            if durable:
+                self.file.sync()
+                self._kept_slot = target
+        except StorageError as error:
+            self._poison = error
+            raise
+        self.superblock = superblock
+
+    def settle(self) -> None:
+        """Make relaxed commits durable."""
+        superblock = self.superblock
+        if superblock is None or superblock.durable_length == superblock.committed_length:
+            return
+        self.require_healthy()
+        settled = replace(superblock, durable_length=superblock.committed_length)
+        try:
+            self.file.sync()
+            # The newest slot is durable now, so the kept one may go: it tells the next reader
+            # that there is nothing left to verify.
+            self.file.write(self._kept_slot * SLOT_BYTES, [settled.encode()])
+            self.file.sync()
+        except StorageError as error:
+            self._poison = error
+            raise
+        self.superblock = settled
+
+    def adopt(self, previous: Superblock) -> None:
+        """Give a new, empty file the identity of the one it will replace."""
+        self.superblock = replace(
+            previous, committed_length=BLOCKS_START, durable_length=BLOCKS_START
+        )
+
+    def abort(self) -> None:
+        """Drop blocks that were appended but not published."""
+        if self._poison is None and self._tail > self.committed_length:
+            self._tail = self.committed_length
+            self.file.truncate(self._tail)
+
+    def require_healthy(self) -> None:
+        """Refuse to write through a read-only or poisoned handle."""
+        if not self.writable:
+            raise ReadOnlyError(f"{self.name} is open read-only; open it with mode='rw' to write")
+        if self._poison is not None:
+            raise StorageError(
+                f"{self.name}: an earlier write failed ({self._poison}); close and reopen the store"
+            ) from self._poison
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether a failed write has made this handle read-only."""
+        return self._poison is not None
+
+    def close(self) -> None:
+        """Release file and lock. Views stay valid."""
+        self._views.clear()
+        self.file.close()
+
+
+def open_container(
+    medium: Medium, *, writable: bool, create: bool, verify: Verify, timeout_s: float
+) -> Container:
+    """Open a store's file; a writer also locks it and cuts off an uncommitted tail.
+
+    Raises
+    ------
+    LockedError
+        Another writer holds it and did not let go within ``timeout_s``.
+    NotFoundError, NotAStoreError, FormatVersionError, CorruptionError, StorageError
+    """
+    if not writable:
+        file = medium.open(writable=False, create=False)
+        slot, superblock, skipped = _choose_or_close(medium.name, file, writable=False)
+        return Container(
+            medium.name,
+            file,
+            superblock=superblock,
+            slot=slot,
+            writable=False,
+            verify=verify,
+            skipped=skipped,
+        )
+    file = _lock_current(medium, create=create, timeout_s=timeout_s)
+    try:
+        medium.discard_replacement()
+        if _creation_interrupted(file):
+            if not create:
+                raise explain_absence(file.read(0, BLOCKS_START), medium.name)
+            file.truncate(0)
+            file.truncate(BLOCKS_START)
+            return Container(
+                medium.name, file, superblock=None, slot=1, writable=True, verify=verify
+            )
+        slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
+        if file.size() > superblock.committed_length:
+            file.truncate(superblock.committed_length)
+    except BaseException:
+        file.close()
+        raise
+    return Container(
+        medium.name,
+        file,
+        superblock=superblock,
+        slot=slot,
+        writable=True,
+        verify=verify,
+        skipped=skipped,
+    )
+
+
+def new_container(name: str, file: StorageFile) -> Container:
+    """Return a container over an empty file."""
+    file.truncate(BLOCKS_START)
+    return Container(name, file, superblock=None, slot=1, writable=True, verify="off")
+
+
+def choose_slot(
+    name: str, file: StorageFile, *, writable: bool
+) -> tuple[int, Superblock, str | None]:
+    """Return index and content of the slot that is the state, and why a newer one is not."""
+    pair = _read_settled(file)
+    candidates = pair.newest_first()
+    if not candidates:
+        raise explain_absence(file.read(0, BLOCKS_START), name)
+    if len({slot.file_uuid for _, slot in candidates}) > 1:
+        raise CorruptionError(name, "the superblock slots belong to two different stores", offset=0)
+    skipped = None
+    if len(candidates) == 1 and not pair.blank[1 - candidates[0][0]]:
+        skipped = "the other superblock slot is damaged: an interrupted commit, or corruption"
+    size = file.size()
+    for index, slot in candidates:
+        require_supported(slot, name, writable=writable)
+        settled = slot.durable_length == slot.committed_length
+        if size < slot.committed_length and settled:
+            raise CorruptionError(
+                name,
+                f"the file has {size:,} bytes, epoch {slot.epoch} needs {slot.committed_length:,}",
+                offset=size,
+            )
+        if settled or _tail_intact(file, slot):
+            return index, slot, skipped
+        skipped = f"epoch {slot.epoch} was lost: relaxed durability, and the power failed"
+    raise CorruptionError(name, "no superblock slot leads to an intact state", offset=0)
+
+
+def scan_blocks(file: StorageFile, start: int, end: int) -> Iterator[ScannedBlock]:
+    """Walk the blocks between two offsets, verifying frame, payload and padding of each.
+
+    The walk ends at the first frame that is none: without it there is no telling where the next is.
+    """
+    offset = start
+    while offset < end:
+        frame = decode_frame(file.read(offset, FRAME_BYTES))
+        if frame is None:
+            yield ScannedBlock(offset, 0, 0, "not a block frame")
+            return
+        block = BlockRef(offset, frame.payload_length, frame.payload_hash)
+        if block.end > end:
+            yield ScannedBlock(offset, frame.kind, block.length, "block leaves the committed bytes")
+            return
+        problem = _payload_problem(file, block)
+        if problem is None and frame.flags:
+            problem = f"unknown flags {frame.flags:#x}"
+        yield ScannedBlock(offset, frame.kind, block.length, problem)
+        offset = block.end
+
+
+def _payload_problem(file: StorageFile, block: BlockRef) -> str | None:
+    hasher = blake3(max_threads=blake3.AUTO)
+    position, payload_end = block.offset + FRAME_BYTES, block.offset + FRAME_BYTES + block.length
+    while position < payload_end:
+        piece = file.read(position, min(1 << 24, payload_end - position))
+        if not piece:
+            return "the file was cut inside the block"
+        hasher.update(piece)
+        position += len(piece)
+    if hasher.digest() != block.hash:
+        return "payload fails its checksum"
+    pad = file.read(payload_end, block.end - payload_end)
+    return None if pad == bytes(block.end - payload_end) else "padding is not zero"
+
+
+def _tail_intact(file: StorageFile, slot: Superblock) -> bool:
+    if file.size() < slot.committed_length:
+        return False
+    return all(
+        block.problem is None
+        for block in scan_blocks(file, slot.durable_length, slot.committed_length)
+    )
+
+
+def _read_settled(file: StorageFile) -> SlotPair:
+    """Read both slots, again if one looks torn: its writer may be at it this moment."""
+    pair = read_slots(file.read(0, BLOCKS_START))
+    for _ in range(_SLOT_READ_ATTEMPTS):
+        if all(
+            slot is not None or blank for slot, blank in zip(pair.slots, pair.blank, strict=True)
+        ):
+            break
+        time.sleep(0.001)
+        pair = read_slots(file.read(0, BLOCKS_START))
+    return pair
+
+
+def _choose_or_close(
+    name: str, file: StorageFile, *, writable: bool
+) -> tuple[int, Superblock, str | None]:
+    try:
+        return choose_slot(name, file, writable=writable)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _lock_current(medium: Medium, *, create: bool, timeout_s: float) -> StorageFile:
+    """Open and lock the file of this place, also when a vacuum replaces it meanwhile."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        file = medium.open(writable=True, create=create)
+        try:
+            if file.lock():
+                if medium.is_current(file):
+                    return file
+                file.close()
+                continue
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise LockedError(medium.name, waited_s=timeout_s)
+        time.sleep(min(_POLL_S, remaining_s))
+
+
+def _creation_interrupted(file: StorageFile) -> bool:
+    """Whether this is a new file, or one whose first commit never happened.
+
+    Then no slot was ever whole, and nothing that was acknowledged can be in it. Anything that could
+    be another program's file, or a damaged store, is left alone.
+    """
+    size = file.size()
+    if size == 0:
+        return True
+    if size > _CREATION_BYTES_MAX:
+        return False
+    head = file.read(0, BLOCKS_START)
+    slot_a, slot_b = head[:SLOT_BYTES], head[SLOT_BYTES:]
+    used = layout.SUPERBLOCK[-2].offset + layout.HASH_BYTES
+    if any(slot_b) or any(slot_a[used : layout.SLOT_HASHED_BYTES]):
+        return False
+    if read_slots(head).slots[0] is not None:
+        return False
+    first = file.read(BLOCKS_START, 4)
+    return slot_a[:16] in (layout.MAGIC, bytes(len(slot_a[:16]))) and (
+        first in (layout.FRAME_MAGIC, bytes(len(first)))
+    )
+

@@ -1,0 +1,325 @@
+"""The storage seam: the only operations vstore asks of an operating system.
+
+`StorageFile` is one open file, `Medium` the place a store lives (a path, or memory). Real files
+are here; `memory.py` and `faulty.py` are the other two implementations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from vstore.errors import ClosedError, LockedError, NotFoundError, StorageError
+from vstore.storage import lock
+from vstore.types import Bytes
+
+
+class StorageFile(Protocol):
+    """One open file. Reads and writes are positioned; none moves a shared cursor."""
+
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a copy of up to ``length`` bytes (fewer at the end of the file)."""
+        ...
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return a read-only view of bytes that no one will write again.
+
+        It stays valid after `close` for as long as someone holds it.
+        """
+        ...
+
+    def write(self, offset: int, parts: Sequence[Bytes]) -> None:
+        """Write the parts one after the other from ``offset`` on; all of them or an error."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Cut the file to ``length`` bytes."""
+        ...
+
+    def sync(self) -> None:
+        """Return once everything written so far survives power loss."""
+        ...
+
+    def lock(self) -> bool:
+        """Try to become the one writer; False if another handle is. Dies with the process."""
+        ...
+
+    def close(self) -> None:
+        """Release the file and its lock. Views stay valid."""
+        ...
+
+
+class Medium(Protocol):
+    """The place a store lives."""
+
+    name: str
+
+    def open(self, *, writable: bool, create: bool) -> StorageFile:
+        """Open the current file of this place; ``create`` makes an empty one if there is none."""
+        ...
+
+    def is_current(self, file: StorageFile) -> bool:
+        """Whether ``file`` is still the file of this place (a vacuum may have replaced it)."""
+        ...
+
+    def open_replacement(self) -> StorageFile:
+        """Open an empty file that may replace the current one. The caller holds the lock."""
+        ...
+
+    def replace(self, current: StorageFile, replacement: StorageFile) -> StorageFile:
+        """Make ``replacement`` the file of this place, atomically and durably.
+
+        Returns the file to go on with, locked; ``current`` is closed.
+        """
+        ...
+
+    def discard_replacement(self) -> None:
+        """Remove a replacement that was not used, also one a crash left behind."""
+        ...
+
+
+_open_files: weakref.WeakSet[RealFile] = weakref.WeakSet()
+
+
+def _release_after_fork() -> None:
+    # A child shares the parent's open file description and with it the lock: if it kept the
+    # descriptor, the lock would outlive a parent that dies.
+    for file in list(_open_files):
+        file.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_after_fork)
+
+
+class RealFile:
+    """A file of the operating system."""
+
+    def __init__(self, path: Path, *, writable: bool, create: bool) -> None:
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0)
+        if create:
+            flags |= os.O_CREAT
+        try:
+            self._fd = os.open(path, flags, 0o644)
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"{path}: no such file. Open it with mode='rw' to create it."
+            ) from error
+        except OSError as error:
+            raise StorageError(f"{path}: cannot open: {error.strerror}") from error
+        self.path = path
+        self._seek_lock = threading.Lock()  # only where there is no positioned read
+        _open_files.add(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+    @property
+    def fd(self) -> int:
+        """The descriptor.
+
+        Raises
+        ------
+        ClosedError
+            After `close`, and in a process forked after the file was opened.
+        """
+        if self._fd < 0:
+            raise ClosedError(
+                f"{self.path}: this handle is closed, or was opened before a fork; open it again"
+            )
+        return self._fd
+
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: what tells this file from one that replaced it."""
+        status = os.fstat(self.fd)
+        return status.st_dev, status.st_ino
+
+    def read(self, offset: int, length: int) -> bytes:
+        pieces = []
+        while length:
+            try:
+                piece = self._read_once(offset, min(length, 1 << 30))
+            except OSError as error:
+                raise StorageError(
+                    f"{self.path}: cannot read at byte {offset}: {error.strerror}"
+                ) from error
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_once(self, offset: int, length: int) -> bytes:
+        if sys.platform != "win32":
+            return os.pread(self.fd, length, offset)
+        else:
+            with self._seek_lock:
+                os.lseek(self.fd, offset, os.SEEK_SET)
+                return os.read(self.fd, length)
+
+    def view(self, offset: int, length: int) -> memoryview:
+        # A map may only start at a multiple of the granularity. One map per block: it goes when
+        # the last array over it goes, and the file may grow meanwhile.
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        try:
+            mapped = mmap.mmap(
+                self.fd, offset - start + length, access=mmap.ACCESS_READ, offset=start
+            )
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{self.path}: cannot map byte {offset}: {error}") from error
+        return memoryview(mapped)[offset - start :]
+
+    def write(self, offset: int, parts: Sequence[Bytes]) -> None:
+        try:
+            for part in parts:
+                rest = memoryview(part).cast("B")
+                while rest:
+                    written = self._write_once(offset, rest[: 1 << 30])
+                    offset += written
+                    rest = rest[written:]
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot write at byte {offset}: {error.strerror}"
+            ) from error
+
+    def _write_once(self, offset: int, data: memoryview) -> int:
+        if sys.platform != "win32":
+            return os.pwrite(self.fd, data, offset)
+        else:
+            with self._seek_lock:
+                os.lseek(self.fd, offset, os.SEEK_SET)
+                return os.write(self.fd, data)
+
+    def truncate(self, length: int) -> None:
+        try:
+            os.ftruncate(self.fd, length)
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot truncate: {error.strerror}") from error
+
+    def sync(self) -> None:
+        try:
+            if sys.platform == "darwin":
+                # fsync there leaves the data in the drive's cache.
+                import fcntl
+
+                fcntl.fcntl(self.fd, fcntl.F_FULLFSYNC)
+            elif hasattr(os, "fdatasync"):
+                # The length is metadata that fdatasync keeps; times are not worth a journal write.
+                os.fdatasync(self.fd)
+            else:
+                os.fsync(self.fd)
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot sync: {error.strerror}") from error
+
+    def lock(self) -> bool:
+        return lock.try_lock(self.fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            lock.unlock(fd)  # a forked child may still hold a copy of the descriptor
+            os.close(fd)
+
+    def abandon(self) -> None:
+        """Close without unlocking: the lock belongs to the parent process."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+class PathMedium:
+    """A store at a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+        self._replacement_path = path.with_name(path.name + "-vacuum")
+
+    def open(self, *, writable: bool, create: bool) -> RealFile:
+        missing = create and not self.path.exists()
+        if missing and not self.path.parent.is_dir():
+            raise NotFoundError(f"{self.path.parent}: no such directory")
+        file = RealFile(self.path, writable=writable, create=create)
+        if missing:
+            self._sync_directory()
+        return file
+
+    def is_current(self, file: StorageFile) -> bool:
+        assert isinstance(file, RealFile)
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == file.identity()
+
+    def open_replacement(self) -> RealFile:
+        self.discard_replacement()
+        file = RealFile(self._replacement_path, writable=True, create=True)
+        # Locked before it gets the store's name, so that there is no moment without a writer.
+        if not file.lock():
+            raise LockedError(str(self._replacement_path), waited_s=0)
+        return file
+
+    def replace(self, current: StorageFile, replacement: StorageFile) -> RealFile:
+        assert isinstance(replacement, RealFile)
+        if sys.platform == "win32":
+            # An open file cannot be renamed or replaced there.
+            current.close()
+            replacement.close()
+        try:
+            self._replacement_path.replace(self.path)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot replace it by its vacuumed copy: {error.strerror}. "
+                "On Windows, close all readers first."
+            ) from error
+        self._sync_directory()
+        if sys.platform == "win32":
+            replacement = RealFile(self.path, writable=True, create=False)
+            if not replacement.lock():
+                raise LockedError(self.name, waited_s=0)
+            return replacement
+        replacement.path = self.path
+        current.close()
+        return replacement
+
+    def discard_replacement(self) -> None:
+        try:
+            self._replacement_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self._replacement_path}: cannot remove: {error.strerror}"
+            ) from error
+
+    def _sync_directory(self) -> None:
+        # A new or renamed entry survives power loss only when its directory was synced. Windows
+        # cannot open a directory; NTFS journals the entry itself.
+        if sys.platform == "win32":
+            return
+        try:
+            fd = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path.parent}: cannot sync the directory: {error.strerror}"
+            ) from error

@@ -1,0 +1,52 @@
+"""Msgpack with strict limits: the encoding of all structured data in a file.
+
+A stranger's message can neither make us allocate more than it is long, nor nest deep, nor use keys
+that are no strings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+from blake3 import blake3
+
+from vstore.limits import MANIFEST_BYTES_MAX
+
+
+def pack(value: object) -> bytes:
+    """Encode a value; the same value gives the same bytes."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def unpack(data: bytes | memoryview, *, bytes_max: int = MANIFEST_BYTES_MAX) -> Any:  # noqa: ANN401 - callers validate
+    """Decode one value.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no single msgpack value within the limits.
+    """
+    length = len(data)
+    if length > bytes_max:
+        raise ValueError(f"{length} bytes of structured data, at most {bytes_max}")
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_str_len=length,
+            max_bin_len=length,
+            max_array_len=length,
+            max_map_len=length // 2,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as error:
+        raise ValueError(f"malformed structured data: {error!r}") from error
+
+
+def blake3_digest(data: bytes | memoryview) -> bytes:
+    """32-byte BLAKE3; long inputs use all cores."""
+    hasher = blake3(max_threads=blake3.AUTO) if len(data) > 1 << 20 else blake3()
+    return hasher.update(data).digest()
