@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import DIMENSION_MAX, REASON_BYTES_MAX
 from vstore.storage.packing import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Metric: TypeAlias = Literal["cosine", "inner_product", "l2"]
 METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
@@ -144,9 +146,9 @@ def _checked_extras(extras: Mapping[str, Extra]) -> dict[str, Extra]:
         _require_text("extras key", key)
         if isinstance(value, str):
             _require_text(f"extras[{key!r}]", value)
-        elif not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        elif type(value) not in (int, bool) or not -(2**63) <= value < 2**63:
             raise InvalidArgumentError(
-                f"EmbeddingSpec.extras[{key!r}]: expected str, int (64 bits) or bool, found {value!r}"
+                f"EmbeddingSpec.extras[{key!r}]: expected str, 64-bit int or bool, found {value!r}"
             )
     return dict(extras)
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from blake3 import blake3
 
@@ -25,7 +24,6 @@ from vstore.errors import (
 from vstore.limits import KIB, VIEW_BYTES_MIN
 from vstore.storage import layout
 from vstore.storage.block import BlockRef, decode_frame, encode_frame, padding
-from vstore.storage.file import Medium, StorageFile
 from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES, BlockKind
 from vstore.storage.packing import blake3_digest
 from vstore.storage.superblock import (
@@ -35,7 +33,12 @@ from vstore.storage.superblock import (
     read_slots,
     require_supported,
 )
-from vstore.types import Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vstore.storage.file import Medium, StorageFile
+    from vstore.types import Bytes
 
 Verify: TypeAlias = Literal["lazy", "full", "off"]
 
@@ -497,4 +500,3 @@ def _creation_interrupted(file: StorageFile) -> bool:
     return slot_a[:16] in (layout.MAGIC, bytes(len(slot_a[:16]))) and (
         first in (layout.FRAME_MAGIC, bytes(len(first)))
     )
-

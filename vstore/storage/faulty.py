@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from vstore.errors import StorageError
 from vstore.storage.memory import MemoryContent, MemoryFile
-from vstore.types import Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.types import Bytes
 
 OperationKind: TypeAlias = Literal[
     "create", "write", "truncate", "sync", "rename", "sync_directory"

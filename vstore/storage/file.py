@@ -12,13 +12,16 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vstore.errors import ClosedError, LockedError, NotFoundError, StorageError
 from vstore.storage import lock
-from vstore.types import Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from vstore.types import Bytes
 
 
 class StorageFile(Protocol):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.errors import ClosedError
 from vstore.storage.layout import ALIGNMENT
-from vstore.types import Array, Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.types import Array, Bytes
 
 _FIRST_CAPACITY_BYTES = 1 << 16
 
@@ -63,7 +67,7 @@ class MemoryFile:
     def view(self, offset: int, length: int) -> memoryview:
         view = self.content.buffer[offset : offset + length]
         view.flags.writeable = False
-        return memoryview(view)
+        return view.data
 
     def write(self, offset: int, parts: Sequence[Bytes]) -> None:
         content = self.content

@@ -101,7 +101,7 @@ class SlotPair:
     blank: tuple[bool, bool]  # all zero: never written
 
     def newest_first(self) -> list[tuple[int, Superblock]]:
-        """Valid slots, best first: later epoch, then the one with more of it durable."""
+        """Return the valid slots, best first: later epoch, then the more durable one."""
         valid = [(index, slot) for index, slot in enumerate(self.slots) if slot is not None]
         return sorted(valid, key=lambda entry: (-entry[1].epoch, -entry[1].durable_length))
 
@@ -141,7 +141,7 @@ def require_supported(slot: Superblock, path: str, *, writable: bool) -> None:
         )
     manifest_end = slot.manifest_offset + layout.FRAME_BYTES + slot.manifest_length
     if not (
-        BLOCKS_START <= slot.manifest_offset
+        slot.manifest_offset >= BLOCKS_START
         and slot.manifest_offset % layout.ALIGNMENT == 0
         and manifest_end <= slot.committed_length
         and slot.durable_length <= slot.committed_length

@@ -1,0 +1,273 @@
+"""Exact search: a scan in float32 that is made exact, and the same on every machine, by rescoring.
+
+BLAS sums in an order that depends on shapes and threads, so float32 scores differ in their last
+bits. The scan therefore keeps every row within twice the rounding bound of the k-th best, and those
+few are scored again in float64, in one fixed order. The result is the true top k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.manifest.spec import Metric
+    from vstore.types import Array, BoolArray, IntArray
+
+_UNIT_ROUNDOFF: Final = 2.0**-24  # of float32
+_SCORES_MAX: Final = 1 << 21  # scores held at once, 8 MiB: about what a core's cache keeps
+_BLOCK_ROWS_MIN: Final = 1024
+_GATHER_SHARE: Final = 0.05  # with fewer rows allowed, copying them beats scoring all
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPart:
+    """Rows to scan.
+
+    Attributes
+    ----------
+    vectors : float32 or float16 (n, dimension)
+    norms : float32 (n,)
+    groups : u32 (n,)
+        Ascending group of each row; a search returns the best row of each group (of each document,
+        say), or every row if ``distinct`` says that no two rows share a group.
+    distinct : bool
+    allowed : bool (n,) or None
+        Rows that may be returned; None for all.
+    """
+
+    vectors: Array
+    norms: Array
+    groups: Array
+    distinct: bool
+    allowed: BoolArray | None
+
+
+class Found(NamedTuple):
+    """Rows found for one query, best first."""
+
+    part: IntArray
+    row: IntArray
+    score: Array  # float64; larger is better
+
+
+def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> list[Found]:
+    """Return the k best groups of all parts for each query.
+
+    Parameters
+    ----------
+    parts : sequence of ScanPart
+        A group has rows in one part only.
+    queries : float32 (m, dimension)
+    metric : {"cosine", "inner_product", "l2"}
+        Scores are cosine similarity, inner product, or minus the Euclidean distance.
+    k : int
+
+    Returns
+    -------
+    list of Found
+        One per query, at most k rows each, one per group. Ties go to the smaller group, then to
+        the earlier row.
+    """
+    pools = [_Pool(k) for _ in queries]
+    narrowed = [_Narrowed.of(part) for part in parts]
+    margins = [2 * _rounding_bound(part, queries, metric) for part in parts]
+    for number, part in enumerate(narrowed):
+        for start, end in part.blocks(len(queries)):
+            scores = part.scores(queries, metric, start, end)
+            _collect(pools, scores, part, number, start, end, margins[number])
+    return [_rescored(pool, parts, narrowed, queries[i], metric, k) for i, pool in enumerate(pools)]
+
+
+class _Narrowed(NamedTuple):
+    """A part, reduced to its allowed rows where that is cheaper."""
+
+    part: ScanPart
+    rows: IntArray | None  # rows of the part, None for all
+
+    @classmethod
+    def of(cls, part: ScanPart) -> _Narrowed:
+        if part.allowed is None:
+            return cls(part, None)
+        rows = np.flatnonzero(part.allowed)
+        if len(rows) > _GATHER_SHARE * len(part.allowed):
+            return cls(part, None)
+        return cls(
+            ScanPart(part.vectors, part.norms[rows], part.groups[rows], part.distinct, None), rows
+        )
+
+    def __len__(self) -> int:
+        return len(self.part.groups)
+
+    def blocks(self, queries: int) -> list[tuple[int, int]]:
+        """Cut the rows into blocks that end where a group ends."""
+        step = max(_BLOCK_ROWS_MIN, _SCORES_MAX // max(1, queries))
+        ends = np.append(np.arange(step, len(self), step), len(self))
+        if not self.part.distinct:
+            groups = self.part.groups
+            ends = np.unique(np.searchsorted(groups, groups[ends - 1], side="right"))
+        return [
+            (start, end)
+            for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
+            if end > start
+        ]
+
+    def scores(self, queries: Array, metric: Metric, start: int, end: int) -> Array:
+        """Score rows start..end for each query, float32 (m, end - start)."""
+        vectors = self.part.vectors
+        block = vectors[start:end] if self.rows is None else vectors[self.rows[start:end]]
+        block = block.astype(np.float32, copy=False)
+        scores = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T
+        norms = self.part.norms[start:end]
+        if metric == "cosine":
+            with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
+                scores /= norms
+        elif metric == "l2":
+            # Minus the squared distance, less the query's own share: the same order.
+            scores *= 2
+            scores -= norms * norms
+        if self.part.allowed is not None:
+            scores[:, ~self.part.allowed[start:end]] = -np.inf
+        return scores
+
+
+class _Pool:
+    """Candidates of one query so far."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.floor = -np.inf  # no group below this can be among the k best
+        self.parts: list[IntArray] = []
+        self.rows: list[IntArray] = []
+        self.scores: list[Array] = []
+        self.count = 0
+
+    def add(self, part: int, rows: IntArray, scores: Array, margin: float) -> None:
+        self.parts.append(np.full(len(rows), part))
+        self.rows.append(rows)
+        self.scores.append(scores)
+        self.count += len(rows)
+        if self.count > 4 * self.k + 64:
+            self.shrink(margin)
+
+    def shrink(self, margin: float) -> None:
+        scores = np.concatenate(self.scores)
+        if len(scores) > self.k:
+            kth = float(np.partition(scores, len(scores) - self.k)[len(scores) - self.k])
+            self.floor = max(self.floor, kth - margin)
+        keep = scores >= self.floor
+        self.parts = [np.concatenate(self.parts)[keep]]
+        self.rows = [np.concatenate(self.rows)[keep]]
+        self.scores = [scores[keep]]
+        self.count = len(self.scores[0])
+
+
+def _collect(
+    pools: list[_Pool],
+    scores: Array,
+    part: _Narrowed,
+    number: int,
+    start: int,
+    end: int,
+    margins: Array,
+) -> None:
+    """Add to each query's pool the groups of a block that may be among its k best."""
+    starts: IntArray | None = None
+    if not part.part.distinct:
+        groups = part.part.groups[start:end]
+        starts = np.flatnonzero(np.append([True], groups[1:] != groups[:-1]))
+        scores = np.maximum.reduceat(scores, starts, axis=1)
+    for i, pool in enumerate(pools):
+        line = scores[i]
+        if pool.floor == -np.inf and len(line) > pool.k:
+            kth = np.partition(line, len(line) - pool.k)[len(line) - pool.k]
+            pool.floor = float(kth) - float(margins[i])
+        hits = np.flatnonzero(line >= pool.floor)
+        if pool.floor == -np.inf:
+            hits = hits[line[hits] > -np.inf]
+        if len(hits):
+            rows = start + (hits if starts is None else starts[hits])
+            pool.add(number, rows, line[hits], float(margins[i]))
+
+
+def _rounding_bound(part: ScanPart, queries: Array, metric: Metric) -> Array:
+    """Bound the error of each query's float32 scores (Higham 2002, section 3.1)."""
+    # Twice the dimension: the norms were summed in float32 as well.
+    roundoff = (2 * queries.shape[1] + 16) * _UNIT_ROUNDOFF
+    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+    longest = float(part.norms.max(initial=0))
+    if metric == "cosine":
+        return roundoff * lengths
+    if metric == "inner_product":
+        return roundoff * longest * lengths
+    return roundoff * (2 * longest * lengths + longest**2)
+
+
+def _rescored(
+    pool: _Pool,
+    parts: Sequence[ScanPart],
+    narrowed: Sequence[_Narrowed],
+    query: Array,
+    metric: Metric,
+    k: int,
+) -> Found:
+    if not pool.count:
+        return Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    numbers, first_rows = np.concatenate(pool.parts), np.concatenate(pool.rows)
+    found = []
+    for number in np.unique(numbers).tolist():
+        rows = _group_rows(narrowed[number], first_rows[numbers == number])
+        part = parts[number]
+        if part.allowed is not None:
+            rows = rows[part.allowed[rows]]
+        found.append((number, rows, exact_scores(part.vectors[rows], query, metric)))
+    number = np.repeat([n for n, _, _ in found], [len(rows) for _, rows, _ in found])
+    row = np.concatenate([rows for _, rows, _ in found])
+    score = np.concatenate([scores for _, _, scores in found])
+    group = np.concatenate([parts[n].groups[rows] for n, rows, _ in found])
+    order = np.lexsort((row, group, -score))
+    _, best = np.unique(group[order], return_index=True)
+    order = order[np.sort(best)][:k]
+    return Found(number[order], row[order], score[order])
+
+
+def _group_rows(part: _Narrowed, first_rows: IntArray) -> IntArray:
+    """Return the part's own row numbers of all rows of the groups that start at some rows."""
+    if part.part.distinct:
+        rows = first_rows
+    else:
+        groups = part.part.groups
+        ends = np.searchsorted(groups, groups[first_rows], side="right")
+        pieces = [np.arange(s, e) for s, e in zip(first_rows.tolist(), ends.tolist(), strict=True)]
+        rows = np.concatenate(pieces)
+    return rows if part.rows is None else part.rows[rows]
+
+
+def exact_scores(vectors: Array, query: Array, metric: Metric) -> Array:
+    """Score a few rows in float64, in an order that depends on nothing but the dimension.
+
+    Parameters
+    ----------
+    vectors : (n, dimension), any float dtype
+    query : (dimension,)
+    metric : {"cosine", "inner_product", "l2"}
+
+    Returns
+    -------
+    float64 (n,)
+        Cosine similarity, inner product, or minus the Euclidean distance.
+    """
+    rows, target = vectors.astype(np.float64), query.astype(np.float64)
+    if metric == "l2":
+        difference = rows - target
+        return -np.sqrt((difference * difference).sum(axis=1))
+    products = (rows * target).sum(axis=1)
+    if metric == "inner_product":
+        return np.asarray(products)
+    lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((target * target).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
+        return np.asarray(products / lengths)

@@ -1,0 +1,295 @@
+"""`StoreState` as structured data, and back with every value checked.
+
+The schema is `format-spec.md`, "Manifest".
+"""
+
+from __future__ import annotations
+
+from vstore.limits import (
+    COLLECTIONS_MAX,
+    DIMENSION_MAX,
+    DOCUMENTS_MAX,
+    EQUIVALENCES_MAX,
+    FIELDS_MAX,
+    NAME_BYTES_MAX,
+    REASON_BYTES_MAX,
+    SEGMENTS_MAX,
+    TAGS_MAX,
+    VERSIONS_MAX,
+)
+from vstore.manifest.plain import PlainReader
+from vstore.manifest.spec import METRICS, EmbeddingSpec, Extra
+from vstore.manifest.state import (
+    JOB_STATUSES,
+    PROVENANCES,
+    READ_MODES,
+    STALE_POLICIES,
+    STORAGE_TYPES,
+    CollectionState,
+    Equivalence,
+    JobState,
+    RouteState,
+    SegmentRef,
+    StoreState,
+    TagState,
+    VersionState,
+)
+from vstore.storage.block import ref_to_list
+from vstore.storage.layout import HASH_BYTES
+
+FIELD_TYPES = ("keyword", "keywords", "int", "float", "bool", "timestamp", "json")
+_PREVIOUS_ROUTES_MAX = 64
+
+Plain = dict[str, object]
+
+
+# Writing: one function per state, in the order of the schema.
+
+
+def plain_store(state: StoreState) -> Plain:
+    """Return the state as maps, lists, strings, numbers and bytes."""
+    return {
+        "collections": {name: plain_collection(c) for name, c in state.collections.items()},
+        "equivalences": [_plain_equivalence(pair) for pair in state.equivalences],
+        "tags": {name: _plain_tag(tag) for name, tag in state.tags.items()},
+        "history": None if state.history is None else ref_to_list(state.history),
+    }
+
+
+def plain_collection(collection: CollectionState) -> Plain:
+    """Return one collection as structured data."""
+    return {
+        "created_epoch": collection.created_epoch,
+        "created_us": collection.created_us,
+        "fields": dict(collection.fields),
+        "segments": [_plain_segment(segment) for segment in collection.segments],
+        "versions": {label: _plain_version(v) for label, v in collection.versions.items()},
+        "routes": {key: _plain_route(route) for key, route in collection.routes.items()},
+        "jobs": {target: _plain_job(job) for target, job in collection.jobs.items()},
+    }
+
+
+def plain_spec(spec: EmbeddingSpec) -> Plain:
+    """Return a spec as structured data; empty fields are left out."""
+    return {name: value for name, value in spec.identity().items() if value not in ("", False, {})}
+
+
+def _plain_segment(segment: SegmentRef) -> Plain:
+    return {
+        "header": ref_to_list(segment.header),
+        "rows": segment.rows,
+        "docno_end": segment.docno_end,
+        "size_bytes": segment.size_bytes,
+        "epoch": segment.epoch,
+    }
+
+
+def _plain_version(version: VersionState) -> Plain:
+    return {
+        "spec": plain_spec(version.spec),
+        "created_epoch": version.created_epoch,
+        "created_us": version.created_us,
+        "storage": version.storage,
+        "stale_policy": version.stale_policy,
+        "provenance": version.provenance,
+        "retire_grace_s": version.retire_grace_s,
+        "retired_us": version.retired_us,
+        "segments": [_plain_segment(segment) for segment in version.segments],
+    }
+
+
+def _plain_route(route: RouteState) -> Plain:
+    return {
+        "mode": route.mode,
+        "version": route.version,
+        "old_version": route.old_version,
+        "fusion": route.fusion,
+        "since_epoch": route.since_epoch,
+        "since_us": route.since_us,
+        "reason": route.reason,
+        "forced": route.forced,
+        "previous": list(route.previous),
+    }
+
+
+def _plain_job(job: JobState) -> Plain:
+    return {
+        "source": job.source,
+        "status": job.status,
+        "started_epoch": job.started_epoch,
+        "started_us": job.started_us,
+        "batches": job.batches,
+        "documents_done": job.documents_done,
+        "documents_skipped": job.documents_skipped,
+    }
+
+
+def _plain_equivalence(pair: Equivalence) -> Plain:
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "reason": pair.reason,
+        "declared_us": pair.declared_us,
+    }
+
+
+def _plain_tag(tag: TagState) -> Plain:
+    return {"epoch": tag.epoch, "note": tag.note, "created_us": tag.created_us}
+
+
+# Reading: the same order. All raise ValueError, saying where.
+
+
+def read_store(value: object) -> StoreState:
+    """Check structured data from a file and return the state.
+
+    Raises
+    ------
+    ValueError
+        A value is missing, of the wrong type, out of range or refers to nothing.
+    """
+    plain = PlainReader(value, "manifest")
+    return StoreState(
+        collections=plain.mapping("collections", _read_collection, count_max=COLLECTIONS_MAX),
+        equivalences=plain.sequence("equivalences", _read_equivalence, count_max=EQUIVALENCES_MAX),
+        tags=plain.mapping("tags", _read_tag, count_max=TAGS_MAX),
+        history=plain.ref("history") if plain.has("history") else None,
+    )
+
+
+def _read_collection(name: str, value: object, where: str) -> CollectionState:
+    plain = PlainReader(value, where)
+    collection = CollectionState(
+        name=name,
+        created_epoch=plain.integer("created_epoch"),
+        created_us=plain.integer("created_us"),
+        fields=plain.mapping("fields", _read_field_type, count_max=FIELDS_MAX),
+        segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
+        versions=plain.mapping("versions", _read_version, count_max=VERSIONS_MAX),
+        routes=plain.mapping("routes", _read_route, count_max=VERSIONS_MAX),
+        jobs=plain.mapping("jobs", _read_job, count_max=VERSIONS_MAX),
+    )
+    for route in collection.routes.values():
+        for label in route.labels:
+            if label not in collection.versions:
+                raise ValueError(f"{where}.routes: no version {label!r}")
+    for target in collection.jobs:
+        if target not in collection.versions:
+            raise ValueError(f"{where}.jobs: no version {target!r}")
+    return collection
+
+
+def _read_field_type(_name: str, value: object, where: str) -> str:
+    if value not in FIELD_TYPES:
+        raise ValueError(f"{where}: unknown field type {value!r:.60}")
+    return str(value)
+
+
+def read_spec(value: object, where: str) -> EmbeddingSpec:
+    """Check a spec from a file."""
+    plain = PlainReader(value, where)
+
+    def text(key: str) -> str:
+        return plain.text(key, bytes_max=REASON_BYTES_MAX, default="")
+
+    return EmbeddingSpec(
+        model=plain.text("model", bytes_max=REASON_BYTES_MAX),
+        dimension=plain.integer("dimension", maximum=DIMENSION_MAX),
+        metric=plain.choice("metric", METRICS),
+        model_version=text("model_version"),
+        normalized=plain.boolean("normalized"),
+        preprocessing=text("preprocessing"),
+        chunking=text("chunking"),
+        truncation=text("truncation"),
+        document_prompt=text("document_prompt"),
+        query_prompt=text("query_prompt"),
+        language_routing=text("language_routing"),
+        extras=plain.mapping("extras", _read_extra, count_max=FIELDS_MAX),
+    )
+
+
+def _read_extra(_name: str, value: object, where: str) -> Extra:
+    if isinstance(value, str | int):
+        return value
+    raise ValueError(f"{where}: expected a string, number or truth value")
+
+
+def _read_segment(value: object, where: str) -> SegmentRef:
+    plain = PlainReader(value, where)
+    return SegmentRef(
+        header=plain.ref("header"),
+        rows=plain.integer("rows"),
+        docno_end=plain.integer("docno_end", maximum=DOCUMENTS_MAX),
+        size_bytes=plain.integer("size_bytes"),
+        epoch=plain.integer("epoch"),
+    )
+
+
+def _read_version(label: str, value: object, where: str) -> VersionState:
+    plain = PlainReader(value, where)
+    return VersionState(
+        label=label,
+        spec=read_spec(plain.raw("spec"), f"{where}.spec"),
+        created_epoch=plain.integer("created_epoch"),
+        created_us=plain.integer("created_us"),
+        storage=plain.choice("storage", STORAGE_TYPES),
+        stale_policy=plain.choice("stale_policy", STALE_POLICIES),
+        provenance=plain.choice("provenance", PROVENANCES),
+        retire_grace_s=plain.integer("retire_grace_s"),
+        retired_us=plain.integer("retired_us") if plain.has("retired_us") else None,
+        segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
+    )
+
+
+def _read_route(_key: str, value: object, where: str) -> RouteState:
+    plain = PlainReader(value, where)
+    return RouteState(
+        mode=plain.choice("mode", READ_MODES),
+        version=plain.text("version", bytes_max=NAME_BYTES_MAX),
+        old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
+        fusion=plain.text("fusion", bytes_max=NAME_BYTES_MAX),
+        since_epoch=plain.integer("since_epoch"),
+        since_us=plain.integer("since_us"),
+        reason=plain.text("reason", bytes_max=REASON_BYTES_MAX),
+        forced=plain.boolean("forced"),
+        previous=plain.sequence("previous", _read_label, count_max=_PREVIOUS_ROUTES_MAX),
+    )
+
+
+def _read_label(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: expected a string, found {value!r:.60}")
+    return value
+
+
+def _read_job(target: str, value: object, where: str) -> JobState:
+    plain = PlainReader(value, where)
+    return JobState(
+        target=target,
+        source=plain.text("source", bytes_max=NAME_BYTES_MAX),
+        status=plain.choice("status", JOB_STATUSES),
+        started_epoch=plain.integer("started_epoch"),
+        started_us=plain.integer("started_us"),
+        batches=plain.integer("batches"),
+        documents_done=plain.integer("documents_done"),
+        documents_skipped=plain.integer("documents_skipped"),
+    )
+
+
+def _read_equivalence(value: object, where: str) -> Equivalence:
+    plain = PlainReader(value, where)
+    return Equivalence(
+        first=plain.binary("first", length=HASH_BYTES),
+        second=plain.binary("second", length=HASH_BYTES),
+        reason=plain.text("reason", bytes_max=REASON_BYTES_MAX),
+        declared_us=plain.integer("declared_us"),
+    )
+
+
+def _read_tag(_name: str, value: object, where: str) -> TagState:
+    plain = PlainReader(value, where)
+    return TagState(
+        epoch=plain.integer("epoch"),
+        note=plain.text("note", bytes_max=REASON_BYTES_MAX),
+        created_us=plain.integer("created_us"),
+    )

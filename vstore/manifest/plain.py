@@ -1,0 +1,107 @@
+"""Checked reading of structured data that came from a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from vstore.limits import NAME_BYTES_MAX
+from vstore.storage.block import BlockRef, ref_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+U64_MAX = 2**64 - 1
+_ABSENT = object()
+
+
+class PlainReader:
+    """A map from a file, read key by key; every mistake says where it stands.
+
+    Unknown keys are ignored: a newer writer that adds one which must be understood sets an
+    incompatible feature bit.
+    """
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: expected a map, found {value!r:.60}")
+        self._map: dict[str, object] = value
+        self.where = where
+
+    def _get(self, key: str, kind: type[T], expected: str, default: object = _ABSENT) -> T:
+        value = self._map.get(key, default)
+        if type(value) is not kind:
+            found = "nothing" if value is _ABSENT else f"{value!r:.60}"
+            raise ValueError(f"{self.where}.{key}: expected {expected}, found {found}")
+        return value
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there with a value that is not nil."""
+        return self._map.get(key) is not None
+
+    def integer(self, key: str, *, maximum: int = U64_MAX, default: int | None = None) -> int:
+        """Return a whole number from 0 to ``maximum``."""
+        value = self._get(key, int, "a whole number", _ABSENT if default is None else default)
+        if not 0 <= value <= maximum:
+            raise ValueError(f"{self.where}.{key}: {value} is not in 0..{maximum}")
+        return value
+
+    def text(self, key: str, *, bytes_max: int, default: str | None = None) -> str:
+        """Return a string of at most ``bytes_max`` bytes of UTF-8."""
+        value = self._get(key, str, "a string", _ABSENT if default is None else default)
+        if len(value.encode()) > bytes_max:
+            raise ValueError(f"{self.where}.{key}: longer than {bytes_max} bytes")
+        return value
+
+    def choice(self, key: str, choices: tuple[T, ...]) -> T:
+        """Return one of the given values."""
+        value = self._map.get(key)
+        for choice in choices:
+            if value == choice and type(value) is type(choice):
+                return choice
+        raise ValueError(f"{self.where}.{key}: expected one of {choices}, found {value!r:.60}")
+
+    def boolean(self, key: str, *, default: bool = False) -> bool:
+        """Return a truth value."""
+        return self._get(key, bool, "a truth value", default)
+
+    def binary(self, key: str, *, length: int | None = None) -> bytes:
+        """Return bytes, of exactly ``length`` if that is given."""
+        value = self._get(key, bytes, "bytes")
+        if length is not None and len(value) != length:
+            raise ValueError(f"{self.where}.{key}: expected {length} bytes, found {len(value)}")
+        return value
+
+    def raw(self, key: str) -> object:
+        """Return the value unchecked; None if it is absent."""
+        return self._map.get(key)
+
+    def ref(self, key: str) -> BlockRef:
+        """Return a block reference."""
+        try:
+            return ref_from(self._map.get(key))
+        except ValueError as error:
+            raise ValueError(f"{self.where}.{key}: {error}") from error
+
+    def sequence(
+        self, key: str, read: Callable[[object, str], T], *, count_max: int
+    ) -> tuple[T, ...]:
+        """Return a list, each item read by ``read(item, where)``."""
+        value = self._get(key, list, "a list", [])
+        if len(value) > count_max:
+            raise ValueError(f"{self.where}.{key}: {len(value)} items, at most {count_max}")
+        return tuple(read(item, f"{self.where}.{key}[{i}]") for i, item in enumerate(value))
+
+    def mapping(
+        self, key: str, read: Callable[[str, object, str], T], *, count_max: int
+    ) -> Mapping[str, T]:
+        """Return a map of names, each value read by ``read(name, value, where)``."""
+        value = self._get(key, dict, "a map", {})
+        if len(value) > count_max:
+            raise ValueError(f"{self.where}.{key}: {len(value)} entries, at most {count_max}")
+        result = {}
+        for name, item in value.items():
+            if len(name.encode()) > NAME_BYTES_MAX:
+                raise ValueError(f"{self.where}.{key}: a name longer than {NAME_BYTES_MAX} bytes")
+            result[name] = read(name, item, f"{self.where}.{key}[{name!r}]")
+        return result

@@ -1,0 +1,196 @@
+"""The complete state of a store at one epoch, as frozen values.
+
+Nothing here is a count or a flag that could contradict the data: what is fresh, covered or serving
+is computed (`segment.freshness`, `migration.lifecycle`) from these facts and the segments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.storage.block import BlockRef
+
+StorageType: TypeAlias = Literal["float32", "float16"]
+StalePolicy: TypeAlias = Literal["hide", "serve"]
+Provenance: TypeAlias = Literal["embedded", "mapped"]
+ReadMode: TypeAlias = Literal["matched", "dual"]
+JobStatus: TypeAlias = Literal["running", "done", "cancelled"]
+
+STORAGE_TYPES: Final[tuple[StorageType, ...]] = get_args(StorageType)
+STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
+PROVENANCES: Final[tuple[Provenance, ...]] = get_args(Provenance)
+READ_MODES: Final[tuple[ReadMode, ...]] = get_args(ReadMode)
+JOB_STATUSES: Final[tuple[JobStatus, ...]] = get_args(JobStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRef:
+    """A sealed segment, as the manifest names it.
+
+    Attributes
+    ----------
+    header : BlockRef
+        Block of the segment's header, which names its arrays.
+    rows : int
+        Documents or vectors in it.
+    docno_end : int
+        One more than its largest docno.
+    size_bytes : int
+        Bytes of the file it takes, header and padding included.
+    epoch : int
+        Commit that wrote it.
+    """
+
+    header: BlockRef
+    rows: int
+    docno_end: int
+    size_bytes: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """One embedding version of a collection.
+
+    Attributes
+    ----------
+    stale_policy : {"hide", "serve"}
+        Whether rows made from an older revision of their document may be returned.
+    provenance : {"embedded", "mapped"}
+        Vectors made by the model, or mapped from another version's space.
+    retire_grace_s : int
+        Deletion policy: a vacuum drops the version's segments this long after it was retired.
+    retired_us : int | None
+        When it was retired; it accepts no writes and serves no query since.
+    """
+
+    label: str
+    spec: EmbeddingSpec
+    created_epoch: int
+    created_us: int
+    storage: StorageType = "float32"
+    stale_policy: StalePolicy = "hide"
+    provenance: Provenance = "embedded"
+    retire_grace_s: int = 0
+    retired_us: int | None = None
+    segments: tuple[SegmentRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteState:
+    """Which version, or versions, answer a query that names none.
+
+    Attributes
+    ----------
+    mode : {"matched", "dual"}
+    version : str
+        The version that serves; in a dual read the new one.
+    old_version : str
+        In a dual read the old one, else empty.
+    fusion : str
+        In a dual read the rule, else empty.
+    previous : tuple[str, ...]
+        Versions served before, latest last: where a rollback goes.
+    """
+
+    mode: ReadMode
+    version: str
+    old_version: str
+    fusion: str
+    since_epoch: int
+    since_us: int
+    reason: str
+    forced: bool = False
+    previous: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the versions it reads, the serving or new one last."""
+        return (self.old_version, self.version) if self.mode == "dual" else (self.version,)
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A backfill: its durable record. What is left to do is a scan, not a cursor."""
+
+    target: str
+    source: str
+    status: JobStatus
+    started_epoch: int
+    started_us: int
+    batches: int = 0
+    documents_done: int = 0
+    documents_skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionState:
+    """A named corpus of documents, its versions, and how it is read.
+
+    ``routes`` and ``jobs`` are keyed by route key (``""`` is the default) and by target label.
+    """
+
+    name: str
+    created_epoch: int
+    created_us: int
+    fields: Mapping[str, str] = field(default_factory=dict)
+    segments: tuple[SegmentRef, ...] = ()
+    versions: Mapping[str, VersionState] = field(default_factory=dict)
+    routes: Mapping[str, RouteState] = field(default_factory=dict)
+    jobs: Mapping[str, JobState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """Two fingerprints declared to be one geometry, and why."""
+
+    first: bytes
+    second: bytes
+    reason: str
+    declared_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class TagState:
+    """A name for an epoch; a vacuum keeps the epoch as long as the tag exists."""
+
+    epoch: int
+    note: str
+    created_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """Everything a store contains at one epoch, but the contents of its memtable.
+
+    Attributes
+    ----------
+    history : BlockRef | None
+        Summaries of commits whose blocks a vacuum dropped.
+    """
+
+    collections: Mapping[str, CollectionState] = field(default_factory=dict)
+    equivalences: tuple[Equivalence, ...] = ()
+    tags: Mapping[str, TagState] = field(default_factory=dict)
+    history: BlockRef | None = None
+
+    def equivalent(self, fingerprint: bytes) -> frozenset[bytes]:
+        """Return every fingerprint declared to be the same geometry, directly or through others."""
+        if not self.equivalences:
+            return frozenset((fingerprint,))
+        known = {fingerprint}
+        while True:
+            reached = {
+                other
+                for pair in self.equivalences
+                for one, other in ((pair.first, pair.second), (pair.second, pair.first))
+                if one in known
+            }
+            if reached <= known:
+                return frozenset(known)
+            known |= reached

@@ -1,0 +1,263 @@
+"""Types of metadata fields, and the one canonical Python value of each thing a user may store.
+
+=========  =========================================  ======================  ==================
+Type       Accepted                                   Canonical               Returned to users
+=========  =========================================  ======================  ==================
+keyword    ``str``                                    ``str``                 ``str``
+keywords   list or tuple of ``str``                   ``tuple[str, ...]``     ``list[str]``
+int        integer of 64 bits, not ``bool``           ``int``                 ``int``
+float      finite float, or integer; -0.0 is 0.0      ``float``               ``float``
+bool       ``bool``                                   ``bool``                ``bool``
+timestamp  aware ``datetime``, or microseconds        ``int`` microseconds    aware UTC datetime
+json       any JSON value                             itself                  itself
+=========  =========================================  ======================  ==================
+
+``None`` is the missing value of every type. NumPy scalars count as the Python scalars they hold.
+Columns are built from canonical values only, so equal values give equal bytes. Two JSON objects
+whose keys come in a different order are different values: the order a user wrote is kept.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import reprlib
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+
+from vstore import limits
+from vstore.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+ComparisonOperator: TypeAlias = Literal["==", "<", "<=", ">", ">="]
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+UINT64_MAX: Final = 2**64 - 1
+
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+# Years 1 to 9999: a stored timestamp that `datetime` cannot hold could never be given back.
+TIMESTAMP_MIN_US: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
+TIMESTAMP_MAX_US: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
+
+
+class FieldType(StrEnum):
+    """Type of one metadata field; the value is its name in manifests and in the API."""
+
+    KEYWORD = "keyword"
+    KEYWORDS = "keywords"
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    JSON = "json"
+
+
+class _ShortRepr(reprlib.Repr):
+    """A repr of bounded length that also survives integers too long to print."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 60
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 128:  # repr() itself raises above 4,300 digits
+            return f"<{x.bit_length()}-bit int>"
+        return super().repr_int(x, level)
+
+
+_SHORT_REPR: Final = _ShortRepr()
+
+
+def short_repr(value: object) -> str:
+    """Return ``repr(value)`` shortened to fit in a message."""
+    return _SHORT_REPR.repr(value)
+
+
+def normalize_value(field: str, field_type: FieldType, value: object) -> object:
+    """Return the canonical value that a column of `field_type` stores.
+
+    Parameters
+    ----------
+    field : str
+        Name of the field, for the message.
+    field_type : FieldType
+    value : object
+        What the user gave; ``None`` is missing and stays ``None``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        `value` is not of the field's type. No value is ever coerced, except an integer to float.
+    """
+    if value is None:
+        return None
+    try:
+        return _NORMALIZERS[field_type](value)
+    except _RejectedError as rejected:
+        raise InvalidArgumentError(
+            f"field {field!r} expects {_EXPECTED[field_type]}, "
+            f"found {type(value).__name__} {short_repr(value)}{rejected}"
+        ) from None
+
+
+def timestamp_to_datetime(microseconds: int) -> dt.datetime:
+    """Return the aware UTC datetime of microseconds since 1970; exact, no float on the way."""
+    return _EPOCH + dt.timedelta(microseconds=microseconds)
+
+
+def json_problem(value: object) -> str | None:
+    """Return what keeps `value` from being a JSON value vstore can store, or None.
+
+    Tuples, sets, bytes and dates are refused rather than turned into something that would come
+    back different. The walk is iterative and bounded, so neither deep nor cyclic values overflow.
+    """
+    pending: list[tuple[object, int]] = [(value, 0)]
+    visited = 0
+    while pending:
+        item, depth = pending.pop()
+        visited += 1
+        if isinstance(item, dict):
+            for key in item:
+                if not isinstance(key, str):
+                    return f"object keys are str, not {type(key).__name__} {short_repr(key)}"
+                if not _is_unicode(key):
+                    return f"the key {short_repr(key)} is not valid Unicode"
+            children: Collection[object] = item.values()
+        elif isinstance(item, list):
+            children = item
+        else:
+            problem = _json_scalar_problem(item)
+            if problem is not None:
+                return problem
+            continue
+        if depth == limits.NESTING_MAX:
+            return f"nested deeper than {limits.NESTING_MAX} (limits.NESTING_MAX)"
+        # Every item packs to one byte or more, so a larger count cannot fit in the metadata.
+        if visited + len(pending) + len(children) > limits.METADATA_BYTES_MAX:
+            return f"more than {limits.METADATA_BYTES_MAX:,} items (limits.METADATA_BYTES_MAX)"
+        pending.extend((child, depth + 1) for child in children)
+    return None
+
+
+class _RejectedError(Exception):
+    """A value is not of the type; the text is a hint to append to the message, or empty."""
+
+
+def _json_scalar_problem(item: object) -> str | None:
+    if item is None or isinstance(item, bool):
+        return None
+    if isinstance(item, str):
+        return None if _is_unicode(item) else f"{short_repr(item)} is not valid Unicode"
+    if isinstance(item, int):
+        fits = INT64_MIN <= item <= UINT64_MAX
+        return None if fits else f"{short_repr(item)} does not fit in 64 bits"
+    if isinstance(item, float):
+        return None if math.isfinite(item) else f"{item} is not a JSON number"
+    return f"{type(item).__name__} {short_repr(item)} is not a JSON value"
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
+
+
+def _keyword(value: object) -> str:
+    if not isinstance(value, str):
+        raise _RejectedError
+    if not _is_unicode(value):
+        raise _RejectedError(": a lone surrogate cannot be stored as UTF-8")
+    return str.__str__(value)  # of an enum member, its text; str() would give its name
+
+
+def _keywords(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise _RejectedError(": wrap a single keyword in a list")
+    if not isinstance(value, list | tuple):
+        raise _RejectedError
+    try:
+        return tuple(map(_keyword, value))
+    except _RejectedError as rejected:
+        raise _RejectedError(str(rejected) or ": every item must be a str") from None
+
+
+def _int(value: object) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise _RejectedError(": a bool is not an int")
+    if not isinstance(value, int | np.integer):
+        raise _RejectedError
+    number = int(value)
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise _RejectedError(": does not fit in 64 bits")
+    return number
+
+
+def _float(value: object) -> float:
+    if isinstance(value, bool | np.bool_):
+        raise _RejectedError(": a bool is not a number")
+    if not isinstance(value, int | float | np.integer | np.floating):
+        raise _RejectedError
+    try:
+        number = float(value)
+    except OverflowError:
+        raise _RejectedError(": does not fit in 64 bits") from None
+    if not math.isfinite(number):
+        raise _RejectedError(": store None for a missing number")
+    return number + 0.0  # -0.0 becomes 0.0: they are equal, so their bytes must be
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise _RejectedError
+    return bool(value)
+
+
+def _timestamp(value: object) -> int:
+    if isinstance(value, dt.datetime):
+        if value.utcoffset() is None:
+            raise _RejectedError(": it has no timezone; pass tzinfo=datetime.UTC")
+        microseconds = (value - _EPOCH) // _MICROSECOND
+    elif isinstance(value, int | np.integer) and not isinstance(value, bool):
+        microseconds = int(value)
+    else:
+        raise _RejectedError
+    if not TIMESTAMP_MIN_US <= microseconds <= TIMESTAMP_MAX_US:
+        raise _RejectedError(": outside the years 1 to 9999 (UTC)")
+    return microseconds
+
+
+def _json(value: object) -> object:
+    problem = json_problem(value)
+    if problem is not None:
+        raise _RejectedError(f": {problem}")
+    return value
+
+
+_EXPECTED: Final[Mapping[FieldType, str]] = {
+    FieldType.KEYWORD: "keyword (a str)",
+    FieldType.KEYWORDS: "keywords (a list of str)",
+    FieldType.INT: "int (64 bits)",
+    FieldType.FLOAT: "float (finite)",
+    FieldType.BOOL: "bool",
+    FieldType.TIMESTAMP: "timestamp (a timezone-aware datetime, or int microseconds since 1970)",
+    FieldType.JSON: "json (dict, list, str, int, float, bool or None)",
+}
+_NORMALIZERS: Final[Mapping[FieldType, Callable[[object], object]]] = {
+    FieldType.KEYWORD: _keyword,
+    FieldType.KEYWORDS: _keywords,
+    FieldType.INT: _int,
+    FieldType.FLOAT: _float,
+    FieldType.BOOL: _bool,
+    FieldType.TIMESTAMP: _timestamp,
+    FieldType.JSON: _json,
+}

@@ -1,0 +1,173 @@
+"""All documents of a collection at one epoch: sealed segments under a memtable."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.segment.columns import FieldType, build_column
+from vstore.segment.documents import DELETED, DocumentRecord, DocumentSegment
+from vstore.segment.ids import encode_ids, hash_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vstore.segment.columns import Column
+    from vstore.segment.memtable import Memtable
+    from vstore.types import Array, BoolArray, DocumentId, IntArray
+
+    # Given a way to get a field's column and the number of rows: which rows match.
+    Predicate = Callable[[Callable[[str], Column | None], int], BoolArray]
+
+
+class SealedDocuments:
+    """The sealed segments of a collection, oldest first; shared by successive snapshots."""
+
+    def __init__(self, segments: tuple[DocumentSegment, ...]) -> None:
+        self.segments = segments
+        self.docno_end = max((segment.ref.docno_end for segment in segments), default=0)
+
+    @cached_property
+    def revision(self) -> Array:
+        """Current revision by docno, u64 (docno_end,); 0 where there is no live document."""
+        if len(self.segments) == 1 and self.segments[0].rows == self.docno_end:
+            return self.segments[0].revision
+        revision = np.zeros(self.docno_end, np.uint64)
+        for segment in self.segments:
+            revision[segment.docno] = segment.revision
+        return revision
+
+    @cached_property
+    def created(self) -> Array:
+        """Epoch by docno at which the document was added, u64 (docno_end,)."""
+        created = np.zeros(self.docno_end, np.uint64)
+        for segment in self.segments:
+            created[segment.docno] = segment.created
+        return created
+
+    @cached_property
+    def live_count(self) -> int:
+        """Number of live documents."""
+        return int(np.count_nonzero(self.revision))
+
+    def find(self, ids: Sequence[DocumentId]) -> IntArray:
+        """Return the docno of each id, -1 where there is none. Deleted documents keep theirs."""
+        found = np.full(len(ids), -1, np.int64)
+        if not self.segments or not ids:
+            return found
+        hashes = hash_ids(encode_ids(ids))
+        missing = np.arange(len(ids))
+        for segment in reversed(self.segments):
+            found[missing] = segment.find([ids[i] for i in missing.tolist()], hashes[missing])
+            missing = np.flatnonzero(found < 0)
+            if not len(missing):
+                break
+        return found
+
+    def locate(self, docno: int) -> tuple[DocumentSegment, int] | None:
+        """Return the newest segment that has a document, and its row there."""
+        for segment in reversed(self.segments):
+            row = int(segment.rows_of(np.array([docno]))[0])
+            if row >= 0:
+                return segment, row
+        return None
+
+    def mask(self, predicate: Predicate) -> BoolArray:
+        """Return by docno which live documents match."""
+        result = np.zeros(self.docno_end, np.bool_)
+        for segment in self.segments:
+            matches = predicate(segment.column, segment.rows)
+            result[segment.docno] = matches & (segment.revision != DELETED)
+        return result
+
+
+class DocumentTable:
+    """The documents of one collection at one epoch."""
+
+    def __init__(
+        self, sealed: SealedDocuments, memtable: Memtable, field_types: dict[str, FieldType]
+    ) -> None:
+        self.sealed = sealed
+        self.memtable = memtable
+        self.field_types = field_types
+        self.docno_end = max(sealed.docno_end, max(memtable.documents, default=-1) + 1)
+
+    @cached_property
+    def revision(self) -> Array:
+        """Current revision by docno, u64 (docno_end,); 0 where there is no live document."""
+        docnos, _, revisions = self.memtable.revisions()
+        if not len(docnos):
+            return self.sealed.revision
+        revision = np.zeros(self.docno_end, np.uint64)
+        revision[: self.sealed.docno_end] = self.sealed.revision
+        revision[docnos] = revisions
+        return revision
+
+    @cached_property
+    def live_count(self) -> int:
+        """Number of live documents."""
+        docnos, _, revisions = self.memtable.revisions()
+        known = docnos[docnos < self.sealed.docno_end]
+        replaced = int(np.count_nonzero(self.sealed.revision[known])) if len(known) else 0
+        return self.sealed.live_count - replaced + int(np.count_nonzero(revisions))
+
+    def live_docnos(self) -> IntArray:
+        """Return the docnos of all live documents, ascending."""
+        return np.flatnonzero(self.revision)
+
+    def find(self, ids: Sequence[DocumentId]) -> IntArray:
+        """Return the docno of each id, -1 where there is none. Deleted documents keep theirs."""
+        recent = self.memtable.docnos
+        found = np.fromiter((recent.get(value, -1) for value in ids), np.int64, len(ids))
+        missing = np.flatnonzero(found < 0)
+        if len(missing) and self.sealed.segments:
+            found[missing] = self.sealed.find([ids[i] for i in missing.tolist()])
+        return found
+
+    def record(self, docno: int) -> DocumentRecord:
+        """Return a document's record, deleted or not; the docno must be one of this table."""
+        recent = self.memtable.documents.get(docno)
+        if recent is not None:
+            return recent
+        place = self.sealed.locate(docno)
+        assert place is not None, f"docno {docno} came from this table"
+        segment, row = place
+        return segment.record(row)
+
+    def id(self, docno: int) -> DocumentId:
+        """Return a document's id."""
+        recent = self.memtable.documents.get(docno)
+        if recent is not None:
+            return recent.id
+        place = self.sealed.locate(docno)
+        assert place is not None, f"docno {docno} came from this table"
+        segment, row = place
+        return segment.id(row)
+
+    def source_hash(self, docno: int) -> bytes | None:
+        """Return a document's source hash."""
+        recent = self.memtable.documents.get(docno)
+        if recent is not None:
+            return recent.source_hash
+        place = self.sealed.locate(docno)
+        return None if place is None else place[0].source_hash(place[1])
+
+    def mask(self, predicate: Predicate) -> BoolArray:
+        """Return by docno which live documents match, bool (docno_end,)."""
+        sealed = self.sealed.mask(predicate)
+        if not self.memtable.documents:
+            return sealed
+        result = np.zeros(self.docno_end, np.bool_)
+        result[: len(sealed)] = sealed
+        records = list(self.memtable.documents.values())
+
+        def column(name: str) -> Column | None:
+            values = [record.metadata.get(name) for record in records]
+            return build_column(self.field_types[name], values)
+
+        alive = np.fromiter((record.revision != DELETED for record in records), np.bool_)
+        docnos = np.fromiter(self.memtable.documents, np.int64, len(records))
+        result[docnos] = predicate(column, len(records)) & alive
+        return result

@@ -1,0 +1,113 @@
+"""The memtable: what was committed since the last seal, as deltas in the file and as values here.
+
+Immutable: a commit makes a new one, so snapshots share it without locks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.segment.vectors import RowBatch, concat_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.segment.documents import DocumentRecord
+    from vstore.types import Array, DocumentId, IntArray
+
+_RECORD_BYTES = 64  # rough cost of a record beside its id, metadata and text
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionChanges:
+    """What one commit does to a collection's documents and rows.
+
+    Attributes
+    ----------
+    documents : dict
+        Whole new records by docno.
+    rows : dict
+        New rows by version label; all rows of each document in the batch.
+    """
+
+    documents: dict[int, DocumentRecord] = field(default_factory=dict)
+    rows: dict[str, RowBatch] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Payload, roughly: it decides about sealing only."""
+        rows = sum(batch.vectors.nbytes for batch in self.rows.values())
+        texts = sum(len(record.text or "") for record in self.documents.values())
+        return rows + texts + _RECORD_BYTES * len(self.documents)
+
+    def __len__(self) -> int:
+        """Count the entries: documents, or rows where there are more."""
+        return max([len(self.documents), *map(len, self.rows.values())])
+
+
+@dataclass(frozen=True, slots=True)
+class Memtable:
+    """Unsealed documents and rows of one collection.
+
+    Attributes
+    ----------
+    documents : Mapping
+        Records by docno, deleted ones included.
+    docnos : Mapping
+        Docno by id, for the same documents.
+    rows : Mapping
+        Batches by version label, oldest first.
+    """
+
+    documents: Mapping[int, DocumentRecord] = field(default_factory=dict)
+    docnos: Mapping[DocumentId, int] = field(default_factory=dict)
+    rows: Mapping[str, tuple[RowBatch, ...]] = field(default_factory=dict)
+    size_bytes: int = 0
+    entries: int = 0
+    _joined: dict[str, RowBatch] = field(default_factory=dict, compare=False, repr=False)
+    _revisions: list[tuple[IntArray, Array, Array]] = field(
+        default_factory=list, compare=False, repr=False
+    )
+
+    def with_changes(self, changes: CollectionChanges) -> Memtable:
+        """Return the memtable after a commit."""
+        rows = dict(self.rows)
+        for label, batch in changes.rows.items():
+            rows[label] = (*rows.get(label, ()), batch)
+        return Memtable(
+            documents={**self.documents, **changes.documents},
+            docnos={
+                **self.docnos,
+                **{record.id: docno for docno, record in changes.documents.items()},
+            },
+            rows=rows,
+            size_bytes=self.size_bytes + changes.size_bytes,
+            entries=self.entries + len(changes),
+        )
+
+    def batch(self, label: str) -> RowBatch | None:
+        """Return a version's current rows, joined; None if it has none here."""
+        batches = self.rows.get(label)
+        if not batches:
+            return None
+        if label not in self._joined:
+            self._joined[label] = concat_batches(batches)
+        return self._joined[label]
+
+    def revisions(self) -> tuple[IntArray, Array, Array]:
+        """Return docnos (int64, ascending), created and revision (u64) of the documents here."""
+        if not self._revisions:
+            count = len(self.documents)
+            docnos = np.fromiter(self.documents, np.int64, count)
+            records = self.documents.values()
+            created = np.fromiter((record.created for record in records), np.uint64, count)
+            revisions = np.fromiter((record.revision for record in records), np.uint64, count)
+            order = np.argsort(docnos)
+            self._revisions.append((docnos[order], created[order], revisions[order]))
+        return self._revisions[0]
+
+
+EMPTY = Memtable()

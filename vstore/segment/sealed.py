@@ -1,0 +1,186 @@
+"""Sealed segments on disk: a header block that names array blocks (`format-spec.md`, "Segment").
+
+Arrays are used in place. Nothing in one is believed before it was checked: dtype and shape against
+the block's length here, contents by the class that reads them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from vstore.errors import CorruptionError
+from vstore.limits import ARRAYS_MAX, SEGMENT_HEADER_BYTES_MAX, SEGMENT_ROWS_MAX, STREAM_BYTES
+from vstore.manifest.plain import PlainReader
+from vstore.manifest.state import SegmentRef
+from vstore.storage.block import BlockRef, ref_from, ref_to_list
+from vstore.storage.layout import BlockKind
+from vstore.storage.packing import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from vstore.storage.container import Container
+    from vstore.types import Array
+
+SegmentKind: TypeAlias = Literal["documents", "vectors"]
+DTYPES: Final = ("|u1", "|i1", "<u2", "<u4", "<u8", "<i4", "<i8", "<f2", "<f4", "<f8")
+
+
+class PiecedArray(NamedTuple):
+    """An array too large to hold twice, given as consecutive slices of its first axis."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    pieces: Iterable[Array]
+
+
+class ArrayRef(NamedTuple):
+    """One array of a segment."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    block: BlockRef
+
+
+class SegmentHeader(NamedTuple):
+    """What a header block says."""
+
+    rows: int
+    attributes: Mapping[str, object]
+    arrays: Mapping[str, ArrayRef]
+
+
+def write_segment(
+    container: Container,
+    kind: SegmentKind,
+    *,
+    rows: int,
+    docno_end: int,
+    epoch: int,
+    attributes: Mapping[str, object],
+    arrays: Mapping[str, Array | PiecedArray],
+) -> SegmentRef:
+    """Append a segment's arrays and then the header that names them."""
+    start = container.tail
+    named: dict[str, object] = {}
+    for name, array in arrays.items():
+        if isinstance(array, PiecedArray):
+            length = math.prod(array.shape) * np.dtype(array.dtype).itemsize
+            block = container.append_pieces(BlockKind.ARRAY, length, map(_buffer, array.pieces))
+            named[name] = [array.dtype, list(array.shape), *ref_to_list(block)]
+        else:
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            block = container.append(BlockKind.ARRAY, _buffer(little))
+            named[name] = [little.dtype.str, list(little.shape), *ref_to_list(block)]
+    header = pack({"kind": kind, "rows": rows, "attributes": dict(attributes), "arrays": named})
+    ref = container.append(BlockKind.SEGMENT, header)
+    return SegmentRef(ref, rows, docno_end, container.tail - start, epoch)
+
+
+def pieces_of(array: Array) -> Iterable[Array]:
+    """Cut an array into slices of about `STREAM_BYTES`."""
+    step = max(1, STREAM_BYTES // max(1, array.nbytes // max(1, len(array))))
+    return (array[start : start + step] for start in range(0, len(array), step))
+
+
+def _buffer(array: Array) -> memoryview:
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+class SealedSegment:
+    """A segment of a file; each array is loaded, and its hash verified, at its first use."""
+
+    kind: SegmentKind
+
+    def __init__(self, container: Container, ref: SegmentRef) -> None:
+        self.ref = ref
+        self.container = container
+        self.rows = ref.rows
+        self.header = self._read_header()
+        self._arrays: dict[str, Array] = {}
+
+    def corrupt(self, problem: str) -> CorruptionError:
+        """Return the error for a segment that contradicts itself."""
+        return CorruptionError(
+            self.container.name, f"{self.kind} segment: {problem}", offset=self.ref.header.offset
+        )
+
+    def _read_header(self) -> SegmentHeader:
+        try:
+            data = unpack(
+                self.container.read(self.ref.header, BlockKind.SEGMENT),
+                bytes_max=SEGMENT_HEADER_BYTES_MAX,
+            )
+            plain = PlainReader(data, "segment")
+            plain.choice("kind", (self.kind,))
+            rows = plain.integer("rows", maximum=SEGMENT_ROWS_MAX)
+            if rows != self.ref.rows:
+                raise ValueError(f"{rows} rows, the manifest says {self.ref.rows}")
+            return SegmentHeader(
+                rows,
+                plain.mapping("attributes", lambda _name, value, _at: value, count_max=ARRAYS_MAX),
+                plain.mapping("arrays", _read_array, count_max=ARRAYS_MAX),
+            )
+        except ValueError as error:
+            raise self.corrupt(str(error)) from error
+
+    def has(self, name: str) -> bool:
+        """Whether the segment has this array."""
+        return name in self.header.arrays
+
+    def array(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> Array:
+        """Return a read-only array over the file; None in ``shape`` allows any length.
+
+        Raises
+        ------
+        CorruptionError
+            It is missing, fails its checksum, or has another dtype or shape.
+        """
+        array = self._arrays.get(name)
+        if array is None:
+            array = self._load(name)
+            self._arrays[name] = array
+        if array.dtype.str != dtype or not (
+            len(shape) == array.ndim
+            and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
+        ):
+            raise self.corrupt(
+                f"array {name!r} is {array.dtype.str} {array.shape}, expected {dtype} {shape}"
+            )
+        return array
+
+    def _load(self, name: str) -> Array:
+        ref = self.header.arrays.get(name)
+        if ref is None:
+            raise self.corrupt(f"no array {name!r}")
+        data = self.container.read(ref.block, BlockKind.ARRAY)
+        return np.frombuffer(data, np.dtype(ref.dtype)).reshape(ref.shape)
+
+    def blocks(self) -> list[BlockRef]:
+        """Return references to all blocks of the segment."""
+        return [*(ref.block for ref in self.header.arrays.values()), self.ref.header]
+
+    def verify(self) -> None:
+        """Load every array, and so verify every hash."""
+        for name in self.header.arrays:
+            if name not in self._arrays:
+                self._arrays[name] = self._load(name)
+
+
+def _read_array(name: str, value: object, where: str) -> ArrayRef:
+    if not isinstance(value, list) or len(value) != 5:
+        raise ValueError(f"{where}: expected [dtype, shape, offset, length, hash]")
+    dtype, shape = value[0], value[1]
+    block = ref_from(value[2:])
+    if dtype not in DTYPES:
+        raise ValueError(f"{where}: unknown dtype {dtype!r:.40}")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 2:
+        raise ValueError(f"{where}: impossible shape {shape!r:.80}")
+    if not all(type(extent) is int and 0 <= extent <= 2**48 for extent in shape):
+        raise ValueError(f"{where}: impossible shape {shape!r:.80}")
+    if math.prod(shape) * np.dtype(dtype).itemsize != block.length:
+        raise ValueError(f"{where}: shape {shape} of {dtype} is not {block.length} bytes")
+    return ArrayRef(dtype, tuple(shape), block)

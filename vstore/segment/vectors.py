@@ -1,0 +1,263 @@
+"""Rows of one version: batches in memory, sealed segments (`format-spec.md`, "Vector segment").
+
+A row is (docno, chunk number, revision it was made from, vector). A write gives all of a document's
+rows of a version at once, so the newest segment that holds a docno holds all its current rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.segment.sealed import PiecedArray, SealedSegment, write_segment
+from vstore.storage.layout import HASH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import SegmentRef
+    from vstore.storage.container import Container
+    from vstore.types import Array, IntArray
+
+DTYPES = {"float32": "<f4", "float16": "<f2"}
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """Rows in memory, sorted by docno and chunk number.
+
+    Attributes
+    ----------
+    docno, chunk : u32 (n,)
+    revision : u64 (n,)
+    vectors : float32 or float16 (n, dimension)
+    norms : float32 (n,)
+        Euclidean length of each vector.
+    """
+
+    docno: Array
+    chunk: Array
+    revision: Array
+    vectors: Array
+    norms: Array
+
+    def __len__(self) -> int:
+        return len(self.docno)
+
+    @property
+    def single(self) -> bool:
+        """Whether every document has one row here, its chunk number 0."""
+        return not self.chunk.any()
+
+    def take(self, rows: IntArray) -> RowBatch:
+        """Return a copy of some rows."""
+        return RowBatch(
+            self.docno[rows],
+            self.chunk[rows],
+            self.revision[rows],
+            self.vectors[rows],
+            self.norms[rows],
+        )
+
+
+def concat_batches(batches: Sequence[RowBatch]) -> RowBatch:
+    """Join batches from old to new; of a docno in several the newest one's rows stay."""
+    if len(batches) == 1:
+        return batches[0]
+    docno = np.concatenate([batch.docno for batch in batches])
+    age = np.repeat(np.arange(len(batches)), [len(batch) for batch in batches])
+    joined = RowBatch(
+        docno,
+        np.concatenate([batch.chunk for batch in batches]),
+        np.concatenate([batch.revision for batch in batches]),
+        np.concatenate([batch.vectors for batch in batches]),
+        np.concatenate([batch.norms for batch in batches]),
+    )
+    order = np.lexsort((joined.chunk, age, docno))
+    ordered_docno, ordered_age = docno[order], age[order]
+    # Sorted by docno and then age: the last row of a docno's run is from its newest batch.
+    last = np.append(ordered_docno[1:] != ordered_docno[:-1], [True])
+    run = np.cumsum(np.concatenate(([0], last[:-1])))
+    newest = ordered_age == ordered_age[last][run]
+    order = order[newest]
+    if len(order) == len(docno) and bool((order[1:] > order[:-1]).all()):
+        return joined
+    return joined.take(order)
+
+
+def seal_rows(
+    container: Container, batch: RowBatch, spec: EmbeddingSpec, *, epoch: int
+) -> SegmentRef:
+    """Write rows as a segment of the version that has this spec."""
+    return _write(
+        container,
+        spec,
+        epoch=epoch,
+        docno=batch.docno,
+        chunk=batch.chunk,
+        revision=batch.revision,
+        norms=batch.norms,
+        vectors=batch.vectors,
+    )
+
+
+def _write(
+    container: Container,
+    spec: EmbeddingSpec,
+    *,
+    epoch: int,
+    docno: Array,
+    chunk: Array,
+    revision: Array,
+    norms: Array,
+    vectors: Array | PiecedArray,
+) -> SegmentRef:
+    arrays: dict[str, Array | PiecedArray] = {
+        "docno": docno.astype("<u4", copy=False),
+        "revision": revision.astype("<u8", copy=False),
+        "norms": norms.astype("<f4", copy=False),
+        "vectors": vectors,
+    }
+    if chunk.any():
+        arrays["chunk"] = chunk.astype("<u4", copy=False)
+    return write_segment(
+        container,
+        "vectors",
+        rows=len(docno),
+        docno_end=int(docno[-1]) + 1 if len(docno) else 0,
+        epoch=epoch,
+        attributes={"fingerprint": spec.fingerprint, "dimension": spec.dimension},
+        arrays=arrays,
+    )
+
+
+class VectorSegment(SealedSegment):
+    """A sealed segment of one version's rows."""
+
+    kind = "vectors"
+
+    def __init__(self, container: Container, ref: SegmentRef, spec: EmbeddingSpec) -> None:
+        super().__init__(container, ref)
+        self.spec = spec
+        fingerprint = self.header.attributes.get("fingerprint")
+        if type(fingerprint) is not bytes or len(fingerprint) != HASH_BYTES:
+            raise self.corrupt("no fingerprint")
+        if fingerprint != spec.fingerprint:
+            raise self.corrupt("belongs to another version than the manifest says")
+        self._checked = False
+
+    @property
+    def docno(self) -> Array:
+        """Docno of each row, u32 (rows,), ascending."""
+        docno = self.array("docno", "<u4", (self.rows,))
+        if not self._checked:
+            if self.rows and not (
+                bool((docno[1:] >= docno[:-1]).all()) and int(docno[-1]) < self.ref.docno_end
+            ):
+                raise self.corrupt("docnos do not ascend below the segment's end")
+            self._checked = True
+        return docno
+
+    @property
+    def single(self) -> bool:
+        """Whether every document has one row here, its chunk number 0."""
+        return not self.has("chunk")
+
+    @property
+    def chunk(self) -> Array:
+        """Chunk number of each row, u32 (rows,)."""
+        if self.single:
+            return np.zeros(self.rows, np.uint32)
+        return self.array("chunk", "<u4", (self.rows,))
+
+    @property
+    def revision(self) -> Array:
+        """Revision each row was made from, u64 (rows,)."""
+        return self.array("revision", "<u8", (self.rows,))
+
+    @property
+    def norms(self) -> Array:
+        """Euclidean length of each row, float32 (rows,)."""
+        return self.array("norms", "<f4", (self.rows,))
+
+    @property
+    def vectors(self) -> Array:
+        """Vectors as stored, (rows, dimension), a view of the file."""
+        ref = self.header.arrays.get("vectors")
+        if ref is None or ref.dtype not in DTYPES.values():
+            raise self.corrupt("no vectors of a known dtype")
+        return self.array("vectors", ref.dtype, (self.rows, self.spec.dimension))
+
+    def verify(self) -> None:
+        """Check hashes, order and norms."""
+        super().verify()
+        docno, chunk = self.docno, self.chunk
+        same = docno[1:] == docno[:-1]
+        if bool((same & (chunk[1:] <= chunk[:-1])).any()):
+            raise self.corrupt("chunk numbers do not ascend")
+        for start in range(0, self.rows, 65_536):
+            block = self.vectors[start : start + 65_536].astype(np.float64)
+            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+            if not np.allclose(norms, self.norms[start : start + 65_536], rtol=1e-4, atol=1e-30):
+                raise self.corrupt("norms do not belong to the vectors")
+
+
+def merge_rows(
+    container: Container,
+    segments: Sequence[VectorSegment],
+    kept: Sequence[IntArray],
+    spec: EmbeddingSpec,
+    *,
+    dtype: str,
+    epoch: int,
+    renumbered: Array | None = None,
+) -> SegmentRef | None:
+    """Write the kept rows of some segments as one; None if there are none.
+
+    Parameters
+    ----------
+    kept : sequence of int64 arrays
+        Rows to keep of each segment; no docno in two of them.
+    dtype : {"<f4", "<f2"}
+    renumbered : u32 (docno_end,), optional
+        New docno by old one; it must not change their order.
+    """
+    parts = [(s, rows) for s, rows in zip(segments, kept, strict=True) if len(rows)]
+    if not parts:
+        return None
+    docno = np.concatenate([segment.docno[rows] for segment, rows in parts])
+    chunk = np.concatenate([segment.chunk[rows] for segment, rows in parts])
+    order = np.lexsort((chunk, docno))
+    source = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])[order]
+    row = np.concatenate([rows for _, rows in parts])[order]
+
+    def pieces() -> Iterator[Array]:
+        step = max(1, (16 << 20) // (spec.dimension * 4))
+        for start in range(0, len(order), step):
+            piece = np.empty((min(step, len(order) - start), spec.dimension), dtype)
+            here = source[start : start + step]
+            for i, (segment, _) in enumerate(parts):
+                mine = here == i
+                if mine.any():
+                    piece[mine] = segment.vectors[row[start : start + step][mine]]
+            yield piece
+
+    def gathered(arrays: Sequence[Array]) -> Array:
+        return np.concatenate(
+            [array[rows] for array, (_, rows) in zip(arrays, parts, strict=True)]
+        )[order]
+
+    docno = docno[order]
+    return _write(
+        container,
+        spec,
+        epoch=epoch,
+        docno=docno if renumbered is None else renumbered[docno],
+        chunk=chunk[order],
+        revision=gathered([segment.revision for segment, _ in parts]),
+        norms=gathered([segment.norms for segment, _ in parts]),
+        vectors=PiecedArray(dtype, (len(order), spec.dimension), pieces()),
+    )
