@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -140,8 +141,8 @@ def test_taking_rows_gives_the_bytes_of_building_from_them(
     typed: tuple[FieldType, list[Any]], data: st.DataObject
 ) -> None:
     field_type, values = typed
-    rows = st.integers(0, len(values) - 1) if values else st.nothing()
-    indices = data.draw(st.lists(rows, max_size=15))
+    rows = st.lists(st.integers(0, len(values) - 1), max_size=15) if values else st.just([])
+    indices: list[int] = data.draw(rows)
     taken = column_of(field_type, values).take(np.array(indices, np.uint32))
     assert bytes_of(taken) == bytes_of(column_of(field_type, [values[i] for i in indices]))
 
@@ -153,10 +154,7 @@ def test_concatenating_gives_the_bytes_of_building_all_rows(
     field_type, values = typed
     cuts = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=3)))
     bounds = [0, *cuts, len(values)]
-    parts = [
-        column_of(field_type, values[low:high])
-        for low, high in zip(bounds, bounds[1:], strict=False)
-    ]
+    parts = [column_of(field_type, values[low:high]) for low, high in itertools.pairwise(bounds)]
     assert bytes_of(concat_columns(field_type, parts)) == bytes_of(column_of(field_type, values))
 
 
@@ -228,7 +226,7 @@ def test_predicates_a_type_does_not_have_are_our_own_bugs() -> None:
 # Normalisation
 
 
-class Color(str, enum.Enum):
+class Color(str, enum.Enum):  # noqa: UP042  (a StrEnum would not have the trap)
     """A mixin whose str() is its name, not its text."""
 
     RED = "red"
@@ -325,14 +323,14 @@ REJECTED: list[tuple[FieldType, object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("field_type", "value", "message"), REJECTED)
+@pytest.mark.parametrize(("field_type", "value", "message"), REJECTED, ids=range(len(REJECTED)))
 def test_a_value_of_another_type_is_refused_with_field_type_and_value(
     field_type: FieldType, value: object, message: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=message) as caught:
         normalize_value("year", field_type, value)
     assert "field 'year' expects" in str(caught.value)
-    assert len(str(caught.value)) < 500
+    assert len(str(caught.value)) < 300
 
 
 def test_json_may_nest_to_the_limit() -> None:
@@ -342,7 +340,7 @@ def test_json_may_nest_to_the_limit() -> None:
 
 def test_long_values_are_shortened_in_messages() -> None:
     assert len(short_repr("x" * 1_000_000)) <= 60
-    assert len(short_repr([10**5000] * 1_000)) < 200
+    assert len(short_repr([10**5000] * 1_000)) <= 100
 
 
 # Damaged arrays
@@ -392,7 +390,7 @@ DAMAGES: list[tuple[FieldType, dict[str, list[int] | list[float]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("field_type", "damage", "message"), DAMAGES)
+@pytest.mark.parametrize(("field_type", "damage", "message"), DAMAGES, ids=range(len(DAMAGES)))
 def test_damaged_arrays_are_refused(
     field_type: FieldType, damage: dict[str, list[int]], message: str
 ) -> None:
@@ -445,7 +443,7 @@ def test_dictionary_order_is_checked_as_python_compares_bytes(
     dictionary = column_dictionary.StringDictionary.from_entries(entries)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(column_dictionary, "_WORD_ROUNDS", rounds)
-        if all(left < right for left, right in zip(entries, entries[1:], strict=False)):
+        if all(left < right for left, right in itertools.pairwise(entries)):
             opened = column_dictionary.StringDictionary.from_arrays(dictionary.arrays())
             assert opened.entries() == entries
         else:

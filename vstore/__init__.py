@@ -1,3 +1,115 @@
-"""vstore."""
+"""vstore: an embedded, single-file vector store that keeps embedding versions apart.
+
+The code map. What happens to the bytes of one commit::
+
+    store/transaction.py   collects documents and vectors, checked by store/input.py, store/guard.py
+    store/store.py         Store._commit, under the writer lock
+    store/writer.py        small: one delta block; large: segments, due merges, a full manifest
+    segment/               documents.py, vectors.py: columns and rows as arrays; compaction.py
+    manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
+    storage/container.py   append blocks, sync, write the older superblock slot, sync
+    storage/file.py        the only place that asks the operating system
+
+and of one query::
+
+    store/search.py        resolve the versions (caller, stamp or route), guard, plan, run, record
+    query/planner.py       from a request and statistics to a plan; pure
+    segment/row_table.py   which rows are fresh: computed from revisions, never stored
+    index/flat.py          exact top k over arrays
+    query/fusion.py        dual reads: two ranked lists become one
+    observe/               counters and the trace on the result
+
+Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no I/O;
+the planner reads no vector and no file; nothing is overwritten in place but the two superblock
+slots; readers never wait for the writer; a hit's version is one its plan reads. Deliberately absent:
+servers, replication, making embeddings, pickle, compression.
+"""
+
+from vstore.errors import (
+    AlreadyExistsError,
+    BlockChecksumError,
+    ClosedError,
+    CorruptionError,
+    FilterError,
+    FormatVersionError,
+    GateError,
+    InvalidArgumentError,
+    InvalidVectorError,
+    LimitExceededError,
+    LockedError,
+    MissingDependencyError,
+    NotAStoreError,
+    NotFoundError,
+    ReadOnlyError,
+    ScopeError,
+    StateError,
+    StorageError,
+    TransactionError,
+    VersionMismatchError,
+    VstoreError,
+)
+from vstore.manifest.spec import EmbeddingSpec, suggest_label
+from vstore.migration.gates import Coverage, GateResult
+from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
+from vstore.store.check import CheckReport
+from vstore.store.collection import Collection
+from vstore.store.document import Document
+from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
+from vstore.store.migrating import BackfillReport
+from vstore.store.search import Explanation, Hit, SearchResult
+from vstore.store.store import Reader, Store
+from vstore.store.store import open_store as open  # noqa: A004 - vstore.open is how it reads
+from vstore.store.transaction import DeleteCounts, Transaction, UpsertCounts, VectorCounts
+from vstore.store.version_info import VersionInfo
 
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "AlreadyExistsError",
+    "BackfillReport",
+    "BlockChecksumError",
+    "CheckReport",
+    "ClosedError",
+    "Collection",
+    "CorruptionError",
+    "Coverage",
+    "DeleteCounts",
+    "Document",
+    "Embedder",
+    "EmbeddingSpec",
+    "Embeddings",
+    "Explanation",
+    "Filter",
+    "FilterError",
+    "FormatVersionError",
+    "GateError",
+    "GateResult",
+    "HashingEmbedder",
+    "Hit",
+    "InvalidArgumentError",
+    "InvalidVectorError",
+    "LimitExceededError",
+    "LockedError",
+    "MissingDependencyError",
+    "NotAStoreError",
+    "NotFoundError",
+    "ReadOnlyError",
+    "Reader",
+    "ScopeError",
+    "SearchResult",
+    "StateError",
+    "StorageError",
+    "Store",
+    "Transaction",
+    "TransactionError",
+    "UpsertCounts",
+    "VectorCounts",
+    "VersionInfo",
+    "VersionMismatchError",
+    "VstoreError",
+    "field",
+    "filter_from_dict",
+    "filter_to_dict",
+    "open",
+    "suggest_label",
+]

@@ -64,6 +64,7 @@ class _ShortRepr(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxstring = self.maxother = self.maxlong = 60
+        self.maxlevel = 3  # six items a level multiply; the text is cut only once it is made
 
     def repr_int(self, x: int, level: int) -> str:
         if x.bit_length() > 128:  # repr() itself raises above 4,300 digits
@@ -71,12 +72,14 @@ class _ShortRepr(reprlib.Repr):
         return super().repr_int(x, level)
 
 
+_REPR_CHARACTERS: Final = 100
 _SHORT_REPR: Final = _ShortRepr()
 
 
 def short_repr(value: object) -> str:
-    """Return ``repr(value)`` shortened to fit in a message."""
-    return _SHORT_REPR.repr(value)
+    """Return ``repr(value)`` shortened to fit in a message: at most 100 characters."""
+    text = _SHORT_REPR.repr(value)
+    return text if len(text) <= _REPR_CHARACTERS else text[: _REPR_CHARACTERS - 3] + "..."
 
 
 def normalize_value(field: str, field_type: FieldType, value: object) -> object:

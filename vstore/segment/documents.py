@@ -219,7 +219,7 @@ class DocumentSegment(SealedSegment):
     def rows_of(self, docnos: Array) -> IntArray:
         """Return the row of each docno, -1 where this segment has none."""
         if self.dense:
-            return np.where(docnos < self.rows, docnos, -1).astype(np.int64)
+            return np.where(docnos < self.rows, docnos.astype(np.int64), -1)
         docnos = docnos.astype(self.docno.dtype)  # else searchsorted would convert the whole column
         rows = np.searchsorted(self.docno, docnos)
         inside = rows < self.rows

@@ -72,20 +72,21 @@ class Memtable:
         default_factory=list, compare=False, repr=False
     )
 
-    def with_changes(self, changes: CollectionChanges) -> Memtable:
-        """Return the memtable after a commit."""
-        rows = dict(self.rows)
-        for label, batch in changes.rows.items():
-            rows[label] = (*rows.get(label, ()), batch)
+    def with_changes(self, *commits: CollectionChanges) -> Memtable:
+        """Return the memtable after some commits, oldest first."""
+        documents, docnos, rows = dict(self.documents), dict(self.docnos), dict(self.rows)
+        for changes in commits:
+            documents.update(changes.documents)
+            for docno, record in changes.documents.items():
+                docnos[record.id] = docno
+            for label, batch in changes.rows.items():
+                rows[label] = (*rows.get(label, ()), batch)
         return Memtable(
-            documents={**self.documents, **changes.documents},
-            docnos={
-                **self.docnos,
-                **{record.id: docno for docno, record in changes.documents.items()},
-            },
+            documents=documents,
+            docnos=docnos,
             rows=rows,
-            size_bytes=self.size_bytes + changes.size_bytes,
-            entries=self.entries + len(changes),
+            size_bytes=self.size_bytes + sum(changes.size_bytes for changes in commits),
+            entries=self.entries + sum(map(len, commits)),
         )
 
     def batch(self, label: str) -> RowBatch | None:

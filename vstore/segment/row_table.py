@@ -168,18 +168,32 @@ class RowTable:
     @cached_property
     def has_fresh(self) -> BoolArray:
         """By docno, whether the document has fresh rows, bool (docno_end,)."""
+        return self._by_docno([(part.rows.docno, part.fresh) for part in self.parts])
+
+    @cached_property
+    def has_served(self) -> BoolArray:
+        """By docno, whether the document has rows that may be served, bool (docno_end,)."""
+        return self._by_docno([(part.rows.docno, part.live) for part in self.parts])
+
+    @cached_property
+    def has_rows(self) -> BoolArray:
+        """By docno, whether there are rows at all, stale ones included, bool (docno_end,)."""
+        return self._by_docno([(part.rows.docno, None) for part in self.parts])
+
+    def _by_docno(self, marked: list[tuple[Array, BoolArray | None]]) -> BoolArray:
         result = np.zeros(self._documents.docno_end, np.bool_)
-        for part in self.parts:
-            docno = part.rows.docno
-            result[docno if part.fresh is None else docno[part.fresh]] = True
+        for docno, mask in marked:
+            result[docno if mask is None else docno[mask]] = True
         return result
 
+    @cached_property
     def fresh_count(self) -> int:
-        """Return the number of documents with fresh rows."""
+        """Number of documents with fresh rows."""
         return int(np.count_nonzero(self.has_fresh))
 
+    @cached_property
     def served_rows(self) -> int:
-        """Return the number of rows a search may return."""
+        """Number of rows a search may return."""
         return sum(
             len(part.rows.docno) if part.live is None else int(np.count_nonzero(part.live))
             for part in self.parts

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from vstore.errors import CorruptionError
-from vstore.limits import ARRAYS_MAX, SEGMENT_HEADER_BYTES_MAX, SEGMENT_ROWS_MAX, STREAM_BYTES
+from vstore.limits import ARRAYS_MAX, SEGMENT_HEADER_BYTES_MAX, SEGMENT_ROWS_MAX
 from vstore.manifest.plain import PlainReader
 from vstore.manifest.state import SegmentRef
 from vstore.storage.block import BlockRef, ref_from, ref_to_list
@@ -80,10 +80,33 @@ def write_segment(
     return SegmentRef(ref, rows, docno_end, container.tail - start, epoch)
 
 
-def pieces_of(array: Array) -> Iterable[Array]:
-    """Cut an array into slices of about `STREAM_BYTES`."""
-    step = max(1, STREAM_BYTES // max(1, array.nbytes // max(1, len(array))))
-    return (array[start : start + step] for start in range(0, len(array), step))
+def copy_segment(container: Container, segment: SealedSegment) -> SegmentRef:
+    """Copy a segment into another file, as it is; every hash is verified on the way."""
+    start = container.tail
+    named = {
+        name: [
+            ref.dtype,
+            list(ref.shape),
+            *ref_to_list(
+                container.append(
+                    BlockKind.ARRAY, segment.container.read(ref.block, BlockKind.ARRAY)
+                )
+            ),
+        ]
+        for name, ref in segment.header.arrays.items()
+    }
+    header = pack(
+        {
+            "kind": segment.kind,
+            "rows": segment.rows,
+            "attributes": dict(segment.header.attributes),
+            "arrays": named,
+        }
+    )
+    ref = container.append(BlockKind.SEGMENT, header)
+    return SegmentRef(
+        ref, segment.rows, segment.ref.docno_end, container.tail - start, segment.ref.epoch
+    )
 
 
 def _buffer(array: Array) -> memoryview:

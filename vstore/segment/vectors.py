@@ -207,7 +207,7 @@ class VectorSegment(SealedSegment):
 
 def merge_rows(
     container: Container,
-    segments: Sequence[VectorSegment],
+    segments: Sequence[VectorSegment | RowBatch],
     kept: Sequence[IntArray],
     spec: EmbeddingSpec,
     *,
@@ -215,7 +215,7 @@ def merge_rows(
     epoch: int,
     renumbered: Array | None = None,
 ) -> SegmentRef | None:
-    """Write the kept rows of some segments as one; None if there are none.
+    """Write the kept rows of some segments or batches as one segment; None if there are none.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ class Container:
         self.superblock = superblock
         self.writable = writable
         self.skipped = skipped
-        self._verify = verify
+        self.verify: Verify = verify
         self._kept_slot = slot  # holds what is durable; the other one is written next
         self._tail = superblock.committed_length if superblock else BLOCKS_START
         self._poison: StorageError | None = None
@@ -110,7 +110,7 @@ class Container:
         if view is None or len(view) != ref.length:
             view = self._load(ref, kind)
         if ref.offset not in self._verified:
-            if self._verify != "off" or kind == BlockKind.COMMIT:
+            if self.verify != "off" or kind == BlockKind.COMMIT:
                 computed = blake3_digest(view)
                 if computed != ref.hash:
                     raise BlockChecksumError(
@@ -290,6 +290,10 @@ class Container:
             raise StorageError(
                 f"{self.name}: an earlier write failed ({self._poison}); close and reopen the store"
             ) from self._poison
+
+    def condemn(self, error: StorageError) -> None:
+        """Refuse all further writes through this handle: what is on disk is uncertain."""
+        self._poison = error
 
     @property
     def poisoned(self) -> bool:

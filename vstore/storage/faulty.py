@@ -101,7 +101,6 @@ class FaultyMedium:
         self.record(Operation("rename", replacement.number))
         self._current = replacement.number
         self.record(Operation("sync_directory", replacement.number))
-        current.close()
         return replacement
 
     def discard_replacement(self) -> None:

@@ -83,7 +83,8 @@ class Medium(Protocol):
     def replace(self, current: StorageFile, replacement: StorageFile) -> StorageFile:
         """Make ``replacement`` the file of this place, atomically and durably.
 
-        Returns the file to go on with, locked; ``current`` is closed.
+        Returns the file to go on with, locked. ``current`` stays readable where the system allows,
+        for the snapshots that still use it.
         """
         ...
 
@@ -300,7 +301,6 @@ class PathMedium:
                 raise LockedError(self.name, waited_s=0)
             return replacement
         replacement.path = self.path
-        current.close()
         return replacement
 
     def discard_replacement(self) -> None:

@@ -116,7 +116,6 @@ class MemoryMedium:
 
     def replace(self, current: MemoryFile, replacement: MemoryFile) -> MemoryFile:
         self._current = replacement.content
-        current.close()
         return replacement
 
     def discard_replacement(self) -> None:

@@ -1,0 +1,221 @@
+"""Commit blocks: one per epoch, a delta or a full manifest (`format-spec.md`, "Commit").
+
+The superblock names the newest. A delta names the commit before it and the full manifest it counts
+from, so a state is a full manifest and the deltas on top of it, and older epochs are found by going
+back from full manifest to full manifest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from vstore.errors import CorruptionError
+from vstore.limits import DELTA_CHAIN_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
+from vstore.manifest.plain import PlainReader
+from vstore.storage.block import BlockRef, ref_to_list
+from vstore.storage.layout import BlockKind
+from vstore.storage.packing import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vstore.storage.container import Container
+
+CommitKind: TypeAlias = Literal["delta", "full"]
+_COUNTS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a commit did, in a person's words: the history's entry.
+
+    Attributes
+    ----------
+    name : str
+        For example ``"upsert"`` or ``"cutover"``.
+    note : str
+        A person's reason, or empty.
+    counts : Mapping[str, int]
+        For example ``{"documents": 12}``.
+    """
+
+    name: str
+    note: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit block.
+
+    Attributes
+    ----------
+    previous : BlockRef | None
+        The commit before; None for the first of a file.
+    base : BlockRef | None
+        Of a delta: the full manifest it counts from.
+    depth : int
+        Deltas since that full manifest, this one included; 0 for a full one.
+    body : object
+        The full manifest, or the edits.
+    documents, rows : object
+        Of a delta: changes to the memtable, decoded by `segment.replay`.
+    """
+
+    kind: CommitKind
+    epoch: int
+    time_us: int
+    operation: Operation
+    previous: BlockRef | None
+    base: BlockRef | None
+    depth: int
+    body: object
+    documents: object = field(default_factory=dict)
+    rows: object = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the block's payload."""
+        operation = self.operation
+        value: dict[str, object] = {
+            "kind": self.kind,
+            "epoch": self.epoch,
+            "time_us": self.time_us,
+            "operation": [operation.name, operation.note, dict(operation.counts)],
+            "previous": None if self.previous is None else ref_to_list(self.previous),
+        }
+        if self.kind == "full":
+            value["manifest"] = self.body
+        else:
+            value["base"] = None if self.base is None else ref_to_list(self.base)
+            value["depth"] = self.depth
+            if self.body:
+                value["edits"] = self.body
+            if self.documents:
+                value["documents"] = self.documents
+            if self.rows:
+                value["rows"] = self.rows
+        return pack(value)
+
+
+def read_commit(container: Container, ref: BlockRef) -> Commit:
+    """Read a commit block.
+
+    Raises
+    ------
+    CorruptionError
+    """
+    try:
+        return _decode(unpack(container.read(ref, BlockKind.COMMIT)))
+    except ValueError as error:
+        raise CorruptionError(container.name, f"commit: {error}", offset=ref.offset) from error
+
+
+def _decode(value: object) -> Commit:
+    plain = PlainReader(value, "commit")
+    full = plain.choice("kind", ("delta", "full")) == "full"
+    return Commit(
+        kind="full" if full else "delta",
+        epoch=plain.integer("epoch"),
+        time_us=plain.integer("time_us"),
+        operation=read_operation(plain.raw("operation"), "commit.operation"),
+        previous=plain.ref("previous") if plain.has("previous") else None,
+        base=None if full else plain.ref("base"),
+        depth=0 if full else plain.integer("depth", maximum=DELTA_CHAIN_MAX),
+        body=plain.raw("manifest") if full else (plain.raw("edits") or []),
+        documents=plain.raw("documents") or {},
+        rows=plain.raw("rows") or {},
+    )
+
+
+def read_operation(value: object, where: str) -> Operation:
+    """Check an operation from a file."""
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError(f"{where}: expected [name, note, counts]")
+    plain = PlainReader({"name": value[0], "note": value[1], "counts": value[2]}, where)
+    return Operation(
+        name=plain.text("name", bytes_max=NAME_BYTES_MAX),
+        note=plain.text("note", bytes_max=REASON_BYTES_MAX),
+        counts=plain.mapping("counts", _read_count, count_max=_COUNTS_MAX),
+    )
+
+
+def _read_count(_name: str, value: object, where: str) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{where}: expected a count")
+    return value
+
+
+def chain(container: Container, tip: BlockRef, *, known: BlockRef | None = None) -> list[Commit]:
+    """Return the commits that make up the state at ``tip``, oldest first.
+
+    They start with a full manifest, or right behind ``known``, a commit whose state the caller has.
+
+    Raises
+    ------
+    CorruptionError
+        A block is damaged, epochs do not descend, or the chain is longer than it says.
+    """
+    commits = []
+    ref = tip
+    expected_depth: int | None = None
+    while True:
+        if ref == known:
+            break
+        commit = read_commit(container, ref)
+        if expected_depth is not None and (
+            commit.depth != expected_depth or commit.epoch >= commits[-1].epoch
+        ):
+            raise CorruptionError(container.name, "commits are out of order", offset=ref.offset)
+        commits.append(commit)
+        if commit.kind == "full":
+            break
+        if commit.previous is None or commit.depth < 1:
+            raise CorruptionError(container.name, "a delta without a base", offset=ref.offset)
+        expected_depth = commit.depth - 1
+        ref = commit.previous
+    return commits[::-1]
+
+
+def ancestry(
+    container: Container, tip: BlockRef, *, limit: int
+) -> Iterator[tuple[BlockRef, Commit]]:
+    """Yield commits from the newest back, at most ``limit``."""
+    ref: BlockRef | None = tip
+    epoch: int | None = None
+    for _ in range(limit):
+        if ref is None:
+            return
+        commit = read_commit(container, ref)
+        if epoch is not None and commit.epoch >= epoch:
+            raise CorruptionError(container.name, "commits are out of order", offset=ref.offset)
+        epoch = commit.epoch
+        yield ref, commit
+        ref = commit.previous
+
+
+def find_epoch(container: Container, tip: BlockRef, epoch: int, *, limit: int) -> BlockRef | None:
+    """Return the commit of an epoch, None if the file no longer has it.
+
+    Whole chains that start behind the epoch are skipped through their base.
+    """
+    ref: BlockRef | None = tip
+    last: int | None = None
+    for _ in range(limit):
+        if ref is None:
+            return None
+        commit = read_commit(container, ref)
+        if last is not None and commit.epoch >= last:
+            raise CorruptionError(container.name, "commits are out of order", offset=ref.offset)
+        if commit.epoch == epoch:
+            return ref
+        if commit.epoch < epoch:
+            return None
+        last = commit.epoch
+        ref = commit.previous
+        if commit.base is not None and commit.base != ref:
+            base = read_commit(container, commit.base)
+            if base.epoch >= epoch:
+                ref = commit.base
+                last = commit.epoch
+    return None

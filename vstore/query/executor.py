@@ -1,0 +1,295 @@
+"""Running a plan over the rows of one snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from vstore.index.flat import ScanPart, exact_scores, scan
+from vstore.query import fusion
+from vstore.query.fusion import Ranking
+from vstore.query.plan import DualRead
+from vstore.query.planner import EVIDENCE_DEPTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.manifest.spec import Metric
+    from vstore.query.plan import PlanNode
+    from vstore.segment.row_table import RowPart, RowTable
+    from vstore.types import Array, BoolArray, IntArray
+
+SCORE_FUSION_DEPTH: Final = 100  # hits per version whose scores a score-based rule normalises
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRead:
+    """One version's side of a search.
+
+    Attributes
+    ----------
+    queries : float32 (m, dimension)
+    """
+
+    table: RowTable
+    metric: Metric
+    queries: Array
+
+
+class RowHit(NamedTuple):
+    """One hit, before it has an id."""
+
+    docno: int
+    chunk: int
+    score: float
+    version: str
+    revision: int
+    stale: bool
+
+
+class Fetched(NamedTuple):
+    """What one version answered to one query, best first."""
+
+    docno: IntArray
+    part: IntArray
+    row: IntArray
+    score: Array
+
+    def ranking(self) -> Ranking:
+        """Return documents and scores as a ranked list."""
+        return Ranking(self.docno, self.score)
+
+
+class Executed(NamedTuple):
+    """Hits of one query, and how many rows each version gave to get them."""
+
+    hits: list[RowHit]
+    fetched: dict[str, int]
+
+
+def execute(
+    plan: PlanNode,
+    reads: Sequence[VersionRead],
+    matching: BoolArray | None,
+    *,
+    k: int,
+    collapse: bool,
+) -> list[Executed]:
+    """Run a plan for each query.
+
+    Parameters
+    ----------
+    reads : sequence of VersionRead
+        As `plan.versions`: one, or in a dual read the old and the new one.
+    matching : bool (docno_end,) or None
+        Documents that pass the filter.
+    """
+    if not isinstance(plan, DualRead):
+        read = reads[0]
+        fetched = _fetch(read, matching, k, collapse=collapse)
+        return [
+            Executed(_hits(read.table, one), {read.table.label: len(one.docno)}) for one in fetched
+        ]
+    old, new = reads
+    if plan.fusion == "slots":
+        return _slots(old, new, matching, k)
+    if plan.fusion == "evidence":
+        return _evidence(old, new, matching, k)
+    return _disjoint(plan.fusion, old, new, matching, k)
+
+
+def _fetch(
+    read: VersionRead, matching: BoolArray | None, k: int, *, collapse: bool = True
+) -> list[Fetched]:
+    """Return the k best documents (or rows) of a version for each query."""
+    parts = read.table.parts
+    scanned = []
+    first = 0
+    for part in parts:
+        rows = part.rows
+        if collapse:
+            groups, distinct = rows.docno, rows.single
+        else:
+            groups, distinct = np.arange(first, first + len(rows.docno)), True
+        first += len(rows.docno)
+        scanned.append(
+            ScanPart(rows.vectors, rows.norms, groups, distinct, _allowed(part, matching))
+        )
+    fetched = []
+    for found in scan(scanned, read.queries, read.metric, k):
+        docno = np.zeros(len(found.row), np.int64)
+        for number in np.unique(found.part).tolist():
+            mine = found.part == number
+            docno[mine] = parts[number].rows.docno[found.row[mine]]
+        fetched.append(Fetched(docno, found.part, found.row, found.score))
+    return fetched
+
+
+def _allowed(part: RowPart, matching: BoolArray | None) -> BoolArray | None:
+    if matching is None:
+        return part.live
+    passing = matching[part.rows.docno]
+    return passing if part.live is None else passing & part.live
+
+
+def _hits(table: RowTable, fetched: Fetched) -> list[RowHit]:
+    return [
+        _hit(table, *place)
+        for place in zip(
+            fetched.docno.tolist(),
+            fetched.part.tolist(),
+            fetched.row.tolist(),
+            fetched.score.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _hit(table: RowTable, docno: int, number: int, row: int, score: float) -> RowHit:
+    part = table.parts[number]
+    return RowHit(
+        docno=docno,
+        chunk=0 if part.rows.single else int(part.rows.chunk[row]),
+        score=score,
+        version=table.label,
+        revision=int(part.rows.revision[row]),
+        stale=part.fresh is not None and not bool(part.fresh[row]),
+    )
+
+
+def _restricted(matching: BoolArray | None, mask: BoolArray) -> BoolArray:
+    return mask if matching is None else matching & mask
+
+
+def _fused_hits(
+    fused: Sequence[tuple[int, float, int]],
+    sides: Sequence[tuple[RowTable, Fetched]],
+) -> list[RowHit]:
+    places = [{docno: i for i, docno in enumerate(fetched.docno.tolist())} for _, fetched in sides]
+    hits = []
+    for docno, _, source in fused:
+        table, fetched = sides[source]
+        i = places[source][docno]
+        hits.append(
+            _hit(table, docno, int(fetched.part[i]), int(fetched.row[i]), float(fetched.score[i]))
+        )
+    return hits
+
+
+def _slots(
+    old: VersionRead, new: VersionRead, matching: BoolArray | None, k: int
+) -> list[Executed]:
+    migrated = new.table.has_fresh
+    in_old = old.table.has_served
+    results = []
+    from_olds = _fetch(old, matching, k)
+    from_news = _fetch(new, _eligible(old, new, matching), k)
+    for from_old, from_new in zip(from_olds, from_news, strict=True):
+        fused = fusion.slots(
+            from_old.ranking(),
+            from_new.ranking(),
+            migrated[from_old.docno],
+            k=k,
+            new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
+        )
+        results.append(
+            Executed(
+                _fused_hits(fused, [(old.table, from_old), (new.table, from_new)]),
+                {old.table.label: len(from_old.docno), new.table.label: len(from_new.docno)},
+            )
+        )
+    return results
+
+
+def _eligible(old: VersionRead, new: VersionRead, matching: BoolArray | None) -> BoolArray:
+    """Return by docno what the new version may answer for.
+
+    Documents with fresh new rows, and those that only it can show. A document whose new rows are
+    stale is answered by the old version.
+    """
+    mine = new.table.has_fresh | (new.table.has_served & ~old.table.has_served)
+    return _restricted(matching, mine)
+
+
+def _evidence(
+    old: VersionRead, new: VersionRead, matching: BoolArray | None, k: int
+) -> list[Executed]:
+    migrated, in_old = new.table.has_fresh, old.table.has_served
+    depth = max(k, EVIDENCE_DEPTH)
+    all_old = _fetch(old, matching, k)
+    moved_old = _fetch(old, _restricted(matching, migrated), depth)
+    all_new = _fetch(new, _eligible(old, new, matching), depth)
+    results = []
+    for i, (from_old, from_moved, from_new) in enumerate(
+        zip(all_old, moved_old, all_new, strict=True)
+    ):
+        both = from_new.docno[in_old[from_new.docno]]
+        keys = np.union1d(from_moved.docno, both)
+        scored_old, scored_new = _score(old, i, keys), _score(new, i, keys)
+        new_only = from_new.docno[~in_old[from_new.docno]].tolist()
+        fused = fusion.evidence(
+            from_old.ranking(),
+            migrated[from_old.docno],
+            fusion.Candidates(keys, scored_old.score, scored_new.score),
+            k=k,
+            depth=EVIDENCE_DEPTH,
+            new=from_new.ranking(),
+            new_only=new_only,
+        )
+        answers = _joined(scored_new, from_new)
+        results.append(
+            Executed(
+                _fused_hits(fused, [(old.table, from_old), (new.table, answers)]),
+                {
+                    old.table.label: len(from_old.docno) + len(from_moved.docno),
+                    new.table.label: len(from_new.docno),
+                },
+            )
+        )
+    return results
+
+
+def _score(read: VersionRead, query: int, docnos: IntArray) -> Fetched:
+    """Score some documents in a version exactly, each by its best row."""
+    part, row, score = (np.zeros(len(docnos), t) for t in (np.int64, np.int64, np.float64))
+    for i, docno in enumerate(docnos.tolist()):
+        places = read.table.rows_of(docno)
+        rows = np.array([place[1] for place in places])
+        scores = exact_scores(places[0][0].rows.vectors[rows], read.queries[query], read.metric)
+        best = int(np.argmax(scores))
+        part[i] = read.table.parts.index(places[0][0])
+        row[i], score[i] = rows[best], scores[best]
+    return Fetched(docnos, part, row, score)
+
+
+def _joined(first: Fetched, second: Fetched) -> Fetched:
+    """Return the documents of both; a document in both is the same row in both."""
+    return Fetched(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
+
+
+def _disjoint(
+    rule: str, old: VersionRead, new: VersionRead, matching: BoolArray | None, k: int
+) -> list[Executed]:
+    """Fuse the unmigrated documents of the old version and those the new one answers for."""
+    depth = max(k, SCORE_FUSION_DEPTH)
+    eligible = _eligible(old, new, None)
+    from_olds = _fetch(old, _restricted(matching, ~eligible), depth)
+    from_news = _fetch(new, _restricted(matching, eligible), depth)
+    functions = {
+        "rrf": fusion.rrf,
+        "zscore": fusion.zscore,
+        "dbsf": fusion.dbsf,
+        "minmax": fusion.min_max,
+    }
+    results = []
+    for from_old, from_new in zip(from_olds, from_news, strict=True):
+        fused = functions[rule]([from_old.ranking(), from_new.ranking()], k=k)
+        results.append(
+            Executed(
+                _fused_hits(fused, [(old.table, from_old), (new.table, from_new)]),
+                {old.table.label: len(from_old.docno), new.table.label: len(from_new.docno)},
+            )
+        )
+    return results

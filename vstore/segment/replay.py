@@ -1,0 +1,170 @@
+"""Memtable changes as they stand in a delta, and back (`format-spec.md`, "Delta contents")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.limits import (
+    CHUNKS_MAX,
+    DOCUMENTS_MAX,
+    ID_BYTES_MAX,
+    INT_ID_MAX,
+    INT_ID_MIN,
+    TEXT_BYTES_MAX,
+)
+from vstore.manifest.plain import U64_MAX
+from vstore.segment.columns import FieldType, normalize_value
+from vstore.segment.documents import DocumentRecord
+from vstore.segment.memtable import CollectionChanges
+from vstore.segment.validation import check_vectors
+from vstore.segment.vectors import DTYPES, RowBatch
+from vstore.storage.layout import HASH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.manifest.state import CollectionState, StoreState, VersionState
+    from vstore.types import Array, DocumentId
+
+
+def plain_documents(changes: Mapping[str, CollectionChanges]) -> dict[str, object]:
+    """Return document changes by collection as structured data."""
+    return {
+        name: [
+            [docno, r.id, r.created, r.revision, r.source_hash, r.metadata, r.text]
+            for docno, r in change.documents.items()
+        ]
+        for name, change in changes.items()
+        if change.documents
+    }
+
+
+def plain_rows(changes: Mapping[str, CollectionChanges]) -> dict[str, object]:
+    """Return row changes by collection and version as structured data."""
+    return {
+        name: {label: _plain_batch(batch) for label, batch in change.rows.items() if len(batch)}
+        for name, change in changes.items()
+        if change.rows
+    }
+
+
+def _plain_batch(batch: RowBatch) -> list[object]:
+    chunk = None if batch.single else batch.chunk.astype("<u4").tobytes()
+    return [
+        batch.docno.astype("<u4").tobytes(),
+        chunk,
+        batch.revision.astype("<u8").tobytes(),
+        batch.vectors.tobytes(),
+    ]
+
+
+def read_changes(
+    state: StoreState, documents: object, rows: object
+) -> dict[str, CollectionChanges]:
+    """Check a delta's changes against the state they belong to.
+
+    Raises
+    ------
+    ValueError
+        Anything a correct writer would not have written.
+    """
+    if not isinstance(documents, dict) or not isinstance(rows, dict):
+        raise ValueError("delta: expected maps of changes")
+    changes = {}
+    for name in [*documents, *(name for name in rows if name not in documents)]:
+        collection = state.collections.get(name)
+        if collection is None:
+            raise ValueError(f"delta: no collection {name!r:.60}")
+        changes[name] = CollectionChanges(
+            _read_documents(collection, documents.get(name, [])),
+            _read_rows(collection, rows.get(name, {})),
+        )
+    return changes
+
+
+def _read_documents(collection: CollectionState, entries: object) -> dict[int, DocumentRecord]:
+    if not isinstance(entries, list):
+        raise ValueError("delta: expected a list of documents")
+    types = {name: FieldType(value) for name, value in collection.fields.items()}
+    records = {}
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) != 7:
+            raise ValueError("delta: malformed document")
+        docno, id_, created, revision, source_hash, metadata, text = entry
+        if not (
+            type(docno) is int
+            and 0 <= docno < DOCUMENTS_MAX
+            and _is_u64(created)
+            and _is_u64(revision)
+            and (source_hash is None or _is_hash(source_hash))
+            and (text is None or (isinstance(text, str) and len(text) <= TEXT_BYTES_MAX))
+            and isinstance(metadata, dict)
+        ):
+            raise ValueError(f"delta: malformed document {docno!r:.40}")
+        canonical: dict[str, object] = {}
+        for name, value in metadata.items():
+            if name not in types:
+                raise ValueError(f"delta: no field {name!r:.60}")
+            canonical[name] = normalize_value(name, types[name], value)
+        records[docno] = DocumentRecord(
+            _read_id(id_), created, revision, source_hash, canonical, text
+        )
+    return records
+
+
+def _read_id(value: object) -> DocumentId:
+    if isinstance(value, str) and 0 < len(value.encode()) <= ID_BYTES_MAX:
+        return value
+    if type(value) is int and INT_ID_MIN <= value <= INT_ID_MAX:
+        return value
+    raise ValueError(f"delta: impossible id {value!r:.60}")
+
+
+def _is_u64(value: object) -> bool:
+    return type(value) is int and 0 <= value <= U64_MAX
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) == HASH_BYTES
+
+
+def _read_rows(collection: CollectionState, entries: object) -> dict[str, RowBatch]:
+    if not isinstance(entries, dict):
+        raise ValueError("delta: expected a map of rows")
+    batches = {}
+    for label, entry in entries.items():
+        version = collection.versions.get(label)
+        if version is None:
+            raise ValueError(f"delta: no version {label!r:.60}")
+        if not isinstance(entry, list) or len(entry) != 4:
+            raise ValueError("delta: malformed rows")
+        batches[label] = _read_batch(version, entry)
+    return batches
+
+
+def _read_batch(version: VersionState, entry: list[object]) -> RowBatch:
+    dimension = version.spec.dimension
+    docno = _array(entry[0], "<u4")
+    chunk = np.zeros(len(docno), np.uint32) if entry[1] is None else _array(entry[1], "<u4")
+    revision = _array(entry[2], "<u8")
+    vectors = _array(entry[3], DTYPES[version.storage])
+    if not (
+        len(docno)
+        and len(chunk) == len(revision) == len(docno)
+        and len(vectors) == len(docno) * dimension
+        and int(chunk.max()) < CHUNKS_MAX
+        and bool((docno[1:] >= docno[:-1]).all())
+    ):
+        raise ValueError(f"delta: malformed rows of {version.label!r}")
+    checked = check_vectors(
+        vectors.reshape(-1, dimension), version.spec, storage=version.storage, where="delta rows"
+    )
+    return RowBatch(docno, chunk, revision, checked.vectors, checked.norms)
+
+
+def _array(value: object, dtype: str) -> Array:
+    if not isinstance(value, bytes) or len(value) % np.dtype(dtype).itemsize:
+        raise ValueError("delta: malformed array")
+    return np.frombuffer(value, dtype)

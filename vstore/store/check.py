@@ -1,0 +1,219 @@
+"""Checking a file: every byte, every hash, every invariant. It reports; it does not raise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.errors import CorruptionError, VstoreError
+from vstore.limits import HISTORY_MAX
+from vstore.manifest.commit import ancestry
+from vstore.segment.columns import FieldType
+from vstore.segment.documents import DocumentSegment
+from vstore.segment.vectors import VectorSegment
+from vstore.storage.container import Container, choose_slot, scan_blocks
+from vstore.storage.layout import BLOCKS_START, BlockKind
+from vstore.storage.superblock import read_slots
+from vstore.store.history import dropped
+from vstore.store.snapshot import SegmentCache, load_snapshot
+
+if TYPE_CHECKING:
+    from vstore.manifest.state import CollectionState, SegmentRef
+    from vstore.storage.block import BlockRef
+    from vstore.storage.file import StorageFile
+    from vstore.store.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that no correct writer wrote.
+
+    Attributes
+    ----------
+    offset : int | None
+        Byte of the file, where it is known.
+    """
+
+    offset: int | None
+    what: str
+
+    def __str__(self) -> str:
+        return self.what if self.offset is None else f"byte {self.offset:,}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes
+    ----------
+    problems : tuple[Problem, ...]
+        Empty for a sound file.
+    notes : tuple[str, ...]
+        What is unusual but allowed, for example the rest of an interrupted commit.
+    epoch : int | None
+        Newest epoch, None if no superblock slot is whole.
+    epochs : int
+        Commits that can be read, back from the newest.
+    blocks : int
+    size_bytes : int
+    """
+
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    epoch: int | None
+    epochs: int
+    blocks: int
+    size_bytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the report as plain data."""
+        return {
+            "ok": self.ok,
+            "problems": [{"offset": p.offset, "what": p.what} for p in self.problems],
+            "notes": list(self.notes),
+            "epoch": self.epoch,
+            "epochs": self.epochs,
+            "blocks": self.blocks,
+            "size_bytes": self.size_bytes,
+        }
+
+
+def check_file(name: str, file: StorageFile) -> CheckReport:
+    """Verify a file from its slots to the last row of its oldest epoch."""
+    problems: list[Problem] = []
+    notes: list[str] = []
+    size = file.size()
+    pair = read_slots(file.read(0, BLOCKS_START))
+    for i, (slot, blank) in enumerate(zip(pair.slots, pair.blank, strict=True)):
+        if slot is None and not blank:
+            problems.append(Problem(i * BLOCKS_START // 2, f"superblock slot {'AB'[i]} is damaged"))
+    try:
+        index, superblock, skipped = choose_slot(name, file, writable=False)
+    except VstoreError as error:
+        problems.append(_problem(error))
+        return CheckReport(tuple(problems), tuple(notes), None, 0, 0, size)
+    if skipped:
+        notes.append(skipped)
+    if superblock.epoch > 0 and pair.blank[1 - index]:
+        # A vacuumed file has one slot until its next commit, and that slot is A.
+        if index == 1:
+            problems.append(Problem(0, "superblock slot A is blank"))
+        else:
+            notes.append("one superblock slot: nothing was committed since a vacuum")
+    if size > superblock.committed_length:
+        notes.append(f"{size - superblock.committed_length:,} bytes of an interrupted commit")
+    blocks = 0
+    for block in scan_blocks(file, BLOCKS_START, superblock.committed_length):
+        blocks += 1
+        if block.problem:
+            problems.append(Problem(block.offset, block.problem))
+        elif block.kind not in (
+            BlockKind.COMMIT,
+            BlockKind.SEGMENT,
+            BlockKind.ARRAY,
+            BlockKind.HISTORY,
+        ):
+            problems.append(Problem(block.offset, f"unknown kind of block {block.kind}"))
+    container = Container(
+        name, file, superblock=superblock, slot=index, writable=False, verify="lazy"
+    )
+    epochs = _check_epochs(container, superblock.epoch, problems)
+    return CheckReport(
+        tuple(dict.fromkeys(problems)), tuple(notes), superblock.epoch, epochs, blocks, size
+    )
+
+
+def _problem(error: VstoreError) -> Problem:
+    if isinstance(error, CorruptionError):
+        return Problem(error.offset, error.problem)
+    return Problem(None, str(error))
+
+
+def _check_epochs(container: Container, epoch: int, problems: list[Problem]) -> int:
+    """Check the newest state and every full manifest; return how many commits can be read."""
+    verified: set[int] = set()
+    cache = SegmentCache(container)
+    count = 0
+    try:
+        for ref, commit in ancestry(container, container.manifest_ref(), limit=HISTORY_MAX):
+            if not count and commit.epoch != epoch:
+                problems.append(Problem(ref.offset, f"commit {commit.epoch}, superblock {epoch}"))
+            count += 1
+            # States between two full manifests have no segment that the later ones lack.
+            if count == 1 or commit.kind == "full":
+                _check_state(container, cache, ref, verified, problems)
+    except VstoreError as error:
+        problems.append(_problem(error))
+    return count
+
+
+def _check_state(
+    container: Container,
+    cache: SegmentCache,
+    ref: BlockRef,
+    verified: set[int],
+    problems: list[Problem],
+) -> None:
+    try:
+        snapshot = load_snapshot(container, cache, ref)
+        if snapshot.state.history is not None:
+            dropped(container, snapshot.state.history)
+    except VstoreError as error:
+        problems.append(_problem(error))
+        return
+    for collection in snapshot.state.collections.values():
+        try:
+            _check_collection(snapshot, collection, verified)
+        except VstoreError as error:
+            problems.append(_problem(error))
+
+
+def _check_collection(snapshot: Snapshot, collection: CollectionState, verified: set[int]) -> None:
+    container = snapshot.container
+    for ref in collection.segments:
+        if ref.header.offset not in verified:
+            verified.add(ref.header.offset)
+            segment = DocumentSegment(container, ref)
+            segment.verify()
+            _check_document_segment(segment, ref, collection, snapshot.epoch)
+    for version in collection.versions.values():
+        for ref in version.segments:
+            if ref.header.offset not in verified:
+                verified.add(ref.header.offset)
+                rows = VectorSegment(container, ref, version.spec)
+                rows.verify()
+                if sum(block.end - block.offset for block in rows.blocks()) != ref.size_bytes:
+                    raise rows.corrupt("the manifest gives it another size")
+        _ = snapshot.collection(collection.name).rows(version.label).parts
+
+
+def _check_document_segment(
+    segment: DocumentSegment, ref: SegmentRef, collection: CollectionState, epoch: int
+) -> None:
+    if sum(block.end - block.offset for block in segment.blocks()) != ref.size_bytes:
+        raise segment.corrupt("the manifest gives it another size")
+    for name, field_type in segment.field_types().items():
+        if FieldType(collection.fields.get(name, "json")) != field_type:
+            raise segment.corrupt(f"field {name!r} has another type than the manifest says")
+    if segment.rows and int(np.maximum(segment.revision, segment.created).max()) > epoch:
+        raise segment.corrupt("a document of a later epoch")
+
+
+def verify_snapshot(snapshot: Snapshot) -> None:
+    """Verify every block and invariant of one state: ``open(verify="full")``.
+
+    Raises
+    ------
+    CorruptionError
+    """
+    verified: set[int] = set()
+    for collection in snapshot.state.collections.values():
+        _check_collection(snapshot, collection, verified)

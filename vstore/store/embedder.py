@@ -1,0 +1,133 @@
+"""Embedders: what turns text into stamped vectors; and a deterministic one for tests."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+import numpy as np
+from blake3 import blake3
+
+from vstore.manifest.spec import EmbeddingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.types import Array
+
+_CACHE_ENTRIES: Final = 1_024
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Anything that embeds text and says which geometry its vectors have."""
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """What fixes the geometry of the vectors it makes."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> Array:
+        """Return one vector per text, (n, dimension)."""
+        ...
+
+    def embed_query(self, text: str) -> Array:
+        """Return a query's vector, (dimension,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Vectors stamped with the geometry they have.
+
+    Attributes
+    ----------
+    spec : EmbeddingSpec
+    vectors : (dimension,) or (n, dimension)
+        One query, or a batch.
+    """
+
+    spec: EmbeddingSpec
+    vectors: Array
+
+
+class QueryCache:
+    """Query vectors by (fingerprint, text), least recently used first out."""
+
+    def __init__(self, entries: int = _CACHE_ENTRIES) -> None:
+        self._entries = entries
+        self._vectors: OrderedDict[tuple[bytes, str], Array] = OrderedDict()
+        self._lock = Lock()
+        self.hits = 0
+        self.misses = 0
+
+    def embed(self, embedder: Embedder, text: str) -> Embeddings:
+        """Return the stamped vector of a query text, embedding it only the first time."""
+        key = (embedder.spec.fingerprint, text)
+        with self._lock:
+            vector = self._vectors.get(key)
+            if vector is not None:
+                self._vectors.move_to_end(key)
+                self.hits += 1
+                return Embeddings(embedder.spec, vector)
+            self.misses += 1
+        vector = np.asarray(embedder.embed_query(text))
+        with self._lock:
+            self._vectors[key] = vector
+            if len(self._vectors) > self._entries:
+                self._vectors.popitem(last=False)
+        return Embeddings(embedder.spec, vector)
+
+
+class HashingEmbedder:
+    """Character n-grams hashed to signed dimensions: deterministic, and needs no model.
+
+    It knows spelling, not meaning: "car" and "automobile" are as far apart as any two words. Use it
+    in examples and unit tests, where the same text must give the same vector on every machine.
+    (Feature hashing: Weinberger et al., ICML 2009, arXiv 0902.2206.)
+
+    Parameters
+    ----------
+    dimension : int
+    ngram : int
+        Characters per n-gram; texts are lower-cased and padded with a blank on both sides.
+    seed : int
+        Another seed is another geometry, as another model would be.
+    """
+
+    def __init__(self, dimension: int = 64, *, ngram: int = 3, seed: int = 0) -> None:
+        self._ngram = ngram
+        self._key = blake3(f"vstore HashingEmbedder {seed}".encode()).digest()
+        self._spec = EmbeddingSpec(
+            model="vstore/hashing",
+            model_version="1",
+            dimension=dimension,
+            metric="cosine",
+            normalized=True,
+            preprocessing="lowercase",
+            extras={"ngram": ngram, "seed": seed},
+        )
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """What fixes the geometry of the vectors."""
+        return self._spec
+
+    def embed_documents(self, texts: Sequence[str]) -> Array:
+        """Return unit vectors, float32 (n, dimension)."""
+        return np.stack([self.embed_query(text) for text in texts])
+
+    def embed_query(self, text: str) -> Array:
+        """Return a unit vector, float32 (dimension,)."""
+        padded = f" {text.lower()} "
+        vector = np.zeros(self._spec.dimension)
+        for start in range(max(1, len(padded) - self._ngram + 1)):
+            gram = padded[start : start + self._ngram].encode("utf-8", "surrogatepass")
+            digest = int.from_bytes(blake3(gram, key=self._key).digest(length=8), "little")
+            vector[(digest >> 1) % self._spec.dimension] += 1.0 if digest & 1 else -1.0
+        length = np.sqrt((vector * vector).sum())
+        if not length:  # n-grams cancelled each other out
+            vector[0] = length = 1.0
+        return (vector / length).astype(np.float32)

@@ -1,0 +1,130 @@
+"""The guard: no vector meets another geometry. Every write and every query passes here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.errors import InvalidArgumentError, StateError, VersionMismatchError
+from vstore.manifest.spec import short
+from vstore.segment.validation import CheckedVectors, check_vectors
+from vstore.store.embedder import Embeddings
+
+if TYPE_CHECKING:
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import CollectionState, StoreState, VersionState
+    from vstore.types import Array
+
+
+def require_version(
+    version: VersionState, spec: EmbeddingSpec, state: StoreState, *, where: str, fix: str
+) -> None:
+    """Refuse vectors whose geometry is not the version's.
+
+    Raises
+    ------
+    VersionMismatchError
+        The fingerprints differ and were not declared equivalent.
+    """
+    mine, others = version.spec.fingerprint, spec.fingerprint
+    if mine == others or others in state.equivalent(mine):
+        return
+    raise VersionMismatchError(
+        where,
+        expected=f"{version.label!r} ({short(mine)})",
+        found=f"{spec.model!r} ({short(others)})",
+        differences=version.spec.differences(spec),
+        fix=fix,
+    )
+
+
+def require_open(version: VersionState, *, where: str) -> None:
+    """Refuse to use a retired version.
+
+    Raises
+    ------
+    StateError
+    """
+    if version.retired_us is not None:
+        raise StateError(f"{where}: version {version.label!r} is retired")
+
+
+def version_of(
+    collection: CollectionState, spec: EmbeddingSpec, state: StoreState, *, where: str
+) -> VersionState:
+    """Return the version that has this geometry.
+
+    Raises
+    ------
+    VersionMismatchError
+        None has; the message compares the nearest one.
+    """
+    wanted = state.equivalent(spec.fingerprint)
+    for version in collection.versions.values():
+        if version.spec.fingerprint in wanted and version.retired_us is None:
+            return version
+    if not collection.versions:
+        raise StateError(f"{where}: collection {collection.name!r} has no version yet")
+    nearest = min(collection.versions.values(), key=lambda v: len(v.spec.differences(spec)))
+    raise VersionMismatchError(
+        where,
+        expected=f"one of {', '.join(map(repr, collection.versions))}; nearest {nearest.label!r}",
+        found=f"{spec.model!r} ({short(spec.fingerprint)})",
+        differences=nearest.spec.differences(spec),
+        fix="Declare a version for this spec with create_version().",
+    )
+
+
+def check_batch(
+    version: VersionState, vectors: object, state: StoreState, *, where: str
+) -> CheckedVectors:
+    """Return a batch of rows as the version will store them.
+
+    Raises
+    ------
+    VersionMismatchError, InvalidVectorError, StateError
+    """
+    require_open(version, where=where)
+    if isinstance(vectors, Embeddings):
+        require_version(
+            version,
+            vectors.spec,
+            state,
+            where=where,
+            fix=f"Embed with {version.spec.model!r}, or write these to a version of their own.",
+        )
+        vectors = vectors.vectors
+    return check_vectors(vectors, version.spec, storage=version.storage, where=where)
+
+
+def check_queries(
+    version: VersionState, queries: Embeddings | Array, state: StoreState, *, where: str
+) -> Array:
+    """Return query vectors as float32 (m, dimension).
+
+    Raises
+    ------
+    VersionMismatchError, InvalidVectorError, StateError
+    """
+    require_open(version, where=where)
+    vectors: object = queries
+    if isinstance(queries, Embeddings):
+        require_version(
+            version,
+            queries.spec,
+            state,
+            where=where,
+            fix=f"Embed the query with {version.spec.model!r}, or search the version it belongs to.",
+        )
+        vectors = queries.vectors
+    return check_vectors(vectors, version.spec, storage="float32", where=where).vectors
+
+
+def require_label(label: str | None, collection: CollectionState, *, where: str) -> str:
+    """Refuse a bare array that does not say which version it is of."""
+    if label is None:
+        known = ", ".join(map(repr, collection.versions)) or "none yet"
+        raise InvalidArgumentError(
+            f"{where}: a bare array does not say which model made it. Pass version= (one of: "
+            f"{known}), or stamp it: Embeddings(spec, array)."
+        )
+    return label

@@ -1,0 +1,211 @@
+"""Documents from a caller, checked and in canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from blake3 import blake3
+
+from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
+from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
+from vstore.segment.columns import FieldType, normalize_value
+from vstore.storage.layout import HASH_BYTES
+from vstore.storage.packing import pack
+from vstore.store.embedder import Embeddings
+
+if TYPE_CHECKING:
+    from vstore.types import DocumentId, IntArray
+
+_SMALL_TYPES = (FieldType.INT, FieldType.FLOAT, FieldType.BOOL, FieldType.TIMESTAMP)
+
+
+class DocumentInput(NamedTuple):
+    """Columns of an upsert; None for what was not given."""
+
+    ids: list[DocumentId]
+    metadata: list[dict[str, object]] | None
+    texts: list[str | None] | None
+    hashes: list[bytes | None] | None
+
+
+def document_input(
+    field_types: Mapping[str, FieldType],
+    ids: list[DocumentId],
+    metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None,
+    texts: Sequence[str | None] | None,
+    source_hashes: Sequence[bytes | str | None] | None,
+) -> DocumentInput:
+    """Check everything of an upsert but ids and vectors.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    count = len(ids)
+    rows = None if metadata is None else metadata_rows(field_types, metadata, count)
+    checked_texts = None if texts is None else _texts(texts, count)
+    hashes: list[bytes | None] | None = None
+    if source_hashes is not None:
+        _require_count("source_hashes", source_hashes, count)
+        hashes = [_source_hash(i, value) for i, value in enumerate(source_hashes)]
+    elif checked_texts is not None:
+        hashes = [
+            None if text is None else blake3(text.encode()).digest() for text in checked_texts
+        ]
+    return DocumentInput(ids, rows, checked_texts, hashes)
+
+
+def metadata_rows(
+    field_types: Mapping[str, FieldType],
+    metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+    count: int,
+    *,
+    keep_none: bool = False,
+) -> list[dict[str, object]]:
+    """Return canonical metadata, one dict per document.
+
+    Parameters
+    ----------
+    metadata : sequence of mappings, or mapping of field to sequence
+    keep_none : bool
+        Keep None values, which an update takes as "remove".
+    """
+    if isinstance(metadata, Mapping):
+        columns = {}
+        for name, values in metadata.items():
+            _require_count(f"metadata[{name!r}]", values, count)
+            columns[name] = _canonical(field_types, name, values)
+        rows: list[dict[str, object]] = [{} for _ in range(count)]
+        for name, canonical in columns.items():
+            for row, value in zip(rows, canonical, strict=True):
+                if value is not None or keep_none:
+                    row[name] = value
+    else:
+        _require_count("metadata", metadata, count)
+        rows = []
+        for i, given in enumerate(metadata):
+            if not isinstance(given, Mapping):
+                raise InvalidArgumentError(
+                    f"metadata[{i}]: expected a mapping, found {given!r:.60}"
+                )
+            row = {}
+            for name, value in given.items():
+                canonical_value = normalize_value(name, _type_of(field_types, name), value)
+                if canonical_value is not None or keep_none:
+                    row[name] = canonical_value
+            rows.append(row)
+    if any(field_type not in _SMALL_TYPES for field_type in field_types.values()):
+        for i, row in enumerate(rows):
+            _require_size(i, row)
+    return rows
+
+
+def _canonical(
+    field_types: Mapping[str, FieldType], name: str, values: Sequence[object]
+) -> list[object]:
+    field_type = _type_of(field_types, name)
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    return [normalize_value(name, field_type, value) for value in values]
+
+
+def _type_of(field_types: Mapping[str, FieldType], name: str) -> FieldType:
+    field_type = field_types.get(name)
+    if field_type is None:
+        known = ", ".join(field_types) or "none"
+        raise InvalidArgumentError(
+            f"metadata: no field {name!r:.60}; declared fields: {known}. Add it with add_field()."
+        )
+    return field_type
+
+
+def _require_size(i: int, row: dict[str, object]) -> None:
+    # Strings of this many characters cannot pack to more than the limit; others are measured.
+    if all(isinstance(v, str | int | float) for v in row.values()) and (
+        sum(len(v) for v in row.values() if isinstance(v, str)) < METADATA_BYTES_MAX // 8
+    ):
+        return
+    size_bytes = len(pack(row))
+    if size_bytes > METADATA_BYTES_MAX:
+        raise LimitExceededError(
+            f"metadata[{i}] in bytes",
+            limit="METADATA_BYTES_MAX",
+            found=size_bytes,
+            allowed=METADATA_BYTES_MAX,
+        )
+
+
+def _texts(texts: Sequence[str | None], count: int) -> list[str | None]:
+    _require_count("texts", texts, count)
+    for i, text in enumerate(texts):
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise InvalidArgumentError(f"texts[{i}]: expected a str, found {text!r:.60}")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidArgumentError(f"texts[{i}]: not valid Unicode ({error})") from error
+        if len(text) > TEXT_BYTES_MAX // 4 and len(text.encode()) > TEXT_BYTES_MAX:
+            raise LimitExceededError(
+                f"texts[{i}] in bytes",
+                limit="TEXT_BYTES_MAX",
+                found=len(text.encode()),
+                allowed=TEXT_BYTES_MAX,
+            )
+    return list(texts)
+
+
+def _source_hash(i: int, value: bytes | str | None) -> bytes | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return blake3(value.encode("utf-8", "surrogatepass")).digest()
+    if not isinstance(value, bytes):
+        raise InvalidArgumentError(
+            f"source_hashes[{i}]: expected bytes or str, found {value!r:.60}"
+        )
+    if len(value) == HASH_BYTES and any(value):
+        return value
+    return blake3(value).digest()
+
+
+def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArray | None]:
+    """Return the rows of a batch as one matrix, and chunks per document if given by document.
+
+    Parameters
+    ----------
+    vectors : array, Embeddings, or sequence of ``count`` arrays (chunks, dimension)
+
+    Raises
+    ------
+    InvalidVectorError
+        A document without a chunk, or with too many; arrays that do not fit together.
+    """
+    inner = vectors.vectors if isinstance(vectors, Embeddings) else vectors
+    if not isinstance(inner, list | tuple) or not inner:
+        return vectors, None
+    arrays = [np.asarray(array) for array in inner]
+    if any(array.ndim != 2 for array in arrays):
+        return vectors, None
+    if len(arrays) != count:
+        raise InvalidVectorError(f"{where}: expected {count} documents, found {len(arrays)}")
+    counts = np.array([len(array) for array in arrays])
+    for row in np.flatnonzero((counts == 0) | (counts > CHUNKS_MAX)).tolist():
+        raise InvalidVectorError(
+            f"{where}[{row}]: {counts[row]} chunks; a document has 1 to {CHUNKS_MAX}", row=row
+        )
+    if len({array.shape[1] for array in arrays}) > 1:
+        raise InvalidVectorError(f"{where}: chunks of different dimensions")
+    matrix = np.concatenate(arrays)
+    return (Embeddings(vectors.spec, matrix) if isinstance(vectors, Embeddings) else matrix), counts
+
+
+def _require_count(what: str, values: Sequence[object], count: int) -> None:
+    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+        raise InvalidArgumentError(f"{what}: expected a sequence of {count}, found {values!r:.60}")
+    if len(values) != count:
+        raise InvalidArgumentError(f"{what}: expected {count}, one per id, found {len(values)}")

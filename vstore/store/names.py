@@ -1,0 +1,43 @@
+"""Names and notes from a caller, checked."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from vstore.errors import InvalidArgumentError, LimitExceededError
+from vstore.limits import NAME_BYTES_MAX, REASON_BYTES_MAX
+
+
+def check_name(value: object, *, what: str) -> str:
+    """Return the name of a collection, version, field or tag.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is no text, is empty, is padded with blanks, or has a control character.
+    LimitExceededError
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{what}: expected a str, found {value!r:.60}")
+    if not value or value != value.strip():
+        raise InvalidArgumentError(f"{what}: must not be empty or padded, found {value!r:.60}")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise InvalidArgumentError(f"{what}: has a control character: {value!r:.60}")
+    return _bounded(value, what, NAME_BYTES_MAX, "NAME_BYTES_MAX")
+
+
+def check_note(value: object, *, what: str) -> str:
+    """Return a reason or note."""
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{what}: expected a str, found {value!r:.60}")
+    return _bounded(value, what, REASON_BYTES_MAX, "REASON_BYTES_MAX")
+
+
+def _bounded(value: str, what: str, allowed: int, limit: str) -> str:
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(f"{what}: not valid Unicode ({error})") from error
+    if size_bytes > allowed:
+        raise LimitExceededError(f"{what} in bytes", limit=limit, found=size_bytes, allowed=allowed)
+    return value

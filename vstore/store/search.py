@@ -1,0 +1,366 @@
+"""One search, from the caller's query to the result: resolve, guard, plan, execute, record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError, StateError
+from vstore.limits import K_MAX
+from vstore.manifest.spec import short
+from vstore.observe.trace import Trace
+from vstore.query.executor import Executed, VersionRead, execute
+from vstore.query.filter import Filter, bind, describe, filter_from_dict
+from vstore.query.filter_evaluation import evaluate
+from vstore.query.plan import PlanNode, plan_to_dict, render_plan, scans
+from vstore.query.planner import PlanStatistics, SearchRequest, VersionStatistics, plan_search
+from vstore.store import guard
+from vstore.store.document import Document, document_of
+from vstore.store.embedder import Embeddings
+
+if TYPE_CHECKING:
+    from vstore.query.fusion import FusionName
+    from vstore.store.collection import Collection
+    from vstore.store.snapshot import CollectionView, Snapshot
+    from vstore.types import Array, BoolArray, DocumentId
+
+Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
+Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
+Where: TypeAlias = "Filter | Mapping[str, object] | None"
+Mode: TypeAlias = Literal["matched", "dual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One hit.
+
+    Attributes
+    ----------
+    id : str or int
+    score : float
+        Cosine similarity, inner product, or minus the Euclidean distance: larger is better. Scores
+        of different versions cannot be compared; the order of the hits is the result's.
+    version : str
+        Version of the vector that was scored.
+    chunk : int
+    stale : bool
+        The vector was made from an older revision of the document.
+    """
+
+    id: DocumentId
+    score: float
+    version: str
+    chunk: int = 0
+    stale: bool = False
+    _docno: int = field(default=-1, repr=False, compare=False)
+    _view: CollectionView | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def document(self) -> Document:
+        """The document, as it stood at the epoch of the search."""
+        assert self._view is not None, "made by a search"
+        return document_of(self._view.documents.record(self._docno), self._view.field_types)
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """The document's metadata."""
+        return self.document.metadata
+
+    @property
+    def text(self) -> str | None:
+        """The document's text."""
+        return self.document.text
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first, with the plan that found them and a trace of how it went."""
+
+    hits: tuple[Hit, ...]
+    plan: PlanNode
+    trace: Trace
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, index: int) -> Hit:
+        return self.hits[index]
+
+    @property
+    def ids(self) -> list[DocumentId]:
+        """The hits' ids."""
+        return [hit.id for hit in self.hits]
+
+    def explain(self) -> str:
+        """Return the plan with what happened, as text."""
+        return render_plan(self.plan, self.trace.actuals())
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A plan, and with ``analyze`` what happened when it ran. Prints as text."""
+
+    plan: PlanNode
+    actuals: Mapping[str, object] | None = None
+
+    def __str__(self) -> str:
+        return render_plan(self.plan, self.actuals)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plan and actuals as plain data."""
+        result = {"plan": plan_to_dict(self.plan)}
+        if self.actuals is not None:
+            result["actuals"] = dict(self.actuals)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What a caller may say about a search."""
+
+    version: str | None = None
+    k: int = 10
+    where: Where = None
+    mode: Mode | None = None
+    old_version: str | None = None
+    fusion: FusionName | None = None
+    collapse: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    request: SearchRequest
+    plan: PlanNode
+    reads: list[VersionRead]
+    matching: BoolArray | None
+    matches: int | None
+
+
+def search(collection: Collection, queries: Queries, options: SearchOptions) -> list[SearchResult]:
+    """Run one search per query, all with the same options, on one snapshot."""
+    store = collection.store
+    started = store.clock.monotonic_s()
+    snapshot = collection.snapshot()
+    view = snapshot.collection(collection.name)
+    prepared = _prepare(collection, snapshot, view, queries, options)
+    executed = execute(
+        prepared.plan,
+        prepared.reads,
+        prepared.matching,
+        k=prepared.request.k,
+        collapse=prepared.request.collapse,
+    )
+    seconds = (store.clock.monotonic_s() - started) / max(1, len(executed))
+    return [_result(collection, snapshot, view, prepared, one, seconds) for one in executed]
+
+
+def explain(collection: Collection, query: Query, options: SearchOptions) -> Explanation:
+    """Plan one search without running it."""
+    snapshot = collection.snapshot()
+    view = snapshot.collection(collection.name)
+    return Explanation(_prepare(collection, snapshot, view, one_query(query), options).plan)
+
+
+def one_query(query: Query) -> Queries:
+    """Return one query as a batch of one."""
+    if isinstance(query, str):
+        return [query]
+    if isinstance(query, Embeddings):
+        return Embeddings(query.spec, _row(query.vectors))
+    if isinstance(query, Mapping):
+        return {
+            label: Embeddings(q.spec, _row(q.vectors)) if isinstance(q, Embeddings) else _row(q)
+            for label, q in query.items()
+        }
+    return _row(query)
+
+
+def _row(vector: Array) -> Array:
+    array = np.asarray(vector)
+    if array.ndim != 1:
+        raise InvalidVectorError(
+            f"query: expected one vector, found shape {array.shape}; use search_batch() for several"
+        )
+    return array[None]
+
+
+def bound_filter(view: CollectionView, where: Where) -> Filter | None:
+    """Return a caller's filter, checked against the collection's fields."""
+    if where is None:
+        return None
+    tree = where if isinstance(where, Filter) else filter_from_dict(where)
+    return bind(tree, view.field_types)
+
+
+def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
+    """Return by docno which live documents pass a bound filter."""
+
+    def predicate(column: object, count: int) -> BoolArray:
+        return evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
+
+    return view.documents.mask(predicate)
+
+
+def _prepare(
+    collection: Collection,
+    snapshot: Snapshot,
+    view: CollectionView,
+    queries: Queries,
+    options: SearchOptions,
+) -> _Prepared:
+    if type(options.k) is not int or options.k < 1:
+        raise InvalidArgumentError(f"k: expected an int >= 1, found {options.k!r}")
+    if options.k > K_MAX:
+        raise LimitExceededError("k", limit="K_MAX", found=options.k, allowed=K_MAX)
+    old, new, fusion, origin = _route(view, queries, options, snapshot)
+    labels = (new,) if old is None else (old, new)
+    reads = []
+    for label in labels:
+        version = view.version(label)
+        vectors = _vectors(collection, queries, label, options, view)
+        checked = guard.check_queries(
+            version, vectors, snapshot.state, where=f"query for {label!r}"
+        )
+        reads.append(VersionRead(view.rows(label), version.spec.metric, checked))
+    if len({len(read.queries) for read in reads}) > 1:
+        raise InvalidArgumentError("queries: different numbers of vectors for the two versions")
+    user = bound_filter(view, options.where)
+    scope = collection.bound_scope(view) if collection.scope is not None else None
+    both = [tree for tree in (scope, user) if tree is not None]
+    bound = both[0] & both[1] if len(both) == 2 else both[0] if both else None
+    matching = None if bound is None else matching_documents(view, bound)
+    matches = None if matching is None else int(np.count_nonzero(matching))
+    request = SearchRequest(
+        new=new,
+        old=old,
+        k=options.k,
+        fusion=fusion,
+        where="" if bound is None else describe(bound),
+        collapse=options.collapse or old is not None,
+        origin=origin,
+    )
+    plan = plan_search(request, _statistics(view, labels, matches))
+    return _Prepared(request, plan, reads, matching, matches)
+
+
+def _route(
+    view: CollectionView, queries: Queries, options: SearchOptions, snapshot: Snapshot
+) -> tuple[str | None, str, str, str]:
+    """Return old version, new version, fusion rule, and who decided."""
+    if options.mode == "dual":
+        if options.version is None or options.old_version is None:
+            raise InvalidArgumentError("mode='dual': pass version= (new) and old_version=")
+        if options.version == options.old_version:
+            raise InvalidArgumentError("mode='dual': version and old_version are the same")
+        return options.old_version, options.version, options.fusion or "slots", "the caller"
+    if options.mode not in (None, "matched"):
+        raise InvalidArgumentError(f"mode: expected 'matched' or 'dual', found {options.mode!r}")
+    if options.version is not None:
+        return None, options.version, "", "the caller"
+    route = view.state.routes.get("")
+    if route is None:
+        raise StateError(f"collection {view.state.name!r} has no version to search yet")
+    bare = not isinstance(queries, Embeddings | Mapping) and not _is_text(queries)
+    if bare:
+        guard.require_label(None, view.state, where="query")
+    if route.mode == "dual" and options.mode is None:
+        return route.old_version, route.version, options.fusion or route.fusion, "the route"
+    if isinstance(queries, Embeddings) and options.mode == "matched":
+        found = guard.version_of(view.state, queries.spec, snapshot.state, where="query")
+        return None, found.label, "", "the query's stamp"
+    return None, route.version, "", "the route"
+
+
+def _is_text(queries: Queries) -> bool:
+    return isinstance(queries, list | tuple) and all(isinstance(query, str) for query in queries)
+
+
+def _vectors(
+    collection: Collection,
+    queries: Queries,
+    label: str,
+    options: SearchOptions,
+    view: CollectionView,
+) -> Array | Embeddings:
+    """Return the query vectors for one version."""
+    if isinstance(queries, Mapping):
+        given = queries.get(label)
+        if given is None:
+            raise InvalidArgumentError(
+                f"query: the search reads version {label!r}, the query has vectors for "
+                f"{', '.join(map(repr, queries)) or 'none'}; embed it with "
+                f"{view.version(label).spec.model!r} too"
+            )
+        return given
+    if _is_text(queries):
+        return collection.store.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
+    return queries  # type: ignore[return-value]  # text was handled above
+
+
+def _statistics(
+    view: CollectionView, labels: tuple[str, ...], matches: int | None
+) -> PlanStatistics:
+    versions = {}
+    for label in labels:
+        version, table = view.version(label), view.rows(label)
+        parts = table.parts
+        versions[label] = VersionStatistics(
+            label=label,
+            fingerprint=short(version.spec.fingerprint),
+            segments=tuple(part.name for part in parts),
+            rows=table.served_rows,
+            multiple_chunks=not all(part.rows.single for part in parts),
+            row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),
+        )
+    live = view.documents.live_count
+    coverage, new_only = 1.0, 0
+    if len(labels) == 2:
+        old, new = view.rows(labels[0]), view.rows(labels[1])
+        coverage = new.fresh_count / live if live else 1.0
+        new_only = int(np.count_nonzero(new.has_served & ~old.has_served))
+    return PlanStatistics(versions, live, matches, coverage, new_only)
+
+
+def _result(
+    collection: Collection,
+    snapshot: Snapshot,
+    view: CollectionView,
+    prepared: _Prepared,
+    executed: Executed,
+    seconds: float,
+) -> SearchResult:
+    hits = tuple(
+        Hit(
+            view.documents.id(hit.docno),
+            hit.score,
+            hit.version,
+            hit.chunk,
+            hit.stale,
+            hit.docno,
+            view,
+        )
+        for hit in executed.hits
+    )
+    planned = scans(prepared.plan)
+    mode = "matched" if prepared.request.old is None else "dual"
+    trace = Trace(
+        collection=collection.name,
+        epoch=snapshot.epoch,
+        mode=mode,
+        versions=tuple(scan.version for scan in planned),
+        segments={scan.version: scan.segments for scan in planned},
+        fetched=executed.fetched,
+        answered=dict(Counter(hit.version for hit in hits)),
+        stale=sum(hit.stale for hit in hits),
+        matches=prepared.matches,
+        seconds=seconds,
+    )
+    collection.store.record(trace, k=prepared.request.k)
+    return SearchResult(hits, prepared.plan, trace)

@@ -1,0 +1,232 @@
+"""Snapshots: the whole store at one epoch, immutable, readable without locks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vstore.errors import CorruptionError, NotFoundError
+from vstore.manifest import delta
+from vstore.manifest.codec import plain_store, read_store
+from vstore.manifest.commit import Commit, chain
+from vstore.segment.columns import FieldType
+from vstore.segment.document_table import DocumentTable, SealedDocuments
+from vstore.segment.documents import DocumentSegment
+from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
+from vstore.segment.replay import read_changes
+from vstore.segment.row_table import RowTable, SealedRows
+from vstore.segment.vectors import VectorSegment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.storage.block import BlockRef
+    from vstore.storage.container import Container
+
+
+class SegmentCache:
+    """Opened segments of one file, shared by the snapshots of a handle."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self._documents: dict[tuple[int, ...], SealedDocuments] = {}
+        self._rows: dict[tuple[object, ...], SealedRows] = {}
+        self._segments: dict[int, DocumentSegment | VectorSegment] = {}
+
+    def documents(self, refs: tuple[SegmentRef, ...]) -> SealedDocuments:
+        """Return the sealed documents of a collection."""
+        key = tuple(ref.header.offset for ref in refs)
+        if key not in self._documents:
+            self._documents[key] = SealedDocuments(tuple(self._document(ref) for ref in refs))
+        return self._documents[key]
+
+    def rows(self, version: VersionState, documents: tuple[SegmentRef, ...]) -> SealedRows:
+        """Return the sealed rows of a version."""
+        key = (
+            tuple(ref.header.offset for ref in version.segments),
+            tuple(ref.header.offset for ref in documents),
+            version.stale_policy,
+        )
+        if key not in self._rows:
+            self._rows[key] = SealedRows(
+                tuple(self._vector(ref, version) for ref in version.segments),
+                self.documents(documents),
+                serve_stale=version.stale_policy == "serve",
+            )
+        return self._rows[key]
+
+    def _document(self, ref: SegmentRef) -> DocumentSegment:
+        segment = self._segments.get(ref.header.offset)
+        if not isinstance(segment, DocumentSegment):
+            segment = self._segments[ref.header.offset] = DocumentSegment(self.container, ref)
+        return segment
+
+    def _vector(self, ref: SegmentRef, version: VersionState) -> VectorSegment:
+        segment = self._segments.get(ref.header.offset)
+        if not isinstance(segment, VectorSegment):
+            segment = VectorSegment(self.container, ref, version.spec)
+            self._segments[ref.header.offset] = segment
+        return segment
+
+    def prune(self, state: StoreState) -> None:
+        """Forget segments the state does not name; older snapshots hold on to their own."""
+        wanted: set[int] = set()
+        for collection in state.collections.values():
+            wanted.update(ref.header.offset for ref in collection.segments)
+            for version in collection.versions.values():
+                wanted.update(ref.header.offset for ref in version.segments)
+        self._documents = {k: v for k, v in self._documents.items() if wanted.issuperset(k)}
+        self._segments = {k: v for k, v in self._segments.items() if k in wanted}
+        alive = {id(documents) for documents in self._documents.values()}
+        self._rows = {k: v for k, v in self._rows.items() if id(v.documents) in alive}
+        self.container.forget_views(
+            block.offset for segment in self._segments.values() for block in segment.blocks()
+        )
+
+
+class CollectionView:
+    """One collection at one epoch."""
+
+    def __init__(self, state: CollectionState, memtable: Memtable, cache: SegmentCache) -> None:
+        self.state = state
+        self.memtable = memtable
+        self._cache = cache
+        self.field_types = {name: FieldType(value) for name, value in state.fields.items()}
+        self.documents = DocumentTable(cache.documents(state.segments), memtable, self.field_types)
+        self._tables: dict[str, RowTable] = {}
+
+    def version(self, label: str) -> VersionState:
+        """Return a version's state.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        version = self.state.versions.get(label)
+        if version is None:
+            known = ", ".join(self.state.versions) or "none"
+            raise NotFoundError(
+                f"collection {self.state.name!r} has no version {label!r}; it has: {known}"
+            )
+        return version
+
+    def rows(self, label: str) -> RowTable:
+        """Return the rows of a version."""
+        table = self._tables.get(label)
+        if table is None:
+            sealed = self._cache.rows(self.version(label), self.state.segments)
+            table = RowTable(label, sealed, self.memtable, self.documents)
+            self._tables[label] = table
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The store at one epoch.
+
+    Attributes
+    ----------
+    tip : BlockRef
+        The epoch's commit block.
+    base : BlockRef
+        The full manifest the tip counts from; the tip itself if it is one.
+    depth : int
+        Deltas since then.
+    """
+
+    container: Container
+    cache: SegmentCache
+    tip: BlockRef
+    base: BlockRef
+    depth: int
+    epoch: int
+    time_us: int
+    state: StoreState
+    memtables: Mapping[str, Memtable]
+    _views: dict[str, CollectionView] = field(default_factory=dict, compare=False, repr=False)
+
+    def collection(self, name: str) -> CollectionView:
+        """Return a collection.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        view = self._views.get(name)
+        if view is None:
+            state = self.state.collections.get(name)
+            if state is None:
+                known = ", ".join(self.state.collections) or "none"
+                raise NotFoundError(
+                    f"{self.container.name}: no collection {name!r}; there are: {known}"
+                )
+            view = CollectionView(state, self.memtables.get(name, EMPTY), self.cache)
+            self._views[name] = view
+        return view
+
+
+def load_snapshot(
+    container: Container, cache: SegmentCache, tip: BlockRef, *, known: Snapshot | None = None
+) -> Snapshot:
+    """Read the state at a commit; ``known`` is an older snapshot of the same file to start from.
+
+    Raises
+    ------
+    CorruptionError
+    """
+    commits = chain(container, tip, known=known.tip if known else None)
+    if not commits:
+        assert known is not None, "a chain is empty only where it starts at its end"
+        return known
+    last = commits[-1]
+    try:
+        state, memtables = _replayed(commits, known)
+    except ValueError as error:
+        raise CorruptionError(container.name, str(error), offset=tip.offset) from error
+    return Snapshot(
+        container=container,
+        cache=cache,
+        tip=tip,
+        base=last.base or tip,
+        depth=last.depth,
+        epoch=last.epoch,
+        time_us=last.time_us,
+        state=state,
+        memtables=memtables,
+    )
+
+
+def _replayed(
+    commits: list[Commit], known: Snapshot | None
+) -> tuple[StoreState, dict[str, Memtable]]:
+    if commits[0].kind == "full":
+        plain = commits[0].body
+        memtables: dict[str, Memtable] = {}
+    else:
+        assert known is not None, "a chain without a full manifest starts from a known state"
+        plain = plain_store(known.state)
+        memtables = dict(known.memtables)
+    deltas = [commit for commit in commits if commit.kind == "delta"]
+    if deltas:
+        if not isinstance(plain, dict):
+            raise ValueError("manifest: expected a map")
+        for commit in deltas:
+            delta.apply(plain, commit.body)
+    state = read_store(plain)
+    changes: dict[str, list[CollectionChanges]] = {}
+    for commit in deltas:
+        for name, change in read_changes(state, commit.documents, commit.rows).items():
+            changes.setdefault(name, []).append(change)
+    for name, list_ in changes.items():
+        memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)
+        _require_known_documents(state.collections[name], memtables[name])
+    return state, memtables
+
+
+def _require_known_documents(collection: CollectionState, memtable: Memtable) -> None:
+    sealed_end = max((ref.docno_end for ref in collection.segments), default=0)
+    docno_end = max(sealed_end, max(memtable.documents, default=-1) + 1)
+    for batches in memtable.rows.values():
+        if any(int(batch.docno[-1]) >= docno_end for batch in batches):
+            raise ValueError("delta: rows of documents that do not exist")

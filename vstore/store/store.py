@@ -1,0 +1,715 @@
+"""Stores: one file, opened."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
+
+from vstore.clock import SystemClock
+from vstore.errors import (
+    AlreadyExistsError,
+    ClosedError,
+    InvalidArgumentError,
+    LimitExceededError,
+    LockedError,
+    NotFoundError,
+    ReadOnlyError,
+    StateError,
+)
+from vstore.limits import COLLECTIONS_MAX, EQUIVALENCES_MAX, HISTORY_MAX, TAGS_MAX
+from vstore.manifest.commit import Operation, find_epoch
+from vstore.manifest.state import CollectionState, Equivalence, TagState
+from vstore.migration.routing import Moment
+from vstore.observe.metrics import Metrics
+from vstore.observe.trace import Trace, TraceRing
+from vstore.storage.container import Container, Verify, open_container
+from vstore.storage.file import Medium, PathMedium
+from vstore.storage.memory import MemoryMedium
+from vstore.store import check, history, vacuum
+from vstore.store.collection import Collection, check_fields
+from vstore.store.embedder import Embedder, Embeddings, QueryCache
+from vstore.store.names import check_name, check_note
+from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
+from vstore.store.transaction import Transaction
+from vstore.store.writer import commit, first_commit
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from vstore.clock import Clock
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import StoreState, VersionState
+    from vstore.segment.memtable import CollectionChanges
+    from vstore.types import Array
+
+OpenMode: TypeAlias = Literal["rw", "r"]
+Durability: TypeAlias = Literal["full", "relaxed"]
+RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    mode: OpenMode = "rw",
+    create: bool = True,
+    epoch: int | None = None,
+    tag: str | None = None,
+    verify: Verify = "lazy",
+    durability: Durability = "full",
+    timeout_s: float = 0.0,
+) -> Store:
+    """Open a store.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; ``":memory:"`` for a store without one.
+    mode : {"rw", "r"}
+        "rw" makes this the one writer; "r" takes no lock and needs no write permission.
+    create : bool
+        With "rw", make a new store if the file is missing or empty.
+    epoch, tag : optional
+        Open the store read-only as it was at an epoch.
+    verify : {"lazy", "full", "off"}
+        Check each block's hash at its first use, all of them now, or none but the manifest's.
+    durability : {"full", "relaxed"}
+        "full": a commit that returned survives power loss. "relaxed": it survives the death of the
+        process; it is synced every second and on close.
+    timeout_s : float
+        How long to wait for another writer to let go; 0 fails at once.
+
+    Raises
+    ------
+    LockedError
+        Another writer holds the store.
+    NotFoundError
+        No such file, directory, epoch or tag.
+    NotAStoreError, FormatVersionError, CorruptionError
+        The file cannot be read as a store.
+    StorageError
+    """
+    medium: Medium
+    medium = MemoryMedium() if str(path) == ":memory:" else PathMedium(Path(path))
+    return open_medium(
+        medium,
+        mode=mode,
+        create=create,
+        epoch=epoch,
+        tag=tag,
+        verify=verify,
+        durability=durability,
+        timeout_s=timeout_s,
+    )
+
+
+def open_medium(
+    medium: Medium,
+    *,
+    mode: OpenMode = "rw",
+    create: bool = True,
+    epoch: int | None = None,
+    tag: str | None = None,
+    verify: Verify = "lazy",
+    durability: Durability = "full",
+    timeout_s: float = 0.0,
+    clock: Clock | None = None,
+) -> Store:
+    """Open a store in any medium; `open_store` documents the rest."""
+    for name, value, choices in (
+        ("mode", mode, ("rw", "r")),
+        ("verify", verify, ("lazy", "full", "off")),
+        ("durability", durability, ("full", "relaxed")),
+    ):
+        if value not in choices:
+            raise InvalidArgumentError(
+                f"{name}: expected one of {', '.join(choices)}, found {value!r:.60}"
+            )
+    if epoch is not None and tag is not None:
+        raise InvalidArgumentError("open: pass epoch or tag, not both")
+    past = epoch is not None or tag is not None
+    writable = mode == "rw" and not past
+    clock = clock or SystemClock()
+    container = open_container(
+        medium, writable=writable, create=create and writable, verify=verify, timeout_s=timeout_s
+    )
+    try:
+        if container.superblock is None:
+            snapshot = first_commit(container, time_us=clock.now_us())
+        else:
+            snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
+        store = Store(medium, container, snapshot, durability=durability, clock=clock)
+        if past:
+            store.pin(store.epoch_of(tag) if tag is not None else epoch)
+        if verify == "full":
+            check.verify_snapshot(store.current())
+    except BaseException:
+        container.close()
+        raise
+    return store
+
+
+class Store:
+    """One open store. Made by `vstore.open`; a context manager that closes it.
+
+    Any number of threads may use a store. Reads work on immutable snapshots and never wait; writers
+    of one process take turns.
+    """
+
+    def __init__(
+        self,
+        medium: Medium,
+        container: Container,
+        snapshot: Snapshot,
+        *,
+        durability: Durability,
+        clock: Clock,
+    ) -> None:
+        self.clock = clock
+        self._medium = medium
+        self._container = container
+        self._snapshot = snapshot
+        self._durability = durability
+        self._pinned = False
+        self._closed = False
+        self._writing = threading.Lock()
+        self._writer_thread: int | None = None
+        self._settling: threading.Timer | None = None
+        self._metrics = Metrics()
+        self._traces = TraceRing()
+        self._embedders: dict[bytes, Embedder] = {}
+        self._query_cache = QueryCache()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"epoch {self._snapshot.epoch}"
+        return f"<vstore.Store {self.path!r}, {state}>"
+
+    def close(self) -> None:
+        """Sync what is relaxed, release file and lock. Arrays handed out stay valid."""
+        if self._closed:
+            return
+        with self._writing:
+            self._closed = True
+            if self._settling is not None:
+                self._settling.cancel()
+            try:
+                if self._container.writable and not self._container.poisoned:
+                    self._container.settle()
+            finally:
+                self._container.close()
+
+    # State.
+
+    @property
+    def path(self) -> str:
+        """Name of the file, or ``":memory:"``."""
+        return self._medium.name
+
+    @property
+    def epoch(self) -> int:
+        """Number of the commit that reads see."""
+        return self.current().epoch
+
+    @property
+    def writable(self) -> bool:
+        """Whether this handle is the store's writer."""
+        return self._container.writable
+
+    @property
+    def recovery_note(self) -> str | None:
+        """What opening had to pass over, for example a torn superblock; None normally."""
+        return self._container.skipped
+
+    def current(self) -> Snapshot:
+        """Return the snapshot that reads see.
+
+        Raises
+        ------
+        ClosedError
+            The store is closed.
+        """
+        if self._closed:
+            raise ClosedError(f"{self.path}: the store is closed")
+        return self._snapshot
+
+    def refresh(self) -> bool:
+        """Move a read-only handle to the newest commit; False if it is there already.
+
+        Raises
+        ------
+        StateError
+            The handle was opened at an epoch.
+        """
+        self.current()
+        if self._pinned:
+            raise StateError(f"{self.path} was opened at an epoch; open it again to move on")
+        if self._container.writable:
+            return False
+        with self._writing:
+            if not self._medium.is_current(self._container.file):
+                return self._reopen()
+            if not self._container.reload():
+                return False
+            self._snapshot = load_snapshot(
+                self._container,
+                self._snapshot.cache,
+                self._container.manifest_ref(),
+                known=self._snapshot,
+            )
+            return True
+
+    def _reopen(self) -> bool:
+        """Move to the file that a vacuum put in this one's place."""
+        container = open_container(
+            self._medium, writable=False, create=False, verify=self._container.verify, timeout_s=0
+        )
+        try:
+            snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
+        except BaseException:
+            container.close()
+            raise
+        # The old container is not closed: older snapshots may still read from it. Its descriptor
+        # goes with the last of them.
+        self._container, self._snapshot = container, snapshot
+        return True
+
+    def pin(self, epoch: int | None) -> None:
+        """Show a read-only handle an older epoch, for good."""
+        assert epoch is not None, "an epoch or a tag was given"
+        self._snapshot = self._at(epoch)
+        self._pinned = True
+
+    def snapshot(self, epoch: int | None = None) -> Reader:
+        """Return a view of the store at one epoch, the current one by default.
+
+        Raises
+        ------
+        NotFoundError
+            The file no longer has that epoch.
+        """
+        return Reader(self, self.current() if epoch is None else self._at(epoch))
+
+    def _at(self, epoch: int) -> Snapshot:
+        now = self.current()
+        if epoch == now.epoch:
+            return now
+        ref = None
+        if 0 <= epoch < now.epoch:
+            ref = find_epoch(now.container, now.tip, epoch, limit=HISTORY_MAX)
+        if ref is None:
+            raise NotFoundError(
+                f"{self.path} has no epoch {epoch}; history() lists those it has. "
+                "A vacuum drops epochs that no tag names."
+            )
+        return load_snapshot(now.container, now.cache, ref)
+
+    # Collections.
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Names of the collections."""
+        return tuple(self.current().state.collections)
+
+    def collection(self, name: str) -> Collection:
+        """Return a handle on a collection.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        self.current().collection(name)
+        return Collection(self, name)
+
+    def create_collection(
+        self, name: str, *, fields: Mapping[str, str] | None = None
+    ) -> Collection:
+        """Make a collection.
+
+        Parameters
+        ----------
+        fields : mapping of name to type, optional
+            Metadata fields: ``keyword``, ``keywords``, ``int``, ``float``, ``bool``, ``timestamp``
+            or ``json``.
+
+        Raises
+        ------
+        AlreadyExistsError, InvalidArgumentError, LimitExceededError
+        """
+        check_name(name, what="collection name")
+        checked = check_fields(fields or {})
+
+        def edit(state: StoreState) -> StoreState:
+            if name in state.collections:
+                raise AlreadyExistsError(f"{self.path} has a collection {name!r} already")
+            if len(state.collections) >= COLLECTIONS_MAX:
+                raise LimitExceededError(
+                    "collections",
+                    limit="COLLECTIONS_MAX",
+                    found=len(state.collections) + 1,
+                    allowed=COLLECTIONS_MAX,
+                )
+            moment = self.moment()
+            made = CollectionState(name, moment.epoch, moment.time_us, checked)
+            return replace(state, collections={**state.collections, name: made})
+
+        self.change(edit, Operation("create_collection", name))
+        return self.collection(name)
+
+    def drop_collection(self, name: str) -> None:
+        """Remove a collection and everything in it; a vacuum frees its bytes."""
+
+        def edit(state: StoreState) -> StoreState:
+            kept = {key: value for key, value in state.collections.items() if key != name}
+            return replace(state, collections=kept)
+
+        self.current().collection(name)
+        # Sealed at once, so that no delta of the old collection is replayed into a new namesake.
+        self.change(edit, Operation("drop_collection", name), checkpoint=True)
+
+    # Equivalences and tags.
+
+    def declare_equivalent(
+        self, first: EmbeddingSpec, second: EmbeddingSpec, *, reason: str
+    ) -> None:
+        """Record that two specs are one geometry, for example after a mere rename.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Their dimensions or metrics differ, or there is no reason.
+        """
+        if not check_note(reason, what="reason"):
+            raise InvalidArgumentError("declare_equivalent: needs a reason, which is recorded")
+        if (first.dimension, first.metric) != (second.dimension, second.metric):
+            raise InvalidArgumentError(
+                f"declare_equivalent: {first.dimension} dimensions under {first.metric} cannot be "
+                f"the geometry of {second.dimension} under {second.metric}"
+            )
+
+        def edit(state: StoreState) -> StoreState:
+            if len(state.equivalences) >= EQUIVALENCES_MAX:
+                raise LimitExceededError(
+                    "equivalences",
+                    limit="EQUIVALENCES_MAX",
+                    found=len(state.equivalences) + 1,
+                    allowed=EQUIVALENCES_MAX,
+                )
+            pair = Equivalence(first.fingerprint, second.fingerprint, reason, self.moment().time_us)
+            return replace(state, equivalences=(*state.equivalences, pair))
+
+        self.change(edit, Operation("declare_equivalent", reason))
+
+    @property
+    def equivalences(self) -> tuple[Equivalence, ...]:
+        """Declared equivalences, oldest first."""
+        return self.current().state.equivalences
+
+    @property
+    def tags(self) -> dict[str, int]:
+        """Epochs by tag."""
+        return {name: tag.epoch for name, tag in self.current().state.tags.items()}
+
+    def tag(self, name: str, *, epoch: int | None = None, note: str = "") -> int:
+        """Name an epoch, the current one by default; a vacuum keeps it. Returns the epoch.
+
+        Raises
+        ------
+        AlreadyExistsError, NotFoundError
+        """
+        check_name(name, what="tag")
+        check_note(note, what="note")
+        named = self.current().epoch if epoch is None else self._at(epoch).epoch
+
+        def edit(state: StoreState) -> StoreState:
+            if name in state.tags:
+                raise AlreadyExistsError(f"{self.path} has a tag {name!r} already")
+            if len(state.tags) >= TAGS_MAX:
+                raise LimitExceededError(
+                    "tags", limit="TAGS_MAX", found=len(state.tags) + 1, allowed=TAGS_MAX
+                )
+            made = TagState(named, note, self.moment().time_us)
+            return replace(state, tags={**state.tags, name: made})
+
+        self.change(edit, Operation("tag", f"{name} = epoch {named}"))
+        return named
+
+    def untag(self, name: str) -> None:
+        """Remove a tag; the next vacuum may drop its epoch."""
+        self.epoch_of(name)
+
+        def edit(state: StoreState) -> StoreState:
+            return replace(state, tags={k: v for k, v in state.tags.items() if k != name})
+
+        self.change(edit, Operation("untag", name))
+
+    def epoch_of(self, tag: str) -> int:
+        """Return the epoch a tag names.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        found = self.current().state.tags.get(tag)
+        if found is None:
+            known = ", ".join(self.current().state.tags) or "none"
+            raise NotFoundError(f"{self.path} has no tag {tag!r}; there are: {known}")
+        return found.epoch
+
+    # Writing.
+
+    def transaction(self, *, timeout_s: float = -1) -> Transaction:
+        """Begin a transaction; leaving its ``with`` block commits it.
+
+        Parameters
+        ----------
+        timeout_s : float
+            How long to wait for another thread's transaction; negative waits for ever.
+
+        Raises
+        ------
+        ReadOnlyError, ClosedError, StorageError
+        LockedError
+            The other transaction did not end in time.
+        StateError
+            This thread has one open already.
+        """
+        self._begin(timeout_s)
+        return Transaction(self._snapshot, self._finish)
+
+    def _begin(self, timeout_s: float = -1) -> None:
+        self.current()
+        if not self._container.writable:
+            raise ReadOnlyError(f"{self.path} is open read-only; open it with mode='rw' to write")
+        if self._writer_thread == threading.get_ident():
+            raise StateError(f"{self.path}: this thread has an open transaction; end it first")
+        if not self._writing.acquire(timeout=timeout_s if timeout_s >= 0 else -1):
+            raise LockedError(self.path, waited_s=timeout_s)
+        self._writer_thread = threading.get_ident()
+        try:
+            self.current()
+            self._container.require_healthy()
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        self._writer_thread = None
+        self._writing.release()
+
+    def _finish(self, transaction: Transaction | None) -> None:
+        try:
+            if transaction is None:
+                return
+            changes = transaction.changes()
+            state = transaction.edited(self._snapshot.state)
+            if changes or state is not self._snapshot.state:
+                self._commit(state, changes, transaction.operation())
+        finally:
+            self._end()
+
+    def change(
+        self,
+        edit: Callable[[StoreState], StoreState],
+        operation: Operation,
+        *,
+        checkpoint: bool = False,
+    ) -> None:
+        """Commit a change of the store's state that touches no document."""
+        self._begin()
+        try:
+            state = edit(self._snapshot.state)
+            if state is not self._snapshot.state:
+                self._commit(state, {}, operation, checkpoint=checkpoint)
+        finally:
+            self._end()
+
+    def _commit(
+        self,
+        state: StoreState,
+        changes: Mapping[str, CollectionChanges],
+        operation: Operation,
+        *,
+        checkpoint: bool = False,
+    ) -> None:
+        self._snapshot = commit(
+            self._snapshot,
+            state,
+            changes,
+            operation,
+            time_us=self._time_us(),
+            durable=self._durability == "full",
+            checkpoint=checkpoint,
+        )
+        self._metrics.count("commits")
+        if self._durability == "relaxed":
+            self._settle_later()
+
+    def _settle_later(self) -> None:
+        if self._settling is None or not self._settling.is_alive():
+            self._settling = threading.Timer(RELAXED_SYNC_S, self.sync)
+            self._settling.daemon = True
+            self._settling.start()
+
+    def sync(self) -> None:
+        """Make every commit durable now; under full durability they are."""
+        with self._writing:
+            if not self._closed and self._container.writable and not self._container.poisoned:
+                self._container.settle()
+
+    def moment(self, reason: str = "") -> Moment:
+        """Return the epoch and time of the commit being made."""
+        return Moment(self._snapshot.epoch + 1, self._time_us(), reason)
+
+    def _time_us(self) -> int:
+        # Never before the last commit, also when someone sets the clock back.
+        return max(self.clock.now_us(), self._snapshot.time_us)
+
+    def today(self) -> str:
+        """Return the date in UTC, for labels."""
+        now = dt.datetime.fromtimestamp(self.clock.now_us() / 1e6, dt.UTC)
+        return now.date().isoformat()
+
+    def vacuum(self, *, keep_epochs: Sequence[int] = ()) -> vacuum.VacuumReport:
+        """Write a new file without what is dead, and put it in place of this one.
+
+        Deleted documents, stale and superseded vectors, retired versions past their grace period,
+        and epochs that neither a tag nor ``keep_epochs`` names are gone from the file afterwards.
+        Open readers keep their snapshot.
+
+        Raises
+        ------
+        StorageError
+            There is no room for the new file; the old one is unharmed.
+        """
+        self._begin()
+        try:
+            self._container, self._snapshot, report = vacuum.vacuum(
+                self._medium,
+                self._snapshot,
+                keep_epochs=keep_epochs,
+                time_us=self._time_us(),
+                find=self._at,
+                verify=self._container.verify,
+            )
+            self._metrics.count("vacuums")
+            return report
+        finally:
+            self._end()
+
+    # Observing.
+
+    def history(self, *, limit: int = 100) -> list[history.HistoryEntry]:
+        """Return what each commit did, newest first, also of commits a vacuum dropped."""
+        return history.entries(self.current(), limit=limit)
+
+    def check(self) -> check.CheckReport:
+        """Verify every byte and every invariant of the file; see `check.check_medium`."""
+        self.current()
+        return check.check_file(self._medium.name, self._container.file)
+
+    def info(self) -> dict[str, object]:
+        """Return the manifest as plain data: what to look at first in an incident."""
+        return history.manifest_info(self, self.current())
+
+    def metrics(self) -> dict[str, object]:
+        """Return this handle's counters as plain data; see `observe.metrics.Metrics`."""
+        return self._metrics.to_dict()
+
+    def traces(self) -> list[Trace]:
+        """Return recent searches of this handle, newest first."""
+        return self._traces.recent()
+
+    def record(self, trace: Trace, *, k: int) -> None:
+        """Count a search and keep its trace."""
+        hits = sum(trace.answered.values())
+        self._traces.add(trace)
+        self._metrics.record_query(
+            trace.collection,
+            trace.mode,
+            planned=trace.versions,
+            answered=frozenset(trace.answered),
+            hits=hits,
+            stale=trace.stale,
+            short=hits < k,
+            seconds=trace.seconds,
+        )
+
+    # Embedding.
+
+    def register_embedder(self, embedder: Embedder) -> None:
+        """Let text queries of this handle be embedded by an embedder, if its version is searched."""
+        if not isinstance(embedder, Embedder):
+            raise InvalidArgumentError(
+                f"embedder: expected .spec, .embed_documents and .embed_query, found {embedder!r:.60}"
+            )
+        self._embedders[embedder.spec.fingerprint] = embedder
+
+    def embed_queries(self, version: VersionState, texts: Sequence[str]) -> Embeddings:
+        """Return stamped vectors of query texts for a version, from the cache where known.
+
+        Raises
+        ------
+        StateError
+            No registered embedder makes vectors of this version.
+        """
+        accepted = self.current().state.equivalent(version.spec.fingerprint)
+        embedder = next((e for f, e in self._embedders.items() if f in accepted), None)
+        if embedder is None:
+            raise StateError(
+                f"no embedder of version {version.label!r} ({version.spec.model}) is registered; "
+                "call register_embedder(), or pass the query's vector"
+            )
+        prompt = embedder.spec.query_prompt
+        vectors: list[Array] = [
+            self._query_cache.embed(embedder, prompt + text).vectors for text in texts
+        ]
+        return Embeddings(embedder.spec, _stacked(vectors))
+
+
+def _stacked(vectors: list[Array]) -> Array:
+    import numpy as np
+
+    return np.stack(vectors)
+
+
+class Reader:
+    """The store at one epoch, read-only. Made by ``Store.snapshot``."""
+
+    def __init__(self, store: Store, snapshot: Snapshot) -> None:
+        self._store = store
+        self._snapshot = snapshot
+
+    @property
+    def epoch(self) -> int:
+        """The epoch."""
+        return self._snapshot.epoch
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Names of the collections."""
+        return tuple(self._snapshot.state.collections)
+
+    def collection(self, name: str) -> Collection:
+        """Return a handle whose reads see this epoch.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        self._snapshot.collection(name)
+        return Collection(self._store, name, pinned=self._snapshot)

@@ -1,0 +1,551 @@
+"""Transactions: changes collected in memory, committed all together or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from vstore.errors import InvalidArgumentError, NotFoundError, ScopeError, TransactionError
+from vstore.limits import DOCUMENTS_MAX, SEAL_BYTES
+from vstore.manifest.commit import Operation
+from vstore.query.filter_evaluation import evaluate
+from vstore.segment.columns import build_column
+from vstore.segment.documents import DELETED, DocumentRecord
+from vstore.segment.ids import encode_ids, validate_ids
+from vstore.segment.memtable import CollectionChanges
+from vstore.segment.vectors import RowBatch, concat_batches
+from vstore.store import guard
+from vstore.store.input import DocumentInput, chunked, document_input, metadata_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from vstore.manifest.state import StoreState
+    from vstore.segment.columns import Column
+    from vstore.segment.validation import CheckedVectors
+    from vstore.store.collection import Collection
+    from vstore.store.search import Where
+    from vstore.store.snapshot import CollectionView, Snapshot
+    from vstore.types import Array, DocumentId, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertCounts:
+    """What an upsert did.
+
+    Attributes
+    ----------
+    inserted, updated, unchanged : int
+        Documents that are new, have a new revision, or kept theirs.
+    vectors_written, vectors_skipped : dict
+        Documents by version label; skipped ones have fresh vectors of an unchanged source already.
+    """
+
+    inserted: int
+    updated: int
+    unchanged: int
+    vectors_written: dict[str, int] = field(default_factory=dict)
+    vectors_skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorCounts:
+    """What adding vectors did, in documents.
+
+    Attributes
+    ----------
+    written : int
+    stale : int
+        Skipped: their document has changed, or was deleted, since the vectors were made.
+    """
+
+    written: int
+    stale: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCounts:
+    """What a delete did, in documents."""
+
+    deleted: int
+    missing: int
+
+
+class _Pending:
+    """Uncommitted changes of one collection."""
+
+    def __init__(self, view: CollectionView) -> None:
+        self.view = view
+        self.documents: dict[int, DocumentRecord] = {}
+        self.docnos: dict[DocumentId, int] = {}
+        self.rows: dict[str, list[RowBatch]] = {}
+        self.next_docno = view.documents.docno_end
+
+    def find(self, ids: Sequence[DocumentId]) -> IntArray:
+        """Return docnos, -1 for unknown ids."""
+        if not self.docnos:
+            return self.view.documents.find(ids)
+        found = np.fromiter((self.docnos.get(value, -1) for value in ids), np.int64, len(ids))
+        missing = np.flatnonzero(found < 0)
+        found[missing] = self.view.documents.find([ids[i] for i in missing.tolist()])
+        return found
+
+    def record(self, docno: int) -> DocumentRecord:
+        """Return a document as it would stand if the transaction ended now."""
+        pending = self.documents.get(docno)
+        return self.view.documents.record(docno) if pending is None else pending
+
+    def put(self, docno: int, record: DocumentRecord) -> None:
+        self.documents[docno] = record
+        self.docnos[record.id] = docno
+
+    def has_fresh(self, label: str, docno: int, revision: int) -> bool:
+        """Whether the document has rows of its current revision in a version."""
+        for batch in self.rows.get(label, ()):
+            at = int(np.searchsorted(batch.docno, np.uint32(docno)))
+            if at < len(batch) and batch.docno[at] == docno and batch.revision[at] == revision:
+                return True
+        return any(
+            int(part.rows.revision[row]) == revision
+            for part, row in self.view.rows(label).rows_of(docno)
+        )
+
+    def changes(self) -> CollectionChanges:
+        return CollectionChanges(
+            self.documents,
+            {label: concat_batches(batches) for label, batches in self.rows.items()},
+        )
+
+
+class Transaction:
+    """Writes that become one commit. Made by ``Store.transaction()``.
+
+    Reads through collections see the snapshot from before the transaction. Leaving the ``with``
+    block commits; an exception leaves nothing. Each call is checked whole before it changes
+    anything, so a refused one may be caught and the transaction go on.
+    """
+
+    def __init__(self, snapshot: Snapshot, finish: Callable[[Transaction | None], None]) -> None:
+        self._snapshot = snapshot
+        self._finish: Callable[[Transaction | None], None] | None = finish
+        self._epoch = snapshot.epoch + 1
+        self._pending: dict[str, _Pending] = {}
+        self._counts: dict[str, int] = {}
+        self._names: list[str] = []
+        self._edits: list[Callable[[StoreState], StoreState]] = []
+        self.note = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._finish is not None:
+            finish, self._finish = self._finish, None
+            finish(self if kind is None else None)
+
+    # What the store asks when it commits.
+
+    def changes(self) -> dict[str, CollectionChanges]:
+        """Return what is to be committed, by collection."""
+        pending = {name: p.changes() for name, p in self._pending.items()}
+        return {name: change for name, change in pending.items() if change.documents or change.rows}
+
+    def edited(self, state: StoreState) -> StoreState:
+        """Return the store's state with this transaction's edits of it."""
+        for edit in self._edits:
+            state = edit(state)
+        return state
+
+    def operation(self) -> Operation:
+        """Return the history's entry."""
+        name = self._names[0] if len(self._names) == 1 else "transaction"
+        return Operation(name, self.note, dict(self._counts))
+
+    # Writes.
+
+    def upsert(
+        self,
+        collection: Collection,
+        ids: Sequence[DocumentId],
+        *,
+        vectors: Mapping[str, object] | None = None,
+        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
+        texts: Sequence[str | None] | None = None,
+        source_hashes: Sequence[bytes | str | None] | None = None,
+        force: bool = False,
+    ) -> UpsertCounts:
+        """Add documents, or change those that are there.
+
+        A document whose source hash is the stored one keeps its revision, and versions that have
+        fresh vectors of it keep them. Any other gets a new revision, and vectors of versions not
+        given here become stale. Vectors without text or hash count as a change, since nothing tells
+        otherwise; metadata alone never does.
+
+        Parameters
+        ----------
+        collection : Collection
+        ids : sequence of str or int
+            Each once.
+        vectors : mapping of version label to array, Embeddings or list of arrays, optional
+            One row per document (n, dimension), or one (chunks, dimension) array per document.
+        metadata : sequence of mappings, or mapping of field to sequence, optional
+            Replaces the documents' metadata; without it they keep theirs.
+        texts : sequence of str, optional
+        source_hashes : sequence of bytes or str, optional
+            32 bytes are taken as they are, anything else is hashed. Default: BLAKE3 of the text.
+        force : bool
+            Write the vectors also where they are fresh already.
+
+        Raises
+        ------
+        InvalidArgumentError, InvalidVectorError, VersionMismatchError, ScopeError,
+        LimitExceededError, NotFoundError, StateError, TransactionError
+        """
+        pending = self._of(collection)
+        given = document_input(
+            pending.view.field_types, validate_ids(ids), metadata, texts, source_hashes
+        )
+        encode_ids(given.ids)
+        batches = {
+            label: self._checked(pending, label, rows, len(given.ids))
+            for label, rows in (vectors or {}).items()
+        }
+        docnos = pending.find(given.ids)
+        known = np.flatnonzero(docnos >= 0).tolist()
+        before = {i: pending.record(int(docnos[i])) for i in known}
+        touches_source = bool(batches) or given.hashes is not None
+        after = self._records(given, before, touches_source=touches_source)
+        self._require_scope(collection, pending, [*before.values(), *after])
+        fresh = len(given.ids) - len(known)
+        if pending.next_docno + fresh > DOCUMENTS_MAX:
+            raise InvalidArgumentError(
+                f"collection {collection.name!r}: more than {DOCUMENTS_MAX:,} documents"
+            )
+        docnos[docnos < 0] = np.arange(pending.next_docno, pending.next_docno + fresh)
+        pending.next_docno += fresh
+        numbers = docnos.tolist()
+        kept = [i for i in known if before[i].revision == after[i].revision]
+        written, skipped = {}, {}
+        for label, (checked, counts) in batches.items():
+            idle = (
+                []
+                if force
+                else [i for i in kept if pending.has_fresh(label, numbers[i], after[i].revision)]
+            )
+            self._add_rows(pending, label, checked, counts, numbers, after, idle)
+            written[label], skipped[label] = len(numbers) - len(idle), len(idle)
+        unchanged = {i for i in kept if before[i] == after[i]}
+        if unchanged:
+            for i, record in enumerate(after):
+                if i not in unchanged:
+                    pending.put(numbers[i], record)
+        else:
+            pending.documents.update(zip(numbers, after, strict=True))
+            pending.docnos.update(zip(given.ids, numbers, strict=True))
+        inserted = fresh + sum(before[i].revision == DELETED for i in known)
+        counts_ = UpsertCounts(
+            inserted, len(numbers) - inserted - len(kept), len(kept), written, skipped
+        )
+        self._note(
+            "upsert", inserted=inserted, updated=counts_.updated, vectors=sum(written.values())
+        )
+        return counts_
+
+    def _records(
+        self,
+        given: DocumentInput,
+        before: Mapping[int, DocumentRecord],
+        *,
+        touches_source: bool,
+    ) -> list[DocumentRecord]:
+        """Return what each document becomes."""
+        epoch = self._epoch
+        count = len(given.ids)
+        metadata = given.metadata or [{}] * count  # records are never changed in place
+        hashes = given.hashes or [None] * count
+        texts = given.texts or [None] * count
+        after = list(
+            map(
+                DocumentRecord._make,
+                zip(given.ids, repeat(epoch), repeat(epoch), hashes, metadata, texts, strict=False),
+            )
+        )
+        for i, old in before.items():
+            if old.revision == DELETED:
+                continue
+            new = after[i]
+            same = not touches_source or (
+                new.source_hash is not None and new.source_hash == old.source_hash
+            )
+            after[i] = new._replace(
+                created=old.created,
+                revision=old.revision if same else epoch,
+                source_hash=old.source_hash if same else new.source_hash,
+                metadata=old.metadata if given.metadata is None else new.metadata,
+                text=old.text if same and given.texts is None else new.text,
+            )
+        return after
+
+    def update_metadata(
+        self,
+        collection: Collection,
+        ids: Sequence[DocumentId],
+        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+    ) -> int:
+        """Set the given fields of documents, None to remove one; revisions stay.
+
+        Returns
+        -------
+        int
+            Documents that changed.
+
+        Raises
+        ------
+        NotFoundError
+            An id is unknown, deleted, or outside the handle's scope.
+        """
+        pending = self._of(collection)
+        checked = validate_ids(ids)
+        rows = metadata_rows(pending.view.field_types, metadata, len(checked), keep_none=True)
+        docnos = self._require_known(collection, pending, checked)
+        after = []
+        for docno, row in zip(docnos, rows, strict=True):
+            old = pending.record(docno)
+            merged = {**old.metadata, **row}
+            after.append(old._replace(metadata={k: v for k, v in merged.items() if v is not None}))
+        self._require_scope(collection, pending, after)
+        changed = 0
+        for docno, record in zip(docnos, after, strict=True):
+            if record != pending.record(docno):
+                pending.put(docno, record)
+                changed += 1
+        self._note("update_metadata", metadata=changed)
+        return changed
+
+    def delete(
+        self,
+        collection: Collection,
+        ids: Sequence[DocumentId] | None = None,
+        *,
+        where: Where = None,
+    ) -> DeleteCounts:
+        """Delete documents, by id or by filter: all chunks of all versions, in this commit.
+
+        Unknown ids are counted, not refused. A filter is applied to the snapshot, not to earlier
+        writes of this transaction.
+        """
+        if (ids is None) == (where is None):
+            raise InvalidArgumentError("delete: pass ids or where, one of the two")
+        pending = self._of(collection)
+        if ids is None:
+            assert where is not None
+            docnos = np.flatnonzero(collection.mask(pending.view, where))
+            requested = len(docnos)
+        else:
+            checked = validate_ids(ids)
+            docnos = pending.find(checked)
+            requested = len(checked)
+            docnos = docnos[docnos >= 0]
+        records = [(docno, pending.record(docno)) for docno in docnos.tolist()]
+        inside = self._in_scope(collection, pending, [record for _, record in records])
+        deleted = 0
+        for (docno, record), mine in zip(records, inside, strict=True):
+            if mine and record.revision != DELETED:
+                pending.put(
+                    docno, DocumentRecord(record.id, record.created, DELETED, None, {}, None)
+                )
+                deleted += 1
+        self._note("delete", deleted=deleted)
+        return DeleteCounts(deleted, requested - deleted)
+
+    def add_vectors(
+        self,
+        collection: Collection,
+        version: str,
+        ids: Sequence[DocumentId],
+        vectors: object,
+        *,
+        revisions: Sequence[int] | None = None,
+    ) -> VectorCounts:
+        """Give documents that exist their vectors of one version.
+
+        Parameters
+        ----------
+        revisions : sequence of int, optional
+            Revisions the vectors were made from. Where a document has moved on, or was deleted,
+            its vectors are skipped: they would be born stale. Without it unknown ids are an error.
+
+        Raises
+        ------
+        NotFoundError, InvalidVectorError, VersionMismatchError, StateError
+        """
+        pending = self._of(collection)
+        checked_ids = validate_ids(ids)
+        checked, counts = self._checked(pending, version, vectors, len(checked_ids))
+        if revisions is None:
+            docnos = self._require_known(collection, pending, checked_ids)
+            records = [pending.record(docno) for docno in docnos]
+            stale: list[int] = []
+        else:
+            if len(revisions) != len(checked_ids):
+                raise InvalidArgumentError(
+                    f"revisions: expected {len(checked_ids)} of them, found {len(revisions)}"
+                )
+            found = pending.find(checked_ids)
+            docnos = found.tolist()
+            known = [pending.record(docno) if docno >= 0 else None for docno in docnos]
+            inside = self._in_scope(collection, pending, [r for r in known if r is not None])
+            scoped = iter(inside)
+            mine = [record is not None and next(scoped) for record in known]
+            stale = [
+                i
+                for i, record in enumerate(known)
+                if record is None
+                or not mine[i]
+                or record.revision == DELETED
+                or record.revision != revisions[i]
+            ]
+            blank = DocumentRecord("", 0, DELETED, None, {}, None)
+            records = [record or blank for record in known]
+        self._add_rows(pending, version, checked, counts, docnos, records, stale)
+        written = len(checked_ids) - len(stale)
+        self._note("add_vectors", vectors=written, stale=len(stale))
+        return VectorCounts(written, len(stale))
+
+    def edit(self, edit: Callable[[StoreState], StoreState], *, name: str, note: str) -> None:
+        """Change the store's state in the same commit, which the history calls ``name``."""
+        self._require_open()
+        self._edits.append(edit)
+        self._names, self.note = [name], note
+
+    def lacking(self, collection: Collection, version: str, ids: Sequence[DocumentId]) -> list[int]:
+        """Return the positions of ids whose documents have no fresh vectors in a version yet."""
+        pending = self._of(collection)
+        docnos = pending.find(ids).tolist()
+        return [
+            i
+            for i, docno in enumerate(docnos)
+            if not pending.has_fresh(version, docno, pending.record(docno).revision)
+        ]
+
+    # Steps.
+
+    def _require_open(self) -> None:
+        if self._finish is None:
+            raise TransactionError("the transaction has ended; begin another")
+
+    def _of(self, collection: Collection) -> _Pending:
+        self._require_open()
+        pending = self._pending.get(collection.name)
+        if pending is None:
+            pending = _Pending(self._snapshot.collection(collection.name))
+            self._pending[collection.name] = pending
+        return pending
+
+    def _checked(
+        self, pending: _Pending, label: str, vectors: object, count: int
+    ) -> tuple[CheckedVectors, IntArray | None]:
+        version = pending.view.version(label)
+        where = f"vectors[{label!r}]"
+        matrix, counts = chunked(vectors, count, where=where)
+        checked = guard.check_batch(version, matrix, self._snapshot.state, where=where)
+        if counts is None and len(checked.vectors) != count:
+            raise InvalidArgumentError(
+                f"{where}: expected {count} rows, one per id, found {len(checked.vectors)}"
+            )
+        source = getattr(matrix, "vectors", matrix)
+        small = checked.vectors.nbytes <= SEAL_BYTES
+        if (
+            small
+            and isinstance(source, np.ndarray)
+            and np.may_share_memory(source, checked.vectors)
+        ):
+            # What goes to the memtable outlives the call; the caller may change its array.
+            checked = checked._replace(vectors=checked.vectors.copy())
+        return checked, counts
+
+    def _add_rows(
+        self,
+        pending: _Pending,
+        label: str,
+        checked: CheckedVectors,
+        counts: IntArray | None,
+        docnos: Sequence[int],
+        records: Sequence[DocumentRecord],
+        skipped: Sequence[int],
+    ) -> None:
+        if len(skipped) == len(docnos):
+            return
+        revision = np.fromiter((record.revision for record in records), np.uint64, len(records))
+        docno = np.fromiter(docnos, np.int64, len(docnos))
+        keep = np.ones(len(docnos), np.bool_)
+        keep[list(skipped)] = False
+        if counts is None:
+            chunk = np.zeros(len(docno), np.uint32)
+        else:
+            starts = np.cumsum(counts) - counts
+            owner = np.repeat(np.arange(len(docno)), counts)
+            chunk = (np.arange(len(owner)) - starts[owner]).astype(np.uint32)
+            docno, revision, keep = docno[owner], revision[owner], keep[owner]
+        batch = RowBatch(docno.astype(np.uint32), chunk, revision, checked.vectors, checked.norms)
+        if not keep.all():
+            batch = batch.take(np.flatnonzero(keep))
+        if bool((batch.docno[1:] < batch.docno[:-1]).any()):
+            batch = batch.take(np.lexsort((batch.chunk, batch.docno)))
+        pending.rows.setdefault(label, []).append(batch)
+
+    def _require_known(
+        self, collection: Collection, pending: _Pending, ids: Sequence[DocumentId]
+    ) -> list[int]:
+        docnos: list[int] = pending.find(ids).tolist()
+        for i, docno in enumerate(docnos):
+            if docno < 0 or pending.record(docno).revision == DELETED:
+                raise NotFoundError(
+                    f"collection {collection.name!r} has no document {ids[i]!r:.80}"
+                )
+        inside = self._in_scope(collection, pending, [pending.record(d) for d in docnos])
+        if not inside.all():
+            outside = ids[int(np.flatnonzero(~inside)[0])]
+            raise NotFoundError(f"collection {collection.name!r} has no document {outside!r:.80}")
+        return docnos
+
+    def _in_scope(
+        self, collection: Collection, pending: _Pending, records: Sequence[DocumentRecord]
+    ) -> Array:
+        if collection.scope is None or not records:
+            return np.ones(len(records), np.bool_)
+        types = pending.view.field_types
+
+        def column(name: str) -> Column | None:
+            return build_column(types[name], [record.metadata.get(name) for record in records])
+
+        return evaluate(collection.bound_scope(pending.view), column, len(records))
+
+    def _require_scope(
+        self, collection: Collection, pending: _Pending, records: Sequence[DocumentRecord]
+    ) -> None:
+        if collection.scope is None:
+            return
+        alive = [record for record in records if record.revision != DELETED]
+        inside = self._in_scope(collection, pending, alive)
+        if not inside.all():
+            outside = alive[int(np.flatnonzero(~inside)[0])]
+            raise ScopeError(
+                f"document {outside.id!r:.80} is outside this handle's scope: {collection.scope_text}"
+            )
+
+    def _note(self, name: str, **counts: int) -> None:
+        if name not in self._names:
+            self._names.append(name)
+        for key, value in counts.items():
+            if value:
+                self._counts[key] = self._counts.get(key, 0) + value

@@ -1,0 +1,284 @@
+"""Vacuum: a new file with what is alive, put in place of the old one (`format-spec.md`, "Vacuum")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.errors import StorageError
+from vstore.limits import HISTORY_MAX
+from vstore.manifest.codec import plain_store
+from vstore.manifest.commit import Commit, Operation, ancestry, read_commit
+from vstore.segment.documents import (
+    DELETED,
+    DocumentSegment,
+    columns_of,
+    concat_documents,
+    newest_rows,
+    seal_documents,
+)
+from vstore.segment.sealed import SealedSegment, copy_segment
+from vstore.segment.vectors import DTYPES, VectorSegment, merge_rows
+from vstore.storage.container import Container, new_container
+from vstore.storage.layout import BlockKind
+from vstore.storage.packing import pack
+from vstore.store.history import dropped
+from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
+from vstore.store.writer import append_commit, seal_memtable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.storage.block import BlockRef
+    from vstore.storage.container import Verify
+    from vstore.storage.file import Medium
+    from vstore.store.snapshot import CollectionView
+    from vstore.types import Array
+
+_HISTORY_KEPT = min(100_000, HISTORY_MAX)  # dropped commits that are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumReport:
+    """What a vacuum did.
+
+    Attributes
+    ----------
+    bytes_before, bytes_after : int
+    epochs_kept : tuple[int, ...]
+        Older epochs that stay readable.
+    """
+
+    bytes_before: int
+    bytes_after: int
+    epochs_kept: tuple[int, ...]
+
+
+def vacuum(
+    medium: Medium,
+    snapshot: Snapshot,
+    *,
+    keep_epochs: Sequence[int],
+    time_us: int,
+    find: Callable[[int], Snapshot],
+    verify: Verify,
+) -> tuple[Container, Snapshot, VacuumReport]:
+    """Rewrite a store; the caller holds the writer lock.
+
+    Parameters
+    ----------
+    find : callable
+        Returns the snapshot of an older epoch.
+
+    Raises
+    ------
+    StorageError
+        The old file stays as it is, unless its replacement was put in place but could not be made
+        durable: then the handle is poisoned.
+    CorruptionError
+        A block to be copied is damaged; damage is not carried into a new file.
+    """
+    old = snapshot.container
+    policy, old.verify = old.verify, "lazy"
+    try:
+        # Opened afresh: a handle with verify="off" has segments in use that were never verified.
+        current = load_snapshot(old, SegmentCache(old), snapshot.tip)
+        pinned = {tag.epoch for tag in current.state.tags.values()} | set(keep_epochs)
+        kept = sorted(epoch for epoch in pinned if epoch != current.epoch)
+        replacement = medium.open_replacement()
+        try:
+            new = new_container(medium.name, replacement)
+            assert old.superblock is not None, "an opened store has one"
+            new.adopt(old.superblock)
+            previous = _copy_epochs(new, [find(epoch) for epoch in kept])
+            tip = _write_current(new, current, previous, time_us)
+            new.publish(tip, current.epoch + 1)
+        except BaseException:
+            replacement.close()
+            medium.discard_replacement()
+            raise
+    finally:
+        old.verify = policy
+    try:
+        new.file = medium.replace(old.file, replacement)
+    except StorageError as error:
+        old.condemn(error)
+        raise
+    new.verify = verify
+    report = VacuumReport(old.committed_length, new.committed_length, tuple(kept))
+    return new, load_snapshot(new, SegmentCache(new), tip), report
+
+
+def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | None:
+    """Copy older epochs, oldest first, each as a full manifest; return the last one's commit."""
+    copied: dict[int, SegmentRef] = {}
+
+    def copy(segment: SealedSegment) -> SegmentRef:
+        at = segment.ref.header.offset
+        if at not in copied:
+            copied[at] = copy_segment(new, segment)
+        return copied[at]
+
+    previous: BlockRef | None = None
+    for snapshot in snapshots:
+        collections = {}
+        for name, state in snapshot.state.collections.items():
+            container = snapshot.container
+            versions = {
+                label: replace(
+                    version,
+                    segments=tuple(
+                        copy(VectorSegment(container, ref, version.spec))
+                        for ref in version.segments
+                    ),
+                )
+                for label, version in state.versions.items()
+            }
+            moved = replace(
+                state,
+                versions=versions,
+                segments=tuple(copy(DocumentSegment(container, ref)) for ref in state.segments),
+            )
+            memtable = snapshot.collection(name).memtable
+            collections[name] = seal_memtable(new, moved, memtable, epoch=snapshot.epoch)
+        original = read_commit(snapshot.container, snapshot.tip)
+        previous = _append_full(
+            new,
+            replace(snapshot.state, collections=collections, history=None),
+            epoch=snapshot.epoch,
+            time_us=snapshot.time_us,
+            operation=original.operation,
+            previous=previous,
+        )
+    return previous
+
+
+def _write_current(
+    new: Container, current: Snapshot, previous: BlockRef | None, time_us: int
+) -> BlockRef:
+    epoch = current.epoch + 1
+    collections = {
+        name: _compacted(new, current.collection(name), epoch=epoch, time_us=time_us)
+        for name in current.state.collections
+    }
+    history = new.append(BlockKind.HISTORY, pack(_remembered(current)))
+    return _append_full(
+        new,
+        replace(current.state, collections=collections, history=history),
+        epoch=epoch,
+        time_us=time_us,
+        operation=Operation("vacuum"),
+        previous=previous,
+    )
+
+
+def _remembered(current: Snapshot) -> list[object]:
+    """Return the commits up to now, newest first: those in the file, then those dropped before."""
+    container = current.container
+    walked = [
+        (commit.epoch, commit.time_us, commit.operation)
+        for _, commit in ancestry(container, current.tip, limit=_HISTORY_KEPT)
+    ]
+    seen = {epoch for epoch, _, _ in walked}
+    if current.state.history is not None:
+        older = dropped(container, current.state.history)
+        walked += [entry for entry in older if entry[0] not in seen]
+    walked.sort(key=lambda entry: -entry[0])
+    return [
+        [epoch, time_us, [operation.name, operation.note, dict(operation.counts)]]
+        for epoch, time_us, operation in islice(walked, _HISTORY_KEPT)
+    ]
+
+
+def _compacted(
+    new: Container, view: CollectionView, *, epoch: int, time_us: int
+) -> CollectionState:
+    """Write a collection's live documents and served rows, docnos renumbered without gaps."""
+    state, table = view.state, view.documents
+    segments = table.sealed.segments
+    parts = []
+    replaced = np.zeros(table.docno_end, np.bool_)
+    replaced[list(view.memtable.documents)] = True
+    for segment, keep in zip(segments, newest_rows(segments), strict=True):
+        alive = keep & (segment.revision != DELETED) & ~replaced[segment.docno]
+        parts.append(segment.columns(np.flatnonzero(alive), state.fields))
+    recent = {d: r for d, r in view.memtable.documents.items() if r.revision != DELETED}
+    if recent:
+        parts.append(columns_of(recent, state.fields))
+    count = sum(len(part.docno) for part in parts)
+    if not count:
+        empty = {label: replace(v, segments=()) for label, v in state.versions.items()}
+        return replace(state, segments=(), versions=empty)
+    columns = concat_documents(parts, state.fields)
+    renumbered = np.zeros(table.docno_end, np.uint32)
+    renumbered[columns.docno] = np.arange(count, dtype=np.uint32)
+    columns = columns._replace(docno=np.arange(count, dtype=np.uint32))
+    documents = seal_documents(new, columns, docno_end=count, epoch=epoch)
+    versions = {
+        label: replace(
+            version,
+            segments=()
+            if _expired(version, time_us)
+            else _compacted_rows(new, view, version, renumbered, epoch=epoch),
+        )
+        for label, version in state.versions.items()
+    }
+    return replace(state, segments=(documents,), versions=versions)
+
+
+def _expired(version: VersionState, time_us: int) -> bool:
+    retired = version.retired_us
+    return retired is not None and time_us >= retired + version.retire_grace_s * 1_000_000
+
+
+def _compacted_rows(
+    new: Container,
+    view: CollectionView,
+    version: VersionState,
+    renumbered: Array,
+    *,
+    epoch: int,
+) -> tuple[SegmentRef, ...]:
+    parts = view.rows(version.label).parts
+    kept = [
+        np.arange(len(part.rows.docno)) if part.live is None else np.flatnonzero(part.live)
+        for part in parts
+    ]
+    merged = merge_rows(
+        new,
+        [part.rows for part in parts],
+        kept,
+        version.spec,
+        dtype=DTYPES[version.storage],
+        epoch=epoch,
+        renumbered=renumbered,
+    )
+    return () if merged is None else (merged,)
+
+
+def _append_full(
+    new: Container,
+    state: StoreState,
+    *,
+    epoch: int,
+    time_us: int,
+    operation: Operation,
+    previous: BlockRef | None,
+) -> BlockRef:
+    return append_commit(
+        new,
+        Commit(
+            kind="full",
+            epoch=epoch,
+            time_us=time_us,
+            operation=operation,
+            previous=previous,
+            base=None,
+            depth=0,
+            body=plain_store(state),
+        ),
+    )

@@ -1,0 +1,140 @@
+"""What an operator sees of a version: the manifest entry and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.manifest.codec import plain_spec
+from vstore.migration.gates import Coverage
+from vstore.migration.lifecycle import Lifecycle, lifecycle
+
+if TYPE_CHECKING:
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import JobState, Provenance, StalePolicy, StorageType
+    from vstore.store.snapshot import CollectionView
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One embedding version at one epoch.
+
+    Attributes
+    ----------
+    state : str
+        ``declared``, ``backfilling``, ``ready``, ``serving``, ``draining`` or ``retired``; derived.
+    coverage : Coverage
+    stale_documents : int
+        Live documents whose vectors here are of an older revision.
+    rows : int
+        Vectors a search may return.
+    segments : int
+    size_bytes : int
+        Bytes of the file its sealed segments take.
+    norm_min, norm_max : float
+        Shortest and longest vector; 0 without any.
+    backfill : JobState | None
+    """
+
+    label: str
+    corpus: str
+    spec: EmbeddingSpec
+    state: Lifecycle
+    created_epoch: int
+    created_us: int
+    storage: StorageType
+    stale_policy: StalePolicy
+    provenance: Provenance
+    retire_grace_s: int
+    retired_us: int | None
+    coverage: Coverage
+    stale_documents: int
+    rows: int
+    segments: int
+    size_bytes: int
+    norm_min: float
+    norm_max: float
+    backfill: JobState | None
+
+    @property
+    def fingerprint(self) -> str:
+        """The spec's fingerprint, 64 hex digits."""
+        return self.spec.fingerprint.hex()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything as plain data."""
+        return {
+            "label": self.label,
+            "corpus": self.corpus,
+            "fingerprint": self.fingerprint,
+            "spec": plain_spec(self.spec),
+            "state": self.state,
+            "created_epoch": self.created_epoch,
+            "created_us": self.created_us,
+            "storage": self.storage,
+            "provenance": self.provenance,
+            "stale_policy": self.stale_policy,
+            "deletion_policy": {
+                "documents": "hidden at once, bytes gone after vacuum",
+                "retire_grace_s": self.retire_grace_s,
+            },
+            "retired_us": self.retired_us,
+            "backfill": None
+            if self.backfill is None
+            else {
+                "status": self.backfill.status,
+                "source": self.backfill.source,
+                "batches": self.backfill.batches,
+                "documents_done": self.backfill.documents_done,
+                "documents_skipped": self.backfill.documents_skipped,
+            },
+            "statistics": {
+                "rows": self.rows,
+                "fresh_documents": self.coverage.fresh,
+                "live_documents": self.coverage.live,
+                "coverage": self.coverage.share,
+                "stale_documents": self.stale_documents,
+                "segments": self.segments,
+                "size_bytes": self.size_bytes,
+                "norm_min": self.norm_min,
+                "norm_max": self.norm_max,
+            },
+        }
+
+
+def version_info(view: CollectionView, label: str) -> VersionInfo:
+    """Collect what there is to know about a version.
+
+    Raises
+    ------
+    NotFoundError
+    """
+    version = view.version(label)
+    table = view.rows(label)
+    coverage = Coverage(table.fresh_count, view.documents.live_count)
+    norms = [part.rows.norms for part in table.parts if len(part.rows.norms)]
+    alive = view.documents.revision != 0
+    stale = table.has_rows & alive & ~table.has_fresh
+    return VersionInfo(
+        label=label,
+        corpus=view.state.name,
+        spec=version.spec,
+        state=lifecycle(view.state, label, covered=coverage.complete and coverage.live > 0),
+        created_epoch=version.created_epoch,
+        created_us=version.created_us,
+        storage=version.storage,
+        stale_policy=version.stale_policy,
+        provenance=version.provenance,
+        retire_grace_s=version.retire_grace_s,
+        retired_us=version.retired_us,
+        coverage=coverage,
+        stale_documents=int(np.count_nonzero(stale)),
+        rows=table.served_rows,
+        segments=len(version.segments),
+        size_bytes=sum(ref.size_bytes for ref in version.segments),
+        norm_min=min((float(n.min()) for n in norms), default=0.0),
+        norm_max=max((float(n.max()) for n in norms), default=0.0),
+        backfill=view.state.jobs.get(label),
+    )
