@@ -19,50 +19,138 @@ and of one query::
     query/fusion.py        dual reads: two ranked lists become one
     observe/               counters and the trace on the result
 
-Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no I/O;
-the planner reads no vector and no file; nothing is overwritten in place but the two superblock
-slots; readers never wait for the writer; a hit's version is one its plan reads. Deliberately absent:
-servers, replication, making embeddings, pickle, compression.
+Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
+I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock
+slots; readers never wait for the writer; a hit's version is one its plan reads. Deliberately
+absent: servers, replication, making embeddings, pickle, compression.
+
+Names are imported at their first use, so that ``import vstore`` costs nothing.
 """
 
-from vstore.errors import (
-    AlreadyExistsError,
-    BlockChecksumError,
-    ClosedError,
-    CorruptionError,
-    FilterError,
-    FormatVersionError,
-    GateError,
-    InvalidArgumentError,
-    InvalidVectorError,
-    LimitExceededError,
-    LockedError,
-    MissingDependencyError,
-    NotAStoreError,
-    NotFoundError,
-    ReadOnlyError,
-    ScopeError,
-    StateError,
-    StorageError,
-    TransactionError,
-    VersionMismatchError,
-    VstoreError,
-)
-from vstore.manifest.spec import EmbeddingSpec, suggest_label
-from vstore.migration.gates import Coverage, GateResult
-from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
-from vstore.store.check import CheckReport
-from vstore.store.collection import Collection
-from vstore.store.document import Document
-from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
-from vstore.store.migrating import BackfillReport
-from vstore.store.search import Explanation, Hit, SearchResult
-from vstore.store.store import Reader, Store
-from vstore.store.store import open_store as open  # noqa: A004 - vstore.open is how it reads
-from vstore.store.transaction import DeleteCounts, Transaction, UpsertCounts, VectorCounts
-from vstore.store.version_info import VersionInfo
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vstore.errors import (
+        AlreadyExistsError,
+        BlockChecksumError,
+        ClosedError,
+        CorruptionError,
+        FilterError,
+        FormatVersionError,
+        GateError,
+        InvalidArgumentError,
+        InvalidVectorError,
+        LimitExceededError,
+        LockedError,
+        MissingDependencyError,
+        NotAStoreError,
+        NotFoundError,
+        ReadOnlyError,
+        ScopeError,
+        StateError,
+        StorageError,
+        TransactionError,
+        VersionMismatchError,
+        VstoreError,
+    )
+    from vstore.manifest.spec import EmbeddingSpec, suggest_label
+    from vstore.migration.gates import Coverage, GateResult
+    from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
+    from vstore.store.check import CheckReport
+    from vstore.store.collection import Collection
+    from vstore.store.document import Document
+    from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.store.migrating import BackfillReport
+    from vstore.store.search import Explanation, Hit, SearchResult
+    from vstore.store.store import Reader, Store
+    from vstore.store.store import open_store as open  # noqa: A004 - vstore.open is how it reads
+    from vstore.store.transaction import DeleteCounts, Transaction, UpsertCounts, VectorCounts
+    from vstore.store.version_info import VersionInfo
 
 __version__ = "0.1.0.dev0"
+
+_MODULES = {
+    "vstore.errors": (
+        "AlreadyExistsError",
+        "BlockChecksumError",
+        "ClosedError",
+        "CorruptionError",
+        "FilterError",
+        "FormatVersionError",
+        "GateError",
+        "InvalidArgumentError",
+        "InvalidVectorError",
+        "LimitExceededError",
+        "LockedError",
+        "MissingDependencyError",
+        "NotAStoreError",
+        "NotFoundError",
+        "ReadOnlyError",
+        "ScopeError",
+        "StateError",
+        "StorageError",
+        "TransactionError",
+        "VersionMismatchError",
+        "VstoreError",
+    ),
+    "vstore.manifest.spec": (
+        "EmbeddingSpec",
+        "suggest_label",
+    ),
+    "vstore.migration.gates": (
+        "Coverage",
+        "GateResult",
+    ),
+    "vstore.query.filter": (
+        "Filter",
+        "field",
+        "filter_from_dict",
+        "filter_to_dict",
+    ),
+    "vstore.store.check": ("CheckReport",),
+    "vstore.store.collection": ("Collection",),
+    "vstore.store.document": ("Document",),
+    "vstore.store.embedder": (
+        "Embedder",
+        "Embeddings",
+        "HashingEmbedder",
+    ),
+    "vstore.store.migrating": ("BackfillReport",),
+    "vstore.store.search": (
+        "Explanation",
+        "Hit",
+        "SearchResult",
+    ),
+    "vstore.store.store": (
+        "Reader",
+        "Store",
+    ),
+    "vstore.store.transaction": (
+        "DeleteCounts",
+        "Transaction",
+        "UpsertCounts",
+        "VectorCounts",
+    ),
+    "vstore.store.version_info": ("VersionInfo",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name == "open":
+        value: object = import_module("vstore.store.store").open_store
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'vstore' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AlreadyExistsError",
