@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import GateError, InvalidArgumentError, StateError
@@ -11,19 +11,11 @@ from vstore.manifest.state import JobState, RouteState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vstore.manifest.edits import Moment
     from vstore.manifest.state import CollectionState, VersionState
 
 DEFAULT_ROUTE: Final = ""
 _PREVIOUS_MAX: Final = 16  # rollbacks that stay possible
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a change happens, and why."""
-
-    epoch: int
-    time_us: int
-    reason: str = ""
 
 
 def first_route(collection: CollectionState, label: str, moment: Moment) -> CollectionState:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.errors import (
-    AlreadyExistsError,
     InvalidArgumentError,
-    LimitExceededError,
     NotFoundError,
 )
-from vstore.limits import FIELDS_MAX, VERSIONS_MAX
+from vstore.limits import FIELDS_MAX
 from vstore.manifest.commit import Operation
+from vstore.manifest.edits import add_fields, create_version, put_collection, require_count
 from vstore.manifest.spec import EmbeddingSpec, suggest_label
 from vstore.manifest.state import (
     PROVENANCES,
@@ -151,15 +149,7 @@ class Collection:
         checked = check_fields({name: field_type})
 
         def edit(state: StoreState) -> StoreState:
-            collection = state.collections[self.name]
-            if name in collection.fields:
-                raise AlreadyExistsError(f"collection {self.name!r} has a field {name!r} already")
-            fields = {**collection.fields, **checked}
-            if len(fields) > FIELDS_MAX:
-                raise LimitExceededError(
-                    "fields", limit="FIELDS_MAX", found=len(fields), allowed=FIELDS_MAX
-                )
-            return _with(state, replace(collection, fields=fields))
+            return put_collection(state, add_fields(state.collections[self.name], checked))
 
         self.store.change(edit, Operation("add_field", f"{self.name}.{name}: {field_type}"))
 
@@ -206,23 +196,6 @@ class Collection:
             )
 
         def edit(state: StoreState) -> StoreState:
-            collection = state.collections[self.name]
-            if label in collection.versions:
-                raise AlreadyExistsError(
-                    f"collection {self.name!r} has a version {label!r} already"
-                )
-            for other in collection.versions.values():
-                if other.spec.fingerprint == spec.fingerprint and other.retired_us is None:
-                    raise AlreadyExistsError(
-                        f"version {other.label!r} has this spec already; write to it"
-                    )
-            if len(collection.versions) >= VERSIONS_MAX:
-                raise LimitExceededError(
-                    "versions",
-                    limit="VERSIONS_MAX",
-                    found=len(collection.versions) + 1,
-                    allowed=VERSIONS_MAX,
-                )
             moment = self.store.moment()
             version = VersionState(
                 label,
@@ -234,10 +207,10 @@ class Collection:
                 provenance,
                 retire_grace_s,
             )
-            collection = replace(collection, versions={**collection.versions, label: version})
+            collection = create_version(state.collections[self.name], version)
             if not collection.routes:
                 collection = routing.first_route(collection, label, moment)
-            return _with(state, collection)
+            return put_collection(state, collection)
 
         self.store.change(edit, Operation("create_version", label))
         return self.version(label)
@@ -582,15 +555,8 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
             raise InvalidArgumentError(
                 f"field {name!r}: expected one of {known}, found {field_type!r:.60}"
             ) from error
-    if len(checked) > FIELDS_MAX:
-        raise LimitExceededError(
-            "fields", limit="FIELDS_MAX", found=len(checked), allowed=FIELDS_MAX
-        )
+    require_count("fields", len(checked), "FIELDS_MAX", FIELDS_MAX)
     return checked
-
-
-def _with(state: StoreState, collection: object) -> StoreState:
-    return migrating.with_collection(state, collection)  # type: ignore[arg-type]
 
 
 def _require_choice(what: str, value: object, choices: tuple[object, ...]) -> None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 import numpy as np
 from blake3 import blake3
 
+from vstore.errors import InvalidArgumentError, StateError
 from vstore.manifest.spec import EmbeddingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.manifest.state import VersionState
     from vstore.types import Array
 
 _CACHE_ENTRIES: Final = 1_024
@@ -79,6 +81,53 @@ class QueryCache:
             if len(self._vectors) > self._entries:
                 self._vectors.popitem(last=False)
         return Embeddings(embedder.spec, vector)
+
+
+class EmbedderRegistry:
+    """The embedders a handle may use for text, by the geometry they make."""
+
+    def __init__(self) -> None:
+        self._embedders: dict[bytes, Embedder] = {}
+        self._cache = QueryCache()
+
+    def register(self, embedder: Embedder) -> None:
+        """Add an embedder; it replaces one of the same geometry.
+
+        Raises
+        ------
+        InvalidArgumentError
+        """
+        if not isinstance(embedder, Embedder):
+            raise InvalidArgumentError(
+                "embedder: expected an object with .spec, .embed_documents and .embed_query, "
+                f"found {embedder!r:.60}"
+            )
+        self._embedders[embedder.spec.fingerprint] = embedder
+
+    def embed_queries(
+        self, version: VersionState, accepted: frozenset[bytes], texts: Sequence[str]
+    ) -> Embeddings:
+        """Return stamped vectors of query texts for a version, from the cache where known.
+
+        Parameters
+        ----------
+        accepted : frozenset of bytes
+            Fingerprints that are the version's geometry.
+
+        Raises
+        ------
+        StateError
+            No registered embedder makes vectors of this version.
+        """
+        embedder = next((e for f, e in self._embedders.items() if f in accepted), None)
+        if embedder is None:
+            raise StateError(
+                f"no embedder of version {version.label!r} ({version.spec.model}) is registered; "
+                "call register_embedder(), or pass the query's vector"
+            )
+        prompt = embedder.spec.query_prompt
+        vectors = [self._cache.embed(embedder, prompt + text).vectors for text in texts]
+        return Embeddings(embedder.spec, np.stack(vectors))
 
 
 class HashingEmbedder:

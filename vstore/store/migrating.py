@@ -5,7 +5,7 @@ The decisions are pure functions in `migration`; here they meet the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from vstore.errors import InvalidArgumentError
 from vstore.limits import SEAL_DOCUMENTS
 from vstore.manifest.commit import Operation
+from vstore.manifest.edits import put_collection
 from vstore.migration import routing
 from vstore.migration.gates import Coverage, GateResult, coverage_gate
 from vstore.query.fusion import FusionName
@@ -55,11 +56,6 @@ class BackfillReport:
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         return self.coverage.complete
-
-
-def with_collection(state: StoreState, collection: CollectionState) -> StoreState:
-    """Return the state with one collection replaced."""
-    return replace(state, collections={**state.collections, collection.name: collection})
 
 
 def coverage(collection: Collection, version: str, where: Where = None) -> Coverage:
@@ -175,7 +171,7 @@ def _batch(collection: Collection, version: str, embed: Embed, docnos: IntArray)
             revisions=[document.revision for document in documents],
         )
         tx.edit(
-            lambda state: with_collection(
+            lambda state: put_collection(
                 state,
                 routing.record_batch(
                     state.collections[collection.name],
@@ -359,6 +355,6 @@ def _change(
         raise InvalidArgumentError(f"{operation.name}: not through a scoped handle")
 
     def whole(state: StoreState) -> StoreState:
-        return with_collection(state, edit(state.collections[collection.name]))
+        return put_collection(state, edit(state.collections[collection.name]))
 
     collection.store.change(whole, operation)

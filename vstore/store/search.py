@@ -115,7 +115,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, object]:
         """Return plan and actuals as plain data."""
-        result = {"plan": plan_to_dict(self.plan)}
+        result: dict[str, object] = {"plan": plan_to_dict(self.plan)}
         if self.actuals is not None:
             result["actuals"] = dict(self.actuals)
         return result
@@ -362,5 +362,5 @@ def _result(
         matches=prepared.matches,
         seconds=seconds,
     )
-    collection.store.record(trace, k=prepared.request.k)
+    collection.store.observer.record(trace, k=prepared.request.k)
     return SearchResult(hits, prepared.plan, trace)

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from vstore.clock import SystemClock
 from vstore.errors import (
-    AlreadyExistsError,
     ClosedError,
     InvalidArgumentError,
-    LimitExceededError,
     LockedError,
     NotFoundError,
     ReadOnlyError,
     StateError,
 )
-from vstore.limits import COLLECTIONS_MAX, EQUIVALENCES_MAX, HISTORY_MAX, TAGS_MAX
+from vstore.limits import HISTORY_MAX
+from vstore.manifest import edits
 from vstore.manifest.commit import Operation, find_epoch
-from vstore.manifest.state import CollectionState, Equivalence, TagState
-from vstore.migration.routing import Moment
-from vstore.observe.metrics import Metrics
-from vstore.observe.trace import Trace, TraceRing
+from vstore.manifest.edits import Moment
+from vstore.observe.observer import Observer
 from vstore.storage.container import Container, Verify, open_container
 from vstore.storage.file import Medium, PathMedium
 from vstore.storage.memory import MemoryMedium
 from vstore.store import check, history, vacuum
 from vstore.store.collection import Collection, check_fields
-from vstore.store.embedder import Embedder, Embeddings, QueryCache
+from vstore.store.embedder import Embedder, EmbedderRegistry, Embeddings
 from vstore.store.names import check_name, check_note
 from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
 from vstore.store.transaction import Transaction
@@ -43,9 +39,9 @@ if TYPE_CHECKING:
 
     from vstore.clock import Clock
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import StoreState, VersionState
+    from vstore.manifest.state import Equivalence, StoreState, VersionState
+    from vstore.observe.trace import Trace
     from vstore.segment.memtable import CollectionChanges
-    from vstore.types import Array
 
 OpenMode: TypeAlias = Literal["rw", "r"]
 Durability: TypeAlias = Literal["full", "relaxed"]
@@ -179,10 +175,8 @@ class Store:
         self._writing = threading.Lock()
         self._writer_thread: int | None = None
         self._settling: threading.Timer | None = None
-        self._metrics = Metrics()
-        self._traces = TraceRing()
-        self._embedders: dict[bytes, Embedder] = {}
-        self._query_cache = QueryCache()
+        self.observer = Observer()
+        self._embedders = EmbedderRegistry()
 
     def __enter__(self) -> Self:
         return self
@@ -354,32 +348,20 @@ class Store:
         checked = check_fields(fields or {})
 
         def edit(state: StoreState) -> StoreState:
-            if name in state.collections:
-                raise AlreadyExistsError(f"{self.path} has a collection {name!r} already")
-            if len(state.collections) >= COLLECTIONS_MAX:
-                raise LimitExceededError(
-                    "collections",
-                    limit="COLLECTIONS_MAX",
-                    found=len(state.collections) + 1,
-                    allowed=COLLECTIONS_MAX,
-                )
-            moment = self.moment()
-            made = CollectionState(name, moment.epoch, moment.time_us, checked)
-            return replace(state, collections={**state.collections, name: made})
+            return edits.create_collection(state, name, checked, self.moment())
 
         self.change(edit, Operation("create_collection", name))
         return self.collection(name)
 
     def drop_collection(self, name: str) -> None:
         """Remove a collection and everything in it; a vacuum frees its bytes."""
-
-        def edit(state: StoreState) -> StoreState:
-            kept = {key: value for key, value in state.collections.items() if key != name}
-            return replace(state, collections=kept)
-
         self.current().collection(name)
         # Sealed at once, so that no delta of the old collection is replayed into a new namesake.
-        self.change(edit, Operation("drop_collection", name), checkpoint=True)
+        self.change(
+            lambda state: edits.drop_collection(state, name),
+            Operation("drop_collection", name),
+            checkpoint=True,
+        )
 
     # Equivalences and tags.
 
@@ -393,24 +375,10 @@ class Store:
         InvalidArgumentError
             Their dimensions or metrics differ, or there is no reason.
         """
-        if not check_note(reason, what="reason"):
-            raise InvalidArgumentError("declare_equivalent: needs a reason, which is recorded")
-        if (first.dimension, first.metric) != (second.dimension, second.metric):
-            raise InvalidArgumentError(
-                f"declare_equivalent: {first.dimension} dimensions under {first.metric} cannot be "
-                f"the geometry of {second.dimension} under {second.metric}"
-            )
+        check_note(reason, what="reason")
 
         def edit(state: StoreState) -> StoreState:
-            if len(state.equivalences) >= EQUIVALENCES_MAX:
-                raise LimitExceededError(
-                    "equivalences",
-                    limit="EQUIVALENCES_MAX",
-                    found=len(state.equivalences) + 1,
-                    allowed=EQUIVALENCES_MAX,
-                )
-            pair = Equivalence(first.fingerprint, second.fingerprint, reason, self.moment().time_us)
-            return replace(state, equivalences=(*state.equivalences, pair))
+            return edits.declare_equivalent(state, first, second, self.moment(reason))
 
         self.change(edit, Operation("declare_equivalent", reason))
 
@@ -436,14 +404,7 @@ class Store:
         named = self.current().epoch if epoch is None else self._at(epoch).epoch
 
         def edit(state: StoreState) -> StoreState:
-            if name in state.tags:
-                raise AlreadyExistsError(f"{self.path} has a tag {name!r} already")
-            if len(state.tags) >= TAGS_MAX:
-                raise LimitExceededError(
-                    "tags", limit="TAGS_MAX", found=len(state.tags) + 1, allowed=TAGS_MAX
-                )
-            made = TagState(named, note, self.moment().time_us)
-            return replace(state, tags={**state.tags, name: made})
+            return edits.add_tag(state, name, named, self.moment(note))
 
         self.change(edit, Operation("tag", f"{name} = epoch {named}"))
         return named
@@ -451,11 +412,7 @@ class Store:
     def untag(self, name: str) -> None:
         """Remove a tag; the next vacuum may drop its epoch."""
         self.epoch_of(name)
-
-        def edit(state: StoreState) -> StoreState:
-            return replace(state, tags={k: v for k, v in state.tags.items() if k != name})
-
-        self.change(edit, Operation("untag", name))
+        self.change(lambda state: edits.remove_tag(state, name), Operation("untag", name))
 
     def epoch_of(self, tag: str) -> int:
         """Return the epoch a tag names.
@@ -464,11 +421,7 @@ class Store:
         ------
         NotFoundError
         """
-        found = self.current().state.tags.get(tag)
-        if found is None:
-            known = ", ".join(self.current().state.tags) or "none"
-            raise NotFoundError(f"{self.path} has no tag {tag!r}; there are: {known}")
-        return found.epoch
+        return edits.tagged_epoch(self.current().state, tag)
 
     # Writing.
 
@@ -555,7 +508,7 @@ class Store:
             durable=self._durability == "full",
             checkpoint=checkpoint,
         )
-        self._metrics.count("commits")
+        self.observer.metrics.count("commits")
         if self._durability == "relaxed":
             self._settle_later()
 
@@ -606,7 +559,7 @@ class Store:
                 find=self._at,
                 verify=self._container.verify,
             )
-            self._metrics.count("vacuums")
+            self.observer.metrics.count("vacuums")
             return report
         finally:
             self._end()
@@ -628,63 +581,22 @@ class Store:
 
     def metrics(self) -> dict[str, object]:
         """Return this handle's counters as plain data; see `observe.metrics.Metrics`."""
-        return self._metrics.to_dict()
+        return self.observer.metrics.to_dict()
 
     def traces(self) -> list[Trace]:
         """Return recent searches of this handle, newest first."""
-        return self._traces.recent()
-
-    def record(self, trace: Trace, *, k: int) -> None:
-        """Count a search and keep its trace."""
-        hits = sum(trace.answered.values())
-        self._traces.add(trace)
-        self._metrics.record_query(
-            trace.collection,
-            trace.mode,
-            planned=trace.versions,
-            answered=frozenset(trace.answered),
-            hits=hits,
-            stale=trace.stale,
-            short=hits < k,
-            seconds=trace.seconds,
-        )
+        return self.observer.traces.recent()
 
     # Embedding.
 
     def register_embedder(self, embedder: Embedder) -> None:
-        """Let text queries of this handle be embedded by an embedder, if its version is searched."""
-        if not isinstance(embedder, Embedder):
-            raise InvalidArgumentError(
-                f"embedder: expected .spec, .embed_documents and .embed_query, found {embedder!r:.60}"
-            )
-        self._embedders[embedder.spec.fingerprint] = embedder
+        """Let an embedder embed the text queries of its version through this handle."""
+        self._embedders.register(embedder)
 
     def embed_queries(self, version: VersionState, texts: Sequence[str]) -> Embeddings:
-        """Return stamped vectors of query texts for a version, from the cache where known.
-
-        Raises
-        ------
-        StateError
-            No registered embedder makes vectors of this version.
-        """
+        """Return stamped vectors of query texts for a version; see `EmbedderRegistry`."""
         accepted = self.current().state.equivalent(version.spec.fingerprint)
-        embedder = next((e for f, e in self._embedders.items() if f in accepted), None)
-        if embedder is None:
-            raise StateError(
-                f"no embedder of version {version.label!r} ({version.spec.model}) is registered; "
-                "call register_embedder(), or pass the query's vector"
-            )
-        prompt = embedder.spec.query_prompt
-        vectors: list[Array] = [
-            self._query_cache.embed(embedder, prompt + text).vectors for text in texts
-        ]
-        return Embeddings(embedder.spec, _stacked(vectors))
-
-
-def _stacked(vectors: list[Array]) -> Array:
-    import numpy as np
-
-    return np.stack(vectors)
+        return self._embedders.embed_queries(version, accepted, texts)
 
 
 class Reader:

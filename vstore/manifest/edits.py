@@ -1,0 +1,164 @@
+"""Edits of the catalogue: pure functions from state to state, each refusing what must not be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vstore.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    LimitExceededError,
+    NotFoundError,
+)
+from vstore.limits import (
+    COLLECTIONS_MAX,
+    EQUIVALENCES_MAX,
+    FIELDS_MAX,
+    TAGS_MAX,
+    VERSIONS_MAX,
+)
+from vstore.manifest.state import CollectionState, Equivalence, StoreState, TagState, VersionState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.manifest.spec import EmbeddingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The commit a change belongs to: its epoch, its time, and a person's reason."""
+
+    epoch: int
+    time_us: int
+    reason: str = ""
+
+
+def put_collection(state: StoreState, collection: CollectionState) -> StoreState:
+    """Return the state with a collection added or replaced."""
+    return replace(state, collections={**state.collections, collection.name: collection})
+
+
+def create_collection(
+    state: StoreState, name: str, fields: Mapping[str, str], moment: Moment
+) -> StoreState:
+    """Add an empty collection.
+
+    Raises
+    ------
+    AlreadyExistsError, LimitExceededError
+    """
+    if name in state.collections:
+        raise AlreadyExistsError(f"there is a collection {name!r} already")
+    require_count("collections", len(state.collections) + 1, "COLLECTIONS_MAX", COLLECTIONS_MAX)
+    return put_collection(state, CollectionState(name, moment.epoch, moment.time_us, fields))
+
+
+def drop_collection(state: StoreState, name: str) -> StoreState:
+    """Remove a collection."""
+    kept = {key: value for key, value in state.collections.items() if key != name}
+    return replace(state, collections=kept)
+
+
+def add_fields(collection: CollectionState, fields: Mapping[str, str]) -> CollectionState:
+    """Declare metadata fields.
+
+    Raises
+    ------
+    AlreadyExistsError, LimitExceededError
+    """
+    for name in fields:
+        if name in collection.fields:
+            raise AlreadyExistsError(f"collection {collection.name!r} has a field {name!r} already")
+    merged = {**collection.fields, **fields}
+    require_count("fields", len(merged), "FIELDS_MAX", FIELDS_MAX)
+    return replace(collection, fields=merged)
+
+
+def create_version(collection: CollectionState, version: VersionState) -> CollectionState:
+    """Declare a version.
+
+    Raises
+    ------
+    AlreadyExistsError
+        The label is taken, or another open version has this geometry.
+    LimitExceededError
+    """
+    if version.label in collection.versions:
+        raise AlreadyExistsError(
+            f"collection {collection.name!r} has a version {version.label!r} already"
+        )
+    for other in collection.versions.values():
+        if other.spec.fingerprint == version.spec.fingerprint and other.retired_us is None:
+            raise AlreadyExistsError(f"version {other.label!r} has this spec already; write to it")
+    require_count("versions", len(collection.versions) + 1, "VERSIONS_MAX", VERSIONS_MAX)
+    return replace(collection, versions={**collection.versions, version.label: version})
+
+
+def declare_equivalent(
+    state: StoreState, first: EmbeddingSpec, second: EmbeddingSpec, moment: Moment
+) -> StoreState:
+    """Record that two specs are one geometry.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Their dimensions or metrics differ, or there is no reason.
+    LimitExceededError
+    """
+    if not moment.reason:
+        raise InvalidArgumentError("declare_equivalent: needs a reason, which is recorded")
+    if (first.dimension, first.metric) != (second.dimension, second.metric):
+        raise InvalidArgumentError(
+            f"declare_equivalent: {first.dimension} dimensions under {first.metric} cannot be "
+            f"the geometry of {second.dimension} under {second.metric}"
+        )
+    count = len(state.equivalences) + 1
+    require_count("equivalences", count, "EQUIVALENCES_MAX", EQUIVALENCES_MAX)
+    pair = Equivalence(first.fingerprint, second.fingerprint, moment.reason, moment.time_us)
+    return replace(state, equivalences=(*state.equivalences, pair))
+
+
+def add_tag(state: StoreState, name: str, epoch: int, moment: Moment) -> StoreState:
+    """Name an epoch.
+
+    Raises
+    ------
+    AlreadyExistsError, LimitExceededError
+    """
+    if name in state.tags:
+        raise AlreadyExistsError(f"there is a tag {name!r} already")
+    require_count("tags", len(state.tags) + 1, "TAGS_MAX", TAGS_MAX)
+    tag = TagState(epoch, moment.reason, moment.time_us)
+    return replace(state, tags={**state.tags, name: tag})
+
+
+def remove_tag(state: StoreState, name: str) -> StoreState:
+    """Remove a tag."""
+    return replace(state, tags={key: tag for key, tag in state.tags.items() if key != name})
+
+
+def tagged_epoch(state: StoreState, name: str) -> int:
+    """Return the epoch a tag names.
+
+    Raises
+    ------
+    NotFoundError
+    """
+    tag = state.tags.get(name)
+    if tag is None:
+        known = ", ".join(state.tags) or "none"
+        raise NotFoundError(f"no tag {name!r}; there are: {known}")
+    return tag.epoch
+
+
+def require_count(what: str, found: int, limit: str, allowed: int) -> None:
+    """Refuse one too many.
+
+    Raises
+    ------
+    LimitExceededError
+    """
+    if found > allowed:
+        raise LimitExceededError(what, limit=limit, found=found, allowed=allowed)
