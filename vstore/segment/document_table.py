@@ -120,6 +120,8 @@ class DocumentTable:
     def find(self, ids: Sequence[DocumentId]) -> IntArray:
         """Return the docno of each id, -1 where there is none. Deleted documents keep theirs."""
         recent = self.memtable.docnos
+        if not recent:
+            return self.sealed.find(ids)
         found = np.fromiter((recent.get(value, -1) for value in ids), np.int64, len(ids))
         missing = np.flatnonzero(found < 0)
         if len(missing) and self.sealed.segments:

@@ -6,6 +6,7 @@ is right. Revision 0 says that the document is deleted; its id keeps the docno u
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -113,37 +114,76 @@ class DocumentColumns(NamedTuple):
     fields: Mapping[str, Column]  # those with any value
 
 
-def columns_of(
-    records: Mapping[int, DocumentRecord], field_types: Mapping[str, str]
-) -> DocumentColumns:
+class DocumentBatch(NamedTuple):
+    """Documents as Python columns, sorted by docno: what records become, and what bulk writes are.
+
+    ``created`` and ``revision`` are u64 (n,); ``docno`` is u32 (n,), strictly ascending.
+    """
+
+    docno: Array
+    ids: Sequence[DocumentId]
+    created: Array
+    revision: Array
+    hashes: Sequence[bytes | None] | None
+    metadata: Sequence[dict[str, object]] | None
+    texts: Sequence[str | None] | None
+
+    def records(self) -> list[DocumentRecord]:
+        """Return the documents one by one."""
+        count = len(self.ids)
+        return [
+            DocumentRecord(*values)
+            for values in zip(
+                self.ids,
+                self.created.tolist(),
+                self.revision.tolist(),
+                self.hashes or repeat(None, count),
+                self.metadata or repeat({}, count),
+                self.texts or repeat(None, count),
+                strict=True,
+            )
+        ]
+
+
+def batch_of(records: Mapping[int, DocumentRecord]) -> DocumentBatch:
     """Transpose records, keyed by docno."""
-    docnos = np.fromiter(records, np.uint32, len(records))
-    order = np.argsort(docnos, kind="stable")
-    values = list(records.values())
-    if not bool((order[1:] > order[:-1]).all()):
-        values = [values[i] for i in order.tolist()]
-    ids, created, revisions, hashes, metadata, texts = zip(*values, strict=True)
+    numbers = sorted(records)
+    ids, created, revisions, hashes, metadata, texts = zip(
+        *[records[docno] for docno in numbers], strict=True
+    )
+    return DocumentBatch(
+        np.array(numbers, np.uint32),
+        ids,
+        np.array(created, np.uint64),
+        np.array(revisions, np.uint64),
+        hashes,
+        metadata,
+        texts,
+    )
+
+
+def columns_of(batch: DocumentBatch, field_types: Mapping[str, str]) -> DocumentColumns:
+    """Return documents as the arrays a segment is made of."""
     source_hash = text = text_present = None
-    if any(hashes):
-        joined = b"".join([value or NO_HASH for value in hashes])
-        source_hash = np.frombuffer(joined, np.uint8).reshape(len(values), HASH_BYTES)
-    if any(value is not None for value in texts):
-        pieces = [b"" if value is None else value.encode() for value in texts]
-        text = Blobs(
-            offsets_of([len(piece) for piece in pieces]), np.frombuffer(b"".join(pieces), np.uint8)
-        )
-        text_present = np.array([value is not None for value in texts], np.uint8)
+    if batch.hashes is not None and any(batch.hashes):
+        joined = b"".join([value or NO_HASH for value in batch.hashes])
+        source_hash = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
+    if batch.texts is not None and any(value is not None for value in batch.texts):
+        pieces = [b"" if value is None else value.encode() for value in batch.texts]
+        offsets = offsets_of([len(piece) for piece in pieces])
+        text = Blobs(offsets, np.frombuffer(b"".join(pieces), np.uint8))
+        text_present = np.array([value is not None for value in batch.texts], np.uint8)
     fields = {}
-    if any(metadata):
+    if batch.metadata is not None and any(batch.metadata):
         for name, field_type in field_types.items():
-            column_values = [entry.get(name) for entry in metadata]
-            if any(value is not None for value in column_values):
-                fields[name] = build_column(FieldType(field_type), column_values)
+            values = [entry.get(name) for entry in batch.metadata]
+            if any(value is not None for value in values):
+                fields[name] = build_column(FieldType(field_type), values)
     return DocumentColumns(
-        docno=docnos[order],
-        created=np.array(created, np.uint64),
-        revision=np.array(revisions, np.uint64),
-        ids=encode_ids(ids),
+        docno=batch.docno,
+        created=batch.created,
+        revision=batch.revision,
+        ids=encode_ids(batch.ids),
         source_hash=source_hash,
         text=text,
         text_present=text_present,

@@ -56,11 +56,9 @@ def validate_ids(ids: Sequence[DocumentId]) -> list[DocumentId]:
     LimitExceededError
         An id is longer than `ID_BYTES_MAX` bytes.
     """
-    if isinstance(ids, np.ndarray):
-        ids = ids.tolist()
-    elif isinstance(ids, str | int):
+    if isinstance(ids, str | bytes | int):
         raise InvalidArgumentError(f"ids: expected a sequence of ids, found one: {ids!r:.80}")
-    result = list(ids)
+    result: list[DocumentId] = np.asarray(ids).tolist() if hasattr(ids, "dtype") else list(ids)
     kinds = set(map(type, result))
     if not kinds <= {str, int}:
         row, wrong = next((i, v) for i, v in enumerate(result) if type(v) not in (str, int))
@@ -73,38 +71,59 @@ def validate_ids(ids: Sequence[DocumentId]) -> list[DocumentId]:
             if value in seen:
                 raise InvalidArgumentError(f"ids[{row}]: {value!r:.80} comes twice in one batch")
             seen.add(value)
+    if not _all_short_ascii(result):
+        for row, value in enumerate(result):
+            _require_encodable(row, value)
     return result
 
 
-def encode_ids(ids: Sequence[DocumentId]) -> EncodedIds:
-    """Encode validated ids.
+def _all_short_ascii(ids: list[DocumentId]) -> bool:
+    """Whether all ids are text that needs no closer look: the usual case, told cheaply."""
+    if set(map(type, ids)) != {str}:
+        return False
+    lengths = list(map(len, ids))  # type: ignore[arg-type]  # all are str
+    return (
+        min(lengths) > 0 and max(lengths) <= ID_BYTES_MAX and "".join(ids).isascii()  # type: ignore[arg-type]
+    )
 
-    Raises
-    ------
-    InvalidArgumentError, LimitExceededError
-        As `validate_ids`, for what only the encoding shows.
-    """
-    kinds = np.fromiter(map(_is_int, ids), np.uint8, len(ids))
-    if kinds.all():
-        return EncodedIds(kinds, offsets_of(np.full(len(ids), 8)), _int_bytes(ids))
+
+def _require_encodable(row: int, value: DocumentId) -> None:
+    if isinstance(value, int):
+        if not INT_ID_MIN <= value <= INT_ID_MAX:
+            raise InvalidArgumentError(
+                f"ids[{row}]: integer ids are {INT_ID_MIN} to {INT_ID_MAX}, found {value!r:.60}"
+            )
+        return
     try:
-        pieces = [
-            value.encode() if isinstance(value, str) else _int_bytes([value]).tobytes()
-            for value in ids
-        ]
+        size_bytes = len(value.encode())
     except UnicodeEncodeError as error:
-        raise InvalidArgumentError(f"ids: not valid Unicode: {error}") from error
-    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    if len(lengths) and not lengths.min():
-        raise InvalidArgumentError(f"ids[{int(lengths.argmin())}]: an id must not be empty")
-    if len(lengths) and lengths.max() > ID_BYTES_MAX:
+        raise InvalidArgumentError(f"ids[{row}]: not valid Unicode: {error}") from error
+    if not size_bytes:
+        raise InvalidArgumentError(f"ids[{row}]: an id must not be empty")
+    if size_bytes > ID_BYTES_MAX:
         raise LimitExceededError(
-            f"ids[{int(lengths.argmax())}] in bytes",
-            limit="ID_BYTES_MAX",
-            found=int(lengths.max()),
-            allowed=ID_BYTES_MAX,
+            f"ids[{row}] in bytes", limit="ID_BYTES_MAX", found=size_bytes, allowed=ID_BYTES_MAX
         )
-    return EncodedIds(kinds, offsets_of(lengths), np.frombuffer(b"".join(pieces), np.uint8))
+
+
+def encode_ids(ids: Sequence[DocumentId]) -> EncodedIds:
+    """Encode validated ids."""
+    types = set(map(type, ids))
+    if types == {int}:
+        kinds = np.full(len(ids), KIND_INT, np.uint8)
+        return EncodedIds(kinds, offsets_of([8] * len(ids)), _int_bytes(ids))
+    if types == {str}:
+        joined = "".join(ids)  # type: ignore[arg-type]  # checked right above
+        if joined.isascii():  # the usual case, without a bytes object per id
+            kinds = np.zeros(len(ids), np.uint8)
+            lengths = list(map(len, ids))  # type: ignore[arg-type]
+            return EncodedIds(kinds, offsets_of(lengths), np.frombuffer(joined.encode(), np.uint8))
+    pieces = [
+        value.encode() if isinstance(value, str) else _int_bytes([value]).tobytes() for value in ids
+    ]
+    kinds = np.fromiter((type(value) is int for value in ids), np.uint8, len(ids))
+    data = np.frombuffer(b"".join(pieces), np.uint8)
+    return EncodedIds(kinds, offsets_of([len(piece) for piece in pieces]), data)
 
 
 def decode_id(kind: int, data: bytes) -> DocumentId:
@@ -148,17 +167,8 @@ def hash_ids(encoded: EncodedIds) -> U64Array:
     return hashes ^ (hashes >> _SHIFT)
 
 
-def _is_int(value: object) -> bool:
-    return type(value) is int
-
-
 def _int_bytes(ids: Sequence[DocumentId]) -> npt.NDArray[np.uint8]:
-    try:
-        return np.array(ids, dtype="<i8").view(np.uint8)
-    except OverflowError as error:
-        raise InvalidArgumentError(
-            f"ids: integer ids are {INT_ID_MIN} to {INT_ID_MAX}; found one outside"
-        ) from error
+    return np.array(ids, dtype="<i8").view(np.uint8)
 
 
 def offsets_of(lengths: Array | Sequence[int]) -> U64Array:

@@ -15,7 +15,7 @@ from vstore.segment.vectors import RowBatch, concat_batches
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.segment.documents import DocumentRecord
+    from vstore.segment.documents import DocumentBatch, DocumentRecord
     from vstore.types import Array, DocumentId, IntArray
 
 _RECORD_BYTES = 64  # rough cost of a record beside its id, metadata and text
@@ -31,10 +31,13 @@ class CollectionChanges:
         Whole new records by docno.
     rows : dict
         New rows by version label; all rows of each document in the batch.
+    bulk : tuple[DocumentBatch, ...]
+        More documents, all new; only in changes too large for the memtable.
     """
 
     documents: dict[int, DocumentRecord] = field(default_factory=dict)
     rows: dict[str, RowBatch] = field(default_factory=dict)
+    bulk: tuple[DocumentBatch, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -45,7 +48,8 @@ class CollectionChanges:
 
     def __len__(self) -> int:
         """Count the entries: documents, or rows where there are more."""
-        return max([len(self.documents), *map(len, self.rows.values())])
+        documents = len(self.documents) + sum(len(batch.ids) for batch in self.bulk)
+        return max([documents, *map(len, self.rows.values())])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError, NotFoundError, ScopeError, TransactionError
-from vstore.limits import DOCUMENTS_MAX, SEAL_BYTES
+from vstore.errors import (
+    InvalidArgumentError,
+    LimitExceededError,
+    NotFoundError,
+    ScopeError,
+    TransactionError,
+)
+from vstore.limits import DOCUMENTS_MAX, SEAL_BYTES, SEAL_DOCUMENTS
 from vstore.manifest.commit import Operation
 from vstore.query.filter_evaluation import evaluate
 from vstore.segment.columns import build_column
-from vstore.segment.documents import DELETED, DocumentRecord
-from vstore.segment.ids import encode_ids, validate_ids
-from vstore.segment.memtable import CollectionChanges
-from vstore.segment.vectors import RowBatch, concat_batches
+from vstore.segment.documents import DELETED, DocumentBatch, DocumentRecord
+from vstore.segment.ids import validate_ids
 from vstore.store import guard
 from vstore.store.input import DocumentInput, chunked, document_input, metadata_rows
+from vstore.store.pending import Pending, row_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +30,11 @@ if TYPE_CHECKING:
 
     from vstore.manifest.state import StoreState
     from vstore.segment.columns import Column
+    from vstore.segment.memtable import CollectionChanges
     from vstore.segment.validation import CheckedVectors
     from vstore.store.collection import Collection
     from vstore.store.search import Where
-    from vstore.store.snapshot import CollectionView, Snapshot
+    from vstore.store.snapshot import Snapshot
     from vstore.types import Array, DocumentId, IntArray
 
 
@@ -75,52 +80,6 @@ class DeleteCounts:
     missing: int
 
 
-class _Pending:
-    """Uncommitted changes of one collection."""
-
-    def __init__(self, view: CollectionView) -> None:
-        self.view = view
-        self.documents: dict[int, DocumentRecord] = {}
-        self.docnos: dict[DocumentId, int] = {}
-        self.rows: dict[str, list[RowBatch]] = {}
-        self.next_docno = view.documents.docno_end
-
-    def find(self, ids: Sequence[DocumentId]) -> IntArray:
-        """Return docnos, -1 for unknown ids."""
-        if not self.docnos:
-            return self.view.documents.find(ids)
-        found = np.fromiter((self.docnos.get(value, -1) for value in ids), np.int64, len(ids))
-        missing = np.flatnonzero(found < 0)
-        found[missing] = self.view.documents.find([ids[i] for i in missing.tolist()])
-        return found
-
-    def record(self, docno: int) -> DocumentRecord:
-        """Return a document as it would stand if the transaction ended now."""
-        pending = self.documents.get(docno)
-        return self.view.documents.record(docno) if pending is None else pending
-
-    def put(self, docno: int, record: DocumentRecord) -> None:
-        self.documents[docno] = record
-        self.docnos[record.id] = docno
-
-    def has_fresh(self, label: str, docno: int, revision: int) -> bool:
-        """Whether the document has rows of its current revision in a version."""
-        for batch in self.rows.get(label, ()):
-            at = int(np.searchsorted(batch.docno, np.uint32(docno)))
-            if at < len(batch) and batch.docno[at] == docno and batch.revision[at] == revision:
-                return True
-        return any(
-            int(part.rows.revision[row]) == revision
-            for part, row in self.view.rows(label).rows_of(docno)
-        )
-
-    def changes(self) -> CollectionChanges:
-        return CollectionChanges(
-            self.documents,
-            {label: concat_batches(batches) for label, batches in self.rows.items()},
-        )
-
-
 class Transaction:
     """Writes that become one commit. Made by ``Store.transaction()``.
 
@@ -133,7 +92,7 @@ class Transaction:
         self._snapshot = snapshot
         self._finish: Callable[[Transaction | None], None] | None = finish
         self._epoch = snapshot.epoch + 1
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, Pending] = {}
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
         self._edits: list[Callable[[StoreState], StoreState]] = []
@@ -157,7 +116,7 @@ class Transaction:
     def changes(self) -> dict[str, CollectionChanges]:
         """Return what is to be committed, by collection."""
         pending = {name: p.changes() for name, p in self._pending.items()}
-        return {name: change for name, change in pending.items() if change.documents or change.rows}
+        return {name: change for name, change in pending.items() if len(change)}
 
     def edited(self, state: StoreState) -> StoreState:
         """Return the store's state with this transaction's edits of it."""
@@ -214,86 +173,63 @@ class Transaction:
         given = document_input(
             pending.view.field_types, validate_ids(ids), metadata, texts, source_hashes
         )
-        encode_ids(given.ids)
         batches = {
             label: self._checked(pending, label, rows, len(given.ids))
             for label, rows in (vectors or {}).items()
         }
         docnos = pending.find(given.ids)
         known = np.flatnonzero(docnos >= 0).tolist()
-        before = {i: pending.record(int(docnos[i])) for i in known}
-        touches_source = bool(batches) or given.hashes is not None
-        after = self._records(given, before, touches_source=touches_source)
-        self._require_scope(collection, pending, [*before.values(), *after])
-        fresh = len(given.ids) - len(known)
+        count, fresh = len(given.ids), len(given.ids) - len(known)
         if pending.next_docno + fresh > DOCUMENTS_MAX:
-            raise InvalidArgumentError(
-                f"collection {collection.name!r}: more than {DOCUMENTS_MAX:,} documents"
+            raise LimitExceededError(
+                f"documents of collection {collection.name!r}",
+                limit="DOCUMENTS_MAX",
+                found=pending.next_docno + fresh,
+                allowed=DOCUMENTS_MAX,
             )
         docnos[docnos < 0] = np.arange(pending.next_docno, pending.next_docno + fresh)
+        epochs = np.full(count, self._epoch, np.uint64)
+        new = DocumentBatch(
+            docnos.astype(np.uint32),
+            given.ids,
+            epochs,
+            epochs,
+            given.hashes,
+            given.metadata,
+            given.texts,
+        )
+        if not known and count > SEAL_DOCUMENTS and collection.scope is None:
+            pending.next_docno += count
+            pending.put_new(new)
+            for label, (checked, counts) in batches.items():
+                self._add_rows(pending, label, checked, counts, docnos, epochs)
+            written = dict.fromkeys(batches, count)
+            self._note("upsert", inserted=count, vectors=count * len(batches))
+            return UpsertCounts(count, 0, 0, written, dict.fromkeys(batches, 0))
+        before = {i: pending.record(int(docnos[i])) for i in known}
+        touches_source = bool(batches) or given.hashes is not None
+        after = _merged(new.records(), before, given, touches_source=touches_source)
+        self._require_scope(collection, pending, [*before.values(), *after])
         pending.next_docno += fresh
         numbers = docnos.tolist()
+        revisions = np.array([record.revision for record in after], np.uint64)
         kept = [i for i in known if before[i].revision == after[i].revision]
         written, skipped = {}, {}
         for label, (checked, counts) in batches.items():
-            idle = (
-                []
-                if force
-                else [i for i in kept if pending.has_fresh(label, numbers[i], after[i].revision)]
-            )
-            self._add_rows(pending, label, checked, counts, numbers, after, idle)
-            written[label], skipped[label] = len(numbers) - len(idle), len(idle)
-        unchanged = {i for i in kept if before[i] == after[i]}
-        if unchanged:
-            for i, record in enumerate(after):
-                if i not in unchanged:
-                    pending.put(numbers[i], record)
-        else:
-            pending.documents.update(zip(numbers, after, strict=True))
-            pending.docnos.update(zip(given.ids, numbers, strict=True))
+            idle = [
+                i
+                for i in kept
+                if not force and pending.has_fresh(label, numbers[i], after[i].revision)
+            ]
+            self._add_rows(pending, label, checked, counts, docnos, revisions, skipped=idle)
+            written[label], skipped[label] = count - len(idle), len(idle)
+        for i, record in enumerate(after):
+            if before.get(i) != record:
+                pending.put(numbers[i], record)
         inserted = fresh + sum(before[i].revision == DELETED for i in known)
-        counts_ = UpsertCounts(
-            inserted, len(numbers) - inserted - len(kept), len(kept), written, skipped
-        )
-        self._note(
-            "upsert", inserted=inserted, updated=counts_.updated, vectors=sum(written.values())
-        )
-        return counts_
-
-    def _records(
-        self,
-        given: DocumentInput,
-        before: Mapping[int, DocumentRecord],
-        *,
-        touches_source: bool,
-    ) -> list[DocumentRecord]:
-        """Return what each document becomes."""
-        epoch = self._epoch
-        count = len(given.ids)
-        metadata = given.metadata or [{}] * count  # records are never changed in place
-        hashes = given.hashes or [None] * count
-        texts = given.texts or [None] * count
-        after = list(
-            map(
-                DocumentRecord._make,
-                zip(given.ids, repeat(epoch), repeat(epoch), hashes, metadata, texts, strict=False),
-            )
-        )
-        for i, old in before.items():
-            if old.revision == DELETED:
-                continue
-            new = after[i]
-            same = not touches_source or (
-                new.source_hash is not None and new.source_hash == old.source_hash
-            )
-            after[i] = new._replace(
-                created=old.created,
-                revision=old.revision if same else epoch,
-                source_hash=old.source_hash if same else new.source_hash,
-                metadata=old.metadata if given.metadata is None else new.metadata,
-                text=old.text if same and given.texts is None else new.text,
-            )
-        return after
+        updated = count - inserted - len(kept)
+        self._note("upsert", inserted=inserted, updated=updated, vectors=sum(written.values()))
+        return UpsertCounts(inserted, updated, len(kept), written, skipped)
 
     def update_metadata(
         self,
@@ -416,7 +352,9 @@ class Transaction:
             ]
             blank = DocumentRecord("", 0, DELETED, None, {}, None)
             records = [record or blank for record in known]
-        self._add_rows(pending, version, checked, counts, docnos, records, stale)
+        revision = np.array([record.revision for record in records], np.uint64)
+        numbers = np.array(docnos, np.int64)
+        self._add_rows(pending, version, checked, counts, numbers, revision, skipped=stale)
         written = len(checked_ids) - len(stale)
         self._note("add_vectors", vectors=written, stale=len(stale))
         return VectorCounts(written, len(stale))
@@ -443,16 +381,16 @@ class Transaction:
         if self._finish is None:
             raise TransactionError("the transaction has ended; begin another")
 
-    def _of(self, collection: Collection) -> _Pending:
+    def _of(self, collection: Collection) -> Pending:
         self._require_open()
         pending = self._pending.get(collection.name)
         if pending is None:
-            pending = _Pending(self._snapshot.collection(collection.name))
+            pending = Pending(self._snapshot.collection(collection.name))
             self._pending[collection.name] = pending
         return pending
 
     def _checked(
-        self, pending: _Pending, label: str, vectors: object, count: int
+        self, pending: Pending, label: str, vectors: object, count: int
     ) -> tuple[CheckedVectors, IntArray | None]:
         version = pending.view.version(label)
         where = f"vectors[{label!r}]"
@@ -475,36 +413,23 @@ class Transaction:
 
     def _add_rows(
         self,
-        pending: _Pending,
+        pending: Pending,
         label: str,
         checked: CheckedVectors,
         counts: IntArray | None,
-        docnos: Sequence[int],
-        records: Sequence[DocumentRecord],
-        skipped: Sequence[int],
+        docnos: Array,
+        revisions: Array,
+        *,
+        skipped: Sequence[int] = (),
     ) -> None:
-        if len(skipped) == len(docnos):
-            return
-        revision = np.fromiter((record.revision for record in records), np.uint64, len(records))
-        docno = np.fromiter(docnos, np.int64, len(docnos))
-        keep = np.ones(len(docnos), np.bool_)
-        keep[list(skipped)] = False
-        if counts is None:
-            chunk = np.zeros(len(docno), np.uint32)
-        else:
-            starts = np.cumsum(counts) - counts
-            owner = np.repeat(np.arange(len(docno)), counts)
-            chunk = (np.arange(len(owner)) - starts[owner]).astype(np.uint32)
-            docno, revision, keep = docno[owner], revision[owner], keep[owner]
-        batch = RowBatch(docno.astype(np.uint32), chunk, revision, checked.vectors, checked.norms)
-        if not keep.all():
-            batch = batch.take(np.flatnonzero(keep))
-        if bool((batch.docno[1:] < batch.docno[:-1]).any()):
-            batch = batch.take(np.lexsort((batch.chunk, batch.docno)))
-        pending.rows.setdefault(label, []).append(batch)
+        batch = row_batch(
+            docnos, revisions, checked.vectors, checked.norms, counts=counts, skipped=skipped
+        )
+        if batch is not None:
+            pending.add_rows(label, batch)
 
     def _require_known(
-        self, collection: Collection, pending: _Pending, ids: Sequence[DocumentId]
+        self, collection: Collection, pending: Pending, ids: Sequence[DocumentId]
     ) -> list[int]:
         docnos: list[int] = pending.find(ids).tolist()
         for i, docno in enumerate(docnos):
@@ -519,7 +444,7 @@ class Transaction:
         return docnos
 
     def _in_scope(
-        self, collection: Collection, pending: _Pending, records: Sequence[DocumentRecord]
+        self, collection: Collection, pending: Pending, records: Sequence[DocumentRecord]
     ) -> Array:
         if collection.scope is None or not records:
             return np.ones(len(records), np.bool_)
@@ -531,7 +456,7 @@ class Transaction:
         return evaluate(collection.bound_scope(pending.view), column, len(records))
 
     def _require_scope(
-        self, collection: Collection, pending: _Pending, records: Sequence[DocumentRecord]
+        self, collection: Collection, pending: Pending, records: Sequence[DocumentRecord]
     ) -> None:
         if collection.scope is None:
             return
@@ -549,3 +474,28 @@ class Transaction:
         for key, value in counts.items():
             if value:
                 self._counts[key] = self._counts.get(key, 0) + value
+
+
+def _merged(
+    new: list[DocumentRecord],
+    before: Mapping[int, DocumentRecord],
+    given: DocumentInput,
+    *,
+    touches_source: bool,
+) -> list[DocumentRecord]:
+    """Return what each document becomes, given what some of them were."""
+    for i, old in before.items():
+        if old.revision == DELETED:
+            continue
+        record = new[i]
+        same = not touches_source or (
+            record.source_hash is not None and record.source_hash == old.source_hash
+        )
+        new[i] = record._replace(
+            created=old.created,
+            revision=old.revision if same else record.revision,
+            source_hash=old.source_hash if same else record.source_hash,
+            metadata=old.metadata if given.metadata is None else record.metadata,
+            text=old.text if same and given.texts is None else record.text,
+        )
+    return new

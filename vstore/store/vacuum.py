@@ -15,6 +15,7 @@ from vstore.manifest.commit import Commit, Operation, ancestry, read_commit
 from vstore.segment.documents import (
     DELETED,
     DocumentSegment,
+    batch_of,
     columns_of,
     concat_documents,
     newest_rows,
@@ -208,7 +209,7 @@ def _compacted(
         parts.append(segment.columns(np.flatnonzero(alive), state.fields))
     recent = {d: r for d, r in view.memtable.documents.items() if r.revision != DELETED}
     if recent:
-        parts.append(columns_of(recent, state.fields))
+        parts.append(columns_of(batch_of(recent), state.fields))
     count = sum(len(part.docno) for part in parts)
     if not count:
         empty = {label: replace(v, segments=()) for label, v in state.versions.items()}

@@ -16,7 +16,7 @@ from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation
 from vstore.manifest.state import CollectionState, SegmentRef, StoreState
 from vstore.segment.compaction import merge_documents, merge_version
-from vstore.segment.documents import columns_of, seal_documents
+from vstore.segment.documents import batch_of, columns_of, seal_documents
 from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
 from vstore.segment.replay import plain_documents, plain_rows
 from vstore.segment.vectors import seal_rows
@@ -187,8 +187,9 @@ def _seal(
             version = versions[label]
             ref = seal_rows(container, batch, version.spec, epoch=epoch)
             versions[label] = replace(version, segments=(*version.segments, ref))
-    if changes.documents:
-        columns = columns_of(changes.documents, collection.fields)
+    batches = [*changes.bulk, *([batch_of(changes.documents)] if changes.documents else [])]
+    for batch in batches:
+        columns = columns_of(batch, collection.fields)
         docno_end = int(columns.docno[-1]) + 1
         ref = seal_documents(container, columns, docno_end=docno_end, epoch=epoch)
         segments = (*segments, ref)

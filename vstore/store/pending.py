@@ -1,0 +1,123 @@
+"""Uncommitted changes of one collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.limits import SEAL_DOCUMENTS
+from vstore.segment.memtable import CollectionChanges
+from vstore.segment.vectors import RowBatch, concat_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.segment.documents import DocumentBatch, DocumentRecord
+    from vstore.store.snapshot import CollectionView
+    from vstore.types import Array, DocumentId, IntArray
+
+
+class Pending:
+    """What a transaction will do to a collection, over the view it began with."""
+
+    def __init__(self, view: CollectionView) -> None:
+        self.view = view
+        self.next_docno = view.documents.docno_end
+        self._documents: dict[int, DocumentRecord] = {}
+        self._docnos: dict[DocumentId, int] = {}
+        self._rows: dict[str, list[RowBatch]] = {}
+        # New documents of a bulk write stay columns until something asks for one of them.
+        self._bulk: list[DocumentBatch] = []
+
+    def find(self, ids: Sequence[DocumentId]) -> IntArray:
+        """Return docnos, -1 for unknown ids."""
+        self._unpack()
+        if not self._docnos:
+            return self.view.documents.find(ids)
+        found = np.fromiter((self._docnos.get(value, -1) for value in ids), np.int64, len(ids))
+        missing = np.flatnonzero(found < 0)
+        found[missing] = self.view.documents.find([ids[i] for i in missing.tolist()])
+        return found
+
+    def record(self, docno: int) -> DocumentRecord:
+        """Return a document as it would stand if the transaction ended now."""
+        pending = self._documents.get(docno)
+        return self.view.documents.record(docno) if pending is None else pending
+
+    def put(self, docno: int, record: DocumentRecord) -> None:
+        """Add or replace a document."""
+        self._documents[docno] = record
+        self._docnos[record.id] = docno
+
+    def put_new(self, batch: DocumentBatch) -> None:
+        """Add documents whose ids and docnos are new."""
+        self._bulk.append(batch)
+
+    def add_rows(self, label: str, batch: RowBatch) -> None:
+        """Add rows of a version, sorted by docno and chunk number."""
+        self._rows.setdefault(label, []).append(batch)
+
+    def has_fresh(self, label: str, docno: int, revision: int) -> bool:
+        """Whether the document has rows of its current revision in a version."""
+        for batch in self._rows.get(label, ()):
+            at = int(np.searchsorted(batch.docno, np.uint32(docno)))
+            if at < len(batch) and batch.docno[at] == docno and batch.revision[at] == revision:
+                return True
+        return any(
+            int(part.rows.revision[row]) == revision
+            for part, row in self.view.rows(label).rows_of(docno)
+        )
+
+    def changes(self) -> CollectionChanges:
+        """Return everything, to be committed."""
+        if self._documents or sum(len(batch.ids) for batch in self._bulk) <= SEAL_DOCUMENTS:
+            self._unpack()
+        rows = {label: concat_batches(batches) for label, batches in self._rows.items()}
+        return CollectionChanges(self._documents, rows, tuple(self._bulk))
+
+    def _unpack(self) -> None:
+        for batch in self._bulk:
+            for docno, record in zip(batch.docno.tolist(), batch.records(), strict=True):
+                self.put(docno, record)
+        self._bulk = []
+
+
+def row_batch(
+    docnos: Array,
+    revisions: Array,
+    vectors: Array,
+    norms: Array,
+    *,
+    counts: IntArray | None,
+    skipped: Sequence[int],
+) -> RowBatch | None:
+    """Return the rows of some documents, sorted; None if all are skipped.
+
+    Parameters
+    ----------
+    docnos, revisions : (n,)
+        By document.
+    vectors, norms
+        By row: one per document, or ``counts[i]`` of document i.
+    counts : int64 (n,) or None
+    skipped : sequence of int
+        Documents to leave out.
+    """
+    if len(skipped) == len(docnos):
+        return None
+    keep = np.ones(len(docnos), np.bool_)
+    keep[list(skipped)] = False
+    if counts is None:
+        chunk = np.zeros(len(docnos), np.uint32)
+    else:
+        starts = np.cumsum(counts) - counts
+        owner = np.repeat(np.arange(len(docnos)), counts)
+        chunk = (np.arange(len(owner)) - starts[owner]).astype(np.uint32)
+        docnos, revisions, keep = docnos[owner], revisions[owner], keep[owner]
+    batch = RowBatch(docnos.astype(np.uint32), chunk, revisions.astype(np.uint64), vectors, norms)
+    if not keep.all():
+        batch = batch.take(np.flatnonzero(keep))
+    if bool((batch.docno[1:] < batch.docno[:-1]).any()):
+        batch = batch.take(np.lexsort((batch.chunk, batch.docno)))
+    return batch
