@@ -255,7 +255,7 @@ class Container:
     def settle(self) -> None:
         """Make relaxed commits durable."""
         superblock = self.superblock
-        if superblock is None or superblock.durable_length == superblock.committed_length:
+        if superblock is None or superblock.settled:
             return
         self.require_healthy()
         settled = replace(superblock, durable_length=superblock.committed_length)
@@ -343,18 +343,23 @@ def open_container(
         slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
         if file.size() > superblock.committed_length:
             file.truncate(superblock.committed_length)
+        container = Container(
+            medium.name,
+            file,
+            superblock=superblock,
+            # What is relaxed is not durable yet: only the other slot surely is, and `settle`
+            # overwrites that one after its sync. Else a second relaxed commit would overwrite it
+            # before any sync, and a power loss could take both slots.
+            slot=slot if superblock.settled else 1 - slot,
+            writable=True,
+            verify=verify,
+            skipped=skipped,
+        )
+        container.settle()
     except BaseException:
         file.close()
         raise
-    return Container(
-        medium.name,
-        file,
-        superblock=superblock,
-        slot=slot,
-        writable=True,
-        verify=verify,
-        skipped=skipped,
-    )
+    return container
 
 
 def new_container(name: str, file: StorageFile) -> Container:
@@ -379,14 +384,13 @@ def choose_slot(
     size = file.size()
     for index, slot in candidates:
         require_supported(slot, name, writable=writable)
-        settled = slot.durable_length == slot.committed_length
-        if size < slot.committed_length and settled:
+        if size < slot.committed_length and slot.settled:
             raise CorruptionError(
                 name,
                 f"the file has {size:,} bytes, epoch {slot.epoch} needs {slot.committed_length:,}",
                 offset=size,
             )
-        if settled or _tail_intact(file, slot):
+        if slot.settled or _tail_intact(file, slot):
             return index, slot, skipped
         skipped = f"epoch {slot.epoch} was lost: relaxed durability, and the power failed"
     raise CorruptionError(name, "no superblock slot leads to an intact state", offset=0)
@@ -431,6 +435,10 @@ def _payload_problem(file: StorageFile, block: BlockRef) -> str | None:
 
 def _tail_intact(file: StorageFile, slot: Superblock) -> bool:
     if file.size() < slot.committed_length:
+        return False
+    # Old blocks that a lost truncation left here would pass the walk; their commit does not pass.
+    frame = decode_frame(file.read(slot.manifest_offset, FRAME_BYTES))
+    if frame is None or frame.payload_hash != slot.manifest_hash:
         return False
     return all(
         block.problem is None

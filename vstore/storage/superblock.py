@@ -49,6 +49,11 @@ class Superblock:
     format_major: int = layout.FORMAT_MAJOR
     format_minor: int = layout.FORMAT_MINOR
 
+    @property
+    def settled(self) -> bool:
+        """Whether everything it names is durable."""
+        return self.durable_length == self.committed_length
+
     def encode(self) -> bytes:
         """Return the slot's 4096 bytes."""
         body = _SLOT.pack(
@@ -143,9 +148,9 @@ def require_supported(slot: Superblock, path: str, *, writable: bool) -> None:
     if not (
         slot.manifest_offset >= BLOCKS_START
         and slot.manifest_offset % layout.ALIGNMENT == 0
-        and manifest_end <= slot.committed_length
-        and slot.durable_length <= slot.committed_length
-        and slot.committed_length % layout.ALIGNMENT == 0
+        and layout.aligned(manifest_end) == slot.committed_length
+        and BLOCKS_START <= slot.durable_length <= slot.committed_length
+        and slot.durable_length % layout.ALIGNMENT == 0
     ):
         raise CorruptionError(path, f"superblock of epoch {slot.epoch} contradicts itself")
 
