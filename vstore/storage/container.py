@@ -84,9 +84,11 @@ class Container:
         self.writable = writable
         self.skipped = skipped
         self.verify: Verify = verify
-        self._kept_slot = slot  # holds what is durable; the other one is written next
+        self._kept_slot = slot  # the other one is written next
+        # The slot found at opening may never have been synced: its writer died, or was relaxed.
+        self._kept_durable = False
         self._tail = superblock.committed_length if superblock else BLOCKS_START
-        self._poison: StorageError | None = None
+        self._poison: BaseException | None = None
         self._views: dict[int, memoryview] = {}
         self._verified: set[int] = set()
 
@@ -238,19 +240,29 @@ class Container:
             features_incompat=previous.features_incompat if previous else 0,
         )
         target = 1 - self._kept_slot
+        if durable or not self._kept_durable:
+            # Blocks must be durable before the superblock that names them: its own checksum
+            # would pass even if what it points at were lost. And the slot that stays must be
+            # durable before the other one is overwritten, or a power loss could take both.
+            self._sync()
+            self._kept_durable = True
         try:
-            if durable:
-                # Blocks must be durable before the superblock that names them: its own checksum
-                # would pass even if what it points at were lost.
-                self.file.sync()
             self.file.write(target * SLOT_BYTES, [superblock.encode()])
             if durable:
                 self.file.sync()
                 self._kept_slot = target
-        except StorageError as error:
-            self._poison = error
+            self.superblock = superblock
+        except BaseException as error:
+            # Also for Ctrl-C: the slot may be written, so its blocks must not be cut off.
+            self.condemn(error)
             raise
-        self.superblock = superblock
+
+    def _sync(self) -> None:
+        try:
+            self.file.sync()
+        except StorageError as error:
+            self.condemn(error)
+            raise
 
     def settle(self) -> None:
         """Make relaxed commits durable."""
@@ -259,16 +271,16 @@ class Container:
             return
         self.require_healthy()
         settled = replace(superblock, durable_length=superblock.committed_length)
+        self._sync()
         try:
-            self.file.sync()
             # The newest slot is durable now, so the kept one may go: it tells the next reader
             # that there is nothing left to verify.
             self.file.write(self._kept_slot * SLOT_BYTES, [settled.encode()])
             self.file.sync()
-        except StorageError as error:
-            self._poison = error
+            self.superblock = settled
+        except BaseException as error:
+            self.condemn(error)
             raise
-        self.superblock = settled
 
     def adopt(self, previous: Superblock) -> None:
         """Give a new, empty file the identity of the one it will replace."""
@@ -288,17 +300,27 @@ class Container:
             raise ReadOnlyError(f"{self.name} is open read-only; open it with mode='rw' to write")
         if self._poison is not None:
             raise StorageError(
-                f"{self.name}: an earlier write failed ({self._poison}); close and reopen the store"
+                f"{self.name}: an earlier write failed or was interrupted ({self._poison!r}); "
+                "close and reopen the store"
             ) from self._poison
 
-    def condemn(self, error: StorageError) -> None:
+    def condemn(self, error: BaseException) -> None:
         """Refuse all further writes through this handle: what is on disk is uncertain."""
         self._poison = error
+
+    def absolve(self) -> None:
+        """Take a `condemn` back."""
+        self._poison = None
 
     @property
     def poisoned(self) -> bool:
         """Whether a failed write has made this handle read-only."""
         return self._poison is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed: by `close`, or because this process is a fork."""
+        return self.file.closed
 
     def close(self) -> None:
         """Release file and lock. Views stay valid."""
@@ -343,23 +365,18 @@ def open_container(
         slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
         if file.size() > superblock.committed_length:
             file.truncate(superblock.committed_length)
-        container = Container(
-            medium.name,
-            file,
-            superblock=superblock,
-            # What is relaxed is not durable yet: only the other slot surely is, and `settle`
-            # overwrites that one after its sync. Else a second relaxed commit would overwrite it
-            # before any sync, and a power loss could take both slots.
-            slot=slot if superblock.settled else 1 - slot,
-            writable=True,
-            verify=verify,
-            skipped=skipped,
-        )
-        container.settle()
     except BaseException:
         file.close()
         raise
-    return container
+    return Container(
+        medium.name,
+        file,
+        superblock=superblock,
+        slot=slot,
+        writable=True,
+        verify=verify,
+        skipped=skipped,
+    )
 
 
 def new_container(name: str, file: StorageFile) -> Container:

@@ -18,6 +18,7 @@ from vstore.storage.memory import MemoryContent, MemoryFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.storage.file import StorageFile
     from vstore.types import Bytes
 
 OperationKind: TypeAlias = Literal[
@@ -85,7 +86,8 @@ class FaultyMedium:
     def open(self, *, writable: bool, create: bool) -> FaultyFile:
         return FaultyFile(self, self._current, self._files[self._current])
 
-    def is_current(self, file: FaultyFile) -> bool:
+    def is_current(self, file: StorageFile) -> bool:
+        assert isinstance(file, FaultyFile)
         return file.number == self._current
 
     def open_replacement(self) -> FaultyFile:
@@ -97,7 +99,8 @@ class FaultyMedium:
         file.lock()
         return file
 
-    def replace(self, current: FaultyFile, replacement: FaultyFile) -> FaultyFile:
+    def replace(self, current: StorageFile, replacement: StorageFile) -> FaultyFile:
+        assert isinstance(replacement, FaultyFile)
         self.record(Operation("rename", replacement.number))
         self._current = replacement.number
         self.record(Operation("sync_directory", replacement.number))

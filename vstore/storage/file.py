@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 class StorageFile(Protocol):
     """One open file. Reads and writes are positioned; none moves a shared cursor."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be used."""
+        ...
+
     def size(self) -> int:
         """Length in bytes."""
         ...
@@ -129,6 +134,10 @@ class RealFile:
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
             self.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._fd < 0
 
     @property
     def fd(self) -> int:

@@ -12,6 +12,7 @@ from vstore.storage.layout import ALIGNMENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.storage.file import StorageFile
     from vstore.types import Array, Bytes
 
 _FIRST_CAPACITY_BYTES = 1 << 16
@@ -49,6 +50,10 @@ class MemoryFile:
 
     def __init__(self, content: MemoryContent) -> None:
         self._content: MemoryContent | None = content
+
+    @property
+    def closed(self) -> bool:
+        return self._content is None
 
     @property
     def content(self) -> MemoryContent:
@@ -106,7 +111,8 @@ class MemoryMedium:
     def open(self, *, writable: bool, create: bool) -> MemoryFile:
         return MemoryFile(self._current)
 
-    def is_current(self, file: MemoryFile) -> bool:
+    def is_current(self, file: StorageFile) -> bool:
+        assert isinstance(file, MemoryFile)
         return file.content is self._current
 
     def open_replacement(self) -> MemoryFile:
@@ -114,7 +120,8 @@ class MemoryMedium:
         file.lock()
         return file
 
-    def replace(self, current: MemoryFile, replacement: MemoryFile) -> MemoryFile:
+    def replace(self, current: StorageFile, replacement: StorageFile) -> MemoryFile:
+        assert isinstance(replacement, MemoryFile)
         self._current = replacement.content
         return replacement
 

@@ -9,6 +9,7 @@ import numpy as np
 from vstore.errors import (
     InvalidArgumentError,
     NotFoundError,
+    ReadOnlyError,
 )
 from vstore.limits import FIELDS_MAX
 from vstore.manifest.commit import Operation
@@ -93,6 +94,19 @@ class Collection:
     def snapshot(self) -> Snapshot:
         """Return the snapshot reads see now."""
         return self.store.current() if self._pinned is None else self._pinned
+
+    def require_writable(self) -> None:
+        """Refuse to write through a handle on an older epoch.
+
+        Raises
+        ------
+        ReadOnlyError
+        """
+        if self._pinned is not None:
+            raise ReadOnlyError(
+                f"this handle on {self.name!r} reads epoch {self._pinned.epoch}; "
+                "write through Store.collection()"
+            )
 
     def view(self) -> CollectionView:
         """Return the collection at that snapshot."""
@@ -534,6 +548,7 @@ class Collection:
         migrating.retire(self, version, reason=reason)
 
     def _require_unscoped(self, what: str) -> None:
+        self.require_writable()
         if self.scope is not None:
             raise InvalidArgumentError(f"{what}: not through a scoped handle")
 

@@ -351,6 +351,7 @@ def _change(
     edit: Callable[[CollectionState], CollectionState],
     operation: Operation,
 ) -> None:
+    collection.require_writable()
     if collection.scope is not None:
         raise InvalidArgumentError(f"{operation.name}: not through a scoped handle")
 

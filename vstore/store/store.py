@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from vstore.errors import (
     NotFoundError,
     ReadOnlyError,
     StateError,
+    VstoreError,
 )
 from vstore.limits import HISTORY_MAX
 from vstore.manifest import edits
@@ -197,6 +199,8 @@ class Store:
         """Sync what is relaxed, release file and lock. Arrays handed out stay valid."""
         if self._closed:
             return
+        if self._writer_thread == threading.get_ident():
+            raise StateError(f"{self.path}: end the transaction before closing the store")
         with self._writing:
             self._closed = True
             if self._settling is not None:
@@ -237,8 +241,10 @@ class Store:
         ClosedError
             The store is closed.
         """
-        if self._closed:
-            raise ClosedError(f"{self.path}: the store is closed")
+        if self._closed or self._container.closed:
+            raise ClosedError(
+                f"{self.path}: the store is closed, or was opened before a fork; open it again"
+            )
         return self._snapshot
 
     def refresh(self) -> bool:
@@ -441,10 +447,9 @@ class Store:
         StateError
             This thread has one open already.
         """
-        self._begin(timeout_s)
-        return Transaction(self._snapshot, self._finish)
+        return Transaction(lambda: self._begin(timeout_s), self._finish)
 
-    def _begin(self, timeout_s: float = -1) -> None:
+    def _begin(self, timeout_s: float = -1) -> Snapshot:
         self.current()
         if not self._container.writable:
             raise ReadOnlyError(f"{self.path} is open read-only; open it with mode='rw' to write")
@@ -456,9 +461,16 @@ class Store:
         try:
             self.current()
             self._container.require_healthy()
+            published = self._container.superblock
+            if published is not None and published.epoch > self._snapshot.epoch:
+                # Ctrl-C came between a commit and the moment it was taken note of here.
+                self._snapshot = load_snapshot(
+                    self._container, self._snapshot.cache, self._container.manifest_ref()
+                )
         except BaseException:
             self._end()
             raise
+        return self._snapshot
 
     def _end(self) -> None:
         self._writer_thread = None
@@ -514,9 +526,14 @@ class Store:
 
     def _settle_later(self) -> None:
         if self._settling is None or not self._settling.is_alive():
-            self._settling = threading.Timer(RELAXED_SYNC_S, self.sync)
+            self._settling = threading.Timer(RELAXED_SYNC_S, self._settle_now)
             self._settling.daemon = True
             self._settling.start()
+
+    def _settle_now(self) -> None:
+        # A failure has poisoned the container: the next write says so, to someone who listens.
+        with contextlib.suppress(VstoreError):
+            self.sync()
 
     def sync(self) -> None:
         """Make every commit durable now; under full durability they are."""

@@ -88,10 +88,14 @@ class Transaction:
     anything, so a refused one may be caught and the transaction go on.
     """
 
-    def __init__(self, snapshot: Snapshot, finish: Callable[[Transaction | None], None]) -> None:
-        self._snapshot = snapshot
-        self._finish: Callable[[Transaction | None], None] | None = finish
-        self._epoch = snapshot.epoch + 1
+    def __init__(
+        self,
+        begin: Callable[[], Snapshot],
+        finish: Callable[[Transaction | None], None],
+    ) -> None:
+        self._begin = begin
+        self._finish = finish
+        self._snapshot: Snapshot | None = None
         self._pending: dict[str, Pending] = {}
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
@@ -99,6 +103,7 @@ class Transaction:
         self.note = ""
 
     def __enter__(self) -> Self:
+        self._snapshot = self._begin()
         return self
 
     def __exit__(
@@ -107,9 +112,15 @@ class Transaction:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._finish is not None:
-            finish, self._finish = self._finish, None
-            finish(self if kind is None else None)
+        try:
+            self._finish(self if kind is None else None)
+        finally:
+            self._snapshot = None
+
+    def _open_snapshot(self) -> Snapshot:
+        if self._snapshot is None:
+            raise TransactionError("a transaction works inside its with block; begin another")
+        return self._snapshot
 
     # What the store asks when it commits.
 
@@ -188,7 +199,7 @@ class Transaction:
                 allowed=DOCUMENTS_MAX,
             )
         docnos[docnos < 0] = np.arange(pending.next_docno, pending.next_docno + fresh)
-        epochs = np.full(count, self._epoch, np.uint64)
+        epochs = np.full(count, self._open_snapshot().epoch + 1, np.uint64)
         new = DocumentBatch(
             docnos.astype(np.uint32),
             given.ids,
@@ -361,7 +372,7 @@ class Transaction:
 
     def edit(self, edit: Callable[[StoreState], StoreState], *, name: str, note: str) -> None:
         """Change the store's state in the same commit, which the history calls ``name``."""
-        self._require_open()
+        self._open_snapshot()
         self._edits.append(edit)
         self._names, self.note = [name], note
 
@@ -377,15 +388,12 @@ class Transaction:
 
     # Steps.
 
-    def _require_open(self) -> None:
-        if self._finish is None:
-            raise TransactionError("the transaction has ended; begin another")
-
     def _of(self, collection: Collection) -> Pending:
-        self._require_open()
+        snapshot = self._open_snapshot()
+        collection.require_writable()
         pending = self._pending.get(collection.name)
         if pending is None:
-            pending = Pending(self._snapshot.collection(collection.name))
+            pending = Pending(snapshot.collection(collection.name))
             self._pending[collection.name] = pending
         return pending
 
@@ -395,7 +403,7 @@ class Transaction:
         version = pending.view.version(label)
         where = f"vectors[{label!r}]"
         matrix, counts = chunked(vectors, count, where=where)
-        checked = guard.check_batch(version, matrix, self._snapshot.state, where=where)
+        checked = guard.check_batch(version, matrix, self._open_snapshot().state, where=where)
         if counts is None and len(checked.vectors) != count:
             raise InvalidArgumentError(
                 f"{where}: expected {count} rows, one per id, found {len(checked.vectors)}"

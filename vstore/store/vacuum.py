@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.errors import StorageError
+from vstore.errors import StateError
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation, ancestry, read_commit
@@ -104,11 +104,10 @@ def vacuum(
             raise
     finally:
         old.verify = policy
-    try:
-        new.file = medium.replace(old.file, replacement)
-    except StorageError as error:
-        old.condemn(error)
-        raise
+    # From the moment the new file has the store's name, writes to the old one would be lost; also
+    # if Ctrl-C comes right then.
+    old.condemn(StateError("a vacuum has replaced this file"))
+    new.file = medium.replace(old.file, replacement)
     new.verify = verify
     report = VacuumReport(old.committed_length, new.committed_length, tuple(kept))
     return new, load_snapshot(new, SegmentCache(new), tip), report
