@@ -11,7 +11,7 @@
     ├── AlreadyExistsError                  a name that is taken
     ├── VersionMismatchError                vectors of two geometries were about to meet
     ├── ScopeError                          outside the handle's mandatory scope
-    ├── StateError                          legal call, wrong moment (a retired version, a closed job)
+    ├── StateError                          legal call, wrong moment (a retired version, say)
     │   ├── GateError                       a cutover whose gates do not pass
     │   └── TransactionError                a transaction used after it ended
     ├── MissingDependencyError              an optional extra is not installed
@@ -111,7 +111,8 @@ class VersionMismatchError(VstoreError):
             f"{name}: {left!r} is not {right!r}" for name, (left, right) in differences.items()
         )
         super().__init__(
-            f"{where}: expected version {expected}, found {found} ({fields or 'unknown spec'}). {fix}"
+            f"{where}: expected version {expected}, found {found} "
+            f"({fields or 'unknown spec'}). {fix}"
         )
         self.expected = expected
         self.found = found
@@ -208,7 +209,8 @@ class BlockChecksumError(CorruptionError):
     def __init__(self, path: str, *, offset: int, stored: bytes, computed: bytes) -> None:
         super().__init__(
             path,
-            f"block fails its checksum (stored {stored.hex()[:16]}, computed {computed.hex()[:16]})",
+            f"block fails its checksum (stored {stored.hex()[:16]}, "
+            f"computed {computed.hex()[:16]})",
             offset=offset,
         )
         self.stored = stored

@@ -1,7 +1,8 @@
 """Every bound in one place, with its unit and its reason.
 
 A loop over bytes from disk runs at most as often as one of these says; a value above its bound
-is a `LimitExceededError` when it comes from a caller and a `CorruptionError` when it comes from a file.
+is a `LimitExceededError` when it comes from a caller and a `CorruptionError` when it comes from a
+file.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ REASON_BYTES_MAX: Final = 4 * KIB  # notes that people leave in the history
 FIELDS_MAX: Final = 1_024  # typed metadata fields of a collection
 COLLECTIONS_MAX: Final = 4_096
 VERSIONS_MAX: Final = 1_024  # of one collection
+ROUTES_MAX: Final = 65_536  # of one collection: the default one, and tenants' own
+EXTRAS_MAX: Final = 1_024  # free identity fields of one EmbeddingSpec
 TAGS_MAX: Final = 4_096
 EQUIVALENCES_MAX: Final = 4_096
 DOCUMENTS_MAX: Final = 2**32 - 1  # docno is u32, the last value means "none"
@@ -39,6 +42,7 @@ SEGMENT_HEADER_BYTES_MAX: Final = 16 * MIB
 BLOCK_BYTES_MAX: Final = 1 << 44  # 16 TiB, ext4's largest file
 SEGMENTS_MAX: Final = 65_536  # per collection or version; compaction keeps it near 30
 ARRAYS_MAX: Final = 16_384  # named arrays of one segment
+ARRAY_NAME_BYTES_MAX: Final = 512  # "field." + a field's name + "." + a part: UTF-8
 NESTING_MAX: Final = 64  # of msgpack values
 DELTA_CHAIN_MAX: Final = 2_048  # deltas between two full manifests: bounds the reopening time
 HISTORY_MAX: Final = 1_000_000  # commits walked for history and old epochs

@@ -74,31 +74,38 @@ def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> l
         the earlier row.
     """
     pools = [_Pool(k) for _ in queries]
-    narrowed = [_Narrowed.of(part) for part in parts]
-    margins = [2 * _rounding_bound(part, queries, metric) for part in parts]
-    for number, part in enumerate(narrowed):
+    narrowed = [
+        _Narrowed.of(number, part, 2 * _rounding_bound(part, queries, metric))
+        for number, part in enumerate(parts)
+    ]
+    for part in narrowed:
         for start, end in part.blocks(len(queries)):
-            scores = part.scores(queries, metric, start, end)
-            _collect(pools, scores, part, number, start, end, margins[number])
-    return [_rescored(pool, parts, narrowed, queries[i], metric, k) for i, pool in enumerate(pools)]
+            _collect(pools, part.scores(queries, metric, start, end), part, start, end)
+    return [
+        _rescored(pool, narrowed, query, metric, k)
+        for pool, query in zip(pools, queries, strict=True)
+    ]
 
 
 class _Narrowed(NamedTuple):
     """A part, reduced to its allowed rows where that is cheaper."""
 
+    number: int
+    whole: ScanPart
     part: ScanPart
-    rows: IntArray | None  # rows of the part, None for all
+    rows: IntArray | None  # rows of the whole, None for all
+    margins: Array  # by query: scores closer than this may be in the wrong order
 
     @classmethod
-    def of(cls, part: ScanPart) -> _Narrowed:
-        if part.allowed is None:
-            return cls(part, None)
-        rows = np.flatnonzero(part.allowed)
-        if len(rows) > _GATHER_SHARE * len(part.allowed):
-            return cls(part, None)
-        return cls(
-            ScanPart(part.vectors, part.norms[rows], part.groups[rows], part.distinct, None), rows
-        )
+    def of(cls, number: int, part: ScanPart, margins: Array) -> _Narrowed:
+        if part.allowed is not None:
+            rows = np.flatnonzero(part.allowed)
+            if len(rows) <= _GATHER_SHARE * len(part.allowed):
+                few = ScanPart(
+                    part.vectors, part.norms[rows], part.groups[rows], part.distinct, None
+                )
+                return cls(number, part, few, rows, margins)
+        return cls(number, part, part, None, margins)
 
     def __len__(self) -> int:
         return len(self.part.groups)
@@ -170,10 +177,8 @@ def _collect(
     pools: list[_Pool],
     scores: Array,
     part: _Narrowed,
-    number: int,
     start: int,
     end: int,
-    margins: Array,
 ) -> None:
     """Add to each query's pool the groups of a block that may be among its k best."""
     starts: IntArray | None = None
@@ -185,13 +190,13 @@ def _collect(
         line = scores[i]
         if pool.floor == -np.inf and len(line) > pool.k:
             kth = np.partition(line, len(line) - pool.k)[len(line) - pool.k]
-            pool.floor = float(kth) - float(margins[i])
+            pool.floor = float(kth) - float(part.margins[i])
         hits = np.flatnonzero(line >= pool.floor)
         if pool.floor == -np.inf:
             hits = hits[line[hits] > -np.inf]
         if len(hits):
             rows = start + (hits if starts is None else starts[hits])
-            pool.add(number, rows, line[hits], float(margins[i]))
+            pool.add(part.number, rows, line[hits], float(part.margins[i]))
 
 
 def _rounding_bound(part: ScanPart, queries: Array, metric: Metric) -> Array:
@@ -201,15 +206,14 @@ def _rounding_bound(part: ScanPart, queries: Array, metric: Metric) -> Array:
     lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
     longest = float(part.norms.max(initial=0))
     if metric == "cosine":
-        return roundoff * lengths
+        return np.asarray(roundoff * lengths)
     if metric == "inner_product":
-        return roundoff * longest * lengths
-    return roundoff * (2 * longest * lengths + longest**2)
+        return np.asarray(roundoff * longest * lengths)
+    return np.asarray(roundoff * (2 * longest * lengths + longest**2))
 
 
 def _rescored(
     pool: _Pool,
-    parts: Sequence[ScanPart],
     narrowed: Sequence[_Narrowed],
     query: Array,
     metric: Metric,
@@ -221,14 +225,14 @@ def _rescored(
     found = []
     for number in np.unique(numbers).tolist():
         rows = _group_rows(narrowed[number], first_rows[numbers == number])
-        part = parts[number]
+        part = narrowed[number].whole
         if part.allowed is not None:
             rows = rows[part.allowed[rows]]
         found.append((number, rows, exact_scores(part.vectors[rows], query, metric)))
     number = np.repeat([n for n, _, _ in found], [len(rows) for _, rows, _ in found])
     row = np.concatenate([rows for _, rows, _ in found])
     score = np.concatenate([scores for _, _, scores in found])
-    group = np.concatenate([parts[n].groups[rows] for n, rows, _ in found])
+    group = np.concatenate([narrowed[n].whole.groups[rows] for n, rows, _ in found])
     order = np.lexsort((row, group, -score))
     _, best = np.unique(group[order], return_index=True)
     order = order[np.sort(best)][:k]
@@ -264,7 +268,7 @@ def exact_scores(vectors: Array, query: Array, metric: Metric) -> Array:
     rows, target = vectors.astype(np.float64), query.astype(np.float64)
     if metric == "l2":
         difference = rows - target
-        return -np.sqrt((difference * difference).sum(axis=1))
+        return np.asarray(-np.sqrt((difference * difference).sum(axis=1)))
     products = (rows * target).sum(axis=1)
     if metric == "inner_product":
         return np.asarray(products)

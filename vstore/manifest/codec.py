@@ -10,9 +10,11 @@ from vstore.limits import (
     DIMENSION_MAX,
     DOCUMENTS_MAX,
     EQUIVALENCES_MAX,
+    EXTRAS_MAX,
     FIELDS_MAX,
     NAME_BYTES_MAX,
     REASON_BYTES_MAX,
+    ROUTES_MAX,
     SEGMENTS_MAX,
     TAGS_MAX,
     VERSIONS_MAX,
@@ -166,9 +168,14 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
         fields=plain.mapping("fields", _read_field_type, count_max=FIELDS_MAX),
         segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
         versions=plain.mapping("versions", _read_version, count_max=VERSIONS_MAX),
-        routes=plain.mapping("routes", _read_route, count_max=VERSIONS_MAX),
+        routes=plain.mapping("routes", _read_route, count_max=ROUTES_MAX),
         jobs=plain.mapping("jobs", _read_job, count_max=VERSIONS_MAX),
     )
+    # Docnos have no gaps, so a small file cannot ask for large tables by docno.
+    if max((s.docno_end for s in collection.segments), default=0) > sum(
+        s.rows for s in collection.segments
+    ):
+        raise ValueError(f"{where}.segments: more docnos than documents")
     for route in collection.routes.values():
         for label in route.labels:
             if label not in collection.versions:
@@ -204,14 +211,16 @@ def read_spec(value: object, where: str) -> EmbeddingSpec:
         document_prompt=text("document_prompt"),
         query_prompt=text("query_prompt"),
         language_routing=text("language_routing"),
-        extras=plain.mapping("extras", _read_extra, count_max=FIELDS_MAX),
+        extras=plain.mapping("extras", _read_extra, count_max=EXTRAS_MAX),
     )
 
 
 def _read_extra(_name: str, value: object, where: str) -> Extra:
-    if isinstance(value, str | int):
+    if isinstance(value, int) or (
+        isinstance(value, str) and len(value.encode()) <= REASON_BYTES_MAX
+    ):
         return value
-    raise ValueError(f"{where}: expected a string, number or truth value")
+    raise ValueError(f"{where}: expected a short string, a number or a truth value")
 
 
 def _read_segment(value: object, where: str) -> SegmentRef:

@@ -77,11 +77,13 @@ class Commit:
     def encode(self) -> bytes:
         """Return the block's payload."""
         operation = self.operation
+        # Cut, since a label may stand before a reason; the whole reason is where it belongs.
+        note = operation.note.encode()[:REASON_BYTES_MAX].decode(errors="ignore")
         value: dict[str, object] = {
             "kind": self.kind,
             "epoch": self.epoch,
             "time_us": self.time_us,
-            "operation": [operation.name, operation.note, dict(operation.counts)],
+            "operation": [operation.name, note, dict(operation.counts)],
             "previous": None if self.previous is None else ref_to_list(self.previous),
         }
         if self.kind == "full":
@@ -156,7 +158,7 @@ def chain(container: Container, tip: BlockRef, *, known: BlockRef | None = None)
     CorruptionError
         A block is damaged, epochs do not descend, or the chain is longer than it says.
     """
-    commits = []
+    commits: list[Commit] = []
     ref = tip
     expected_depth: int | None = None
     while True:
@@ -169,6 +171,10 @@ def chain(container: Container, tip: BlockRef, *, known: BlockRef | None = None)
             raise CorruptionError(container.name, "commits are out of order", offset=ref.offset)
         commits.append(commit)
         if commit.kind == "full":
+            if commits[0].base not in (None, ref):
+                raise CorruptionError(
+                    container.name, "not the base of its delta", offset=ref.offset
+                )
             break
         if commit.previous is None or commit.depth < 1:
             raise CorruptionError(container.name, "a delta without a base", offset=ref.offset)

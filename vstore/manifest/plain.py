@@ -93,7 +93,12 @@ class PlainReader:
         return tuple(read(item, f"{self.where}.{key}[{i}]") for i, item in enumerate(value))
 
     def mapping(
-        self, key: str, read: Callable[[str, object, str], T], *, count_max: int
+        self,
+        key: str,
+        read: Callable[[str, object, str], T],
+        *,
+        count_max: int,
+        name_bytes_max: int = NAME_BYTES_MAX,
     ) -> Mapping[str, T]:
         """Return a map of names, each value read by ``read(name, value, where)``."""
         value = self._get(key, dict, "a map", {})
@@ -101,7 +106,7 @@ class PlainReader:
             raise ValueError(f"{self.where}.{key}: {len(value)} entries, at most {count_max}")
         result = {}
         for name, item in value.items():
-            if len(name.encode()) > NAME_BYTES_MAX:
-                raise ValueError(f"{self.where}.{key}: a name longer than {NAME_BYTES_MAX} bytes")
+            if len(name.encode()) > name_bytes_max:
+                raise ValueError(f"{self.where}.{key}: a name longer than {name_bytes_max} bytes")
             result[name] = read(name, item, f"{self.where}.{key}[{name!r}]")
         return result

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
-from vstore.limits import DIMENSION_MAX, REASON_BYTES_MAX
+from vstore.limits import DIMENSION_MAX, EXTRAS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
 from vstore.storage.packing import pack
 
 if TYPE_CHECKING:
@@ -125,25 +125,27 @@ class EmbeddingSpec:
 _TEXT_FIELDS: Final = tuple(f.name for f in dataclasses.fields(EmbeddingSpec) if f.type == "str")
 
 
-def _require_text(name: str, value: object) -> None:
+def _require_text(name: str, value: object, *, limit: str = "REASON_BYTES_MAX") -> None:
     if not isinstance(value, str):
         raise InvalidArgumentError(f"EmbeddingSpec.{name}: expected a str, found {value!r}")
     try:
         size_bytes = len(value.encode())
     except UnicodeEncodeError as error:
         raise InvalidArgumentError(f"EmbeddingSpec.{name}: not valid Unicode ({error})") from error
-    if size_bytes > REASON_BYTES_MAX:
+    allowed = NAME_BYTES_MAX if limit == "NAME_BYTES_MAX" else REASON_BYTES_MAX
+    if size_bytes > allowed:
         raise LimitExceededError(
-            f"EmbeddingSpec.{name} in bytes",
-            limit="REASON_BYTES_MAX",
-            found=size_bytes,
-            allowed=REASON_BYTES_MAX,
+            f"EmbeddingSpec.{name} in bytes", limit=limit, found=size_bytes, allowed=allowed
         )
 
 
 def _checked_extras(extras: Mapping[str, Extra]) -> dict[str, Extra]:
+    if len(extras) > EXTRAS_MAX:
+        raise LimitExceededError(
+            "EmbeddingSpec.extras", limit="EXTRAS_MAX", found=len(extras), allowed=EXTRAS_MAX
+        )
     for key, value in extras.items():
-        _require_text("extras key", key)
+        _require_text("extras key", key, limit="NAME_BYTES_MAX")
         if isinstance(value, str):
             _require_text(f"extras[{key!r}]", value)
         elif type(value) not in (int, bool) or not -(2**63) <= value < 2**63:

@@ -253,7 +253,8 @@ def _evidence(
 
 def _score(read: VersionRead, query: int, docnos: IntArray) -> Fetched:
     """Score some documents in a version exactly, each by its best row."""
-    part, row, score = (np.zeros(len(docnos), t) for t in (np.int64, np.int64, np.float64))
+    part, row = np.zeros(len(docnos), np.int64), np.zeros(len(docnos), np.int64)
+    score = np.zeros(len(docnos))
     for i, docno in enumerate(docnos.tolist()):
         places = read.table.rows_of(docno)
         rows = np.array([place[1] for place in places])

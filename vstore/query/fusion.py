@@ -91,7 +91,7 @@ def zscore(rankings: Sequence[Ranking], *, k: int) -> list[Fused]:
 
 
 def dbsf(rankings: Sequence[Ranking], *, k: int) -> list[Fused]:
-    """Distribution-based score fusion: the mean -/+ 3 deviations become 0 and 1 (Mazzeschi 2023)."""
+    """Distribution-based score fusion: mean -/+ 3 deviations become 0 and 1 (Mazzeschi 2023)."""
     return _sum(
         rankings,
         lambda r: np.clip(0.5 + _standardised(r.scores, r.scores) / (2 * _DBSF_SIGMAS), 0, 1),

@@ -1,9 +1,9 @@
 """Which segments to merge, and merging them.
 
-Tiered: a segment's tier is the logarithm of its rows; as soon as the newest segments up to some tier
-are `MERGE_FANOUT` many they become one. Each row is then rewritten once per tier, and the number of
-segments grows with the logarithm of the rows. Only neighbours in age are merged, so that "the newest
-segment that holds a docno" keeps its meaning.
+Tiered: a segment's tier is the logarithm of its rows; as soon as the newest segments up to some
+tier are `MERGE_FANOUT` many they become one. Each row is then rewritten once per tier, and the
+number of segments grows with the logarithm of the rows. Only neighbours in age are merged, so that
+"the newest segment that holds a docno" keeps its meaning.
 """
 
 from __future__ import annotations

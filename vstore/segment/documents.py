@@ -94,7 +94,7 @@ class Blobs(NamedTuple):
 
 def concat_blobs(parts: Sequence[Blobs]) -> Blobs:
     """Join the strings of several parts."""
-    shifts = np.cumsum([0, *(len(part.data) for part in parts)]).astype(np.uint64)
+    shifts = np.cumsum([0, *(len(part.data) for part in parts)])
     offsets = [part.offsets[:-1] + shift for part, shift in zip(parts, shifts, strict=False)]
     return Blobs(
         np.concatenate([*offsets, shifts[-1:]]), np.concatenate([part.data for part in parts])
@@ -397,7 +397,7 @@ class DocumentSegment(SealedSegment):
 
     def _blobs(self, offsets: str, data: str) -> Blobs:
         blobs = Blobs(
-            self.array(offsets, "<u8", (self.rows + 1,)), self.array(data, "|u1", (None,))
+            self.array(offsets, "<i8", (self.rows + 1,)), self.array(data, "|u1", (None,))
         )
         problem = blobs.problem(self.rows)
         if problem:
@@ -466,7 +466,7 @@ def concat_documents(
 
 
 def _no_blobs(count: int) -> Blobs:
-    return Blobs(np.zeros(count + 1, np.uint64), np.zeros(0, np.uint8))
+    return Blobs(np.zeros(count + 1, np.int64), np.zeros(0, np.uint8))
 
 
 def newest_rows(segments: Sequence[DocumentSegment]) -> list[BoolArray]:

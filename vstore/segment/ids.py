@@ -16,7 +16,7 @@ from vstore.limits import ID_BYTES_MAX, INT_ID_MAX, INT_ID_MIN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.types import Array, DocumentId
+    from vstore.types import Array, DocumentId, IntArray
 
 KIND_TEXT: Final = 0
 KIND_INT: Final = 1
@@ -35,14 +35,14 @@ class EncodedIds(NamedTuple):
     ----------
     kinds : u8 (n,)
         0 for text, 1 for integers.
-    offsets : u64 (n + 1,)
+    offsets : int64 (n + 1,)
         Where each id's bytes start in ``data``.
     data : u8
         UTF-8 of text ids, 8 little-endian bytes of integer ids.
     """
 
     kinds: npt.NDArray[np.uint8]
-    offsets: U64Array
+    offsets: IntArray
     data: npt.NDArray[np.uint8]
 
 
@@ -164,16 +164,17 @@ def hash_ids(encoded: EncodedIds) -> U64Array:
         hashes[active] = mixed ^ (mixed >> _SHIFT)
         position += 8
     hashes *= _FINAL
-    return hashes ^ (hashes >> _SHIFT)
+    return np.asarray(hashes ^ (hashes >> _SHIFT))
 
 
 def _int_bytes(ids: Sequence[DocumentId]) -> npt.NDArray[np.uint8]:
-    return np.array(ids, dtype="<i8").view(np.uint8)
+    numbers: npt.NDArray[np.int64] = np.array(ids, dtype="<i8")
+    return numbers.view(np.uint8)
 
 
-def offsets_of(lengths: Array | Sequence[int]) -> U64Array:
-    """Return where strings of some lengths start when they stand one after the other, u64 (n + 1,).
+def offsets_of(lengths: Array | Sequence[int]) -> IntArray:
+    """Return where strings of some lengths start when they stand end to end, int64 (n + 1,).
 
     The last entry is the length of all.
     """
-    return np.concatenate(([0], np.cumsum(lengths))).astype(np.uint64)
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)

@@ -156,6 +156,7 @@ def _read_batch(version: VersionState, entry: list[object]) -> RowBatch:
         and len(vectors) == len(docno) * dimension
         and int(chunk.max()) < CHUNKS_MAX
         and bool((docno[1:] >= docno[:-1]).all())
+        and not bool(((docno[1:] == docno[:-1]) & (chunk[1:] <= chunk[:-1])).any())
     ):
         raise ValueError(f"delta: malformed rows of {version.label!r}")
     checked = check_vectors(

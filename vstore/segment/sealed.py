@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from vstore.errors import CorruptionError
-from vstore.limits import ARRAYS_MAX, SEGMENT_HEADER_BYTES_MAX, SEGMENT_ROWS_MAX
+from vstore.limits import (
+    ARRAY_NAME_BYTES_MAX,
+    ARRAYS_MAX,
+    SEGMENT_HEADER_BYTES_MAX,
+    SEGMENT_ROWS_MAX,
+)
 from vstore.manifest.plain import PlainReader
 from vstore.manifest.state import SegmentRef
 from vstore.storage.block import BlockRef, ref_from, ref_to_list
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 SegmentKind: TypeAlias = Literal["documents", "vectors"]
-DTYPES: Final = ("|u1", "|i1", "<u2", "<u4", "<u8", "<i4", "<i8", "<f2", "<f4", "<f8")
+DTYPES: Final = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8")
 
 
 class PiecedArray(NamedTuple):
@@ -145,7 +150,12 @@ class SealedSegment:
             return SegmentHeader(
                 rows,
                 plain.mapping("attributes", lambda _name, value, _at: value, count_max=ARRAYS_MAX),
-                plain.mapping("arrays", _read_array, count_max=ARRAYS_MAX),
+                plain.mapping(
+                    "arrays",
+                    _read_array,
+                    count_max=ARRAYS_MAX,
+                    name_bytes_max=ARRAY_NAME_BYTES_MAX,
+                ),
             )
         except ValueError as error:
             raise self.corrupt(str(error)) from error

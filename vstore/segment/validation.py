@@ -62,6 +62,9 @@ def check_vectors(
         _require_finite(array, stored, suspect, storage, where)
         exact = stored[suspect].astype(np.float64)
         lengths = np.sqrt((exact * exact).sum(axis=1))
+        if lengths.max() > np.finfo(np.float32).max:
+            row = int(suspect[int(np.argmax(lengths))])
+            raise InvalidVectorError(f"{where}[{row}]: its length does not fit float32", row=row)
         norms[suspect] = lengths
         if spec.metric == "cosine" and not norms[suspect].all():
             row = int(suspect[int(np.argmin(norms[suspect]))])

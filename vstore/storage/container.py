@@ -308,10 +308,6 @@ class Container:
         """Refuse all further writes through this handle: what is on disk is uncertain."""
         self._poison = error
 
-    def absolve(self) -> None:
-        """Take a `condemn` back."""
-        self._poison = None
-
     @property
     def poisoned(self) -> bool:
         """Whether a failed write has made this handle read-only."""

@@ -147,7 +147,7 @@ class Collection:
             scope = self.bound_scope(view)
             bound = scope if bound is None else scope & bound
         if bound is None:
-            return view.documents.revision != DELETED
+            return np.asarray(view.documents.revision != DELETED)
         return matching_documents(view, bound)
 
     # Schema.

@@ -179,4 +179,4 @@ class HashingEmbedder:
         length = np.sqrt((vector * vector).sum())
         if not length:  # n-grams cancelled each other out
             vector[0] = length = 1.0
-        return (vector / length).astype(np.float32)
+        return np.asarray(vector / length, np.float32)

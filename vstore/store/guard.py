@@ -113,7 +113,7 @@ def check_queries(
             queries.spec,
             state,
             where=where,
-            fix=f"Embed the query with {version.spec.model!r}, or search the version it belongs to.",
+            fix=f"Embed the query with {version.spec.model!r}, or search its own version.",
         )
         vectors = queries.vectors
     return check_vectors(vectors, version.spec, storage="float32", where=where).vectors

@@ -106,7 +106,7 @@ def _canonical(
     field_types: Mapping[str, FieldType], name: str, values: Sequence[object]
 ) -> list[object]:
     field_type = _type_of(field_types, name)
-    if isinstance(values, np.ndarray):
+    if hasattr(values, "tolist"):  # NumPy's scalars become Python's
         values = values.tolist()
     return [normalize_value(name, field_type, value) for value in values]
 

@@ -227,10 +227,10 @@ def upsert_texts(
         counts = _upsert_batch(
             collection,
             version.label,
+            embedder,
             list(ids[start:end]),
             list(texts[start:end]),
-            embedder,
-            None if metadata is None else metadata[start:end],
+            metadata=None if metadata is None else metadata[start:end],
         )
         for i, value in enumerate(counts):
             totals[i] += value
@@ -244,9 +244,10 @@ def upsert_texts(
 def _upsert_batch(
     collection: Collection,
     label: str,
+    embedder: Embedder,
     ids: list[DocumentId],
     texts: list[str],
-    embedder: Embedder,
+    *,
     metadata: Sequence[Mapping[str, object]] | None,
 ) -> tuple[int, int, int, int, int]:
     with collection.store.transaction() as tx:

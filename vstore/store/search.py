@@ -158,7 +158,10 @@ def search(collection: Collection, queries: Queries, options: SearchOptions) -> 
         collapse=prepared.request.collapse,
     )
     seconds = (store.clock.monotonic_s() - started) / max(1, len(executed))
-    return [_result(collection, snapshot, view, prepared, one, seconds) for one in executed]
+    return [
+        _result(collection, view, prepared, one, epoch=snapshot.epoch, seconds=seconds)
+        for one in executed
+    ]
 
 
 def explain(collection: Collection, query: Query, options: SearchOptions) -> Explanation:
@@ -330,10 +333,11 @@ def _statistics(
 
 def _result(
     collection: Collection,
-    snapshot: Snapshot,
     view: CollectionView,
     prepared: _Prepared,
     executed: Executed,
+    *,
+    epoch: int,
     seconds: float,
 ) -> SearchResult:
     hits = tuple(
@@ -352,7 +356,7 @@ def _result(
     mode = "matched" if prepared.request.old is None else "dual"
     trace = Trace(
         collection=collection.name,
-        epoch=snapshot.epoch,
+        epoch=epoch,
         mode=mode,
         versions=tuple(scan.version for scan in planned),
         segments={scan.version: scan.segments for scan in planned},

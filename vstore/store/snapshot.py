@@ -227,6 +227,8 @@ def _replayed(
 def _require_known_documents(collection: CollectionState, memtable: Memtable) -> None:
     sealed_end = max((ref.docno_end for ref in collection.segments), default=0)
     docno_end = max(sealed_end, max(memtable.documents, default=-1) + 1)
+    if docno_end > sealed_end + len(memtable.documents):
+        raise ValueError("delta: a gap between docnos")
     for batches in memtable.rows.values():
         if any(int(batch.docno[-1]) >= docno_end for batch in batches):
             raise ValueError("delta: rows of documents that do not exist")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -78,6 +78,13 @@ class DeleteCounts:
 
     deleted: int
     missing: int
+
+
+class GivenRows(NamedTuple):
+    """Vectors of one version, checked; ``counts`` are rows per document, None for one each."""
+
+    checked: CheckedVectors
+    counts: IntArray | None
 
 
 class Transaction:
@@ -212,8 +219,8 @@ class Transaction:
         if not known and count > SEAL_DOCUMENTS and collection.scope is None:
             pending.next_docno += count
             pending.put_new(new)
-            for label, (checked, counts) in batches.items():
-                self._add_rows(pending, label, checked, counts, docnos, epochs)
+            for label, rows in batches.items():
+                self._add_rows(pending, label, rows, docnos, epochs)
             written = dict.fromkeys(batches, count)
             self._note("upsert", inserted=count, vectors=count * len(batches))
             return UpsertCounts(count, 0, 0, written, dict.fromkeys(batches, 0))
@@ -226,13 +233,13 @@ class Transaction:
         revisions = np.array([record.revision for record in after], np.uint64)
         kept = [i for i in known if before[i].revision == after[i].revision]
         written, skipped = {}, {}
-        for label, (checked, counts) in batches.items():
+        for label, rows in batches.items():
             idle = [
                 i
                 for i in kept
                 if not force and pending.has_fresh(label, numbers[i], after[i].revision)
             ]
-            self._add_rows(pending, label, checked, counts, docnos, revisions, skipped=idle)
+            self._add_rows(pending, label, rows, docnos, revisions, skipped=idle)
             written[label], skipped[label] = count - len(idle), len(idle)
         for i, record in enumerate(after):
             if before.get(i) != record:
@@ -337,7 +344,7 @@ class Transaction:
         """
         pending = self._of(collection)
         checked_ids = validate_ids(ids)
-        checked, counts = self._checked(pending, version, vectors, len(checked_ids))
+        given = self._checked(pending, version, vectors, len(checked_ids))
         if revisions is None:
             docnos = self._require_known(collection, pending, checked_ids)
             records = [pending.record(docno) for docno in docnos]
@@ -365,7 +372,7 @@ class Transaction:
             records = [record or blank for record in known]
         revision = np.array([record.revision for record in records], np.uint64)
         numbers = np.array(docnos, np.int64)
-        self._add_rows(pending, version, checked, counts, numbers, revision, skipped=stale)
+        self._add_rows(pending, version, given, numbers, revision, skipped=stale)
         written = len(checked_ids) - len(stale)
         self._note("add_vectors", vectors=written, stale=len(stale))
         return VectorCounts(written, len(stale))
@@ -397,9 +404,7 @@ class Transaction:
             self._pending[collection.name] = pending
         return pending
 
-    def _checked(
-        self, pending: Pending, label: str, vectors: object, count: int
-    ) -> tuple[CheckedVectors, IntArray | None]:
+    def _checked(self, pending: Pending, label: str, vectors: object, count: int) -> GivenRows:
         version = pending.view.version(label)
         where = f"vectors[{label!r}]"
         matrix, counts = chunked(vectors, count, where=where)
@@ -417,21 +422,25 @@ class Transaction:
         ):
             # What goes to the memtable outlives the call; the caller may change its array.
             checked = checked._replace(vectors=checked.vectors.copy())
-        return checked, counts
+        return GivenRows(checked, counts)
 
     def _add_rows(
         self,
         pending: Pending,
         label: str,
-        checked: CheckedVectors,
-        counts: IntArray | None,
+        given: GivenRows,
         docnos: Array,
         revisions: Array,
         *,
         skipped: Sequence[int] = (),
     ) -> None:
         batch = row_batch(
-            docnos, revisions, checked.vectors, checked.norms, counts=counts, skipped=skipped
+            docnos,
+            revisions,
+            given.checked.vectors,
+            given.checked.norms,
+            counts=given.counts,
+            skipped=skipped,
         )
         if batch is not None:
             pending.add_rows(label, batch)
@@ -473,7 +482,8 @@ class Transaction:
         if not inside.all():
             outside = alive[int(np.flatnonzero(~inside)[0])]
             raise ScopeError(
-                f"document {outside.id!r:.80} is outside this handle's scope: {collection.scope_text}"
+                f"document {outside.id!r:.80} is outside this handle's scope: "
+                f"{collection.scope_text}"
             )
 
     def _note(self, name: str, **counts: int) -> None:

@@ -1,4 +1,4 @@
-"""Vacuum: a new file with what is alive, put in place of the old one (`format-spec.md`, "Vacuum")."""
+"""Vacuum: a new file with what is alive, in place of the old one (`format-spec.md`, "Vacuum")."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.errors import StateError
-from vstore.limits import HISTORY_MAX
+from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation, ancestry, read_commit
 from vstore.segment.documents import (
@@ -188,10 +188,13 @@ def _remembered(current: Snapshot) -> list[object]:
         older = dropped(container, current.state.history)
         walked += [entry for entry in older if entry[0] not in seen]
     walked.sort(key=lambda entry: -entry[0])
-    return [
+    remembered: list[object] = [
         [epoch, time_us, [operation.name, operation.note, dict(operation.counts)]]
         for epoch, time_us, operation in islice(walked, _HISTORY_KEPT)
     ]
+    while len(pack(remembered)) > MANIFEST_BYTES_MAX:
+        remembered = remembered[: len(remembered) // 2]
+    return remembered
 
 
 def _compacted(

@@ -1,7 +1,8 @@
 """One commit: from changed state and changed documents to a published epoch.
 
 A small commit is one delta block. When the memtable is full, or the commit itself is large, the
-memtable and the commit are sealed into segments, due merges are made, and a full manifest is written.
+memtable and the commit are sealed into segments, due merges are made, and a full manifest is
+written.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ def commit(
     try:
         if checkpoint or _must_seal(snapshot, changes):
             return _commit_sealed(snapshot, state, changes, operation, time_us, durable=durable)
-        return _commit_delta(snapshot, state, changes, operation, time_us, durable=durable)
+        try:
+            return _commit_delta(snapshot, state, changes, operation, time_us, durable=durable)
+        except LimitExceededError:  # metadata or many collections, which no rule above weighs
+            return _commit_sealed(snapshot, state, changes, operation, time_us, durable=durable)
     except BaseException:
         container.abort()
         raise
@@ -188,8 +192,8 @@ def _seal(
             ref = seal_rows(container, batch, version.spec, epoch=epoch)
             versions[label] = replace(version, segments=(*version.segments, ref))
     batches = [*changes.bulk, *([batch_of(changes.documents)] if changes.documents else [])]
-    for batch in batches:
-        columns = columns_of(batch, collection.fields)
+    for documents in batches:
+        columns = columns_of(documents, collection.fields)
         docno_end = int(columns.docno[-1]) + 1
         ref = seal_documents(container, columns, docno_end=docno_end, epoch=epoch)
         segments = (*segments, ref)
