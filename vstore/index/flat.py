@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _UNIT_ROUNDOFF: Final = 2.0**-24  # of float32
 _SCORES_MAX: Final = 1 << 21  # scores held at once, 8 MiB: about what a core's cache keeps
 _BLOCK_ROWS_MIN: Final = 1024
+_FIRST_BLOCK_ROWS: Final = 16_384  # selecting from few rows sets a floor, the rest is compared
 _GATHER_SHARE: Final = 0.05  # with fewer rows allowed, copying them beats scoring all
 
 
@@ -113,7 +114,8 @@ class _Narrowed(NamedTuple):
     def blocks(self, queries: int) -> list[tuple[int, int]]:
         """Cut the rows into blocks that end where a group ends."""
         step = max(_BLOCK_ROWS_MIN, _SCORES_MAX // max(1, queries))
-        ends = np.append(np.arange(step, len(self), step), len(self))
+        first = min(step, _FIRST_BLOCK_ROWS)
+        ends = np.append(np.arange(first, len(self), step), len(self))
         if not self.part.distinct:
             groups = self.part.groups
             ends = np.unique(np.searchsorted(groups, groups[ends - 1], side="right"))

@@ -61,7 +61,7 @@ class DocumentRecord(NamedTuple):
 
 
 class Blobs(NamedTuple):
-    """Byte strings of varying length: u64 ``offsets`` (n + 1,) into u8 ``data``."""
+    """Byte strings of varying length: int64 ``offsets`` (n + 1,) into u8 ``data``."""
 
     offsets: Array
     data: Array

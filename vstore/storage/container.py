@@ -2,58 +2,37 @@
 
 A commit appends blocks, syncs, writes the older slot, syncs. What stands behind the newest slot's
 ``committed_length`` belongs to nobody and is cut off by the next writer. Implements
-`format-spec.md`, "Writer algorithm", "Reader algorithm" and "Recovery".
+`format-spec.md`, "Writer algorithm".
 """
 
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from blake3 import blake3
 
 from vstore.errors import (
     BlockChecksumError,
     CorruptionError,
-    LockedError,
     ReadOnlyError,
     StorageError,
 )
-from vstore.limits import KIB, VIEW_BYTES_MIN
-from vstore.storage import layout
+from vstore.limits import VIEW_BYTES_MIN
 from vstore.storage.block import BlockRef, decode_frame, encode_frame, padding
 from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES, BlockKind
 from vstore.storage.packing import blake3_digest
-from vstore.storage.superblock import (
-    SlotPair,
-    Superblock,
-    explain_absence,
-    read_slots,
-    require_supported,
-)
+from vstore.storage.recovery import choose_slot
+from vstore.storage.superblock import Superblock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from vstore.storage.file import Medium, StorageFile
+    from vstore.storage.file import StorageFile
     from vstore.types import Bytes
 
 Verify: TypeAlias = Literal["lazy", "full", "off"]
-
-_CREATION_BYTES_MAX = BLOCKS_START + 64 * KIB  # the first commit is far smaller
-_SLOT_READ_ATTEMPTS = 5  # a slot read while its writer writes it looks torn
-_POLL_S = 0.01
-
-
-class ScannedBlock(NamedTuple):
-    """A block met by a walk over the file."""
-
-    offset: int
-    kind: int
-    length: int
-    problem: str | None
 
 
 class Container:
@@ -172,10 +151,6 @@ class Container:
         self.superblock, self._kept_slot = superblock, slot
         self._tail = superblock.committed_length
         return True
-
-    def scan(self, start: int, end: int) -> Iterator[ScannedBlock]:
-        """Walk the blocks between two offsets, verifying every byte."""
-        return scan_blocks(self.file, start, end)
 
     # Writing.
 
@@ -324,204 +299,7 @@ class Container:
         self.file.close()
 
 
-def open_container(
-    medium: Medium, *, writable: bool, create: bool, verify: Verify, timeout_s: float
-) -> Container:
-    """Open a store's file; a writer also locks it and cuts off an uncommitted tail.
-
-    Raises
-    ------
-    LockedError
-        Another writer holds it and did not let go within ``timeout_s``.
-    NotFoundError, NotAStoreError, FormatVersionError, CorruptionError, StorageError
-    """
-    if not writable:
-        file = medium.open(writable=False, create=False)
-        slot, superblock, skipped = _choose_or_close(medium.name, file, writable=False)
-        return Container(
-            medium.name,
-            file,
-            superblock=superblock,
-            slot=slot,
-            writable=False,
-            verify=verify,
-            skipped=skipped,
-        )
-    file = _lock_current(medium, create=create, timeout_s=timeout_s)
-    try:
-        medium.discard_replacement()
-        if _creation_interrupted(file):
-            if not create:
-                raise explain_absence(file.read(0, BLOCKS_START), medium.name)
-            file.truncate(0)
-            file.truncate(BLOCKS_START)
-            return Container(
-                medium.name, file, superblock=None, slot=1, writable=True, verify=verify
-            )
-        slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
-        if file.size() > superblock.committed_length:
-            file.truncate(superblock.committed_length)
-    except BaseException:
-        file.close()
-        raise
-    return Container(
-        medium.name,
-        file,
-        superblock=superblock,
-        slot=slot,
-        writable=True,
-        verify=verify,
-        skipped=skipped,
-    )
-
-
 def new_container(name: str, file: StorageFile) -> Container:
     """Return a container over an empty file."""
     file.truncate(BLOCKS_START)
     return Container(name, file, superblock=None, slot=1, writable=True, verify="off")
-
-
-def choose_slot(
-    name: str, file: StorageFile, *, writable: bool
-) -> tuple[int, Superblock, str | None]:
-    """Return index and content of the slot that is the state, and why a newer one is not."""
-    pair = _read_settled(file)
-    candidates = pair.newest_first()
-    if not candidates:
-        raise explain_absence(file.read(0, BLOCKS_START), name)
-    if len({slot.file_uuid for _, slot in candidates}) > 1:
-        raise CorruptionError(name, "the superblock slots belong to two different stores", offset=0)
-    skipped = None
-    if len(candidates) == 1 and not pair.blank[1 - candidates[0][0]]:
-        skipped = "the other superblock slot is damaged: an interrupted commit, or corruption"
-    size = file.size()
-    for index, slot in candidates:
-        require_supported(slot, name, writable=writable)
-        if size < slot.committed_length and slot.settled:
-            raise CorruptionError(
-                name,
-                f"the file has {size:,} bytes, epoch {slot.epoch} needs {slot.committed_length:,}",
-                offset=size,
-            )
-        if slot.settled or _tail_intact(file, slot):
-            return index, slot, skipped
-        skipped = f"epoch {slot.epoch} was lost: relaxed durability, and the power failed"
-    raise CorruptionError(name, "no superblock slot leads to an intact state", offset=0)
-
-
-def scan_blocks(file: StorageFile, start: int, end: int) -> Iterator[ScannedBlock]:
-    """Walk the blocks between two offsets, verifying frame, payload and padding of each.
-
-    The walk ends at the first frame that is none: without it there is no telling where the next is.
-    """
-    offset = start
-    while offset < end:
-        frame = decode_frame(file.read(offset, FRAME_BYTES))
-        if frame is None:
-            yield ScannedBlock(offset, 0, 0, "not a block frame")
-            return
-        block = BlockRef(offset, frame.payload_length, frame.payload_hash)
-        if block.end > end:
-            yield ScannedBlock(offset, frame.kind, block.length, "block leaves the committed bytes")
-            return
-        problem = _payload_problem(file, block)
-        if problem is None and frame.flags:
-            problem = f"unknown flags {frame.flags:#x}"
-        yield ScannedBlock(offset, frame.kind, block.length, problem)
-        offset = block.end
-
-
-def _payload_problem(file: StorageFile, block: BlockRef) -> str | None:
-    hasher = blake3(max_threads=blake3.AUTO)
-    position, payload_end = block.offset + FRAME_BYTES, block.offset + FRAME_BYTES + block.length
-    while position < payload_end:
-        piece = file.read(position, min(1 << 24, payload_end - position))
-        if not piece:
-            return "the file was cut inside the block"
-        hasher.update(piece)
-        position += len(piece)
-    if hasher.digest() != block.hash:
-        return "payload fails its checksum"
-    pad = file.read(payload_end, block.end - payload_end)
-    return None if pad == bytes(block.end - payload_end) else "padding is not zero"
-
-
-def _tail_intact(file: StorageFile, slot: Superblock) -> bool:
-    if file.size() < slot.committed_length:
-        return False
-    # Old blocks that a lost truncation left here would pass the walk; their commit does not pass.
-    frame = decode_frame(file.read(slot.manifest_offset, FRAME_BYTES))
-    if frame is None or frame.payload_hash != slot.manifest_hash:
-        return False
-    return all(
-        block.problem is None
-        for block in scan_blocks(file, slot.durable_length, slot.committed_length)
-    )
-
-
-def _read_settled(file: StorageFile) -> SlotPair:
-    """Read both slots, again if one looks torn: its writer may be at it this moment."""
-    pair = read_slots(file.read(0, BLOCKS_START))
-    for _ in range(_SLOT_READ_ATTEMPTS):
-        if all(
-            slot is not None or blank for slot, blank in zip(pair.slots, pair.blank, strict=True)
-        ):
-            break
-        time.sleep(0.001)
-        pair = read_slots(file.read(0, BLOCKS_START))
-    return pair
-
-
-def _choose_or_close(
-    name: str, file: StorageFile, *, writable: bool
-) -> tuple[int, Superblock, str | None]:
-    try:
-        return choose_slot(name, file, writable=writable)
-    except BaseException:
-        file.close()
-        raise
-
-
-def _lock_current(medium: Medium, *, create: bool, timeout_s: float) -> StorageFile:
-    """Open and lock the file of this place, also when a vacuum replaces it meanwhile."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        file = medium.open(writable=True, create=create)
-        try:
-            if file.lock():
-                if medium.is_current(file):
-                    return file
-                file.close()
-                continue
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-        remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0:
-            raise LockedError(medium.name, waited_s=timeout_s)
-        time.sleep(min(_POLL_S, remaining_s))
-
-
-def _creation_interrupted(file: StorageFile) -> bool:
-    """Whether this is a new file, or one whose first commit never happened.
-
-    Then no slot was ever whole, and nothing that was acknowledged can be in it. Anything that could
-    be another program's file, or a damaged store, is left alone.
-    """
-    size = file.size()
-    if size == 0:
-        return True
-    if size > _CREATION_BYTES_MAX:
-        return False
-    head = file.read(0, BLOCKS_START)
-    slot_a, slot_b = head[:SLOT_BYTES], head[SLOT_BYTES:]
-    used = layout.SUPERBLOCK[-2].offset + layout.HASH_BYTES
-    if any(slot_b) or any(slot_a[used : layout.SLOT_HASHED_BYTES]):
-        return False
-    if read_slots(head).slots[0] is not None:
-        return False
-    first = file.read(BLOCKS_START, 4)
-    return slot_a[:16] in (layout.MAGIC, bytes(len(slot_a[:16]))) and (
-        first in (layout.FRAME_MAGIC, bytes(len(first)))
-    )

@@ -13,8 +13,10 @@ from vstore.manifest.commit import ancestry
 from vstore.segment.columns import FieldType
 from vstore.segment.documents import DocumentSegment
 from vstore.segment.vectors import VectorSegment
-from vstore.storage.container import Container, choose_slot, scan_blocks
+from vstore.storage.container import Container
 from vstore.storage.layout import BLOCKS_START, BlockKind
+from vstore.storage.recovery import choose_slot
+from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import read_slots
 from vstore.store.history import dropped
 from vstore.store.snapshot import SegmentCache, load_snapshot

@@ -58,6 +58,14 @@ class Pending:
         """Add rows of a version, sorted by docno and chunk number."""
         self._rows.setdefault(label, []).append(batch)
 
+    def forget_rows(self, docnos: IntArray) -> None:
+        """Drop rows of documents that changed once more: they have the same revision again."""
+        for label, batches in list(self._rows.items()):
+            kept = [b.take(np.flatnonzero(~np.isin(b.docno, docnos))) for b in batches]
+            self._rows[label] = [batch for batch in kept if len(batch)]
+            if not self._rows[label]:
+                del self._rows[label]
+
     def has_fresh(self, label: str, docno: int, revision: int) -> bool:
         """Whether the document has rows of its current revision in a version."""
         for batch in self._rows.get(label, ()):

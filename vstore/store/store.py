@@ -23,9 +23,9 @@ from vstore.manifest import edits
 from vstore.manifest.commit import Operation, find_epoch
 from vstore.manifest.edits import Moment
 from vstore.observe.observer import Observer
-from vstore.storage.container import Container, Verify, open_container
 from vstore.storage.file import Medium, PathMedium
 from vstore.storage.memory import MemoryMedium
+from vstore.storage.opening import open_container
 from vstore.store import check, history, vacuum
 from vstore.store.collection import Collection, check_fields
 from vstore.store.embedder import Embedder, EmbedderRegistry, Embeddings
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import Equivalence, StoreState, VersionState
     from vstore.observe.trace import Trace
     from vstore.segment.memtable import CollectionChanges
+    from vstore.storage.container import Container, Verify
 
 OpenMode: TypeAlias = Literal["rw", "r"]
 Durability: TypeAlias = Literal["full", "relaxed"]

@@ -231,7 +231,8 @@ class Transaction:
         pending.next_docno += fresh
         numbers = docnos.tolist()
         revisions = np.array([record.revision for record in after], np.uint64)
-        kept = [i for i in known if before[i].revision == after[i].revision]
+        kept = [i for i in known if _same_source(before[i], after[i], touched=touches_source)]
+        pending.forget_rows(docnos[np.setdiff1d(known, kept).astype(np.int64)])
         written, skipped = {}, {}
         for label, rows in batches.items():
             idle = [
@@ -492,6 +493,13 @@ class Transaction:
         for key, value in counts.items():
             if value:
                 self._counts[key] = self._counts.get(key, 0) + value
+
+
+def _same_source(before: DocumentRecord, after: DocumentRecord, *, touched: bool) -> bool:
+    # A document that changes twice in a transaction has one revision: the commit's epoch.
+    return before.revision == after.revision and not (
+        touched and (after.source_hash is None or after.source_hash != before.source_hash)
+    )
 
 
 def _merged(

@@ -1,0 +1,103 @@
+"""Opening a store's file: the writer's lock, and what a crash left behind.
+
+Implements `format-spec.md`, "Locking" and "Recovery".
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from vstore.errors import LockedError
+from vstore.storage.container import Container
+from vstore.storage.layout import BLOCKS_START
+from vstore.storage.recovery import choose_slot, creation_interrupted
+from vstore.storage.superblock import Superblock, explain_absence
+
+if TYPE_CHECKING:
+    from vstore.storage.container import Verify
+    from vstore.storage.file import Medium, StorageFile
+
+_POLL_S: Final = 0.01
+
+
+def open_container(
+    medium: Medium, *, writable: bool, create: bool, verify: Verify, timeout_s: float
+) -> Container:
+    """Open a store's file; a writer also locks it and cuts off an uncommitted tail.
+
+    Raises
+    ------
+    LockedError
+        Another writer holds it and did not let go within ``timeout_s``.
+    NotFoundError, NotAStoreError, FormatVersionError, CorruptionError, StorageError
+    """
+    if not writable:
+        file = medium.open(writable=False, create=False)
+        slot, superblock, skipped = _choose_or_close(medium.name, file, writable=False)
+        return Container(
+            medium.name,
+            file,
+            superblock=superblock,
+            slot=slot,
+            writable=False,
+            verify=verify,
+            skipped=skipped,
+        )
+    file = _lock_current(medium, create=create, timeout_s=timeout_s)
+    try:
+        medium.discard_replacement()
+        if creation_interrupted(file):
+            if not create:
+                raise explain_absence(file.read(0, BLOCKS_START), medium.name)
+            file.truncate(0)
+            file.truncate(BLOCKS_START)
+            return Container(
+                medium.name, file, superblock=None, slot=1, writable=True, verify=verify
+            )
+        slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
+        if file.size() > superblock.committed_length:
+            file.truncate(superblock.committed_length)
+    except BaseException:
+        file.close()
+        raise
+    return Container(
+        medium.name,
+        file,
+        superblock=superblock,
+        slot=slot,
+        writable=True,
+        verify=verify,
+        skipped=skipped,
+    )
+
+
+def _choose_or_close(
+    name: str, file: StorageFile, *, writable: bool
+) -> tuple[int, Superblock, str | None]:
+    try:
+        return choose_slot(name, file, writable=writable)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _lock_current(medium: Medium, *, create: bool, timeout_s: float) -> StorageFile:
+    """Open and lock the file of this place, also when a vacuum replaces it meanwhile."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        file = medium.open(writable=True, create=create)
+        try:
+            if file.lock():
+                if medium.is_current(file):
+                    return file
+                file.close()
+                continue
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise LockedError(medium.name, waited_s=timeout_s)
+        time.sleep(min(_POLL_S, remaining_s))

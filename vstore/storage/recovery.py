@@ -1,0 +1,104 @@
+"""Which superblock slot is the state (`format-spec.md`, "Reader algorithm" and "Recovery")."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from vstore.errors import CorruptionError
+from vstore.limits import KIB
+from vstore.storage import layout
+from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
+from vstore.storage.scan import scan_blocks
+from vstore.storage.superblock import (
+    SlotPair,
+    Superblock,
+    explain_absence,
+    read_slots,
+    require_supported,
+)
+
+if TYPE_CHECKING:
+    from vstore.storage.file import StorageFile
+
+_CREATION_BYTES_MAX: Final = BLOCKS_START + 64 * KIB  # the first commit is far smaller
+_SLOT_READ_ATTEMPTS: Final = 5  # a slot read while its writer writes it looks torn
+_SLOT_READ_PAUSE_S: Final = 0.001
+
+
+def choose_slot(
+    name: str, file: StorageFile, *, writable: bool
+) -> tuple[int, Superblock, str | None]:
+    """Return index and content of the slot that is the state, and why a newer one is not."""
+    pair = _read_settled(file)
+    candidates = pair.newest_first()
+    if not candidates:
+        raise explain_absence(file.read(0, BLOCKS_START), name)
+    if len({slot.file_uuid for _, slot in candidates}) > 1:
+        raise CorruptionError(name, "the superblock slots belong to two different stores", offset=0)
+    skipped = None
+    if len(candidates) == 1 and not pair.blank[1 - candidates[0][0]]:
+        skipped = "the other superblock slot is damaged: an interrupted commit, or corruption"
+    size = file.size()
+    for index, slot in candidates:
+        require_supported(slot, name, writable=writable)
+        if size < slot.committed_length and slot.settled:
+            raise CorruptionError(
+                name,
+                f"the file has {size:,} bytes, epoch {slot.epoch} needs {slot.committed_length:,}",
+                offset=size,
+            )
+        if slot.settled or _tail_intact(file, slot):
+            return index, slot, skipped
+        skipped = f"epoch {slot.epoch} was lost: relaxed durability, and the power failed"
+    raise CorruptionError(name, "no superblock slot leads to an intact state", offset=0)
+
+
+def _tail_intact(file: StorageFile, slot: Superblock) -> bool:
+    if file.size() < slot.committed_length:
+        return False
+    # Old blocks that a lost truncation left here would pass the walk; their commit does not pass.
+    frame = decode_frame(file.read(slot.manifest_offset, FRAME_BYTES))
+    if frame is None or frame.payload_hash != slot.manifest_hash:
+        return False
+    return all(
+        block.problem is None
+        for block in scan_blocks(file, slot.durable_length, slot.committed_length)
+    )
+
+
+def _read_settled(file: StorageFile) -> SlotPair:
+    """Read both slots, again if one looks torn: its writer may be at it this moment."""
+    pair = read_slots(file.read(0, BLOCKS_START))
+    for _ in range(_SLOT_READ_ATTEMPTS):
+        if all(
+            slot is not None or blank for slot, blank in zip(pair.slots, pair.blank, strict=True)
+        ):
+            break
+        time.sleep(_SLOT_READ_PAUSE_S)
+        pair = read_slots(file.read(0, BLOCKS_START))
+    return pair
+
+
+def creation_interrupted(file: StorageFile) -> bool:
+    """Whether this is a new file, or one whose first commit never happened.
+
+    Then no slot was ever whole, and nothing that was acknowledged can be in it. Anything that could
+    be another program's file, or a damaged store, is left alone.
+    """
+    size = file.size()
+    if size == 0:
+        return True
+    if size > _CREATION_BYTES_MAX:
+        return False
+    head = file.read(0, BLOCKS_START)
+    slot_a, slot_b = head[:SLOT_BYTES], head[SLOT_BYTES:]
+    used = layout.SUPERBLOCK[-2].offset + layout.HASH_BYTES
+    if any(slot_b) or any(slot_a[used : layout.SLOT_HASHED_BYTES]):
+        return False
+    if read_slots(head).slots[0] is not None:
+        return False
+    first = file.read(BLOCKS_START, 4)
+    return slot_a[:16] in (layout.MAGIC, bytes(len(slot_a[:16]))) and (
+        first in (layout.FRAME_MAGIC, bytes(len(first)))
+    )
