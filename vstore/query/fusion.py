@@ -19,11 +19,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
+from vstore.query.ranking import Fused as Fused
+from vstore.query.ranking import Ranking as Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -51,48 +53,6 @@ _NOT_MIGRATED: Final = "not migrated, and in the new one"
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
-    """Documents of one list, best first.
-
-    Attributes
-    ----------
-    keys : int64 (m,)
-        Each document once.
-    scores : float64 (m,)
-        Finite, never ascending.
-
-    Raises
-    ------
-    InvalidArgumentError
-        For keys and scores that are not that.
-    """
-
-    keys: IntArray
-    scores: Array
-
-    def __post_init__(self) -> None:
-        if self.keys.ndim != 1 or self.keys.shape != self.scores.shape:
-            raise InvalidArgumentError(
-                f"Ranking: keys of shape {self.keys.shape} and scores of shape "
-                f"{self.scores.shape}; expected two one-dimensional arrays of one length"
-            )
-        if len(np.unique(self.keys)) != len(self.keys):
-            raise InvalidArgumentError("Ranking: a key comes twice; expected each document once")
-        if not np.isfinite(self.scores).all():
-            raise InvalidArgumentError("Ranking: a score is NaN or infinite")
-        if (self.scores[1:] > self.scores[:-1]).any():
-            raise InvalidArgumentError("Ranking: scores ascend; expected the best document first")
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def where(self, mask: BoolArray) -> Ranking:
-        """Return the documents at which the mask (m,) is set, as a copy."""
-        _check_mask(self, mask)
-        return Ranking(self.keys[mask], self.scores[mask])
-
-
-@dataclass(frozen=True, slots=True)
 class Candidates:
     """Migrated documents with their scores in both versions, in any order.
 
@@ -106,24 +66,6 @@ class Candidates:
     keys: IntArray
     old_scores: Array
     new_scores: Array
-
-
-class Fused(NamedTuple):
-    """One document of a fused list. The list's order is what ranks it, not the score.
-
-    Attributes
-    ----------
-    key : int
-    score : float
-        Of the symmetric rules the sum they ordered by. Of `slots` and `evidence` the document's
-        score in the version that answered; scores of different sources are not comparable.
-    source : int
-        Index of the list whose vector answers for it; in a dual read 0 is old and 1 is new.
-    """
-
-    key: int
-    score: float
-    source: int
 
 
 def rrf(rankings: Sequence[Ranking], *, k: int, constant: float = RRF_CONSTANT) -> list[Fused]:
@@ -330,7 +272,7 @@ def _filled(
     old: Ranking, answers: list[Fused], migrated: BoolArray, *, k: int, alone: frozenset[int]
 ) -> list[Fused]:
     """Fill the slots of the old top k with the answers, in their order; see `slots`."""
-    _check_mask(old, migrated)
+    old.check_mask(migrated)
     answering = {answer.key for answer in answers}
     _check_apart(old.keys[~migrated], answering, _NOT_MIGRATED)
     _check_apart(old.keys, alone, "but is called new-only")
@@ -342,9 +284,9 @@ def _filled(
         if is_moved and hit.key not in answering
     ]
     queue = deque(answers + unanswered)
-    behind_last_slot = max((i for i, is_moved in enumerate(moved, 1) if is_moved), default=0)
+    slots_end = max((i for i, is_moved in enumerate(moved, 1) if is_moved), default=0)
     fused: list[Fused] = []
-    for hit, is_moved in zip(head[:behind_last_slot], moved, strict=False):
+    for hit, is_moved in zip(head[:slots_end], moved, strict=False):
         if not is_moved:
             fused.append(hit)
             continue
@@ -353,7 +295,7 @@ def _filled(
             fused.append(queue.popleft())
     unplaced = deque(_taken_new_only(queue, alone))
     every = max(2, min(k, _UNPLACED_EVERY))
-    for hit in head[behind_last_slot:]:
+    for hit in head[slots_end:]:
         if unplaced and (len(fused) + 1) % every == 0:
             fused.append(unplaced.popleft())
         fused.append(hit)
@@ -366,14 +308,6 @@ def _taken_new_only(queue: deque[Fused], alone: frozenset[int]) -> list[Fused]:
     while queue and queue[0].key in alone:
         taken.append(queue.popleft())
     return taken
-
-
-def _check_mask(ranking: Ranking, mask: BoolArray) -> None:
-    if mask.shape != ranking.keys.shape:
-        raise InvalidArgumentError(
-            f"migrated: shape {mask.shape}; expected one entry for each of the "
-            f"{len(ranking)} documents of the old ranking"
-        )
 
 
 def _check_apart(old_keys: IntArray, others: Collection[int], contradiction: str) -> None:

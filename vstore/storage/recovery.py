@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from vstore.errors import CorruptionError
 from vstore.limits import KIB
 from vstore.storage import layout
-from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
+from vstore.storage.block import decode_frame
+from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES
 from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import (
     SlotPair,

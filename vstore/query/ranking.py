@@ -1,0 +1,81 @@
+"""Ranked lists: what fusion rules take and give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vstore.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from vstore.types import Array, BoolArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Documents of one list, best first.
+
+    Attributes
+    ----------
+    keys : int64 (m,)
+        Each document once.
+    scores : float64 (m,)
+        Finite, never ascending.
+
+    Raises
+    ------
+    InvalidArgumentError
+        For keys and scores that are not that.
+    """
+
+    keys: IntArray
+    scores: Array
+
+    def __post_init__(self) -> None:
+        if self.keys.ndim != 1 or self.keys.shape != self.scores.shape:
+            raise InvalidArgumentError(
+                f"Ranking: keys of shape {self.keys.shape} and scores of shape "
+                f"{self.scores.shape}; expected two one-dimensional arrays of one length"
+            )
+        if len(np.unique(self.keys)) != len(self.keys):
+            raise InvalidArgumentError("Ranking: a key comes twice; expected each document once")
+        if not np.isfinite(self.scores).all():
+            raise InvalidArgumentError("Ranking: a score is NaN or infinite")
+        if (self.scores[1:] > self.scores[:-1]).any():
+            raise InvalidArgumentError("Ranking: scores ascend; expected the best document first")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def where(self, mask: BoolArray) -> Ranking:
+        """Return the documents at which the mask (m,) is set, as a copy."""
+        self.check_mask(mask)
+        return Ranking(self.keys[mask], self.scores[mask])
+
+    def check_mask(self, mask: BoolArray) -> None:
+        """Raise unless the mask has one entry for each document."""
+        if mask.shape != self.keys.shape:
+            raise InvalidArgumentError(
+                f"mask: shape {mask.shape}; expected one entry for each of the "
+                f"{len(self)} documents of the ranking"
+            )
+
+
+class Fused(NamedTuple):
+    """One document of a fused list. The list's order is what ranks it, not the score.
+
+    Attributes
+    ----------
+    key : int
+    score : float
+        Of the symmetric rules the sum they ordered by. Of `slots` and `evidence` the document's
+        score in the version that answered; scores of different sources are not comparable.
+    source : int
+        Index of the list whose vector answers for it; in a dual read 0 is old and 1 is new.
+    """
+
+    key: int
+    score: float
+    source: int
