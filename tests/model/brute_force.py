@@ -87,10 +87,7 @@ def slots(
             mixed = [*pairs, *old[shared:], *lone[shared:]]
             return [(id_, id_ in lone) for id_ in mixed[:k]]
         if len(old) + len(new) > k and new[0] in lone:
-            kept = [(id_, False) for id_ in old[:k]]
-            if len(kept) < k:
-                kept += [(id_, True) for id_ in new[: k - len(kept)]]
-            return [*kept[: k - 1], (new[0], True)]
+            return [*((id_, False) for id_ in old[: k - 1]), (new[0], True)]
     waiting = list(new)
     fused: list[tuple[DocumentId, bool]] = []
     for id_ in old:

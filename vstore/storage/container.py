@@ -267,7 +267,10 @@ class Container:
         """Drop blocks that were appended but not published."""
         if self._poison is None and self._tail > self.committed_length:
             self._tail = self.committed_length
-            self.file.truncate(self._tail)
+            try:
+                cut_tail(self.file, self._tail)
+            except StorageError as error:
+                self.condemn(error)
 
     def require_healthy(self) -> None:
         """Refuse to write through a read-only or poisoned handle."""
@@ -303,3 +306,13 @@ def new_container(name: str, file: StorageFile) -> Container:
     """Return a container over an empty file."""
     file.truncate(BLOCKS_START)
     return Container(name, file, superblock=None, slot=1, writable=True, verify="off")
+
+
+def cut_tail(file: StorageFile, length: int) -> None:
+    """Cut off what belongs to nobody, durably.
+
+    Were the cut lost with the power, whole old blocks could stand where blocks of a relaxed commit
+    were lost, and recovery, which walks over them, would take them for these.
+    """
+    file.truncate(length)
+    file.sync()

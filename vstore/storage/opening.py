@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import LockedError
-from vstore.storage.container import Container
+from vstore.storage.container import Container, cut_tail
 from vstore.storage.layout import BLOCKS_START
 from vstore.storage.recovery import choose_slot, creation_interrupted
 from vstore.storage.superblock import Superblock, explain_absence
@@ -57,7 +57,7 @@ def open_container(
             )
         slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
         if file.size() > superblock.committed_length:
-            file.truncate(superblock.committed_length)
+            cut_tail(file, superblock.committed_length)
     except BaseException:
         file.close()
         raise
