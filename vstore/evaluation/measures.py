@@ -1,4 +1,4 @@
-"""Quality measures of ranked answers: nDCG and recall against judgments, recall against exact search.
+"""How good ranked answers are: nDCG and recall by judgments, recall against exact search.
 
 A query with nothing to find has no quality: the measure refuses it, the mean over queries leaves it
 out. Answers hold each document once (search with chunks collapsed), since a document found twice
@@ -36,8 +36,8 @@ def ndcg_at_k(ranked: Sequence[Id], judgments: Mapping[Id, float], *, k: int) ->
     """Return the normalised discounted cumulative gain of one answer's first k documents.
 
     The gain is the judgment itself, divided by log2(rank + 1), ranks from 1; the ideal answer has
-    all judged documents in descending order. So do trec_eval's ``ndcg_cut`` (m_ndcg_cut.c) and
-    BEIR, which calls it. Järvelin and Kekäläinen, ACM TOIS 20(4), 2002, with the later discount;
+    all judged documents in descending order. So does trec_eval from release 9 (``ndcg_cut``)
+    and with it BEIR. Järvelin and Kekäläinen, ACM TOIS 20(4), 2002, with the later discount;
     the variant with gain 2**judgment - 1 differs for graded judgments only.
 
     Parameters
@@ -163,7 +163,7 @@ def mean_recall_at_k(
     return _mean(
         recall_at_k(answer, wanted, k=k)
         for answer, wanted in zip(ranked, relevant, strict=True)
-        if wanted
+        if len(wanted)
     )
 
 
@@ -174,7 +174,7 @@ def mean_recall_against_exact(
     return _mean(
         recall_against_exact(approximate, truth, k=k, tolerance=tolerance)
         for approximate, truth in zip(found, exact, strict=True)
-        if truth.ids
+        if len(truth.ids)
     )
 
 

@@ -265,8 +265,9 @@ class Container:
 
     def abort(self) -> None:
         """Drop blocks that were appended but not published."""
-        if self._poison is None and self._tail > self.committed_length:
-            self._tail = self.committed_length
+        # The size tells more than the tail: a failed append may have written part of its block.
+        self._tail = self.committed_length
+        if self._poison is None and self.file.size() > self._tail:
             try:
                 cut_tail(self.file, self._tail)
             except StorageError as error:
