@@ -36,7 +36,6 @@ ARRAYS = {
     "new_queries": "minilm384_queries",
 }
 CODE_MAX = 127
-XZ_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "pb": 0}]
 
 
 def read_jsonl(path: Path) -> dict[str, dict[str, Any]]:
@@ -121,7 +120,7 @@ def main() -> None:
 
     target.mkdir(exist_ok=True)
     texts = read_texts(source, document_ids, query_ids)
-    (target / TEXTS_FILE).write_bytes(lzma.compress(texts, filters=XZ_FILTERS))
+    (target / TEXTS_FILE).write_bytes(lzma.compress(texts, preset=9 | lzma.PRESET_EXTREME))
     np.savez_compressed(target / VECTORS_FILE, allow_pickle=False, **stored)
     report(full, target)
 

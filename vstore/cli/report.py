@@ -59,8 +59,8 @@ def console(file: TextIO) -> Console:
 def print_report(report: Report, *, as_json: bool) -> None:
     """Print a report on stdout."""
     if as_json:
-        json.dump(report.data, sys.stdout, indent=2, default=_plain, allow_nan=False)
-        sys.stdout.write("\n")
+        # Whole before the first byte goes out: half a document would be worse than none.
+        sys.stdout.write(json.dumps(report.data, indent=2, default=_plain, allow_nan=False) + "\n")
     else:
         out = console(sys.stdout)
         for part in report.view:

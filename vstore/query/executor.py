@@ -12,6 +12,7 @@ from vstore.query import fusion
 from vstore.query.fusion import Ranking
 from vstore.query.plan import DualRead
 from vstore.query.planner import EVIDENCE_DEPTH
+from vstore.segment.row_table import expand_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -252,16 +253,21 @@ def _evidence(
 
 
 def _score(read: VersionRead, query: int, docnos: IntArray) -> Fetched:
-    """Score some documents in a version exactly, each by its best row."""
+    """Score documents of a version exactly, each by its best row; all have served rows there."""
     part, row = np.zeros(len(docnos), np.int64), np.zeros(len(docnos), np.int64)
-    score = np.zeros(len(docnos))
-    for i, docno in enumerate(docnos.tolist()):
-        places = read.table.rows_of(docno)
-        rows = np.array([place[1] for place in places])
-        scores = exact_scores(places[0][0].rows.vectors[rows], read.queries[query], read.metric)
-        best = int(np.argmax(scores))
-        part[i] = read.table.parts.index(places[0][0])
-        row[i], score[i] = rows[best], scores[best]
+    score = np.full(len(docnos), -np.inf)
+    for number, rows_part in enumerate(read.table.parts):
+        stored = rows_part.rows.docno
+        wanted = docnos.astype(stored.dtype)  # else searchsorted would convert the whole column
+        starts = np.searchsorted(stored, wanted)
+        rows, owner = expand_ranges(starts, np.searchsorted(stored, wanted, side="right"))
+        if rows_part.live is not None:
+            rows, owner = rows[rows_part.live[rows]], owner[rows_part.live[rows]]
+        scores = exact_scores(rows_part.rows.vectors[rows], read.queries[query], read.metric)
+        order = np.lexsort((rows, -scores, owner))
+        mine, first = np.unique(owner[order], return_index=True)
+        best = order[first]
+        part[mine], row[mine], score[mine] = number, rows[best], scores[best]
     return Fetched(docnos, part, row, score)
 
 

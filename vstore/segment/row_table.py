@@ -148,7 +148,7 @@ class RowTable:
         changed, created, revisions = self._memtable.revisions()
         wanted = changed.astype(docno.dtype)  # else searchsorted would convert the whole column
         starts = np.searchsorted(docno, wanted)
-        rows, owner = _expand(starts, np.searchsorted(docno, wanted, side="right"))
+        rows, owner = expand_ranges(starts, np.searchsorted(docno, wanted, side="right"))
         if not len(rows) and batch is None:
             return masks
         fresh = masks.fresh.copy()
@@ -216,11 +216,11 @@ def _clear(mask: BoolArray, docno: Array, replaced: Array) -> None:
     if not len(docno) or not len(replaced) or replaced[0] > docno[-1] or replaced[-1] < docno[0]:
         return
     starts = np.searchsorted(docno, replaced)
-    rows, _ = _expand(starts, np.searchsorted(docno, replaced, side="right"))
+    rows, _ = expand_ranges(starts, np.searchsorted(docno, replaced, side="right"))
     mask[rows] = False
 
 
-def _expand(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:
+def expand_ranges(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:
     """Return all rows of some [start, end) ranges, and the index of the range of each."""
     counts = ends - starts
     owner = np.repeat(np.arange(len(starts)), counts)

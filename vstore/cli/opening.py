@@ -1,0 +1,50 @@
+"""Opening stores: read-only for commands that look, never creating one but in ``init``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.errors import InvalidArgumentError, NotFoundError
+from vstore.store.store import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vstore.store.collection import Collection
+    from vstore.store.store import Store
+
+
+def open_to_read(path: Path, *, epoch: int | None = None, tag: str | None = None) -> Store:
+    """Open a store without taking its lock."""
+    return open_store(path, mode="r", epoch=epoch, tag=tag)
+
+
+def open_to_write(path: Path, *, wait: float) -> Store:
+    """Open a store that exists as its writer, waiting so many seconds for another one."""
+    if not path.exists():
+        raise NotFoundError(f"{path}: no such file. Make a store with `vstore init {path}`.")
+    return open_store(path, create=False, timeout_s=wait)
+
+
+def pick_collection(store: Store, name: str | None) -> Collection:
+    """Return the collection of that name, or the only one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        No name was given and there are several.
+    NotFoundError
+    """
+    if name is not None:
+        return store.collection(name)
+    if not store.collections:
+        raise NotFoundError(
+            f"{store.path} has no collection yet; `vstore init {store.path} --collection NAME` "
+            "makes one"
+        )
+    if len(store.collections) > 1:
+        raise InvalidArgumentError(
+            f"{store.path} has several collections; say which with --collection: "
+            f"{', '.join(store.collections)}"
+        )
+    return store.collection(store.collections[0])
