@@ -1,4 +1,4 @@
-"""The demo's collection: complete, consistent, small, and as good as the vectors it was made from."""
+"""The demo's collection: complete, consistent, small, nearly as good as what it was made from."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _MODEL: Final = "vstore/hashing"
 
 
 def hashing_embedder(spec: EmbeddingSpec) -> HashingEmbedder | None:
-    """Return the embedder that makes vectors of exactly this spec; None if it is another model's."""
+    """Return the embedder that makes vectors of this spec; None if another model makes them."""
     ngram, seed = spec.extras.get("ngram"), spec.extras.get("seed")
     if spec.model != _MODEL or type(ngram) is not int or type(seed) is not int:
         return None

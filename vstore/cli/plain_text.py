@@ -21,9 +21,7 @@ def one_line(text: str, *, width: int | None = None) -> str:
         text = text[: 4 * width]  # a text may have megabytes
     text = " ".join(text.split())
     if not text.isprintable():
-        text = "".join(
-            c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-        )
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if width is None or len(text) <= width else text[: width - 3] + "..."
 
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+View: TypeAlias = "list[RenderableType]"
 _PIPE_WIDTH: Final = 120  # columns where there is no terminal to ask
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from vstore.cli.json_argument import json_file
 from vstore.errors import InvalidArgumentError
@@ -28,6 +28,7 @@ from vstore.store.names import check_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+T = TypeVar("T")
 _OPTIONS: Final = ("storage", "stale_policy", "provenance", "retire_grace_s")
 
 

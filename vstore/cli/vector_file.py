@@ -122,7 +122,7 @@ def line_id(entry: dict[str, object], where: str) -> DocumentId:
     """Return the id of a line."""
     id_ = entry.get("id")
     if isinstance(id_, bool) or not isinstance(id_, str | int):
-        raise InvalidArgumentError(f"{where}: id: expected text or a whole number, found {id_!r:.60}")
+        raise InvalidArgumentError(f"{where}: id: expected text or an integer, found {id_!r:.60}")
     return id_
 
 

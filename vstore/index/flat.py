@@ -22,6 +22,8 @@ _UNIT_ROUNDOFF: Final = 2.0**-24  # of float32
 _SCORES_MAX: Final = 1 << 21  # scores held at once, 8 MiB: about what a core's cache keeps
 _BLOCK_ROWS_MIN: Final = 1024
 _FIRST_BLOCK_ROWS: Final = 16_384  # selecting from few rows sets a floor, the rest is compared
+_PRODUCT_MIN: Final = 1e-30  # of lengths: below, float32 loses digits; above, it may overflow
+_PRODUCT_MAX: Final = 1e37
 _GATHER_SHARE: Final = 0.05  # with fewer rows allowed, copying them beats scoring all
 
 
@@ -74,9 +76,15 @@ def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> l
         One per query, at most k rows each, one per group. Ties go to the smaller group, then to
         the earlier row.
     """
+    if not len(queries) or not parts:
+        none = np.zeros(0, np.int64)
+        return [Found(none, none, np.zeros(0)) for _ in queries]
     pools = [_Pool(k) for _ in queries]
+    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+    # One margin for all parts: the k-th best may be in one, and what it is compared with in another.
+    margins = 2 * np.max([_rounding_bound(part, lengths, metric) for part in parts], axis=0)
     narrowed = [
-        _Narrowed.of(number, part, 2 * _rounding_bound(part, queries, metric))
+        _Narrowed.of(number, part, margins, wide=_exceeds_float32(part, lengths, metric))
         for number, part in enumerate(parts)
     ]
     for part in narrowed:
@@ -96,24 +104,29 @@ class _Narrowed(NamedTuple):
     part: ScanPart
     rows: IntArray | None  # rows of the whole, None for all
     margins: Array  # by query: scores closer than this may be in the wrong order
+    wide: bool  # score in float64
 
     @classmethod
-    def of(cls, number: int, part: ScanPart, margins: Array) -> _Narrowed:
+    def of(cls, number: int, part: ScanPart, margins: Array, *, wide: bool) -> _Narrowed:
         if part.allowed is not None:
             rows = np.flatnonzero(part.allowed)
             if len(rows) <= _GATHER_SHARE * len(part.allowed):
                 few = ScanPart(
                     part.vectors, part.norms[rows], part.groups[rows], part.distinct, None
                 )
-                return cls(number, part, few, rows, margins)
-        return cls(number, part, part, None, margins)
+                return cls(number, part, few, rows, margins, wide)
+        return cls(number, part, part, None, margins, wide)
 
     def __len__(self) -> int:
         return len(self.part.groups)
 
     def blocks(self, queries: int) -> list[tuple[int, int]]:
         """Cut the rows into blocks that end where a group ends."""
-        step = max(_BLOCK_ROWS_MIN, _SCORES_MAX // max(1, queries))
+        if not len(self):
+            return []
+        vectors = self.part.vectors
+        copied = self.wide or self.rows is not None or vectors.dtype != np.float32
+        step = max(_BLOCK_ROWS_MIN, _SCORES_MAX // max(queries, vectors.shape[1] * copied))
         first = min(step, _FIRST_BLOCK_ROWS)
         ends = np.append(np.arange(first, len(self), step), len(self))
         if not self.part.distinct:
@@ -129,9 +142,12 @@ class _Narrowed(NamedTuple):
         """Score rows start..end for each query, float32 (m, end - start)."""
         vectors = self.part.vectors
         block = vectors[start:end] if self.rows is None else vectors[self.rows[start:end]]
-        block = block.astype(np.float32, copy=False)
+        dtype = np.float64 if self.wide else np.float32
+        block, queries = block.astype(dtype, copy=False), queries.astype(dtype, copy=False)
         scores = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T
         norms = self.part.norms[start:end]
+        if self.wide:
+            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
         if metric == "cosine":
             with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
                 scores /= norms
@@ -201,17 +217,27 @@ def _collect(
             pool.add(part.number, rows, line[hits], float(part.margins[i]))
 
 
-def _rounding_bound(part: ScanPart, queries: Array, metric: Metric) -> Array:
-    """Bound the error of each query's float32 scores (Higham 2002, section 3.1)."""
+def _rounding_bound(part: ScanPart, lengths: Array, metric: Metric) -> Array:
+    """Bound the error of float32 scores of queries of some lengths (Higham 2002, section 3.1)."""
     # Twice the dimension: the norms were summed in float32 as well.
-    roundoff = (2 * queries.shape[1] + 16) * _UNIT_ROUNDOFF
-    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+    roundoff = (2 * part.vectors.shape[1] + 16) * _UNIT_ROUNDOFF
     longest = float(part.norms.max(initial=0))
     if metric == "cosine":
         return np.asarray(roundoff * lengths)
     if metric == "inner_product":
         return np.asarray(roundoff * longest * lengths)
     return np.asarray(roundoff * (2 * longest * lengths + longest**2))
+
+
+def _exceeds_float32(part: ScanPart, lengths: Array, metric: Metric) -> bool:
+    """Whether products may leave the range in which `_rounding_bound` holds."""
+    shortest, longest = (float(part.norms.min(initial=1)), float(part.norms.max(initial=0)))
+    low, high = float(lengths.min()), float(lengths.max())
+    if metric == "cosine":
+        smallest = shortest * min(low, 1)
+    else:
+        smallest = longest * (low if metric == "inner_product" else max(longest, high))
+    return longest * max(longest, high) > _PRODUCT_MAX or smallest < _PRODUCT_MIN
 
 
 def _rescored(

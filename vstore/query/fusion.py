@@ -45,9 +45,9 @@ DUAL_FUSIONS: Final[tuple[FusionName, ...]] = (
 RRF_CONSTANT: Final = 60  # the value of the paper `rrf` names
 NEW_WEIGHT: Final = 2.0  # of the new version's standard score in `evidence`
 _DBSF_SIGMAS: Final = 3.0
-# One place in ten for documents that live only in the new version and that no slot places.
-# Alternating with the old ones instead lost .047 nDCG@10 on SciFact where 1 % of the documents are
-# new-only and nothing is migrated, and gained .027 where 20 % are; one in ten never lost .001.
+# At least one place in ten for documents that live only in the new version and that no slot places.
+# Alternating instead lost .047 nDCG@10 on SciFact where 1 % of the documents are new-only and none
+# is migrated; one in ten never lost .001 against leaving them out.
 _UNPLACED_EVERY: Final = 10
 _NOT_MIGRATED: Final = "not migrated, and in the new one"
 
@@ -167,6 +167,7 @@ def slots(
     *,
     k: int,
     new_only: Collection[int] = (),
+    new_only_share: float = 0.0,
 ) -> list[Fused]:
     """Keep the old ranking's slots, and fill those of migrated documents in the new order.
 
@@ -177,9 +178,9 @@ def slots(
     A document that lives only in the new version stands right before the migrated document that
     follows it in the new ranking, and moves what comes behind by one place. If that document's slot
     is not in the old top k, nothing says where the new-only document belongs among the unmigrated
-    ones behind the last slot, least of all if nothing is migrated yet. Then such documents get one
-    place in ten there, or the last one if k is smaller (never the first): no answer loses much, and
-    none of them is out of reach.
+    ones behind the last slot, least of all if nothing is migrated yet. There such documents get
+    their share of the places and at least one in ten, or the last one if k is smaller (never the
+    first): no answer loses much, and none of them is out of reach.
 
     If the new list is shorter than the slots (it has fewer than k of the migrated documents, as
     after a search that gave up), the migrated documents it lacks fill the slots that are left, by
@@ -195,6 +196,8 @@ def slots(
         Which documents of the old ranking have fresh new rows.
     new_only : collection of int
         Which documents of ``new`` have no old rows.
+    new_only_share : float
+        Share of the new-only documents in all that are not migrated, in [0, 1]; 0 if unknown.
 
     Raises
     ------
@@ -202,7 +205,8 @@ def slots(
         If ``new`` or ``new_only`` has a document that the old ranking says it cannot have.
     """
     answers = _hits(new.keys, new.scores, 1)
-    return _filled(old, answers, migrated, k=k, alone=frozenset(new_only))
+    alone = frozenset(new_only)
+    return _filled(old, answers, migrated, k=k, alone=alone, share=new_only_share)
 
 
 def evidence(
@@ -214,6 +218,7 @@ def evidence(
     depth: int,
     new: Ranking | None = None,
     new_only: Collection[int] = (),
+    new_only_share: float = 0.0,
 ) -> list[Fused]:
     """Keep the old ranking's slots, and fill them by the evidence of both versions.
 
@@ -229,7 +234,7 @@ def evidence(
         The ``depth`` (or k, if more) best migrated documents of each version.
     depth : int
         How many of the best scores of each version give its mean and deviation; about 50.
-    new, new_only
+    new, new_only, new_only_share
         As for `slots`. Only to place documents that live in the new version alone, by its rule:
         before the candidate that follows them there.
     """
@@ -241,7 +246,7 @@ def evidence(
     answers = _hits(candidates.keys[order], candidates.new_scores[order], 1)
     if new is not None and alone:
         answers = _with_new_only(answers, _hits(new.keys, new.scores, 1), alone)
-    return _filled(old, answers, migrated, k=k, alone=alone)
+    return _filled(old, answers, migrated, k=k, alone=alone, share=new_only_share)
 
 
 def _against_best(scores: Array, depth: int) -> Array:
@@ -269,7 +274,13 @@ def _with_new_only(answers: list[Fused], new: list[Fused], alone: frozenset[int]
 
 
 def _filled(
-    old: Ranking, answers: list[Fused], migrated: BoolArray, *, k: int, alone: frozenset[int]
+    old: Ranking,
+    answers: list[Fused],
+    migrated: BoolArray,
+    *,
+    k: int,
+    alone: frozenset[int],
+    share: float,
 ) -> list[Fused]:
     """Fill the slots of the old top k with the answers, in their order; see `slots`."""
     old.check_mask(migrated)
@@ -293,13 +304,24 @@ def _filled(
         fused += _taken_new_only(queue, alone)
         if queue:
             fused.append(queue.popleft())
-    unplaced = deque(_taken_new_only(queue, alone))
-    every = max(2, min(k, _UNPLACED_EVERY))
-    for hit in head[slots_end:]:
-        if unplaced and (len(fused) + 1) % every == 0:
-            fused.append(unplaced.popleft())
-        fused.append(hit)
-    return [*fused, *unplaced, *queue][:k]
+    unplaced = _taken_new_only(queue, alone)
+    fused += _shared(head[slots_end:], unplaced, places_before=len(fused), k=k, share=share)
+    return [*fused, *queue][:k]
+
+
+def _shared(
+    unmigrated: list[Fused], unplaced: list[Fused], *, places_before: int, k: int, share: float
+) -> list[Fused]:
+    """Merge unmigrated documents and those without a slot, each in their order; see `slots`."""
+    rate = max(share, 1 / max(2, min(k, _UNPLACED_EVERY)))
+    places, others = deque(unmigrated), deque(unplaced)
+    merged: list[Fused] = []
+    while places and others:
+        end = places_before + len(merged) + 1
+        granted = int(end * rate) - int(places_before * rate)
+        is_granted = granted > len(unplaced) - len(others)
+        merged.append((others if is_granted else places).popleft())
+    return [*merged, *places, *others]
 
 
 def _taken_new_only(queue: deque[Fused], alone: frozenset[int]) -> list[Fused]:

@@ -74,11 +74,12 @@ class BlockKind(enum.IntEnum):
     SEGMENT = 2  # msgpack: a segment's header, naming its arrays
     ARRAY = 3  # raw little-endian array
     HISTORY = 4  # msgpack: summaries of the commits a vacuum dropped
-    GRAPH = 5  # reserved: msgpack header of a graph over one vector segment; its arrays are ARRAY
+    GRAPH = 5  # reserved; a graph over one segment is arrays of that segment
 
 
 # Feature bits this version writes or understands. A reader ignores unknown compat bits, opens
 # read-only on unknown ro_compat bits, and refuses unknown incompat bits.
+COMPAT_GRAPHS: Final = 1 << 0  # reserved: some vector segment may carry a graph
 KNOWN_COMPAT: Final = 0
 KNOWN_RO_COMPAT: Final = 0
 KNOWN_INCOMPAT: Final = 0

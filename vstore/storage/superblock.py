@@ -54,6 +54,14 @@ class Superblock:
         """Whether everything it names is durable."""
         return self.durable_length == self.committed_length
 
+    @property
+    def has_unknown_features(self) -> bool:
+        """Whether a newer program may have added things that may be ignored."""
+        return bool(
+            self.features_compat & ~layout.KNOWN_COMPAT
+            or self.features_ro_compat & ~layout.KNOWN_RO_COMPAT
+        )
+
     def encode(self) -> bytes:
         """Return the slot's 4096 bytes."""
         body = _SLOT.pack(

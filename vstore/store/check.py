@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from vstore.storage.block import BlockRef
     from vstore.storage.file import StorageFile
     from vstore.store.snapshot import Snapshot
+
+
+_KINDS: Final = (BlockKind.COMMIT, BlockKind.SEGMENT, BlockKind.ARRAY, BlockKind.HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +120,7 @@ def check_file(name: str, file: StorageFile) -> CheckReport:
         blocks += 1
         if block.problem:
             problems.append(Problem(block.offset, block.problem))
-        elif block.kind not in (
-            BlockKind.COMMIT,
-            BlockKind.SEGMENT,
-            BlockKind.ARRAY,
-            BlockKind.HISTORY,
-        ):
+        elif block.kind not in _KINDS and not superblock.has_unknown_features:
             problems.append(Problem(block.offset, f"unknown kind of block {block.kind}"))
     container = Container(
         name, file, superblock=superblock, slot=index, writable=False, verify="lazy"

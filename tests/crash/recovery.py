@@ -1,0 +1,123 @@
+"""What a writer finds after a crash, and whether the file is sound again after its first commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from blake3 import blake3
+
+from tests.crash.workload import Dump, FrozenClock, dump
+from vstore.errors import NotAStoreError
+from vstore.storage.faulty import FaultyFile, FaultyMedium, Operation, survivors
+from vstore.storage.memory import MemoryContent, MemoryFile, MemoryMedium
+from vstore.store.store import open_medium
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore import Store
+    from vstore.storage.file import Medium
+
+MARK = "after the crash"
+DAMAGED_SLOTS = {"superblock slot A is damaged", "superblock slot B is damaged"}
+
+
+class Recovered(NamedTuple):
+    """What a reader and a writer found in a file that survived.
+
+    Attributes
+    ----------
+    stored : bool
+        Whether a reader found a store; if not, a writer makes a new one.
+    state : Dump
+        What the writer found.
+    marked : Dump
+        The same after one more commit.
+    """
+
+    stored: bool
+    state: Dump
+    marked: Dump
+
+
+def reopen(medium: Medium) -> Store:
+    """Open as the next writer would."""
+    return open_medium(medium, clock=FrozenClock())
+
+
+def recover(image: bytes) -> Recovered:
+    """Open a file, as a reader and as a writer, commit once, and open it again.
+
+    A torn slot cannot be told from a slot that rotted and took an acknowledged commit with it. So
+    `check` calls it a problem, until the next commit writes that slot anew; anything else that it
+    finds wrong is a bug.
+    """
+    seen = _seen_by_reader(image)
+    medium = MemoryMedium(image)
+    with reopen(medium) as store:
+        state = dump(store)
+        assert seen is None or seen == state, "reader and writer recover different states"
+        store.tag(MARK)
+        marked = dump(store)
+        report = store.check()
+        assert report.ok, f"after a commit: {report.problems}"
+        assert not report.notes, f"after a commit: {report.notes}"
+    with reopen(MemoryMedium(medium.tobytes())) as store:
+        assert dump(store) == marked, "the first commit after the crash is not there"
+    return Recovered(seen is not None, state, marked)
+
+
+def _seen_by_reader(image: bytes) -> Dump | None:
+    try:
+        store = open_medium(MemoryMedium(image), mode="r", clock=FrozenClock())
+    except NotAStoreError:
+        return None
+    with store:
+        problems = [problem.what for problem in store.check().problems]
+        assert len(problems) <= 1, f"check: {problems}"
+        assert set(problems) <= DAMAGED_SLOTS, f"check: {problems}"
+        return dump(store)
+
+
+class Recoveries:
+    """Recovers each file once: most points of a sweep leave the same few bytes."""
+
+    def __init__(self) -> None:
+        self.points = 0
+        self._known: dict[bytes, Recovered] = {}
+        self.images: dict[bytes, bytes] = {}
+
+    def of(self, image: bytes) -> Recovered:
+        """Return what is recovered from a file."""
+        self.points += 1
+        key = blake3(image).digest()
+        if key not in self._known:
+            self._known[key] = recover(image)
+            self.images[key] = image
+        return self._known[key]
+
+    def distinct(self) -> list[tuple[bytes, Recovered]]:
+        """Return every file seen, and what was recovered from it."""
+        return [(self.images[key], recovered) for key, recovered in self._known.items()]
+
+
+def medium_after(journal: Sequence[Operation]) -> FaultyMedium:
+    """Return the medium as the running system sees it behind some operations, its writer dead.
+
+    What it records from now on comes after them, so that a power loss can still take back what the
+    dead writer had not synced.
+    """
+    medium = FaultyMedium()
+    contents = [MemoryContent()]
+    for operation in journal:
+        if operation.kind == "create":
+            contents.append(MemoryContent())
+        elif operation.kind == "write":
+            MemoryFile(contents[operation.file]).write(operation.offset, [operation.data])
+        elif operation.kind == "truncate":
+            MemoryFile(contents[operation.file]).truncate(operation.offset)
+        elif operation.kind == "rename":
+            medium._current = operation.file
+    medium._files = contents
+    medium.journal = list(journal)
+    return medium

@@ -1,0 +1,159 @@
+"""``vstore info`` and ``vstore versions``: the manifest, for people and for incidents."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from vstore.cli.opening import open_to_read, pick_collection
+from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
+from vstore.cli.plain_text import moment, one_line, share, size
+from vstore.cli.report import Report, View, facts, heading, table
+from vstore.store.version_info import VersionInfo
+
+OnlyVersion = Annotated[
+    str | None, typer.Option("--version", metavar="LABEL", help="Only this one.")
+]
+
+
+def info(
+    store: StorePath, *, epoch: Epoch = None, tag: Tag = None, as_json: AsJson = False
+) -> Report:
+    """Show the manifest: collections, routes, versions, tags, and what state each is in."""
+    with open_to_read(store, epoch=epoch, tag=tag) as opened:
+        data = opened.info()
+        view = _store(data)
+        for name in opened.collections:
+            versions = opened.collection(name).versions
+            collections: Any = data["collections"]
+            view += ["", *_collection(name, collections[name]), version_table(versions)]
+        return Report(data, view)
+
+
+def versions(
+    store: StorePath,
+    *,
+    collection: CollectionName = None,
+    version: OnlyVersion = None,
+    epoch: Epoch = None,
+    tag: Tag = None,
+    as_json: AsJson = False,
+) -> Report:
+    """Show all there is to know about each embedding version."""
+    with open_to_read(store, epoch=epoch, tag=tag) as opened:
+        docs = pick_collection(opened, collection)
+        shown = docs.versions if version is None else (docs.version(version),)
+        data = {"collection": docs.name, "versions": [one.to_dict() for one in shown]}
+        view: View = [heading(f"{docs.name}: {len(shown)} versions")]
+        for one in shown:
+            view += ["", heading(f"{one.label}: {one.state}"), facts(_version_facts(one))]
+        return Report(data, view)
+
+
+def version_table(versions: tuple[VersionInfo, ...]) -> RenderableType:
+    """Return a line per version: what it is, and how far it is."""
+    if not versions:
+        return Text("  no version yet")
+    return table(
+        [
+            *("version", "model", "#dimension", "metric", "fingerprint", "state"),
+            *("#coverage", "#stale", "#rows", "#size"),
+        ],
+        [
+            (
+                one.label,
+                f"{one.spec.model} {one.spec.model_version}".strip(),
+                str(one.spec.dimension),
+                one.spec.metric,
+                one.fingerprint[:12],
+                one.state,
+                share(one.coverage.share),
+                one.stale_documents,
+                one.rows,
+                size(one.size_bytes),
+            )
+            for one in versions
+        ],
+    )
+
+
+def route_text(route: Mapping[str, Any]) -> str:
+    """Return a route of the manifest in words."""
+    versions = route["versions"]
+    if route["mode"] == "dual":
+        text = f"dual read of {versions[0]} (old) and {versions[1]} (new) by {route['fusion']}"
+    else:
+        text = str(versions[0])
+    text += f", since epoch {route['since_epoch']}"
+    if route["forced"]:
+        text += ", forced"
+    if route["reason"]:
+        text += f": {route['reason']}"
+    if route["previous"]:
+        text += f" (before: {', '.join(route['previous'])})"
+    return text
+
+
+def _store(data: Mapping[str, Any]) -> View:
+    shown = {
+        "epoch": f"{data['epoch']}, committed {moment(data['time_us'])}",
+        "size": size(data["size_bytes"]),
+        "format": data["format"],
+        "uuid": data["uuid"],
+    }
+    if data["recovery"]:
+        shown["recovery"] = data["recovery"]
+    for name, tag in data["tags"].items():
+        note = f": {tag['note']}" if tag["note"] else ""
+        shown[f"tag {name}"] = f"epoch {tag['epoch']}{note}"
+    for pair in data["equivalences"]:
+        shown[f"{pair['first'][:12]} is"] = f"{pair['second'][:12]}: {pair['reason']}"
+    return [heading(data["path"]), facts(shown)]
+
+
+def _collection(name: str, data: Mapping[str, Any]) -> View:
+    fields = ", ".join(f"{field} {kind}" for field, kind in data["fields"].items())
+    shown = {
+        "documents": f"{data['documents']:,}",
+        "fields": fields or "none",
+        "segments": f"{data['segments']}, and {data['memtable_documents']:,} documents unsealed",
+    }
+    for key, route in data["routes"].items():
+        shown[f"route {key}"] = route_text(route)
+    return [heading(f"collection {name}"), facts(shown)]
+
+
+def _version_facts(one: VersionInfo) -> dict[str, object]:
+    identity = {
+        name.replace("_", " "): value
+        for name, value in one.spec.identity().items()
+        if name not in ("model", "model_version", "dimension", "metric", "extras") and value
+    }
+    spec = one.spec
+    shown: dict[str, object] = {
+        "model": f"{spec.model} {spec.model_version}".strip(),
+        "geometry": f"{spec.dimension} dimensions, {spec.metric}",
+        **identity,
+        **{f"extra {name}": value for name, value in spec.extras.items()},
+        "fingerprint": one.fingerprint,
+        "provenance": one.provenance,
+        "created": f"epoch {one.created_epoch}, {moment(one.created_us)}",
+        "coverage": f"{share(one.coverage.share)}: {one.coverage.fresh:,} of "
+        f"{one.coverage.live:,} documents fresh, {one.stale_documents:,} stale",
+        "stored": f"{one.rows:,} rows as {one.storage}, {one.segments} segments, "
+        f"{size(one.size_bytes)}, lengths {one.norm_min:.4g} to {one.norm_max:.4g}",
+        "stale vectors": "are hidden" if one.stale_policy == "hide" else "are served, marked",
+        "deletion": "deleted documents hidden at once, bytes gone after a vacuum; "
+        f"{one.retire_grace_s:,} s of grace after retirement",
+    }
+    if one.retired_us is not None:
+        shown["retired"] = moment(one.retired_us)
+    if one.backfill is not None:
+        job = one.backfill
+        shown["backfill"] = (
+            f"{job.status}, {job.batches:,} batches, {job.documents_done:,} documents done, "
+            f"{job.documents_skipped:,} skipped; began at epoch {job.started_epoch}"
+        )
+    return {name: one_line(str(value)) for name, value in shown.items()}

@@ -1,0 +1,118 @@
+"""A query from the command line: numbers, a file of them, or text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vstore.cli.hashing import require_hashing
+from vstore.cli.json_argument import json_argument
+from vstore.cli.vector_file import open_vectors
+from vstore.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from vstore.store.collection import Collection
+    from vstore.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """What the search options say, as they were typed."""
+
+    query: str | None
+    old_query: str | None
+    text: str | None
+    row: int | None
+    version: str | None
+    old_version: str | None
+    mode: str | None
+    fusion: str | None
+    k: int
+    where: str | None
+    chunks: bool
+
+
+def search_arguments(collection: Collection, options: QueryOptions) -> dict[str, Any]:
+    """Return the arguments of `Collection.search` that the options stand for.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    mode = options.mode
+    if mode is None and options.old_version is not None:
+        mode = "dual"
+    where = None if options.where is None else json_argument(options.where, name="--where")
+    return {
+        "query": _query(collection, options, mode),
+        "version": options.version,
+        "old_version": options.old_version,
+        "mode": mode,
+        "fusion": options.fusion,
+        "k": options.k,
+        "where": where,
+        "collapse": not options.chunks,
+    }
+
+
+def _query(collection: Collection, options: QueryOptions, mode: str | None) -> object:
+    if (options.query is None) == (options.text is None):
+        raise InvalidArgumentError("the query: pass --query or --text, one of the two")
+    if options.text is not None:
+        for label in _versions_read(collection, options, mode):
+            embedder = require_hashing(collection.version(label), option="--text")
+            collection.store.register_embedder(embedder)
+        return options.text
+    assert options.query is not None
+    if options.version is None:
+        known = ", ".join(version.label for version in collection.versions) or "none yet"
+        raise InvalidArgumentError(
+            "--query: bare numbers do not say which model made them; name its version with "
+            f"--version ({known})"
+        )
+    vector = _vector(options.query, options.row, name="--query")
+    if mode != "dual":
+        return vector
+    if options.old_version is None or options.old_query is None:
+        raise InvalidArgumentError(
+            "a dual read needs a vector of each version: --query with --version, and --old-query "
+            "with --old-version"
+        )
+    old_vector = _vector(options.old_query, options.row, name="--old-query")
+    return {options.version: vector, options.old_version: old_vector}
+
+
+def _versions_read(
+    collection: Collection, options: QueryOptions, mode: str | None
+) -> tuple[str, ...]:
+    if options.version is None:
+        return (collection.route.version,) if mode == "matched" else collection.route.labels
+    named = (options.old_version, options.version) if mode == "dual" else (options.version,)
+    return tuple(label for label in named if label is not None)
+
+
+def _vector(value: str, row: int | None, *, name: str) -> Array:
+    if not value.lstrip().startswith("["):
+        return _row(open_vectors(Path(value)), row, name=f"{name} {value}")
+    numbers = json_argument(value, name=name)
+    assert isinstance(numbers, list), "it starts with a bracket"
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise InvalidArgumentError(f"{name}: expected a list of numbers, found {value!r:.60}")
+    return np.array(numbers, np.float64)
+
+
+def _row(array: Array, row: int | None, *, name: str) -> Array:
+    if array.ndim == 1 and row is None:
+        return np.asarray(array)
+    if array.ndim == 2 and (row is not None or len(array) == 1):
+        row = row or 0
+        if row < len(array):
+            return np.asarray(array[row])
+    raise InvalidArgumentError(
+        f"{name}: expected one vector, found shape {array.shape}"
+        + ("; choose a row with --row" if row is None else f" and --row {row}")
+    )
