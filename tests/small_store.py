@@ -56,4 +56,5 @@ def rows(count: int, dimension: int = 4, *, seed: int = 0) -> Array:
 
 def axis(number: int, dimension: int = 4) -> Array:
     """Return a unit vector along one axis."""
-    return np.eye(dimension, dtype=np.float32)[number]
+    unit: Array = np.eye(dimension, dtype=np.float32)[number]
+    return unit

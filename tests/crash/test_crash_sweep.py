@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.recovery import Recoveries, medium_after, recover, reopen
+from tests.crash.recovery import Recoveries, mark, medium_after, recover, reopen
 from tests.crash.workload import WHOLE_LIFE, Dump, Recording, dump, record
 from vstore.storage.faulty import DAMAGES, Damage, FaultyMedium, survivors
 from vstore.store import store as store_module
@@ -23,8 +23,11 @@ RANDOM_DAMAGES: tuple[Damage, ...] = ("reordered", "torn512", "torn4096")
 SAMPLE_STEP = 7  # the always-on part takes every 7th point of the same sweep
 SYNC_EVERY = 5
 
+NESTED_SAMPLE_STEP = 31  # where each point is swept again
+
 every_point = pytest.param(1, marks=pytest.mark.slow, id="every point")
 sample = pytest.param(SAMPLE_STEP, id="a sample")
+nested_sample = pytest.param(NESTED_SAMPLE_STEP, id="a sample")
 
 
 @functools.cache
@@ -72,7 +75,7 @@ def describe(recording: Recording, position: int, damage: Damage, seed: int) -> 
 def test_power_loss_leaves_the_last_acknowledged_state_or_the_one_in_flight(
     step: int, record_property: pytest.RecordProperty
 ) -> None:
-    recording, recoveries = full_run(), Recoveries()
+    recording, recoveries = full_run(), Recoveries(thorough=step == 1)
     for position, damage, seed, image in points(recording, step, seeds=3):
         where = describe(recording, position, damage, seed)
         try:
@@ -86,18 +89,19 @@ def test_power_loss_leaves_the_last_acknowledged_state_or_the_one_in_flight(
     record_property("points", recoveries.points)
 
 
-@pytest.mark.parametrize("step", [sample, every_point])
+@pytest.mark.parametrize("step", [nested_sample, every_point])
 def test_a_crash_during_recovery_changes_nothing(
     step: int, record_property: pytest.RecordProperty
 ) -> None:
-    recording, survived, recoveries = full_run(), Recoveries(), Recoveries()
+    recording = full_run()
+    survived, recoveries = Recoveries(thorough=False), Recoveries(thorough=step == 1)
     for _, _, _, image in points(recording, step, seeds=1):
         survived.of(image)
     for image, first in survived.distinct():
         medium = FaultyMedium(image)
         store = reopen(medium)
         opened = len(medium.journal)
-        store.tag("after the crash")
+        mark(store)
         marked = len(medium.journal)
         store.close()
         for position in range(marked + 1):
@@ -115,12 +119,12 @@ def test_a_crash_during_recovery_changes_nothing(
     record_property("points", recoveries.points)
 
 
-@pytest.mark.parametrize("step", [sample, every_point])
+@pytest.mark.parametrize("step", [nested_sample, every_point])
 def test_power_loss_after_another_writer_took_over_from_a_killed_one(
     step: int, record_property: pytest.RecordProperty
 ) -> None:
     """The next writer finds what the dead one had not synced; it must not build on sand."""
-    recording, recoveries = full_run(), Recoveries()
+    recording, recoveries = full_run(), Recoveries(thorough=step == 1)
     journal = recording.medium.journal
     for killed in range(0, len(journal) + 1, step):
         medium = medium_after(journal[:killed])
@@ -128,7 +132,7 @@ def test_power_loss_after_another_writer_took_over_from_a_killed_one(
         state = dump(store)
         assert state in acceptable(recording, killed), describe(recording, killed, "kept", 0)
         opened = len(medium.journal)
-        store.tag("after the crash")
+        mark(store)
         marked_state, marked = dump(store), len(medium.journal)
         for position in range(killed + 1, marked + 1):
             allowed = acceptable(recording, killed) if position < marked else []
@@ -161,7 +165,7 @@ def without_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_relaxed_power_loss_leaves_an_epoch_not_older_than_the_last_sync(
     step: int, record_property: pytest.RecordProperty
 ) -> None:
-    recording, recoveries = relaxed_run(), Recoveries()
+    recording, recoveries = relaxed_run(), Recoveries(thorough=step == 1)
     for position, damage, seed, image in points(recording, step, seeds=3):
         where = describe(recording, position, damage, seed)
         try:

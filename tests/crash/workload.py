@@ -275,7 +275,7 @@ def record(
     step = "create the store"
 
     def note(run: Run) -> None:
-        synced = durability == "full" or "vacuum" in step.split() or run.acknowledged == 1
+        synced = durability == "full" or step.startswith("vacuum") or run.acknowledged == 1
         recording.states.append(
             Acknowledged(len(medium.journal), step, dump(run.store), synced=synced)
         )

@@ -1,4 +1,7 @@
-"""The file that `format-spec.md` shows in hex. ``python -m tests.format.annotated_file`` prints the dump."""
+"""The file that `format-spec.md` shows in hex.
+
+``python -m tests.format.annotated_file`` prints the dump.
+"""
 
 from __future__ import annotations
 

@@ -63,39 +63,3 @@ def ranking(
         seen.add(candidate.id)
         hits.append(Expected(candidate.id, value, candidate.chunk, candidate.stale))
     return hits
-
-
-def slots(
-    old: Sequence[DocumentId],
-    new: Sequence[DocumentId],
-    *,
-    migrated: set[DocumentId],
-    old_has: set[DocumentId],
-    k: int,
-) -> list[tuple[DocumentId, bool]]:
-    """Return the documents of a dual read, and whether the new version answers for each.
-
-    ``old`` and ``new`` are the two top k. A place that a migrated document won in ``old`` goes to
-    the next migrated document of ``new``, preceded by those that only the new version has.
-    """
-    lone = [id_ for id_ in new if id_ not in old_has]
-    won = [id_ for id_ in old if id_ in migrated]
-    if lone and not won:
-        if len(lone) == len(new):
-            pairs = [pair for both in zip(old, lone, strict=False) for pair in both]
-            shared = min(len(old), len(lone))
-            mixed = [*pairs, *old[shared:], *lone[shared:]]
-            return [(id_, id_ in lone) for id_ in mixed[:k]]
-        if len(old) + len(new) > k and new[0] in lone:
-            return [*((id_, False) for id_ in old[: k - 1]), (new[0], True)]
-    waiting = list(new)
-    fused: list[tuple[DocumentId, bool]] = []
-    for id_ in old:
-        if id_ not in migrated:
-            fused.append((id_, False))
-            continue
-        while waiting:
-            fused.append((waiting.pop(0), True))
-            if fused[-1][0] in old_has:
-                break
-    return [*fused, *((id_, True) for id_ in waiting)][:k]

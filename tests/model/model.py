@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from blake3 import blake3
 
-from tests.model.brute_force import Candidate, Expected, ranking, slots
+from tests.model.brute_force import Candidate, Expected, ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +32,23 @@ class ModelDocument:
 
 
 @dataclass
+class ModelRows:
+    """A document's rows in a version: the revision they were made from, the commit's epoch."""
+
+    revision: int
+    epoch: int
+    vectors: Array
+
+
+@dataclass
 class ModelVersion:
-    """A version: by document all rows ever given, oldest first, with their revisions."""
+    """A version: by document all rows ever given, oldest first."""
 
     metric: Metric
     dtype: str
     serve_stale: bool
     retired: bool = False
-    rows: dict[DocumentId, list[tuple[int, Array]]] = field(default_factory=dict)
+    rows: dict[DocumentId, list[ModelRows]] = field(default_factory=dict)
 
 
 @dataclass
@@ -49,6 +58,15 @@ class ModelRoute:
     version: str
     old_version: str = ""
     previous: tuple[str, ...] = ()
+
+
+@dataclass
+class DualAnswer:
+    """Hits of documents with old rows, each with its version and in order; those without; count."""
+
+    placed: list[tuple[Expected, str]]
+    alone: list[tuple[Expected, str]]
+    count: int
 
 
 class Model:
@@ -104,19 +122,19 @@ class Model:
             counts[0 if old is None else 2 if same else 1] += 1
             for label, arrays in vectors.items():
                 if not same or force or not self.fresh(label, id_):
-                    self._put_rows(label, id_, arrays[i])
+                    self._put_rows(epoch, label, id_, arrays[i])
         return counts[0], counts[1], counts[2]
 
     def _forget(self, id_: DocumentId, epoch: int) -> None:
-        """Drop rows that this very commit made from a source it then replaced."""
+        """Drop rows that this very commit gave a document before it changed its source."""
         for version in self.versions.values():
-            kept = [entry for entry in version.rows.get(id_, []) if entry[0] != epoch]
-            version.rows[id_] = kept
+            version.rows[id_] = [r for r in version.rows.get(id_, []) if r.epoch != epoch]
 
-    def _put_rows(self, label: str, id_: DocumentId, vectors: Array) -> None:
+    def _put_rows(self, epoch: int, label: str, id_: DocumentId, vectors: Array) -> None:
         version = self.versions[label]
         stored = np.atleast_2d(vectors).astype(version.dtype)
-        version.rows.setdefault(id_, []).append((self.documents[id_].revision, stored))
+        rows = ModelRows(self.documents[id_].revision, epoch, stored)
+        version.rows.setdefault(id_, []).append(rows)
 
     def update_metadata(self, ids: Sequence[DocumentId], rows: Sequence[dict[str, object]]) -> int:
         changed = 0
@@ -139,9 +157,11 @@ class Model:
 
     def add_vectors(
         self,
+        epoch: int,
         label: str,
         ids: Sequence[DocumentId],
         arrays: Sequence[Array],
+        *,
         revisions: Sequence[int] | None,
     ) -> int:
         """Return how many documents got rows."""
@@ -150,7 +170,7 @@ class Model:
             document = self.documents.get(id_)
             if document is None or (revisions is not None and document.revision != revisions[i]):
                 continue
-            self._put_rows(label, id_, vectors)
+            self._put_rows(epoch, label, id_, vectors)
             written += 1
         return written
 
@@ -172,7 +192,9 @@ class Model:
     def fresh(self, label: str, id_: DocumentId) -> bool:
         rows = self.versions[label].rows.get(id_)
         document = self.documents.get(id_)
-        return bool(rows) and document is not None and rows[-1][0] == document.revision
+        if not rows or document is None:
+            return False
+        return rows[-1].revision == document.revision
 
     def served(self, label: str, id_: DocumentId) -> Array | None:
         """Return the rows a search may return."""
@@ -181,9 +203,9 @@ class Model:
         document = self.documents.get(id_)
         if not rows or document is None:
             return None
-        revision, vectors = rows[-1]
-        old_enough = version.serve_stale and revision >= document.created
-        return vectors if revision == document.revision or old_enough else None
+        newest = rows[-1]
+        same_life = version.serve_stale and newest.revision >= document.created
+        return newest.vectors if newest.revision == document.revision or same_life else None
 
     def covered(self, label: str) -> int:
         return sum(self.fresh(label, id_) for id_ in self.documents)
@@ -206,21 +228,16 @@ class Model:
 
     def dual(
         self, old: str, new: str, queries: Mapping[str, Array], *, k: int, passes: Passes | None
-    ) -> list[tuple[Expected, str]]:
-        """Return the hits of a slots read and the version that answers for each."""
+    ) -> DualAnswer:
+        """Return what a slots read must show."""
         old_has = {id_ for id_ in self.documents if self.served(old, id_) is not None}
         migrated = {id_ for id_ in self.documents if self.fresh(new, id_)}
         eligible = [
             c for c in self.candidates(new, passes) if c.id in migrated or c.id not in old_has
         ]
-        from_old = self.search(old, queries[old], k=k, passes=passes)
-        from_new = ranking(eligible, queries[new], self.versions[new].metric)[:k]
-        fused = slots(
-            [hit.id for hit in from_old],
-            [hit.id for hit in from_new],
-            migrated=migrated,
-            old_has=old_has,
-            k=k,
-        )
-        sides = {False: {hit.id: hit for hit in from_old}, True: {hit.id: hit for hit in from_new}}
-        return [(sides[is_new][id_], new if is_new else old) for id_, is_new in fused]
+        from_old = ranking(self.candidates(old, passes), queries[old], self.versions[old].metric)
+        from_new = ranking(eligible, queries[new], self.versions[new].metric)
+        moved = iter([hit for hit in from_new if hit.id in old_has])
+        placed = [(next(moved), new) if h.id in migrated else (h, old) for h in from_old]
+        alone = [(hit, new) for hit in from_new if hit.id not in old_has]
+        return DualAnswer(placed, alone, min(k, len(placed) + len(alone)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import vstore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tests.model.model import Model, Passes
     from vstore.types import Array, DocumentId
@@ -45,21 +45,6 @@ SEEDS = st.integers(0, 2**16)
 DOCUMENT_IDS = st.lists(st.sampled_from(IDS), min_size=1, max_size=4, unique=True)
 
 
-class Writer(Protocol):
-    """What a write needs of a transaction."""
-
-    def upsert(self, collection: vstore.Collection, ids: Sequence[DocumentId], **given: Any) -> Any:
-        ...
-
-    def update_metadata(self, collection: Any, ids: Any, metadata: Any) -> int: ...
-
-    def delete(self, collection: Any, ids: Any = None, *, where: Any = None) -> Any: ...
-
-    def add_vectors(
-        self, collection: Any, version: str, ids: Any, vectors: Any, *, revisions: Any = None
-    ) -> Any: ...
-
-
 def make_chunks(seed: int, count: int, dimension: int, *, several: bool) -> list[Array]:
     """Return small vectors that every dtype holds exactly, so that scores tie and are exact."""
     rng = np.random.default_rng(seed)
@@ -72,7 +57,7 @@ def make_chunks(seed: int, count: int, dimension: int, *, several: bool) -> list
     return result
 
 
-def as_argument(chunks: list[Array], seed: int) -> object:
+def as_argument(chunks: list[Array], seed: int) -> Array | list[Array]:
     """Return the same vectors in one of the forms an upsert takes."""
     dtype = ("float32", "float64", "float16", "int8")[seed % 4]
     if any(len(array) > 1 for array in chunks) or seed % 8 > 3:
@@ -93,7 +78,9 @@ class Upsert:
     hashes: list[bytes | None] | None
     force: bool
 
-    def run(self, tx: Writer, collection: vstore.Collection, model: Model, epoch: int) -> None:
+    def run(
+        self, tx: vstore.Transaction, collection: vstore.Collection, model: Model, epoch: int
+    ) -> None:
         labels = [label for label in self.labels if label in model.versions]
         vectors = {
             label: make_chunks(
@@ -129,7 +116,9 @@ class UpdateMetadata:
     ids: list[DocumentId]
     change: dict[str, object]
 
-    def run(self, tx: Writer, collection: vstore.Collection, model: Model, epoch: int) -> None:
+    def run(
+        self, tx: vstore.Transaction, collection: vstore.Collection, model: Model, epoch: int
+    ) -> None:
         ids = [id_ for id_ in self.ids if id_ in model.documents]
         changed = tx.update_metadata(collection, ids, [copy.deepcopy(self.change)] * len(ids))
         assert changed == model.update_metadata(ids, [dict(self.change) for _ in ids])
@@ -141,7 +130,9 @@ class Delete:
 
     ids: list[DocumentId]
 
-    def run(self, tx: Writer, collection: vstore.Collection, model: Model, epoch: int) -> None:
+    def run(
+        self, tx: vstore.Transaction, collection: vstore.Collection, model: Model, epoch: int
+    ) -> None:
         counts = tx.delete(collection, self.ids)
         deleted = model.delete(self.ids)
         assert (counts.deleted, counts.missing) == (deleted, len(self.ids) - deleted)
@@ -156,7 +147,9 @@ class AddVectors:
     seed: int
     lag: int | None
 
-    def run(self, tx: Writer, collection: vstore.Collection, model: Model, epoch: int) -> None:
+    def run(
+        self, tx: vstore.Transaction, collection: vstore.Collection, model: Model, epoch: int
+    ) -> None:
         if self.label not in model.versions:
             return
         ids = [id_ for id_ in self.ids if self.lag is not None or id_ in model.documents]
@@ -164,14 +157,15 @@ class AddVectors:
         revisions = None
         if self.lag is not None:
             known = {id_: d.revision for id_, d in model.documents.items()}
-            revisions = [max(0, known.get(id_, epoch) - self.lag * (i % 2)) for i, id_ in
-                         enumerate(ids)]
+            revisions = [
+                max(0, known.get(id_, epoch) - self.lag * (i % 2)) for i, id_ in enumerate(ids)
+            ]
         if not ids:
             return
         counts = tx.add_vectors(
             collection, self.label, ids, as_argument(chunks, self.seed), revisions=revisions
         )
-        written = model.add_vectors(self.label, ids, chunks, revisions)
+        written = model.add_vectors(epoch, self.label, ids, chunks, revisions=revisions)
         assert (counts.written, counts.stale) == (written, len(ids) - written)
 
 
@@ -222,7 +216,7 @@ def operations(labels: Sequence[str] = ("old", "new")) -> st.SearchStrategy[Oper
 
 def apply(
     operations: Sequence[Operation],
-    tx: Writer,
+    tx: vstore.Transaction,
     collection: vstore.Collection,
     model: Model,
     epoch: int,
@@ -230,8 +224,3 @@ def apply(
     """Run writes on both sides."""
     for operation in operations:
         operation.run(tx, collection, model, epoch)
-
-
-def user_metadata(metadata: Mapping[str, object]) -> dict[str, object]:
-    """Return metadata as a document shows it."""
-    return dict(metadata)

@@ -69,7 +69,13 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback
 def _root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show vstore's version and exit.",
+        ),
     ] = False,
 ) -> None:
     pass
@@ -88,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
             return report if isinstance(report, int) else ExitCode.OK
         print_report(report, as_json=as_json)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is typer's answer to the former
         # Python flushes stdout once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.PIPE_CLOSED

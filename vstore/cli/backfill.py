@@ -19,7 +19,7 @@ from vstore.cli.options import (
     VectorsFile,
     Wait,
 )
-from vstore.cli.plain_text import share
+from vstore.cli.plain_text import counted, share
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, facts, heading
 from vstore.cli.vector_file import RowOwners, open_matrix, read_owners
@@ -111,10 +111,10 @@ def backfill(
             "epoch": opened.epoch,
         }
         shown = {
-            "written": f"{report.done:,} documents in {report.batches:,} commits",
+            "written": f"{counted(report.done, 'document')} in {counted(report.batches, 'commit')}",
             "passed over": f"{already:,} fresh already, {data['skipped']:,} changed or gone",
             "coverage": f"{share(report.coverage.share)}: {report.coverage.fresh:,} of "
-            f"{report.coverage.live:,} documents; {version} is {data['state']}",
+            f"{counted(report.coverage.live, 'document')}; {version} is {data['state']}",
         }
         return Report(data, [heading(f"backfill of {version}, epoch {opened.epoch}"), facts(shown)])
 

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from vstore.cli.exit_code import ExitCode
 from vstore.cli.options import AsJson, StorePath
-from vstore.cli.plain_text import one_line, size
+from vstore.cli.plain_text import counted, one_line, size
 from vstore.cli.report import Report, View, heading, table
 from vstore.storage.file import PathMedium
 from vstore.store.check import CheckReport, check_file
@@ -27,12 +27,13 @@ def check(store: StorePath, *, as_json: AsJson = False) -> Report:
 
 
 def _view(name: str, found: CheckReport) -> View:
-    verdict = "sound" if found.ok else f"{len(found.problems):,} problems"
+    verdict = "sound" if found.ok else counted(len(found.problems), "problem")
     view: View = [heading(f"{name}: {verdict}")]
     newest = "no epoch" if found.epoch is None else f"newest epoch {found.epoch}"
     view.append(
         Text(
-            f"  {newest}, {found.epochs:,} epochs readable, {found.blocks:,} blocks, "
+            f"  {newest}, {counted(found.epochs, 'epoch')} readable, "
+            f"{counted(found.blocks, 'block')}, "
             f"{size(found.size_bytes)}"
         )
     )

@@ -57,6 +57,7 @@ def get(
         view: View = [
             heading(f"document {document.id!r} of {docs.name}"),
             facts(_facts(document)),
+            "",
             table(
                 ["version", "vectors", "#chunks"],
                 [(label, one["vectors"], one["chunks"]) for label, one in held.items()],

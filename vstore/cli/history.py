@@ -1,14 +1,16 @@
 """``vstore history`` and ``vstore tag``."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from vstore.cli.opening import open_to_read, open_to_write
 from vstore.cli.options import AsJson, StorePath, Wait
-from vstore.cli.plain_text import moment
+from vstore.cli.plain_text import counted, moment
 from vstore.cli.report import Report, heading, table
 from vstore.errors import InvalidArgumentError
+from vstore.store.history import HistoryEntry
 from vstore.store.store import Store
 
 Limit = Annotated[int, typer.Option(metavar="N", min=1, help="Newest commits to show.")]
@@ -28,22 +30,20 @@ def history(store: StorePath, *, limit: Limit = 100, as_json: AsJson = False) ->
     with open_to_read(store) as opened:
         entries = opened.history(limit=limit)
         tags = opened.tags
-        names = {epoch: [n for n, e in tags.items() if e == epoch] for epoch in tags.values()}
         rows = [
             (
                 str(entry.epoch),
                 moment(entry.time_us),
                 entry.operation,
                 ", ".join(f"{count:,} {what}" for what, count in entry.counts.items()),
-                entry.note,
-                ", ".join(names.get(entry.epoch, ())),
+                _note(entry, tags),
                 entry.readable,
             )
             for entry in entries
         ]
         data = {"history": [entry.to_dict() for entry in entries], "tags": tags}
-        columns = ["#epoch", "committed", "operation", "counts", "note", "tags", "readable"]
-        title = f"{opened.path}: the newest {len(entries):,} commits"
+        columns = ["#epoch", "=committed", "operation", "counts", "note", "readable"]
+        title = f"{opened.path}: the newest {counted(len(entries), 'commit')}"
         return Report(data, [heading(title), table(columns, rows)])
 
 
@@ -79,5 +79,10 @@ def _tags(store: Store) -> Report:
     rows = [(n, str(t.epoch), moment(t.created_us), t.note) for n, t in tags.items()]
     if not rows:
         return Report(data, [heading(f"{store.path}: no tags")])
-    title = f"{store.path}: {len(rows):,} tags"
+    title = f"{store.path}: {counted(len(rows), 'tag')}"
     return Report(data, [heading(title), table(["tag", "#epoch", "made", "note"], rows)])
+
+
+def _note(entry: HistoryEntry, tags: Mapping[str, int]) -> str:
+    tagged = [f"tagged {name}" for name, epoch in tags.items() if epoch == entry.epoch]
+    return "; ".join([*tagged, *([entry.note] if entry.note else [])])

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from vstore.cli.opening import open_to_read, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
-from vstore.cli.plain_text import moment, one_line, share, size
+from vstore.cli.plain_text import counted, moment, one_line, share, size
 from vstore.cli.report import Report, View, facts, heading, table
 from vstore.store.version_info import VersionInfo
 
@@ -28,7 +28,7 @@ def info(
         for name in opened.collections:
             versions = opened.collection(name).versions
             collections: Any = data["collections"]
-            view += ["", *_collection(name, collections[name]), version_table(versions)]
+            view += ["", *_collection(name, collections[name]), "", version_table(versions)]
         return Report(data, view)
 
 
@@ -46,7 +46,7 @@ def versions(
         docs = pick_collection(opened, collection)
         shown = docs.versions if version is None else (docs.version(version),)
         data = {"collection": docs.name, "versions": [one.to_dict() for one in shown]}
-        view: View = [heading(f"{docs.name}: {len(shown)} versions")]
+        view: View = [heading(f"{docs.name}: {counted(len(shown), 'version')}")]
         for one in shown:
             view += ["", heading(f"{one.label}: {one.state}"), facts(_version_facts(one))]
         return Report(data, view)
@@ -58,21 +58,19 @@ def version_table(versions: tuple[VersionInfo, ...]) -> RenderableType:
         return Text("  no version yet")
     return table(
         [
-            *("version", "model", "#dimension", "metric", "fingerprint", "state"),
-            *("#coverage", "#stale", "#rows", "#size"),
+            *("version", "=state", "#coverage", "#stale", "#rows", "#size"),
+            *("#fingerprint", "model"),
         ],
         [
             (
                 one.label,
-                f"{one.spec.model} {one.spec.model_version}".strip(),
-                str(one.spec.dimension),
-                one.spec.metric,
-                one.fingerprint[:12],
                 one.state,
                 share(one.coverage.share),
                 one.stale_documents,
                 one.rows,
-                size(one.size_bytes),
+                "unsealed" if one.rows and not one.segments else size(one.size_bytes),
+                one.fingerprint[:12],
+                f"{_model(one)}, {one.spec.dimension} {one.spec.metric}",
             )
             for one in versions
         ],
@@ -118,11 +116,16 @@ def _collection(name: str, data: Mapping[str, Any]) -> View:
     shown = {
         "documents": f"{data['documents']:,}",
         "fields": fields or "none",
-        "segments": f"{data['segments']}, and {data['memtable_documents']:,} documents unsealed",
+        "segments": f"{data['segments']}, and {counted(data['memtable_documents'], 'document')} "
+        "unsealed",
     }
     for key, route in data["routes"].items():
         shown[f"route {key}"] = route_text(route)
     return [heading(f"collection {name}"), facts(shown)]
+
+
+def _model(one: VersionInfo) -> str:
+    return f"{one.spec.model} {one.spec.model_version}".strip()
 
 
 def _version_facts(one: VersionInfo) -> dict[str, object]:
@@ -133,7 +136,7 @@ def _version_facts(one: VersionInfo) -> dict[str, object]:
     }
     spec = one.spec
     shown: dict[str, object] = {
-        "model": f"{spec.model} {spec.model_version}".strip(),
+        "model": _model(one),
         "geometry": f"{spec.dimension} dimensions, {spec.metric}",
         **identity,
         **{f"extra {name}": value for name, value in spec.extras.items()},
@@ -142,8 +145,9 @@ def _version_facts(one: VersionInfo) -> dict[str, object]:
         "created": f"epoch {one.created_epoch}, {moment(one.created_us)}",
         "coverage": f"{share(one.coverage.share)}: {one.coverage.fresh:,} of "
         f"{one.coverage.live:,} documents fresh, {one.stale_documents:,} stale",
-        "stored": f"{one.rows:,} rows as {one.storage}, {one.segments} segments, "
-        f"{size(one.size_bytes)}, lengths {one.norm_min:.4g} to {one.norm_max:.4g}",
+        "stored": f"{counted(one.rows, 'row')} as {one.storage}, "
+        f"{counted(one.segments, 'segment')}, {size(one.size_bytes)}, "
+        f"lengths {one.norm_min:.4g} to {one.norm_max:.4g}",
         "stale vectors": "are hidden" if one.stale_policy == "hide" else "are served, marked",
         "deletion": "deleted documents hidden at once, bytes gone after a vacuum; "
         f"{one.retire_grace_s:,} s of grace after retirement",
@@ -153,7 +157,8 @@ def _version_facts(one: VersionInfo) -> dict[str, object]:
     if one.backfill is not None:
         job = one.backfill
         shown["backfill"] = (
-            f"{job.status}, {job.batches:,} batches, {job.documents_done:,} documents done, "
+            f"{job.status}, {counted(job.batches, 'batch')}, "
+            f"{counted(job.documents_done, 'document')} done, "
             f"{job.documents_skipped:,} skipped; began at epoch {job.started_epoch}"
         )
     return {name: one_line(str(value)) for name, value in shown.items()}

@@ -20,6 +20,7 @@ from vstore.cli.options import (
     VectorsFile,
     Wait,
 )
+from vstore.cli.plain_text import counted
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, facts, heading
 from vstore.cli.vector_file import RowOwners, json_lines, line_id, open_matrix, read_owners
@@ -152,11 +153,13 @@ def ingest(
             covered = docs.coverage(version)
             data["coverage"] = covered.share
             shown["vectors"] = (
-                f"of {version}: {data['vectors_written']:,} documents written, "
-                f"{data['vectors_skipped']:,} had theirs; it covers "
+                f"of {version}: {counted(totals.get('written', 0), 'document')} written, "
+                f"{totals.get('skipped', 0):,} had theirs; it covers "
                 f"{covered.fresh:,} of {covered.live:,}"
             )
-        title = f"{documents.name} into {docs.name}: {commits:,} commits, epoch {opened.epoch}"
+        title = (
+            f"{documents.name} into {docs.name}: {counted(commits, 'commit')}, epoch {opened.epoch}"
+        )
         return Report(data, [heading(title), facts(shown)])
 
 

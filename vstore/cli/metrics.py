@@ -3,7 +3,7 @@
 from vstore.cli.info import version_table
 from vstore.cli.opening import open_to_read
 from vstore.cli.options import AsJson, StorePath
-from vstore.cli.plain_text import size
+from vstore.cli.plain_text import counted, size
 from vstore.cli.report import Report, View, facts, heading
 
 
@@ -38,7 +38,11 @@ def metrics(store: StorePath, *, as_json: AsJson = False) -> Report:
                     for one in versions
                 },
             }
-            view += ["", heading(f"{name}: {len(docs):,} documents"), version_table(versions)]
+            view += [
+                "",
+                heading(f"{name}: {counted(len(docs), 'document')}"),
+                version_table(versions),
+            ]
         counters = opened.metrics()
         view += ["", heading("this process"), facts(_counters(counters))]
         data = {

@@ -7,6 +7,7 @@ import typer
 from vstore.cli.info import route_text
 from vstore.cli.opening import open_to_read, open_to_write, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Label, Reason, StorePath, Wait
+from vstore.cli.plain_text import counted
 from vstore.cli.report import Report, facts, heading
 from vstore.errors import InvalidArgumentError
 from vstore.migration.gates import GateResult
@@ -111,7 +112,7 @@ def retire(
         }
         title = f"{docs.name}: {version} is {retired.state} at epoch {opened.epoch}"
         freed = (
-            f"of {retired.rows:,} rows once vstore vacuum runs, "
+            f"of {counted(retired.rows, 'row')} once vstore vacuum runs, "
             f"{retired.retire_grace_s:,} s from now at the earliest"
         )
         return Report(data, [heading(title), facts({"bytes freed": freed})])
@@ -144,6 +145,6 @@ def _routed(docs: Collection, gates: list[GateResult] | None = None) -> Report:
             }
             for gate in gates
         ]
-        shown |= {f"gate {number}": str(gate) for number, gate in enumerate(gates, 1)}
+        shown["gates"] = "; ".join(map(str, gates))
     title = f"{docs.name}: queries that name no version, at epoch {docs.store.epoch}"
     return Report(data, [heading(title), facts(shown)])

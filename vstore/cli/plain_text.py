@@ -34,6 +34,12 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes:,.1f} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number and its noun: "1 hit", "2 hits", "3 batches"."""
+    ending = "" if count == 1 else "es" if noun.endswith("tch") else "s"
+    return f"{count:,} {noun}{ending}"
+
+
 def moment(time_us: int) -> str:
     """Return a time in UTC, to the second."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import sys
 from collections.abc import Mapping
@@ -58,15 +59,35 @@ def console(file: TextIO) -> Console:
 
 
 def print_report(report: Report, *, as_json: bool) -> None:
-    """Print a report on stdout."""
+    """Print a report on stdout.
+
+    Raises
+    ------
+    BrokenPipeError
+        Whoever reads it has stopped.
+    """
     if as_json:
         # Whole before the first byte goes out: half a document would be worse than none.
-        sys.stdout.write(json.dumps(report.data, indent=2, default=_plain, allow_nan=False) + "\n")
-    else:
+        text = json.dumps(report.data, indent=2, default=_plain, allow_nan=False) + "\n"
+    elif sys.stdout.isatty():
         out = console(sys.stdout)
         for part in report.view:
             out.print(part)
-    sys.stdout.flush()
+        return
+    else:
+        out = console(sys.stdout)
+        with out.capture() as captured:
+            for part in report.view:
+                out.print(part)
+        # rich fills lines up with blanks, which only a terminal has a use for.
+        text = "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EINVAL):  # the latter is what Windows says
+            raise BrokenPipeError from error
+        raise
 
 
 def _plain(value: object) -> object:
@@ -97,13 +118,19 @@ def facts(pairs: Mapping[str, object]) -> Table:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Return a table; a column whose name starts with ``#`` holds numbers and stands right."""
-    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=True, show_edge=False)
+    """Return a table.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        ``#`` before a name: numbers, to the right. ``=``: not to be broken into lines.
+    """
+    made = Table(box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     for name in columns:
         made.add_column(
-            name.removeprefix("#"),
+            name.lstrip("#="),
             justify="right" if name.startswith("#") else "left",
-            no_wrap=name.startswith("#"),
+            no_wrap=name.startswith(("#", "=")),
             overflow="fold",
         )
     for row in rows:

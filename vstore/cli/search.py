@@ -9,9 +9,9 @@ from rich.text import Text
 
 from vstore.cli.opening import open_to_read, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
-from vstore.cli.plain_text import one_line
+from vstore.cli.plain_text import counted, one_line
 from vstore.cli.query import QueryOptions, search_arguments
-from vstore.cli.report import Report, heading, table
+from vstore.cli.report import Report, View, heading, table
 from vstore.store.search import Hit, SearchResult
 
 QueryVector = Annotated[
@@ -82,7 +82,8 @@ def search(
     with open_to_read(store, epoch=epoch, tag=tag) as opened:
         docs = pick_collection(opened, collection)
         result = docs.search(**search_arguments(docs, options))
-        return Report(_described(docs.name, result), [_found(result), _hits(result)])
+        view: View = [_found(result), *([_hits(result)] if result.hits else [])]
+        return Report(_described(docs.name, result), view)
 
 
 def explain(
@@ -149,8 +150,8 @@ def _found(result: SearchResult) -> Text:
     trace = result.trace
     passed = "" if trace.matches is None else f" of {trace.matches:,} that pass the filter"
     return heading(
-        f"{len(result):,} hits{passed}, {trace.mode} read of {' + '.join(trace.versions)} at epoch "
-        f"{trace.epoch}, {trace.seconds * 1e3:.1f} ms"
+        f"{counted(len(result), 'hit')}{passed}, {trace.mode} read of "
+        f"{' + '.join(trace.versions)} at epoch {trace.epoch}, {trace.seconds * 1e3:.1f} ms"
     )
 
 

@@ -3,7 +3,8 @@
     python -m vstore.demo.child STORE BATCH_SIZE PACE_S
 
 ``{"embedded": [ids]}`` when the model is done with a batch, and ``{"epoch": .., "fresh": ..,
-"live": ..}`` when the batch is committed: what came after the last such line died with the process.
+"live": ..}`` when the batch is committed. Each commit wants a line on stdin in return; the process
+runs ahead of them by a few batches only, and ends where they end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vstore.demo.corpus import load_scifact
 from vstore.demo.models import COLLECTION, NEW, document_texts, new_model
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from vstore.store.document import Document
 
-_INTERRUPTED = 130
+_AHEAD: Final = 8  # batches; so a slow parent still finds it half way
+_INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,13 +43,14 @@ def main(arguments: Sequence[str]) -> int:
         return Embeddings(model.spec, vectors)
 
     with open_store(path) as store:
+        first_epoch = store.epoch + 1
 
         def committed(fresh: int, live: int) -> None:
             _say(epoch=store.epoch, fresh=fresh, live=live)
+            if store.epoch - first_epoch >= _AHEAD and not sys.stdin.readline():
+                sys.exit("nobody listens any more")
 
-        store.collection(COLLECTION).backfill(
-            NEW, embed, batch_size=batch_size, progress=committed
-        )
+        store.collection(COLLECTION).backfill(NEW, embed, batch_size=batch_size, progress=committed)
     return 0
 
 

@@ -60,16 +60,14 @@ class PrecomputedEmbedder:
         vector = self._vectors.get(text)
         if vector is None:
             raise InvalidArgumentError(
-                f"{self._spec.model}: the demo has vectors of SciFact's texts only, not of {text!r:.60}"
+                f"{self._spec.model}: the demo has vectors of SciFact's texts, not of {text!r:.60}"
             )
         return vector
 
 
 def document_texts(corpus: ScifactDemo) -> list[str]:
     """Return what is embedded and stored of each document."""
-    return [
-        f"{title}. {text}" for title, text in zip(corpus.titles, corpus.texts, strict=True)
-    ]
+    return [f"{title}. {text}" for title, text in zip(corpus.titles, corpus.texts, strict=True)]
 
 
 def old_model(corpus: ScifactDemo) -> PrecomputedEmbedder:

@@ -22,12 +22,22 @@ _PROSE_WIDTH: Final = 92
 _INDENT: Final = 3
 
 
+def printable(text: str, encoding: str) -> str:
+    """Return a text with a question mark for each character that an encoding lacks."""
+    return text.encode(encoding, "replace").decode(encoding)
+
+
 class Narrator:
     """Prints the story to a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._chapters = 0
+
+    @property
+    def encoding(self) -> str:
+        """Encoding of the stream."""
+        return self._console.encoding
 
     def chapter(self, title: str) -> None:
         """Begin the next chapter."""
@@ -52,7 +62,7 @@ class Narrator:
 
     def show(self, renderable: RenderableType) -> None:
         """Print a table."""
-        self._console.print(Padding(renderable, (0, 0, 0, _INDENT - 1)))
+        self._console.print(Padding(renderable, (0, 0, 0, _INDENT - 1), expand=False))
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Bar]:
@@ -69,12 +79,13 @@ class Narrator:
             yield Bar(progress, what, total)
 
     def _padded(self, text: Text) -> None:
-        width = min(self._console.width, _PROSE_WIDTH)
-        self._console.print(Padding(text, (0, 0, 0, _INDENT)), width=width)
+        width = min(self._console.width, _PROSE_WIDTH) - _INDENT
+        for line in text.wrap(self._console, max(width, 1)):
+            line.rstrip()
+            self._console.print(Text(" " * _INDENT).append_text(line) if line else "")
 
     def _text(self, text: str, style: str) -> Text:
-        encoding = self._console.encoding
-        return Text(text.encode(encoding, "replace").decode(encoding), style)
+        return Text(printable(text, self.encoding), style)
 
 
 class Bar:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -39,6 +40,7 @@ class BackfillProcess:
         search_path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "vstore.demo.child", path, str(batch_size), str(pace_s)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": search_path},
@@ -56,15 +58,25 @@ class BackfillProcess:
     ) -> None:
         self.kill()
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def commits(self) -> Iterator[Commit]:
-        """Yield each commit as the process reports it.
+        """Yield each commit as the process reports it, and let it go on.
 
         Raises
         ------
         StateError
             The process failed by itself.
         """
-        yield from self._reported()
+        assert self._process.stdin is not None
+        for commit in self._reported():
+            yield commit
+            with suppress(OSError):  # it is gone already
+                self._process.stdin.write("\n")
+                self._process.stdin.flush()
         if self._process.wait() != 0:
             assert self._process.stderr is not None
             said = self._process.stderr.read().strip().splitlines()
@@ -76,7 +88,7 @@ class BackfillProcess:
         for _ in self._reported():
             pass
         self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
 

@@ -62,6 +62,13 @@ def judged(corpus: ScifactDemo, ranked: Sequence[Sequence[DocumentId]]) -> Quali
     )
 
 
+def single_read(papers: Collection, corpus: ScifactDemo, label: str) -> Quality:
+    """Ask one version all queries, with its own model's vectors."""
+    queries = corpus.old_queries if label == OLD else corpus.new_queries
+    results = papers.search_batch(queries, version=label, k=K)
+    return judged(corpus, [result.ids for result in results])
+
+
 def dual_read(papers: Collection, corpus: ScifactDemo, fusion: FusionName) -> Quality:
     """Ask both versions all queries, each version with its own model's vectors."""
     results = papers.search_batch(
@@ -79,11 +86,9 @@ def measure(path: Path, epoch: int, corpus: ScifactDemo) -> Moment:
     """Open the file as it was at an epoch, and ask all queries in every way there is."""
     with open_store(path, epoch=epoch) as store:
         papers = store.collection(COLLECTION)
-        old = papers.search_batch(corpus.old_queries, version=OLD, k=K)
-        new = papers.search_batch(corpus.new_queries, version=NEW, k=K)
         quality = {
-            "v1 alone": judged(corpus, [result.ids for result in old]),
-            "v2 alone": judged(corpus, [result.ids for result in new]),
+            "v1 alone": single_read(papers, corpus, OLD),
+            "v2 alone": single_read(papers, corpus, NEW),
             "mixed": mixed_on_purpose(corpus, migrated(papers, corpus)),
         }
         _, silent_matched = _mixed_version_rate(store)

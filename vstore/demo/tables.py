@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from vstore.demo.narrator import printable
 from vstore.demo.quality import METHODS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from vstore.store.search import SearchResult
 
 _STYLES: Final = {"mixed": "red", "slots": "green", "evidence": "green"}
-_TITLE_WIDTH: Final = 64
+_TITLE_WIDTH: Final = 50
 
 
 def hits_table(result: SearchResult, relevant: Mapping[str, int], *, encoding: str) -> Table:
@@ -26,11 +27,11 @@ def hits_table(result: SearchResult, relevant: Mapping[str, int], *, encoding: s
     table = _table()
     table.add_column("", justify="right")
     table.add_column("score", justify="right")
-    table.add_column("version")
-    table.add_column("title", no_wrap=True)
-    table.add_column("judged")
+    table.add_column("version", no_wrap=True)
+    table.add_column("title")
+    table.add_column("judged", no_wrap=True)
     for rank, hit in enumerate(result, 1):
-        title = _shortened(str(hit.metadata["title"])).encode(encoding, "replace").decode(encoding)
+        title = printable(_shortened(str(hit.metadata["title"])), encoding)
         is_relevant = str(hit.id) in relevant
         table.add_row(
             str(rank),
@@ -65,6 +66,16 @@ def recall_table(moments: Sequence[Moment]) -> Table:
     return table
 
 
+def legend(meanings: Mapping[str, str]) -> Table:
+    """Show names and what they mean."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name, meaning in meanings.items():
+        table.add_row(name, meaning)
+    return table
+
+
 def history_table(history: Iterable[HistoryEntry]) -> Table:
     """Show what the commits did, oldest first; a row for each run of equal operations."""
     table = _table()
@@ -90,6 +101,7 @@ def history_table(history: Iterable[HistoryEntry]) -> Table:
 def _quality_columns(measure: str) -> Table:
     table = _table()
     table.title, table.title_justify = measure, "left"
+    table.title_style = "bold"
     table.add_column("coverage", justify="right")
     for method in METHODS:
         table.add_column(method, justify="right", style=_STYLES.get(method, ""))

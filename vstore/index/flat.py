@@ -81,7 +81,7 @@ def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> l
         return [Found(none, none, np.zeros(0)) for _ in queries]
     pools = [_Pool(k) for _ in queries]
     lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
-    # One margin for all parts: the k-th best may be in one, and what it is compared with in another.
+    # One margin for all parts: the k-th best may be in one, its rival in another.
     margins = 2 * np.max([_rounding_bound(part, lengths, metric) for part in parts], axis=0)
     narrowed = [
         _Narrowed.of(number, part, margins, wide=_exceeds_float32(part, lengths, metric))

@@ -93,13 +93,21 @@ class EmbeddingSpec:
             raise InvalidArgumentError("EmbeddingSpec.model: must not be empty")
         object.__setattr__(self, "extras", MappingProxyType(_checked_extras(self.extras)))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EmbeddingSpec):
+            return NotImplemented
+        return self.fingerprint == other.fingerprint
+
     def __hash__(self) -> int:
         return hash(self.fingerprint)
+
+    def __reduce__(self) -> tuple[type[EmbeddingSpec], tuple[object, ...]]:
+        return type(self), tuple(self.identity().values())  # a read-only view cannot be pickled
 
     def identity(self) -> dict[str, object]:
         """Return the identity fields by name, in declaration order."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**values, "extras": dict(self.extras)}
+        return {**values, "extras": dict(sorted(self.extras.items()))}
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -119,7 +127,12 @@ class EmbeddingSpec:
     def differences(self, other: EmbeddingSpec) -> dict[str, tuple[object, object]]:
         """Return the identity fields that differ: name -> (mine, the other's)."""
         mine, others = self.identity(), other.identity()
-        return {name: (mine[name], others[name]) for name in mine if mine[name] != others[name]}
+        # By repr, since extras may differ as 1 and True do.
+        return {
+            name: (mine[name], others[name])
+            for name in mine
+            if repr(mine[name]) != repr(others[name])
+        }
 
 
 _TEXT_FIELDS: Final = tuple(f.name for f in dataclasses.fields(EmbeddingSpec) if f.type == "str")

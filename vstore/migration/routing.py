@@ -90,7 +90,11 @@ def cut_over(
         )
     if force and not moment.reason:
         raise InvalidArgumentError("cutover: force=True needs a reason=, which is recorded")
-    previous = () if route is None else (*route.previous, route.labels[0])
+    previous: tuple[str, ...] = ()
+    if route is not None:
+        # Ending a dual read in favour of its old version leaves the chain as it was.
+        served = route.labels[0]
+        previous = route.previous if served == new else (*route.previous, served)
     return _with_route(
         collection,
         RouteState(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.index.flat import ScanPart, exact_scores, scan
+from vstore.limits import CHUNKS_MAX
 from vstore.query import fusion
 from vstore.query.fusion import Ranking
 from vstore.query.plan import DualRead
@@ -107,14 +108,12 @@ def _fetch(
     """Return the k best documents (or rows) of a version for each query."""
     parts = read.table.parts
     scanned = []
-    first = 0
     for part in parts:
         rows = part.rows
-        if collapse:
-            groups, distinct = rows.docno, rows.single
-        else:
-            groups, distinct = np.arange(first, first + len(rows.docno)), True
-        first += len(rows.docno)
+        groups, distinct = rows.docno, rows.single
+        if not collapse:
+            # Ties must not depend on which segment a row is in.
+            groups, distinct = groups.astype(np.int64) * CHUNKS_MAX + rows.chunk, True
         scanned.append(
             ScanPart(rows.vectors, rows.norms, groups, distinct, _allowed(part, matching))
         )

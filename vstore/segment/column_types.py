@@ -114,6 +114,15 @@ def timestamp_to_datetime(microseconds: int) -> dt.datetime:
     return _EPOCH + dt.timedelta(microseconds=microseconds)
 
 
+def copied_json(value: object) -> object:
+    """Return a copy of a JSON value: what the caller does to theirs must not change a store."""
+    if isinstance(value, dict):
+        return {key: copied_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copied_json(item) for item in value]
+    return value
+
+
 def json_problem(value: object) -> str | None:
     """Return what keeps `value` from being a JSON value vstore can store, or None.
 
@@ -243,7 +252,7 @@ def _json(value: object) -> object:
     problem = json_problem(value)
     if problem is not None:
         raise _RejectedError(f": {problem}")
-    return value
+    return copied_json(value)
 
 
 _EXPECTED: Final[Mapping[FieldType, str]] = {

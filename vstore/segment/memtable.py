@@ -44,7 +44,8 @@ class CollectionChanges:
         """Payload, roughly: it decides about sealing only."""
         rows = sum(batch.vectors.nbytes for batch in self.rows.values())
         texts = sum(len(record.text or "") for record in self.documents.values())
-        return rows + texts + _RECORD_BYTES * len(self.documents)
+        metadata = sum(_weight(record.metadata) for record in self.documents.values())
+        return rows + texts + metadata + _RECORD_BYTES * len(self.documents)
 
     def __len__(self) -> int:
         """Count the entries: documents, or rows where there are more."""
@@ -113,6 +114,12 @@ class Memtable:
             order = np.argsort(docnos)
             self._revisions.append((docnos[order], created[order], revisions[order]))
         return self._revisions[0]
+
+
+def _weight(metadata: Mapping[str, object]) -> int:
+    """Return about how many bytes metadata takes."""
+    values = metadata.values()
+    return sum(len(v if isinstance(v, str) else repr(v)) for v in values if v is not None)
 
 
 EMPTY = Memtable()

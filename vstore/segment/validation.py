@@ -24,6 +24,20 @@ class CheckedVectors(NamedTuple):
     norms: Array
 
 
+def as_array(vectors: object, *, where: str) -> Array:
+    """Return what a caller gave as an array; a view of it where that is possible.
+
+    Raises
+    ------
+    InvalidVectorError
+        Rows of different lengths, or nothing that NumPy understands.
+    """
+    try:
+        return np.asarray(vectors)
+    except (ValueError, TypeError) as error:
+        raise InvalidVectorError(f"{where}: not a matrix of numbers ({error})") from error
+
+
 def check_vectors(
     vectors: object, spec: EmbeddingSpec, *, storage: str, where: str
 ) -> CheckedVectors:
@@ -44,7 +58,7 @@ def check_vectors(
         cannot hold; a zero vector under cosine; a length other than 1 where the spec says
         ``normalized``. The message names the first row and its value.
     """
-    array = np.asarray(vectors)
+    array = as_array(vectors, where=where)
     if array.dtype.name not in ACCEPTED:
         raise InvalidVectorError(
             f"{where}: expected {', '.join(ACCEPTED)}, found dtype {array.dtype}"

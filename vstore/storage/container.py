@@ -97,8 +97,8 @@ class Container:
                     raise BlockChecksumError(
                         self.name, offset=ref.offset, stored=ref.hash, computed=computed
                     )
-            if ref.length >= VIEW_BYTES_MIN:
-                self._verified.add(ref.offset)
+                if ref.length >= VIEW_BYTES_MIN:
+                    self._verified.add(ref.offset)
         return view
 
     def _load(self, ref: BlockRef, kind: BlockKind) -> memoryview:

@@ -90,6 +90,9 @@ class FaultyMedium:
         assert isinstance(file, FaultyFile)
         return file.number == self._current
 
+    def sync_entry(self) -> None:
+        self.record(Operation("sync_directory", self._current))
+
     def open_replacement(self) -> FaultyFile:
         number = len(self._files)
         self.record(Operation("create", number))
@@ -103,7 +106,7 @@ class FaultyMedium:
         assert isinstance(replacement, FaultyFile)
         self.record(Operation("rename", replacement.number))
         self._current = replacement.number
-        self.record(Operation("sync_directory", replacement.number))
+        self.sync_entry()
         return replacement
 
     def discard_replacement(self) -> None:

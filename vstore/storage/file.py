@@ -81,6 +81,10 @@ class Medium(Protocol):
         """Whether ``file`` is still the file of this place (a vacuum may have replaced it)."""
         ...
 
+    def sync_entry(self) -> None:
+        """Make durable which file is the current one."""
+        ...
+
     def open_replacement(self) -> StorageFile:
         """Open an empty file that may replace the current one. The caller holds the lock."""
         ...
@@ -266,13 +270,9 @@ class PathMedium:
         self._replacement_path = path.with_name(path.name + "-vacuum")
 
     def open(self, *, writable: bool, create: bool) -> RealFile:
-        missing = create and not self.path.exists()
-        if missing and not self.path.parent.is_dir():
+        if create and not self.path.parent.is_dir():
             raise NotFoundError(f"{self.path.parent}: no such directory")
-        file = RealFile(self.path, writable=writable, create=create)
-        if missing:
-            self._sync_directory()
-        return file
+        return RealFile(self.path, writable=writable, create=create)
 
     def is_current(self, file: StorageFile) -> bool:
         assert isinstance(file, RealFile)
@@ -303,7 +303,7 @@ class PathMedium:
                 f"{self.path}: cannot replace it by its vacuumed copy: {error.strerror}. "
                 "On Windows, close all readers first."
             ) from error
-        self._sync_directory()
+        self.sync_entry()
         if sys.platform == "win32":
             replacement = RealFile(self.path, writable=True, create=False)
             if not replacement.lock():
@@ -320,7 +320,7 @@ class PathMedium:
                 f"{self._replacement_path}: cannot remove: {error.strerror}"
             ) from error
 
-    def _sync_directory(self) -> None:
+    def sync_entry(self) -> None:
         # A new or renamed entry survives power loss only when its directory was synced. Windows
         # cannot open a directory; NTFS journals the entry itself.
         if sys.platform == "win32":

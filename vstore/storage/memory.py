@@ -115,6 +115,9 @@ class MemoryMedium:
         assert isinstance(file, MemoryFile)
         return file.content is self._current
 
+    def sync_entry(self) -> None:
+        pass
+
     def open_replacement(self) -> MemoryFile:
         file = MemoryFile(MemoryContent())
         file.lock()

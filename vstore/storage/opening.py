@@ -46,6 +46,9 @@ def open_container(
         )
     file = _lock_current(medium, create=create, timeout_s=timeout_s)
     try:
+        # The last writer may have died between making or renaming this file and the sync of its
+        # entry. A commit into a file whose name a power loss takes back would be lost with it.
+        medium.sync_entry()
         medium.discard_replacement()
         if creation_interrupted(file):
             if not create:

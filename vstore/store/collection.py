@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import RouteState, StoreState
     from vstore.migration.gates import Coverage, GateResult
     from vstore.query.fusion import FusionName
+    from vstore.segment.row_table import RowTable
     from vstore.store.embedder import Embedder
     from vstore.store.migrating import BackfillReport, Embed
     from vstore.store.snapshot import CollectionView, Snapshot
@@ -100,8 +101,9 @@ class Collection:
 
         Raises
         ------
-        ReadOnlyError
+        ReadOnlyError, NotFoundError
         """
+        self.view()  # raises if the collection was dropped
         if self._pinned is not None:
             raise ReadOnlyError(
                 f"this handle on {self.name!r} reads epoch {self._pinned.epoch}; "
@@ -262,6 +264,7 @@ class Collection:
     ) -> UpsertCounts:
         """Add or change documents; see `Transaction.upsert`."""
         with self.store.transaction() as tx:
+            tx.one_call = True
             return tx.upsert(
                 self,
                 ids,
@@ -319,6 +322,7 @@ class Collection:
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
         with self.store.transaction() as tx:
+            tx.one_call = True
             return tx.add_vectors(self, version, ids, vectors, revisions=revisions)
 
     # Reading.
@@ -349,10 +353,10 @@ class Collection:
         return result
 
     def documents(self, where: Where = None) -> Iterator[Document]:
-        """Iterate over the documents that pass a filter, on one snapshot."""
+        """Iterate over the documents that pass a filter, on the snapshot of this call."""
         view = self.view()
-        for docno in np.flatnonzero(self.mask(view, where)).tolist():
-            yield document_of(view.documents.record(docno), view.field_types)
+        docnos = np.flatnonzero(self.mask(view, where)).tolist()
+        return (document_of(view.documents.record(docno), view.field_types) for docno in docnos)
 
     def ids(self, where: Where = None) -> list[DocumentId]:
         """Return the ids of the documents that pass a filter."""
@@ -386,10 +390,10 @@ class Collection:
     def vectors(
         self, version: str, where: Where = None
     ) -> Iterator[tuple[list[DocumentId], Array, Array, Array]]:
-        """Iterate over a version's served rows in batches, on one snapshot.
+        """Iterate over a version's served rows in batches, on the snapshot of this call.
 
-        Yields
-        ------
+        Each batch is a tuple:
+
         ids : list
             Document of each row.
         chunks : u32 (n,)
@@ -399,16 +403,7 @@ class Collection:
         """
         view = self.view()
         mask = None if where is None and self.scope is None else self.mask(view, where)
-        for part in view.rows(version).parts:
-            rows = np.arange(len(part.rows.docno))
-            keep = np.ones(len(rows), np.bool_) if part.live is None else part.live.copy()
-            if mask is not None:
-                keep &= mask[part.rows.docno]
-            rows = rows[keep]
-            for start in range(0, len(rows), _EXPORT_ROWS):
-                some = rows[start : start + _EXPORT_ROWS]
-                ids = [view.documents.id(docno) for docno in part.rows.docno[some].tolist()]
-                yield ids, part.rows.chunk[some], part.rows.revision[some], part.rows.vectors[some]
+        return _exported(view, view.rows(version), mask)
 
     # Searching.
 
@@ -551,6 +546,21 @@ class Collection:
         self.require_writable()
         if self.scope is not None:
             raise InvalidArgumentError(f"{what}: not through a scoped handle")
+
+
+def _exported(
+    view: CollectionView, table: RowTable, mask: BoolArray | None
+) -> Iterator[tuple[list[DocumentId], Array, Array, Array]]:
+    for part in table.parts:
+        rows = np.arange(len(part.rows.docno))
+        keep = np.ones(len(rows), np.bool_) if part.live is None else part.live.copy()
+        if mask is not None:
+            keep &= mask[part.rows.docno]
+        rows = rows[keep]
+        for start in range(0, len(rows), _EXPORT_ROWS):
+            some = rows[start : start + _EXPORT_ROWS]
+            ids = [view.documents.id(docno) for docno in part.rows.docno[some].tolist()]
+            yield ids, part.rows.chunk[some], part.rows.revision[some], part.rows.vectors[some]
 
 
 def check_fields(fields: Mapping[str, str]) -> dict[str, str]:

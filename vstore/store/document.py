@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vstore.segment.column_types import timestamp_to_datetime
+from vstore.segment.column_types import copied_json, timestamp_to_datetime
 from vstore.segment.columns import FieldType
 
 if TYPE_CHECKING:
@@ -60,4 +60,6 @@ def _user_value(field_type: FieldType, value: object) -> object:
         return timestamp_to_datetime(value)
     if field_type == FieldType.KEYWORDS and isinstance(value, tuple):
         return list(value)
+    if field_type == FieldType.JSON:
+        return copied_json(value)
     return value

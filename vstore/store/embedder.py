@@ -75,7 +75,7 @@ class QueryCache:
                 self.hits += 1
                 return Embeddings(embedder.spec, vector)
             self.misses += 1
-        vector = np.asarray(embedder.embed_query(text))
+        vector = np.array(embedder.embed_query(text))  # a copy: it may reuse its buffer
         with self._lock:
             self._vectors[key] = vector
             if len(self._vectors) > self._entries:
@@ -119,7 +119,7 @@ class EmbedderRegistry:
         StateError
             No registered embedder makes vectors of this version.
         """
-        embedder = next((e for f, e in self._embedders.items() if f in accepted), None)
+        embedder = next((e for f, e in list(self._embedders.items()) if f in accepted), None)
         if embedder is None:
             raise StateError(
                 f"no embedder of version {version.label!r} ({version.spec.model}) is registered; "

@@ -59,9 +59,11 @@ def version_of(
         None has; the message compares the nearest one.
     """
     wanted = state.equivalent(spec.fingerprint)
-    for version in collection.versions.values():
-        if version.spec.fingerprint in wanted and version.retired_us is None:
-            return version
+    open_ = [v for v in collection.versions.values() if v.retired_us is None]
+    found = [v for v in open_ if v.spec.fingerprint in wanted]
+    if found:
+        # Its own version before one that is only declared to be the same.
+        return max(found, key=lambda v: v.spec.fingerprint == spec.fingerprint)
     if not collection.versions:
         raise StateError(f"{where}: collection {collection.name!r} has no version yet")
     nearest = min(collection.versions.values(), key=lambda v: len(v.spec.differences(spec)))

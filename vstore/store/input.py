@@ -11,6 +11,7 @@ from blake3 import blake3
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
 from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
 from vstore.segment.columns import FieldType, normalize_value
+from vstore.segment.validation import as_array
 from vstore.storage.layout import HASH_BYTES
 from vstore.storage.packing import pack
 from vstore.store.embedder import Embeddings
@@ -98,7 +99,7 @@ def metadata_rows(
             rows.append(row)
     if any(field_type not in _SMALL_TYPES for field_type in field_types.values()):
         for i, row in enumerate(rows):
-            _require_size(i, row)
+            require_size(i, row)
     return rows
 
 
@@ -121,7 +122,13 @@ def _type_of(field_types: Mapping[str, FieldType], name: str) -> FieldType:
     return field_type
 
 
-def _require_size(i: int, row: dict[str, object]) -> None:
+def require_size(i: int, row: dict[str, object]) -> None:
+    """Refuse a document's metadata that is too large.
+
+    Raises
+    ------
+    LimitExceededError
+    """
     # Strings of this many characters cannot pack to more than the limit; others are measured.
     if all(isinstance(v, str | int | float) for v in row.values()) and (
         sum(len(v) for v in row.values() if isinstance(v, str)) < METADATA_BYTES_MAX // 8
@@ -183,20 +190,28 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
     Raises
     ------
     InvalidVectorError
-        A document without a chunk, or with too many; arrays that do not fit together.
+        A document without a chunk; arrays that do not fit together.
+    LimitExceededError
+        A document with too many chunks.
     """
     inner = vectors.vectors if isinstance(vectors, Embeddings) else vectors
     if not isinstance(inner, list | tuple) or not inner:
         return vectors, None
-    arrays = [np.asarray(array) for array in inner]
+    arrays = [as_array(array, where=f"{where}[{i}]") for i, array in enumerate(inner)]
     if any(array.ndim != 2 for array in arrays):
         return vectors, None
     if len(arrays) != count:
         raise InvalidVectorError(f"{where}: expected {count} documents, found {len(arrays)}")
     counts = np.array([len(array) for array in arrays])
-    for row in np.flatnonzero((counts == 0) | (counts > CHUNKS_MAX)).tolist():
-        raise InvalidVectorError(
-            f"{where}[{row}]: {counts[row]} chunks; a document has 1 to {CHUNKS_MAX}", row=row
+    if not counts.all():
+        row = int(np.argmin(counts))
+        raise InvalidVectorError(f"{where}[{row}]: a document has at least one chunk", row=row)
+    if counts.max() > CHUNKS_MAX:
+        raise LimitExceededError(
+            f"chunks of {where}[{int(np.argmax(counts))}]",
+            limit="CHUNKS_MAX",
+            found=int(counts.max()),
+            allowed=CHUNKS_MAX,
         )
     if len({array.shape[1] for array in arrays}) > 1:
         raise InvalidVectorError(f"{where}: chunks of different dimensions")

@@ -17,6 +17,7 @@ from vstore.manifest.edits import put_collection
 from vstore.migration import routing
 from vstore.migration.gates import Coverage, GateResult, coverage_gate
 from vstore.query.fusion import FusionName
+from vstore.segment.ids import validate_ids
 from vstore.store.document import Document, document_of
 from vstore.store.embedder import Embedder, Embeddings
 from vstore.store.names import check_note
@@ -117,8 +118,9 @@ def backfill(
     InvalidArgumentError
         An `Embedder` is to embed documents that have no text.
     """
-    if type(batch_size) is not int or batch_size < 1:
-        raise InvalidArgumentError(f"batch_size: expected an int >= 1, found {batch_size!r}")
+    _require_batch_size(batch_size)
+    if collection.scope is not None:
+        raise InvalidArgumentError("backfill: not through a scoped handle")
     view = collection.view()
     view.version(version)
     store = collection.store
@@ -152,6 +154,11 @@ def backfill(
             Operation("finish_backfill", version),
         )
     return BackfillReport(done, skipped, batches, reached)
+
+
+def _require_batch_size(batch_size: int) -> None:
+    if type(batch_size) is not int or batch_size < 1:
+        raise InvalidArgumentError(f"batch_size: expected an int >= 1, found {batch_size!r}")
 
 
 def _batch(collection: Collection, version: str, embed: Embed, docnos: IntArray) -> tuple[int, int]:
@@ -219,6 +226,11 @@ def upsert_texts(
 
     if len(ids) != len(texts) or (metadata is not None and len(metadata) != len(ids)):
         raise InvalidArgumentError("upsert_texts: ids, texts and metadata of different lengths")
+    _require_batch_size(batch_size)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidArgumentError(f"texts[{i}]: expected a str, found {text!r:.60}")
+    ids = validate_ids(ids)
     state = collection.snapshot().state
     version = guard.version_of(collection.view().state, embedder.spec, state, where="upsert_texts")
     totals = [0, 0, 0, 0, 0]
@@ -228,7 +240,7 @@ def upsert_texts(
             collection,
             version.label,
             embedder,
-            list(ids[start:end]),
+            ids[start:end],
             list(texts[start:end]),
             metadata=None if metadata is None else metadata[start:end],
         )

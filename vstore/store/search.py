@@ -16,8 +16,10 @@ from vstore.observe.trace import Trace
 from vstore.query.executor import Executed, VersionRead, execute
 from vstore.query.filter import Filter, bind, describe, filter_from_dict
 from vstore.query.filter_evaluation import evaluate
+from vstore.query.fusion import DUAL_FUSIONS
 from vstore.query.plan import PlanNode, plan_to_dict, render_plan, scans
 from vstore.query.planner import PlanStatistics, SearchRequest, VersionStatistics, plan_search
+from vstore.segment.validation import as_array
 from vstore.store import guard
 from vstore.store.document import Document, document_of
 from vstore.store.embedder import Embeddings
@@ -145,6 +147,8 @@ class _Prepared:
 
 def search(collection: Collection, queries: Queries, options: SearchOptions) -> list[SearchResult]:
     """Run one search per query, all with the same options, on one snapshot."""
+    if isinstance(queries, list | tuple) and not queries:
+        return []
     store = collection.store
     started = store.clock.monotonic_s()
     snapshot = collection.snapshot()
@@ -186,7 +190,7 @@ def one_query(query: Query) -> Queries:
 
 
 def _row(vector: Array) -> Array:
-    array = np.asarray(vector)
+    array = as_array(vector, where="query")
     if array.ndim != 1:
         raise InvalidVectorError(
             f"query: expected one vector, found shape {array.shape}; use search_batch() for several"
@@ -257,6 +261,12 @@ def _route(
     view: CollectionView, queries: Queries, options: SearchOptions, snapshot: Snapshot
 ) -> tuple[str | None, str, str, str]:
     """Return old version, new version, fusion rule, and who decided."""
+    if options.fusion not in (None, *DUAL_FUSIONS):
+        raise InvalidArgumentError(
+            f"fusion: expected one of {', '.join(DUAL_FUSIONS)}, found {options.fusion!r:.60}"
+        )
+    if options.old_version is not None and options.mode != "dual":
+        raise InvalidArgumentError("old_version: needs mode='dual'")
     if options.mode == "dual":
         if options.version is None or options.old_version is None:
             raise InvalidArgumentError("mode='dual': pass version= (new) and old_version=")

@@ -37,9 +37,11 @@ class SegmentCache:
     def documents(self, refs: tuple[SegmentRef, ...]) -> SealedDocuments:
         """Return the sealed documents of a collection."""
         key = tuple(ref.header.offset for ref in refs)
-        if key not in self._documents:
-            self._documents[key] = SealedDocuments(tuple(self._document(ref) for ref in refs))
-        return self._documents[key]
+        documents = self._documents.get(key)
+        if documents is None:
+            documents = SealedDocuments(tuple(self._document(ref) for ref in refs))
+            self._documents[key] = documents  # not read again: a writer may prune meanwhile
+        return documents
 
     def rows(self, version: VersionState, documents: tuple[SegmentRef, ...]) -> SealedRows:
         """Return the sealed rows of a version."""
@@ -48,13 +50,15 @@ class SegmentCache:
             tuple(ref.header.offset for ref in documents),
             version.stale_policy,
         )
-        if key not in self._rows:
-            self._rows[key] = SealedRows(
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = SealedRows(
                 tuple(self._vector(ref, version) for ref in version.segments),
                 self.documents(documents),
                 serve_stale=version.stale_policy == "serve",
             )
-        return self._rows[key]
+            self._rows[key] = rows
+        return rows
 
     def _document(self, ref: SegmentRef) -> DocumentSegment:
         segment = self._segments.get(ref.header.offset)

@@ -537,7 +537,15 @@ class Store:
             self.sync()
 
     def sync(self) -> None:
-        """Make every commit durable now; under full durability they are."""
+        """Make every commit durable now; under full durability they are.
+
+        Raises
+        ------
+        StateError
+            This thread has a transaction open.
+        """
+        if self._writer_thread == threading.get_ident():
+            raise StateError(f"{self.path}: end the transaction before sync()")
         with self._writing:
             if not self._closed and self._container.writable and not self._container.poisoned:
                 self._container.settle()

@@ -21,7 +21,13 @@ from vstore.segment.columns import build_column
 from vstore.segment.documents import DELETED, DocumentBatch, DocumentRecord
 from vstore.segment.ids import validate_ids
 from vstore.store import guard
-from vstore.store.input import DocumentInput, chunked, document_input, metadata_rows
+from vstore.store.input import (
+    DocumentInput,
+    chunked,
+    document_input,
+    metadata_rows,
+    require_size,
+)
 from vstore.store.pending import Pending, row_batch
 
 if TYPE_CHECKING:
@@ -108,6 +114,7 @@ class Transaction:
         self._names: list[str] = []
         self._edits: list[Callable[[StoreState], StoreState]] = []
         self.note = ""
+        self.one_call = False  # the transaction ends when its first call returns
 
     def __enter__(self) -> Self:
         self._snapshot = self._begin()
@@ -243,7 +250,7 @@ class Transaction:
             self._add_rows(pending, label, rows, docnos, revisions, skipped=idle)
             written[label], skipped[label] = count - len(idle), len(idle)
         for i, record in enumerate(after):
-            if before.get(i) != record:
+            if i not in before or not _identical(before[i], record):
                 pending.put(numbers[i], record)
         inserted = fresh + sum(before[i].revision == DELETED for i in known)
         updated = count - inserted - len(kept)
@@ -273,14 +280,15 @@ class Transaction:
         rows = metadata_rows(pending.view.field_types, metadata, len(checked), keep_none=True)
         docnos = self._require_known(collection, pending, checked)
         after = []
-        for docno, row in zip(docnos, rows, strict=True):
+        for i, (docno, row) in enumerate(zip(docnos, rows, strict=True)):
             old = pending.record(docno)
-            merged = {**old.metadata, **row}
-            after.append(old._replace(metadata={k: v for k, v in merged.items() if v is not None}))
+            merged = {k: v for k, v in {**old.metadata, **row}.items() if v is not None}
+            require_size(i, merged)
+            after.append(old._replace(metadata=merged))
         self._require_scope(collection, pending, after)
         changed = 0
         for docno, record in zip(docnos, after, strict=True):
-            if record != pending.record(docno):
+            if not _identical(record, pending.record(docno)):
                 pending.put(docno, record)
                 changed += 1
         self._note("update_metadata", metadata=changed)
@@ -399,6 +407,10 @@ class Transaction:
     def _of(self, collection: Collection) -> Pending:
         snapshot = self._open_snapshot()
         collection.require_writable()
+        if collection.store.current().container is not snapshot.container:
+            raise InvalidArgumentError(
+                f"{collection!r} belongs to {collection.store!r}, not to this transaction's store"
+            )
         pending = self._pending.get(collection.name)
         if pending is None:
             pending = Pending(snapshot.collection(collection.name))
@@ -415,13 +427,10 @@ class Transaction:
                 f"{where}: expected {count} rows, one per id, found {len(checked.vectors)}"
             )
         source = getattr(matrix, "vectors", matrix)
-        small = checked.vectors.nbytes <= SEAL_BYTES
-        if (
-            small
-            and isinstance(source, np.ndarray)
-            and np.may_share_memory(source, checked.vectors)
-        ):
-            # What goes to the memtable outlives the call; the caller may change its array.
+        borrowed = checked.vectors is source or checked.vectors.base is not None
+        if borrowed and not (self.one_call and checked.vectors.nbytes > SEAL_BYTES):
+            # What goes to the memtable outlives the call, and what waits for the end of the
+            # transaction too; the caller may change its array. Large ones are sealed at once.
             checked = checked._replace(vectors=checked.vectors.copy())
         return GivenRows(checked, counts)
 
@@ -493,6 +502,14 @@ class Transaction:
         for key, value in counts.items():
             if value:
                 self._counts[key] = self._counts.get(key, 0) + value
+
+
+def _identical(one: DocumentRecord, other: DocumentRecord) -> bool:
+    # In JSON 1, 1.0 and True are three values, and the order of keys is kept.
+    return one == other and (
+        one.metadata is other.metadata
+        or all(repr(value) == repr(other.metadata[name]) for name, value in one.metadata.items())
+    )
 
 
 def _same_source(before: DocumentRecord, after: DocumentRecord, *, touched: bool) -> bool:

@@ -89,7 +89,7 @@ def vacuum(
         # Opened afresh: a handle with verify="off" has segments in use that were never verified.
         current = load_snapshot(old, SegmentCache(old), snapshot.tip)
         pinned = {tag.epoch for tag in current.state.tags.values()} | set(keep_epochs)
-        kept = sorted(epoch for epoch in pinned if epoch != current.epoch)
+        kept = sorted(pinned)
         replacement = medium.open_replacement()
         try:
             new = new_container(medium.name, replacement)
@@ -98,16 +98,16 @@ def vacuum(
             previous = _copy_epochs(new, [find(epoch) for epoch in kept])
             tip = _write_current(new, current, previous, time_us)
             new.publish(tip, current.epoch + 1)
+            # From the moment the new file has the store's name, writes to the old one would be
+            # lost; also if Ctrl-C comes right then.
+            old.condemn(StateError("a vacuum has replaced this file"))
+            new.file = medium.replace(old.file, replacement)
         except BaseException:
-            replacement.close()
+            replacement.close()  # and its lock: whoever keeps the error must not keep that
             medium.discard_replacement()
             raise
     finally:
         old.verify = policy
-    # From the moment the new file has the store's name, writes to the old one would be lost; also
-    # if Ctrl-C comes right then.
-    old.condemn(StateError("a vacuum has replaced this file"))
-    new.file = medium.replace(old.file, replacement)
     new.verify = verify
     report = VacuumReport(old.committed_length, new.committed_length, tuple(kept))
     return new, load_snapshot(new, SegmentCache(new), tip), report
