@@ -25,6 +25,7 @@ from vstore.cli.migrate import cutover, retire, rollback, route
 from vstore.cli.report import Report, print_report
 from vstore.cli.search import explain, search
 from vstore.cli.vacuum import vacuum
+from vstore.errors import InvalidArgumentError
 
 COMMANDS: Final[dict[str, tuple[Callable[..., Report], ...]]] = {
     "Begin": (demo, init),
@@ -81,6 +82,13 @@ def _root(
     pass
 
 
+def _told_in_one_line(error: Exception) -> InvalidArgumentError:
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    command = "vstore" if context is None else context.command_path
+    return InvalidArgumentError(f"{message.rstrip('.')}; see {command} --help")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
     as_json = "--json" in arguments
@@ -101,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt) as error:
         return fail(error, as_json=as_json, code=ExitCode.INTERRUPTED)
     except _UsageError as error:
-        return fail(error, as_json=as_json, code=ExitCode.USAGE)
+        return fail(_told_in_one_line(error), as_json=as_json)
     except Exception as error:
         return fail(error, as_json=as_json)
     return report.exit_code

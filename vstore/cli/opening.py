@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 def open_to_read(path: Path, *, epoch: int | None = None, tag: str | None = None) -> Store:
     """Open a store without taking its lock."""
+    _require_file(path)
     return open_store(path, mode="r", epoch=epoch, tag=tag)
 
 
 def open_to_write(path: Path, *, wait: float) -> Store:
     """Open a store that exists as its writer, waiting so many seconds for another one."""
+    _require_file(path)
+    return open_store(path, create=False, timeout_s=wait)
+
+
+def _require_file(path: Path) -> None:
     if not path.exists():
         raise NotFoundError(f"{path}: no such file. Make a store with `vstore init {path}`.")
-    return open_store(path, create=False, timeout_s=wait)
 
 
 def pick_collection(store: Store, name: str | None) -> Collection:

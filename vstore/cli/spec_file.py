@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vstore.cli.json_argument import json_file
@@ -95,7 +96,7 @@ def _version(value: object, where: str) -> VersionWish:
 
 
 def _made(kind: type[T], value: object, where: str) -> T:
-    parameters = _object(value, where)
+    parameters = _object(value, where, tuple(signature(kind).parameters))
     try:
         return kind(**parameters)
     except (TypeError, AttributeError) as error:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from vstore.errors import CorruptionError
 from vstore.limits import KIB
 from vstore.storage import layout
-from vstore.storage.block import decode_frame
-from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES
+from vstore.storage.block import BlockRef, decode_frame
+from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES, BlockKind
 from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import (
     SlotPair,
@@ -22,7 +22,7 @@ from vstore.storage.superblock import (
 if TYPE_CHECKING:
     from vstore.storage.file import StorageFile
 
-_CREATION_BYTES_MAX: Final = BLOCKS_START + 64 * KIB  # the first commit is far smaller
+_CREATION_BYTES_MAX: Final = BLOCKS_START + KIB  # the first commit takes a quarter of that
 _SLOT_READ_ATTEMPTS: Final = 5  # a slot read while its writer writes it looks torn
 _SLOT_READ_PAUSE_S: Final = 0.001
 
@@ -92,7 +92,15 @@ def creation_interrupted(file: StorageFile) -> bool:
         return True
     if size > _CREATION_BYTES_MAX:
         return False
+    # One block is all that a creation writes, and it is durable before the slot is begun. So a
+    # damaged store, a vacuumed one with a single slot above all, is not taken for one and wiped.
+    frame = decode_frame(file.read(BLOCKS_START, FRAME_BYTES))
     head = file.read(0, BLOCKS_START)
+    if any(head) or frame is not None:
+        if frame is None or frame.kind != BlockKind.COMMIT:
+            return False
+        if BlockRef(BLOCKS_START, frame.payload_length, b"").end < size:
+            return False
     slot_a, slot_b = head[:SLOT_BYTES], head[SLOT_BYTES:]
     used = layout.SUPERBLOCK[-2].offset + layout.HASH_BYTES
     if any(slot_b) or any(slot_a[used : layout.SLOT_HASHED_BYTES]):

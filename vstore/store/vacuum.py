@@ -98,16 +98,20 @@ def vacuum(
             previous = _copy_epochs(new, [find(epoch) for epoch in kept])
             tip = _write_current(new, current, previous, time_us)
             new.publish(tip, current.epoch + 1)
-            # From the moment the new file has the store's name, writes to the old one would be
-            # lost; also if Ctrl-C comes right then.
-            old.condemn(StateError("a vacuum has replaced this file"))
-            new.file = medium.replace(old.file, replacement)
         except BaseException:
-            replacement.close()  # and its lock: whoever keeps the error must not keep that
+            replacement.close()
             medium.discard_replacement()
             raise
     finally:
         old.verify = policy
+    # From the moment the new file has the store's name, writes to the old one would be lost; also
+    # if Ctrl-C comes right then.
+    old.condemn(StateError("a vacuum has replaced this file"))
+    try:
+        new.file = medium.replace(old.file, replacement)
+    except BaseException:
+        replacement.close()  # and its lock with it: the error may be kept for long
+        raise
     new.verify = verify
     report = VacuumReport(old.committed_length, new.committed_length, tuple(kept))
     return new, load_snapshot(new, SegmentCache(new), tip), report
