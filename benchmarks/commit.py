@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-import vstore
 
+import vstore
 from benchmarks.measure import Comparison, report
 
 COMMITS, DIMENSION = 10_000, 384

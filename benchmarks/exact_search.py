@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import apsw
 import numpy as np
 import sqlite_vec
-import vstore
 
+import vstore
 from benchmarks.measure import Comparison, alternate, report, timed
 
 if TYPE_CHECKING:

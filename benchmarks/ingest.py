@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-import vstore
 
+import vstore
 from benchmarks.measure import Comparison, alternate, report
 
 ROWS, DIMENSION, ROUNDS, FLOOR = 100_000, 384, 7, 0.5

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import vstore
 
+import vstore
 from benchmarks.measure import Comparison, report
 
 ROWS, DIMENSION, BATCH, ROUNDS = 1_000_000, 128, 100_000, 7

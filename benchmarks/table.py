@@ -16,10 +16,8 @@ def main() -> None:
     documents = [json.loads((RESULTS / f"{name}.json").read_text()) for name in ORDER]
     machine = documents[0]["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    lines = [
-        f"Measured on: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
-        f"Python {machine['python']}, {packages}.\n\n"
-    ]
+    measured_on = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}"
+    lines = [f"Measured on: {measured_on}, Python {machine['python']}, {packages}.\n\n"]
     for document in documents:
         lines.append(f"**{document['title']}** (`python -m benchmarks.{document['name']}`)\n\n")
         lines.append(
@@ -30,8 +28,9 @@ def main() -> None:
                 f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                 for key, value in row["notes"].items()
             )
+            name = f"{row['name']} ({notes})" if notes else row["name"]
             lines.append(
-                f"| {row['name']}{f' ({notes})' if notes else ''} | {row['ours']:.4g} {row['unit']} "
+                f"| {name} | {row['ours']:.4g} {row['unit']} "
                 f"| {row['baseline']:.4g} {row['unit']} ({row['baseline_name']}) "
                 f"| {row['ratio']:.2f} | {row['bound']} | {'ok' if row['passed'] else 'missed'} |\n"
             )

@@ -3,6 +3,7 @@
 from rich.text import Text
 
 from vstore.cli.exit_code import ExitCode
+from vstore.cli.opening import require_file
 from vstore.cli.options import AsJson, StorePath
 from vstore.cli.plain_text import counted, one_line, size
 from vstore.cli.report import Report, View, heading, table
@@ -16,6 +17,7 @@ def check(store: StorePath, *, as_json: AsJson = False) -> Report:
     The file is read as it is, without opening it as a store, so that damage which keeps a store
     from opening is reported too.
     """
+    require_file(store)
     medium = PathMedium(store)
     file = medium.open(writable=False, create=False)
     try:

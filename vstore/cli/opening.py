@@ -16,17 +16,23 @@ if TYPE_CHECKING:
 
 def open_to_read(path: Path, *, epoch: int | None = None, tag: str | None = None) -> Store:
     """Open a store without taking its lock."""
-    _require_file(path)
+    require_file(path)
     return open_store(path, mode="r", epoch=epoch, tag=tag)
 
 
 def open_to_write(path: Path, *, wait: float) -> Store:
     """Open a store that exists as its writer, waiting so many seconds for another one."""
-    _require_file(path)
+    require_file(path)
     return open_store(path, create=False, timeout_s=wait)
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """Refuse a path where there is nothing.
+
+    Raises
+    ------
+    NotFoundError
+    """
     if not path.exists():
         raise NotFoundError(f"{path}: no such file. Make a store with `vstore init {path}`.")
 

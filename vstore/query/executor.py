@@ -183,6 +183,7 @@ def _slots(
 ) -> list[Executed]:
     migrated = new.table.has_fresh
     in_old = old.table.has_served
+    share = _new_only_share(old, new)
     results = []
     from_olds = _fetch(old, matching, k)
     from_news = _fetch(new, _eligible(old, new, matching), k)
@@ -193,6 +194,7 @@ def _slots(
             migrated[from_old.docno],
             k=k,
             new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
+            new_only_share=share,
         )
         results.append(
             Executed(
@@ -213,10 +215,20 @@ def _eligible(old: VersionRead, new: VersionRead, matching: BoolArray | None) ->
     return _restricted(matching, mine)
 
 
+def _new_only_share(old: VersionRead, new: VersionRead) -> float:
+    """Return the share of documents only the new version has in all that are not migrated."""
+    in_old = old.table.has_served
+    alone = int(np.count_nonzero(new.table.has_served & ~in_old))
+    if not alone:
+        return 0.0
+    return alone / (alone + int(np.count_nonzero(in_old & ~new.table.has_fresh)))
+
+
 def _evidence(
     old: VersionRead, new: VersionRead, matching: BoolArray | None, k: int
 ) -> list[Executed]:
     migrated, in_old = new.table.has_fresh, old.table.has_served
+    share = _new_only_share(old, new)
     depth = max(k, EVIDENCE_DEPTH)
     all_old = _fetch(old, matching, k)
     moved_old = _fetch(old, _restricted(matching, migrated), depth)
@@ -237,6 +249,7 @@ def _evidence(
             depth=EVIDENCE_DEPTH,
             new=from_new.ranking(),
             new_only=new_only,
+            new_only_share=share,
         )
         answers = _joined(scored_new, from_new)
         results.append(

@@ -267,7 +267,7 @@ class PathMedium:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path)
-        self._replacement_path = path.with_name(path.name + "-vacuum")
+        self._replacement_path = path.parent / (path.name + "-vacuum")
 
     def open(self, *, writable: bool, create: bool) -> RealFile:
         if create and not self.path.parent.is_dir():
