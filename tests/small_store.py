@@ -58,3 +58,25 @@ def axis(number: int, dimension: int = 4) -> Array:
     """Return a unit vector along one axis."""
     unit: Array = np.eye(dimension, dtype=np.float32)[number]
     return unit
+
+
+def seal(store: vstore.Store) -> None:
+    """Move everything from the memtable into segments; documents and vectors stay as they are."""
+    name = "made only to be dropped"
+    store.create_collection(name)
+    store.drop_collection(name)  # writes a checkpoint
+
+
+def contents(collection: vstore.Collection) -> dict[str, object]:
+    """Return all that a refused write must leave as it was."""
+    labels = [version.label for version in collection.versions]
+    return {
+        "epoch": collection.store.epoch,
+        "documents": list(map(repr, collection.documents())),
+        "route": collection.route,
+        "coverage": {label: collection.coverage(label) for label in labels},
+        "vectors": {
+            label: [(ids, array.tolist()) for ids, _, _, array in collection.vectors(label)]
+            for label in labels
+        },
+    }

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RANDOM_DAMAGES: tuple[Damage, ...] = ("reordered", "torn512", "torn4096")
-SAMPLE_STEP = 7  # the always-on part takes every 7th point of the same sweep
 SYNC_EVERY = 5
-
-NESTED_SAMPLE_STEP = 31  # where each point is swept again
+# The always-on part takes every 7th point of the same sweep, and fewer where each is swept again.
+SAMPLE_STEP = 7
+RELAXED_SAMPLE_STEP = 13
+NESTED_SAMPLE_STEP = 71
 
 every_point = pytest.param(1, marks=pytest.mark.slow, id="every point")
 sample = pytest.param(SAMPLE_STEP, id="a sample")

@@ -177,7 +177,6 @@ def _check_documents(attributes: Plain, arrays: dict[str, Array], fields: Plain)
 
 def _check_column(field_type: str, part: dict[str, Array]) -> None:
     values = column_values(field_type, part)
-    require(any(value is not None for value in values), "a field with a value")
     missing = np.array([value is None for value in values])
     if field_type in ("keyword", "keywords"):
         entries = slices(part["dictionary_offsets"], part["dictionary_bytes"])

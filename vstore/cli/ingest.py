@@ -1,5 +1,6 @@
 """``vstore ingest``."""
 
+import datetime as dt
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,8 +108,8 @@ def ingest(
 
     Each batch is one commit. Run again after an interruption: documents whose text or source_hash
     is unchanged keep their revision, and vectors that are there are not written again. A
-    source_hash of 64 hex digits is taken as it is, other text is hashed. A key that a line lacks
-    leaves what the document has.
+    source_hash of 64 hex digits is taken as it is, other text is hashed. Timestamps are ISO 8601
+    with their offset. A key that a line lacks leaves what the document has.
     """
     if (vectors is not None) + embed > 1:
         raise InvalidArgumentError("vectors: pass --vectors or --embed, not both")
@@ -123,7 +124,7 @@ def ingest(
         if version is not None:
             source = _source(docs, version, vectors, rows, documents=documents, count=count)
         totals: dict[str, int] = {}
-        commits, finished = 0, 0
+        batches, finished = 0, 0
         with Bar("ingest", count) as bar:
             for batch in _batches(documents, batch_size):
                 try:
@@ -132,7 +133,7 @@ def ingest(
                 except VstoreError as error:
                     _place(error, documents, batch, finished)
                     raise
-                commits += 1
+                batches += 1
                 finished += len(batch)
                 bar.move(finished)
         data: dict[str, object] = {
@@ -142,7 +143,7 @@ def ingest(
             "version": version,
             "vectors_written": totals.get("written", 0),
             "vectors_skipped": totals.get("skipped", 0),
-            "batches": commits,
+            "batches": batches,
             "epoch": opened.epoch,
         }
         shown: dict[str, object] = {
@@ -158,7 +159,7 @@ def ingest(
                 f"{covered.fresh:,} of {covered.live:,}"
             )
         title = (
-            f"{documents.name} into {docs.name}: {counted(commits, 'commit')}, epoch {opened.epoch}"
+            f"{documents.name} into {docs.name}: {counted(batches, 'batch')}, epoch {opened.epoch}"
         )
         return Report(data, [heading(title), facts(shown)])
 
@@ -222,6 +223,7 @@ def _write(
     totals: dict[str, int],
 ) -> None:
     """Upsert a batch, lines with the same keys together: a key given is a key changed."""
+    timestamps = {name for name, kind in docs.fields.items() if kind == "timestamp"}
     groups: dict[tuple[bool, tuple[str, ...]], list[Line]] = {}
     for line in batch:
         with_vectors = source is not None and source.has(line)
@@ -235,7 +237,9 @@ def _write(
             docs,
             [line.id for line in lines],
             texts=[str(line.entry["text"]) for line in lines] if "text" in keys else None,
-            metadata=[_metadata(line) for line in lines] if "metadata" in keys else None,
+            metadata=[_metadata(line, timestamps) for line in lines]
+            if "metadata" in keys
+            else None,
             source_hashes=[_hash(line) for line in lines] if "source_hash" in keys else None,
             vectors=vectors,
         )
@@ -249,10 +253,18 @@ def _write(
             totals[name] = totals.get(name, 0) + value
 
 
-def _metadata(line: Line) -> dict[str, object]:
+def _metadata(line: Line, timestamps: set[str]) -> dict[str, object]:
     metadata = line.entry["metadata"]
     assert isinstance(metadata, dict), "checked when the line was read"
-    return metadata
+    return {name: _time(value) if name in timestamps else value for name, value in metadata.items()}
+
+
+def _time(value: object) -> object:
+    """Return what JSON has no type for, from ISO 8601; anything else is the engine's to refuse."""
+    try:
+        return dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _hash(line: Line) -> bytes | str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _LEGEND: Final = {
     "v1 alone": "version 1, asked with its own model",
     "v2 alone": "version 2, asked with its own model; it finds what it has by then",
-    "mixed": "not vstore: queries of the new model over one array of old and new vectors, "
-    "of which they find only the new ones",
+    "mixed": "not vstore: queries of the new model over one array of old and new vectors; "
+    "the old ones are noise to them",
     "slots": "vstore's dual read, as in chapter 3",
     "evidence": "its other dual read, which weighs the scores of both versions",
     "explicit": "share of the dual reads that were answered from both versions, as planned",
@@ -67,9 +67,9 @@ def _verdict(moments: Sequence[Moment]) -> str:
     silent = max(moment.silent for moment in moments)
     same = "exactly as" if end["slots"] == end["v2 alone"] else "not as"
     return (
-        f"Slots {slots} than version 1, and at {moments[-1].coverage:.0%} coverage it is {same} "
-        f"good as version 2. Evidence ends at {end['evidence'].ndcg:.3f}, version 2 alone at "
-        f"{end['v2 alone'].ndcg:.3f}: two models know more than one. Mixing loses what is not "
-        f"migrated yet: up to {still:.0%} coverage it is worse than version 1, at first by "
+        f"On average slots {slots} than version 1, and at {moments[-1].coverage:.0%} coverage it "
+        f"is {same} good as version 2. Evidence ends at {end['evidence'].ndcg:.3f}, version 2 "
+        f"alone at {end['v2 alone'].ndcg:.3f}: two models know more than one. Mixing loses what "
+        f"is not migrated yet: up to {still:.0%} coverage it is worse than version 1, at first by "
         f"{deepest:.3f}. Answers of vstore that mixed versions silently: {silent:.1%}."
     )

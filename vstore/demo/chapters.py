@@ -33,8 +33,9 @@ def prologue(stage: Stage) -> None:
     stage.tell.say(
         f"SciFact: {len(stage.corpus.document_ids):,} abstracts of scientific papers, and "
         f"{len(stage.corpus.query_ids)} claims of which people judged which abstract bears on "
-        "them. The vectors are real ones of two real models, made beforehand. All figures below "
-        f"are measured while you wait, in one file: {stage.path}. Ctrl-C does it no harm."
+        "them. The vectors are those of two real models, made beforehand and kept as int8. All "
+        f"figures below are measured while you wait, in one file: {stage.path}. Ctrl-C does it no "
+        "harm."
     )
 
 
