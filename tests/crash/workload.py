@@ -236,7 +236,7 @@ VACUUMS: list[tuple[str, Step]] = [
     ("the last tag", lambda run: run.store.tag("end")),
 ]
 WHOLE_LIFE = [*BEGINNING, *MIGRATION, *GROWTH, *VACUUMS]
-SHORT_LIFE = [*BEGINNING, *MIGRATION, *_seal(0), *VACUUMS]
+SHORT_LIFE = [*BEGINNING, *MIGRATION, *_seal(0), *GROWTH[-2:], *VACUUMS]
 
 
 @dataclass(frozen=True, slots=True)

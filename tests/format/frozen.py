@@ -40,6 +40,7 @@ def create_store(path: Path, *, step_us: int = 1_000_000) -> Store:
         return open_medium(PathMedium(path), clock=clock)
 
 
-def reopen_store(path: Path, *, after_us: int) -> Store:
-    """Open it again, some time later."""
-    return open_medium(PathMedium(path), clock=FrozenClock(NEW_YEAR_2026_US + after_us))
+def reopen_relaxed(path: Path) -> Store:
+    """Open it again a day later, under relaxed durability."""
+    clock = FrozenClock(NEW_YEAR_2026_US + 86_400_000_000)
+    return open_medium(PathMedium(path), clock=clock, durability="relaxed")

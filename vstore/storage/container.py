@@ -64,8 +64,6 @@ class Container:
         self.skipped = skipped
         self.verify: Verify = verify
         self._kept_slot = slot  # the other one is written next
-        # The slot found at opening may never have been synced: its writer died, or was relaxed.
-        self._kept_durable = False
         self._tail = superblock.committed_length if superblock else BLOCKS_START
         self._poison: BaseException | None = None
         self._views: dict[int, memoryview] = {}
@@ -215,12 +213,11 @@ class Container:
             features_incompat=previous.features_incompat if previous else 0,
         )
         target = 1 - self._kept_slot
-        if durable or not self._kept_durable:
+        if durable:
             # Blocks must be durable before the superblock that names them: its own checksum
-            # would pass even if what it points at were lost. And the slot that stays must be
-            # durable before the other one is overwritten, or a power loss could take both.
+            # would pass even if what it points at were lost. The slot that stays is durable since
+            # it was written, or since the file was opened.
             self._sync()
-            self._kept_durable = True
         try:
             self.file.write(target * SLOT_BYTES, [superblock.encode()])
             if durable:

@@ -55,12 +55,17 @@ def open_container(
                 raise explain_absence(file.read(0, BLOCKS_START), medium.name)
             file.truncate(0)
             file.truncate(BLOCKS_START)
+            file.sync()  # or what is left of the first attempt could show through the second
             return Container(
                 medium.name, file, superblock=None, slot=1, writable=True, verify=verify
             )
         slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
         if file.size() > superblock.committed_length:
             cut_tail(file, superblock.committed_length)
+        else:
+            # The last writer may have died before its last sync, or was relaxed. What this one
+            # builds on must be durable, the chosen slot above all: the other one will be written.
+            file.sync()
     except BaseException:
         file.close()
         raise

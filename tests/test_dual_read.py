@@ -1,0 +1,257 @@
+"""Dual reads through the store: exact at both ends, bounded between, and nothing out of reach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import pytest
+
+import vstore
+from tests.small_store import NEW, OLD, documents, rows, seal, spec
+from vstore.query.fusion import FusionName
+
+if TYPE_CHECKING:
+    from vstore.manifest.spec import Metric
+    from vstore.types import Array
+
+COUNT, QUERIES = 120, 25
+DIMENSIONS = {OLD: 6, NEW: 9}
+FUSIONS: tuple[FusionName, ...] = get_args(FusionName)
+PAIRS: list[tuple[Metric, Metric]] = [
+    ("cosine", "cosine"),
+    ("cosine", "l2"),
+    ("l2", "inner_product"),
+    ("inner_product", "cosine"),
+]
+
+
+def migration(
+    share: float, metrics: tuple[Metric, Metric] = ("cosine", "l2"), **options: Any
+) -> vstore.Collection:
+    """Make documents of which a share, spread over all, has new vectors."""
+    docs = documents(
+        old=spec("model-old", DIMENSIONS[OLD], metrics[0]),
+        new=spec("model-new", DIMENSIONS[NEW], metrics[1]),
+        **options,
+    )
+    docs.upsert(
+        list(range(COUNT)),
+        texts=[str(i) for i in range(COUNT)],
+        metadata=[{"year": i % 10} for i in range(COUNT)],
+        vectors={OLD: rows(COUNT, DIMENSIONS[OLD])},
+    )
+    moved = np.random.default_rng(1).permutation(COUNT)[: round(share * COUNT)].tolist()
+    if moved:
+        docs.add_vectors(NEW, moved, rows(COUNT, DIMENSIONS[NEW], seed=1)[moved])
+    return docs
+
+
+def queries() -> list[dict[str, Array]]:
+    old, new = (rows(QUERIES, DIMENSIONS[label], seed=2) for label in (OLD, NEW))
+    return [{OLD: old[i], NEW: new[i]} for i in range(QUERIES)]
+
+
+def dual(docs: vstore.Collection, query: Any, **options: Any) -> vstore.SearchResult:
+    return docs.search(query, mode="dual", version=NEW, old_version=OLD, **options)
+
+
+def places(result: vstore.SearchResult) -> list[tuple[object, ...]]:
+    return [(hit.id, hit.score, hit.version, hit.chunk) for hit in result]
+
+
+@pytest.mark.parametrize("metrics", PAIRS, ids="-".join)
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != "evidence"])
+def test_at_both_ends_every_answer_is_the_single_versions(
+    metrics: tuple[Metric, Metric], share: float, fusion: FusionName
+) -> None:
+    docs = migration(share, metrics)
+    version = NEW if share else OLD
+    where = vstore.field("year") < 3
+    for query in queries():
+        for options in ({"k": 1}, {"k": 10}, {"k": COUNT + 1}, {"k": 7, "where": where}):
+            single = docs.search(query[version], version=version, **options)
+            both = dual(docs, query, fusion=fusion, **options)
+            assert places(both) == places(single), (fusion, options)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("k", [1, 3, 10, 200])
+def test_slots_fetches_at_most_k_of_each_version(share: float, k: int) -> None:
+    docs = migration(share)
+    for query in queries():
+        result = dual(docs, query, k=k)
+        assert set(result.trace.fetched) == {OLD, NEW}
+        assert max(result.trace.fetched.values()) <= k
+        assert len(result) == min(k, COUNT)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_unmigrated_documents_keep_their_places(share: float) -> None:
+    docs = migration(share)
+    migrated = {document.id for document in docs.documents()} - {d.id for d in docs.pending(NEW)}
+    for query in queries():
+        old = docs.search(query[OLD], version=OLD, k=20)
+        new = [hit for hit in docs.search(query[NEW], version=NEW, k=20) if hit.id in migrated]
+        both = dual(docs, query, k=20)
+        for i, (before, after) in enumerate(zip(old, both, strict=True)):
+            if before.id in migrated:
+                assert after.version == NEW
+            else:
+                assert (after.id, after.version) == (before.id, OLD), i
+        moved = [hit.id for hit in both if hit.version == NEW]
+        assert moved == [hit.id for hit in new][: len(moved)]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_every_rule_returns_k_documents_each_once(
+    fusion: FusionName, share: float, sealed: bool
+) -> None:
+    docs = migration(share)
+    docs.delete([0, 1])
+    if sealed:
+        seal(docs.store)
+    docs.delete([2])
+    docs.upsert([3], texts=["changed"])
+    where = vstore.field("year") < 5
+    passing = set(docs.ids(where)) - {3}
+    for query in queries()[:5]:
+        alone = {
+            (label, hit.id): hit.score
+            for label in (OLD, NEW)
+            for hit in docs.search(query[label], version=label, k=COUNT)
+        }
+        for k in (1, 10, COUNT):
+            result = dual(docs, query, k=k, fusion=fusion, where=where)
+            assert len(result) == min(k, len(passing))
+            assert len(set(result.ids)) == len(result)
+            assert set(result.ids) <= passing
+            assert all(hit.score == alone[hit.version, hit.id] for hit in result)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_documents_that_only_the_new_version_has_are_reachable(
+    fusion: FusionName, share: float
+) -> None:
+    docs = migration(share, ("cosine", "cosine"))
+    query = queries()[0]
+    docs.upsert(["only new"], texts=["x"], vectors={NEW: query[NEW][None]})
+    # A single score has no deviation, so these two rules put it in the middle.
+    k = COUNT if fusion in ("zscore", "dbsf") and not share else 10
+    result = dual(docs, query, k=k, fusion=fusion)
+    assert next(hit for hit in result if hit.id == "only new").version == NEW
+    assert "only in the new" in result.explain()
+    if share == 1 and fusion != "evidence":
+        assert result.ids[0] == "only new"
+
+
+def test_at_full_coverage_new_only_documents_do_not_disturb_the_order() -> None:
+    docs = migration(1.0, ("cosine", "cosine"))
+    extra = rows(40, DIMENSIONS[NEW], seed=7)
+    docs.upsert([f"new {i}" for i in range(40)], vectors={NEW: extra})
+    near = extra[:8].sum(axis=0)
+    docs.upsert([f"near {i}" for i in range(15)], vectors={NEW: near + extra[:15] / 100})
+    assert docs.coverage(NEW).complete
+    for query in [*queries(), {OLD: queries()[0][OLD], NEW: near}]:
+        for k in (1, 5, 10, 60):
+            single = docs.search(query[NEW], version=NEW, k=k)
+            assert places(dual(docs, query, k=k)) == places(single)
+
+
+def test_a_stale_new_row_is_answered_by_the_old_version() -> None:
+    docs = migration(1.0, stale_policy="serve")
+    docs.upsert([5], texts=["changed"], vectors={OLD: rows(1, DIMENSIONS[OLD], seed=3)})
+    for query in queries():
+        hits = {hit.id: hit for hit in dual(docs, query, k=COUNT)}
+        assert len(hits) == COUNT
+        assert (hits[5].version, hits[5].stale) == (OLD, False)
+        assert not any(hit.stale for hit in hits.values())
+
+
+def test_stale_on_both_sides_is_served_once_and_said_to_be_stale() -> None:
+    docs = migration(1.0, stale_policy="serve")
+    docs.upsert([5], texts=["changed"])
+    hits = [hit for hit in dual(docs, queries()[0], k=COUNT) if hit.id == 5]
+    assert [(hit.version, hit.stale) for hit in hits] == [(OLD, True)]
+
+
+def test_chunks_of_either_version_collapse_to_documents() -> None:
+    docs = documents(old=spec("model-old", 3), new=spec("model-new", 2, "l2"))
+    old = [rows(n, 3, seed=n) for n in (1, 3, 2, 2)]
+    docs.upsert(["a", "b", "c", "d"], texts=["1", "2", "3", "4"], vectors={OLD: old})
+    docs.add_vectors(NEW, ["b", "d"], [rows(4, 2), rows(1, 2, seed=1)])
+    for fusion in FUSIONS:
+        query = {OLD: np.ones(3), NEW: np.ones(2)}
+        result = dual(docs, query, k=10, fusion=fusion)
+        assert sorted(map(str, result.ids)) == ["a", "b", "c", "d"]
+        assert {hit.id: hit.version for hit in result} == {"a": OLD, "b": NEW, "c": OLD, "d": NEW}
+
+
+def test_a_batch_answers_as_its_queries_one_by_one() -> None:
+    docs = migration(0.4)
+    batch = {label: np.stack([query[label] for query in queries()]) for label in (OLD, NEW)}
+    options: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD, "k": 5}
+    for fusion in FUSIONS:
+        together = docs.search_batch(batch, fusion=fusion, **options)
+        alone = [dual(docs, query, k=5, fusion=fusion) for query in queries()]
+        assert list(map(places, together)) == list(map(places, alone))
+
+
+def test_a_dual_read_needs_a_vector_for_each_version() -> None:
+    docs = migration(0.5)
+    query = queries()[0]
+    with pytest.raises(vstore.InvalidArgumentError, match=NEW):
+        dual(docs, {OLD: query[OLD]})
+    with pytest.raises(vstore.InvalidVectorError):
+        dual(docs, query[OLD])  # one array cannot be both
+    with pytest.raises(vstore.InvalidArgumentError, match="different numbers"):
+        docs.search_batch(
+            {OLD: rows(2, 6), NEW: rows(3, 9)}, mode="dual", version=NEW, old_version=OLD
+        )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "dual"},
+        {"mode": "dual", "version": NEW},
+        {"mode": "dual", "version": NEW, "old_version": NEW},
+        {"mode": "dual", "version": NEW, "old_version": OLD, "fusion": "best"},
+        {"mode": "both", "version": NEW},
+        {"version": NEW, "old_version": OLD},
+        {"version": NEW, "fusion": "best"},
+    ],
+)
+def test_a_dual_read_that_is_not_meant_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(vstore.InvalidArgumentError):
+        migration(0.5).search(queries()[0], **options)
+
+
+def test_the_plan_names_both_versions_and_the_trace_what_they_gave() -> None:
+    docs = migration(0.5)
+    result = dual(docs, queries()[0])
+    assert result.trace.mode == "dual"
+    assert result.trace.versions == (OLD, NEW)
+    assert sum(result.trace.answered.values()) == 10
+    for text in (OLD, NEW, "DualRead(fusion=slots, coverage=50.0%)", "because"):
+        assert text in result.explain()
+    rates: Any = docs.store.metrics()["mixed_version_rate"]
+    assert rates["silent"] == 0
+    assert rates["explicit"] > 0
+
+
+def test_dbsf_keeps_the_order_of_outliers() -> None:
+    docs = documents(old=spec(dimension=2, metric="inner_product"),
+                     new=spec("model-new", 2, "inner_product"))  # fmt: skip
+    scores = np.array([*[1.0] * 90, 900.0, 1000.0, *[1.1] * 8])
+    new = np.stack([scores, np.zeros(100)], axis=1)
+    docs.upsert(list(range(100)), vectors={OLD: new, NEW: new})
+    query = {OLD: np.array([1.0, 0]), NEW: np.array([1.0, 0])}
+    single = docs.search(query[NEW], version=NEW, k=5)
+    assert single.ids[:2] == [91, 90]
+    for fusion in ("dbsf", "zscore", "minmax", "rrf"):
+        assert places(dual(docs, query, k=5, fusion=fusion)) == places(single), fusion
