@@ -8,13 +8,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from vstore import limits
 from vstore.cli import main
 from vstore.cli.app import COMMANDS
 from vstore.cli.exit_code import MEANINGS
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from vstore.demo import story
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
     from rich.console import Console
 
     from tests.cli.running import Ran
