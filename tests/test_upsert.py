@@ -10,7 +10,7 @@ import pytest
 from blake3 import blake3
 
 import vstore
-from tests.small_store import NEW, OLD, axis, contents, documents, rows, seal, spec, store_in
+from tests.small_store import NEW, OLD, axis, contents, documents, rows, seal, spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,8 +33,8 @@ def main(path: Path) -> None:
         try:
             docs.upsert(range(10, 10 + LARGE), vectors={"v1": rows})
         except vstore.StorageError as error:
-            assert isinstance(error.__cause__, OSError)
-            say("refused")
+            if isinstance(error.__cause__, OSError):
+                say("refused")
         if store.epoch == before and docs.search(rows[3], version="v1", k=1).ids == [3]:
             say("read")
         docs.upsert([10], vectors={"v1": rows[10:11]})

@@ -8,9 +8,9 @@ from blake3 import blake3
 
 from tests.crash.workload import Dump, FrozenClock, dump
 from vstore.errors import CorruptionError, NotAStoreError
-from vstore.storage.container import choose_slot
 from vstore.storage.faulty import FaultyMedium, Operation
 from vstore.storage.memory import MemoryContent, MemoryFile, MemoryMedium
+from vstore.storage.recovery import choose_slot
 from vstore.store.store import open_medium
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ class Recoveries:
 
 def _committed(image: bytes) -> bytes:
     try:
-        _, slot, _ = choose_slot("", MemoryMedium(image).open(writable=False, create=False), writable=False)
+        file = MemoryMedium(image).open(writable=False, create=False)
+        _, slot, _ = choose_slot("", file, writable=False)
     except CorruptionError:
         return image
     return image[: slot.committed_length]

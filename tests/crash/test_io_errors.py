@@ -19,7 +19,7 @@ from vstore.storage.faulty import Failure, FaultyMedium, Operation, survivors
 from vstore.storage.layout import BLOCKS_START
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 SAMPLE_STEP = 7
 FULL_DISK_WRITER = Path(__file__).with_name("full_disk_writer.py")
@@ -98,7 +98,7 @@ def leaves_doubt(operations: Sequence[Operation], at: int) -> bool:
 
 @pytest.mark.parametrize("step", [sample, every_operation])
 def test_a_failing_operation_loses_nothing_that_was_acknowledged(
-    step: int, record_property: pytest.RecordProperty
+    step: int, record_property: Callable[[str, object], None]
 ) -> None:
     clean = clean_run()
     count = 0

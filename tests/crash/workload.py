@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from vstore import EmbeddingSpec, field as where_field
+from vstore import EmbeddingSpec
+from vstore import field as where_field
 from vstore.limits import SEAL_DOCUMENTS
 from vstore.store.store import open_medium
 

@@ -28,6 +28,11 @@ def sections() -> dict[str, str]:
     return found
 
 
+def prose(heading: str) -> str:
+    """Return the text of a section with its lines joined."""
+    return " ".join(sections()[heading].split())
+
+
 def tables(heading: str) -> list[list[Row]]:
     """Return the tables of a section; a row is its cells by column, without backticks."""
     found: list[list[Row]] = []

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.format.answers import answers_of_reader, answers_of_vstore
-from tests.format.independent_reader import File
-from vstore import EmbeddingSpec, FormatVersionError, Store
+from tests.format.independent_reader import File, SpecError, read_file
+from vstore import CorruptionError, EmbeddingSpec, FormatVersionError, Store
 from vstore.manifest import codec
 from vstore.segment import vectors as vector_segments
 from vstore.segment.sealed import write_segment
@@ -124,6 +124,17 @@ def test_what_is_incompatible_forbids_opening(change: dict[str, int]) -> None:
     for mode in ("r", "rw"):
         with pytest.raises(FormatVersionError):
             open_medium(FaultyMedium(data), mode=mode)
+
+
+def test_a_superblock_of_another_epoch_than_its_commit_is_refused() -> None:
+    medium = FaultyMedium()
+    with open_medium(medium) as store:
+        filled(store)
+    data = with_flags(medium.tobytes(), epoch=99)
+    with pytest.raises(CorruptionError, match="epoch 99"):
+        open_medium(FaultyMedium(data), mode="r")
+    with pytest.raises(SpecError):
+        read_file(data)
 
 
 def test_an_older_slot_is_no_way_around_an_unknown_feature() -> None:

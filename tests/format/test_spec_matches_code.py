@@ -16,7 +16,7 @@ from tests.format import rules
 from tests.format.annotated_file import SHOWN_BLOCKS, blocks_of, dump, write_annotated_file
 from tests.format.full_file import write_full_file
 from tests.format.independent_reader import COMMIT, DTYPES, SEGMENT, File, Plain, fingerprint
-from tests.format.spec_document import PATH, Row, fenced, integer, sections, table, tables
+from tests.format.spec_document import PATH, Row, fenced, integer, prose, sections, table, tables
 from vstore import EmbeddingSpec, limits
 from vstore.manifest import codec, state
 from vstore.manifest.spec import METRICS
@@ -127,7 +127,7 @@ def test_feature_flags() -> None:
         if re.match(r"(RO_|IN)?COMPAT_|KNOWN_", name)
     }
     assert found == spec | masks
-    assert "Version 1.0 sets none." in sections()["Feature flags"]
+    assert "Version 1.0 sets none." in prose("Feature flags")
 
 
 def test_limits_table() -> None:
@@ -146,9 +146,9 @@ def test_every_limit_named_in_the_text_is_in_the_table() -> None:
 
 def test_creation_rule() -> None:
     extra = recovery._CREATION_BYTES_MAX - layout.BLOCKS_START
-    assert f"at most {layout.BLOCKS_START} + {extra} bytes" in sections()["Recovery"]
+    assert f"at most {layout.BLOCKS_START} + {extra} bytes" in prose("Recovery")
     used = layout.SUPERBLOCK[-2].offset + layout.HASH_BYTES
-    assert f"from byte {used} to byte {layout.SLOT_HASHED_BYTES}" in sections()["Recovery"]
+    assert f"from byte {used} to byte {layout.SLOT_HASHED_BYTES}" in prose("Recovery")
 
 
 # Structured data.
@@ -275,7 +275,7 @@ def test_delta_entries(commits: list[Plain]) -> None:
             for entry in versions.values():
                 assert len(entry) == len(table("Delta contents", 2))
                 assert all(isinstance(array, bytes) for array in entry if array is not None)
-    text = sections()["Delta contents"]
+    text = prose("Delta contents")
     assert "`[" + ", ".join(places) + "]`" in text
     assert "`[" + ", ".join(row["Place"] for row in table("Delta contents", 2)) + "]`" in text
 
@@ -379,7 +379,7 @@ def test_column_table() -> None:
 
 
 def test_years_of_timestamps() -> None:
-    text = " ".join(sections()["Metadata columns"].split())
+    text = prose("Metadata columns")
     found = re.search(r"Years 1 to 9999 are (-[\d,]+) to ([\d,]+) microseconds", text)
     assert found
     assert (integer(found[1]), integer(found[2])) == (TIMESTAMP_MIN_US, TIMESTAMP_MAX_US)
@@ -392,7 +392,7 @@ def test_annotated_dump_is_the_file(tmp_path: Path) -> None:
     data = write_annotated_file(tmp_path / "annotated.vstore")
     lines = fenced("An annotated file", "hexdump").splitlines()
     assert lines == list(dump(data)), "run: python -m tests.format.annotated_file"
-    assert f"It has {len(data):,} bytes" in sections()["An annotated file"]
+    assert f"It has {len(data):,} bytes" in prose("An annotated file")
     shown = bytearray(len(data))
     for line in filter(None, lines):
         at, piece = int(line[:8], 16), bytes.fromhex(line[10:57])

@@ -88,15 +88,15 @@ class Container:
         view = self._views.get(ref.offset)
         if view is None or len(view) != ref.length:
             view = self._load(ref, kind)
-        if ref.offset not in self._verified:
-            if self.verify != "off" or kind == BlockKind.COMMIT:
-                computed = blake3_digest(view)
-                if computed != ref.hash:
-                    raise BlockChecksumError(
-                        self.name, offset=ref.offset, stored=ref.hash, computed=computed
-                    )
-                if ref.length >= VIEW_BYTES_MIN:
-                    self._verified.add(ref.offset)
+        wanted = self.verify != "off" or kind == BlockKind.COMMIT
+        if wanted and ref.offset not in self._verified:
+            computed = blake3_digest(view)
+            if computed != ref.hash:
+                raise BlockChecksumError(
+                    self.name, offset=ref.offset, stored=ref.hash, computed=computed
+                )
+            if ref.length >= VIEW_BYTES_MIN:
+                self._verified.add(ref.offset)
         return view
 
     def _load(self, ref: BlockRef, kind: BlockKind) -> memoryview:

@@ -53,9 +53,9 @@ def open_container(
         if creation_interrupted(file):
             if not create:
                 raise explain_absence(file.read(0, BLOCKS_START), medium.name)
-            file.truncate(0)
+            if file.size():
+                cut_tail(file, 0)  # durably, or the first attempt could show through the second
             file.truncate(BLOCKS_START)
-            file.sync()  # or what is left of the first attempt could show through the second
             return Container(
                 medium.name, file, superblock=None, slot=1, writable=True, verify=verify
             )

@@ -94,9 +94,10 @@ def creation_interrupted(file: StorageFile) -> bool:
         return False
     # One block is all that a creation writes, and it is durable before the slot is begun. So a
     # damaged store, a vacuumed one with a single slot above all, is not taken for one and wiped.
+    # Only a second attempt, cut short while it emptied the file, leaves a torn slot and no block.
     frame = decode_frame(file.read(BLOCKS_START, FRAME_BYTES))
     head = file.read(0, BLOCKS_START)
-    if any(head) or frame is not None:
+    if size > BLOCKS_START and (any(head) or frame is not None):
         if frame is None or frame.kind != BlockKind.COMMIT:
             return False
         if BlockRef(BLOCKS_START, frame.payload_length, b"").end < size:

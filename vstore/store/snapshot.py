@@ -183,7 +183,10 @@ def load_snapshot(
     if not commits:
         assert known is not None, "a chain is empty only where it starts at its end"
         return known
-    last = commits[-1]
+    last, slot = commits[-1], container.superblock
+    if slot is not None and tip == container.manifest_ref() and last.epoch != slot.epoch:
+        problem = f"commit of epoch {last.epoch} under a superblock of epoch {slot.epoch}"
+        raise CorruptionError(container.name, problem, offset=tip.offset)
     try:
         state, memtables = _replayed(commits, known)
     except ValueError as error:
