@@ -57,7 +57,7 @@ class FrozenClock:
 def unit_rows(seed: int, shape: tuple[int, ...]) -> Array:
     """Return rows of random directions."""
     rows = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
 
 
 def metadata_of(number: int) -> dict[str, object]:
@@ -78,10 +78,13 @@ class Run:
     """One execution of the script, and what was acknowledged on the way."""
 
     def __init__(
-        self, medium: Medium, durability: Durability = "full", note: Callable[[Run], None] = id
+        self,
+        medium: Medium,
+        durability: Durability = "full",
+        note: Callable[[Run], object] = id,
     ) -> None:
         self.acknowledged = 0
-        self._note = note
+        self._note: Callable[[Run], object] = note
         self.store = open_medium(medium, durability=durability, clock=FrozenClock())
 
     def note(self, *_progress: int) -> None:
@@ -114,7 +117,11 @@ def _upsert(numbers: Sequence[int], *, edition: int = 1, both: bool = False) -> 
 
     def step(run: Run) -> None:
         chunks = [1 + 2 * (n % 3 == 0) for n in numbers]
-        vectors = {"v1": [unit_rows(n + 100 * edition, (c, 4)) for n, c in zip(numbers, chunks)]}
+        vectors = {
+            "v1": [
+                unit_rows(n + 100 * edition, (c, 4)) for n, c in zip(numbers, chunks, strict=True)
+            ]
+        }
         if both:
             vectors["v2"] = [unit_rows(n, (1, 6)) for n in numbers]
         run.docs.upsert(
