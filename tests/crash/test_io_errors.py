@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.recovery import mark, recover
+from tests.crash.recovery import Recoveries, mark
 from tests.crash.workload import SHORT_LIFE, Recording, Run, dump, record
 from vstore.errors import StorageError
 from vstore.storage.faulty import Failure, FaultyMedium, Operation, survivors
@@ -21,7 +21,7 @@ from vstore.storage.layout import BLOCKS_START
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-SAMPLE_STEP = 7
+SAMPLE_STEP = 13
 FULL_DISK_WRITER = Path(__file__).with_name("full_disk_writer.py")
 
 every_operation = pytest.param(1, marks=pytest.mark.slow, id="every operation")
@@ -100,7 +100,7 @@ def leaves_doubt(operations: Sequence[Operation], at: int) -> bool:
 def test_a_failing_operation_loses_nothing_that_was_acknowledged(
     step: int, record_property: Callable[[str, object], None]
 ) -> None:
-    clean = clean_run()
+    clean, recoveries = clean_run(), Recoveries(thorough=False)
     count = 0
     for failure in failures(clean.medium.journal, step):
         count += 1
@@ -119,7 +119,7 @@ def test_a_failing_operation_loses_nothing_that_was_acknowledged(
             survivors(journal, len(journal), damage="dropped", seed=0),
             survivors(journal, len(journal), damage="torn512", seed=failure.at),
         ):
-            assert recover(image).state in allowed, where
+            assert recoveries.of(image).state in allowed, where
     record_property("points", count)
 
 

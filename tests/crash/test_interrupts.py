@@ -1,0 +1,116 @@
+"""Ctrl-C at any line of a write: the store is in the old state or the new one, and says which."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import vstore
+from tests.crash.recovery import recover, reopen
+from tests.crash.workload import BEGINNING, MIGRATION, Run, dump, unit_rows
+from vstore.errors import StorageError
+from vstore.storage.memory import MemoryMedium
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from vstore import Store
+
+PACKAGE = str(Path(vstore.__file__).parent)
+SAMPLE_STEP = 37
+
+every_line = pytest.param(1, marks=pytest.mark.slow, id="every line")
+sample = pytest.param(SAMPLE_STEP, id="a sample")
+
+
+class InterruptAt:
+    """Raises KeyboardInterrupt at the n-th line that vstore executes, once."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        self.place = ""
+
+    def __enter__(self) -> None:
+        sys.settrace(self._call)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, _argument: object) -> object:
+        return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
+
+    def _line(self, frame: FrameType, event: str, _argument: object) -> object:
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self._line
+
+
+@functools.cache
+def prepared() -> bytes:
+    medium = MemoryMedium()
+    run = Run(medium)
+    for _, action in [*BEGINNING, *MIGRATION]:
+        action(run)
+    run.store.create_collection("passing")
+    run.store.close()
+    return medium.tobytes()
+
+
+def upsert(store: Store) -> None:
+    with store.transaction() as tx:
+        docs = store.collection("docs")
+        tx.upsert(docs, ["doc-1", "new"], vectors={"v1": unit_rows(1, (2, 4))})
+        tx.delete(docs, ["doc-6"])
+
+
+def seal(store: Store) -> None:
+    store.drop_collection("passing")
+
+
+def vacuum(store: Store) -> None:
+    store.vacuum()
+
+
+@pytest.mark.parametrize("step", [sample, every_line])
+@pytest.mark.parametrize("write", [upsert, seal, vacuum])
+def test_an_interrupted_write_happened_or_did_not(
+    write: Callable[[Store], None], step: int, record_property: pytest.RecordProperty
+) -> None:
+    before = recover(prepared())
+    whole = MemoryMedium(prepared())
+    with reopen(whole) as store:
+        write(store)
+        after = dump(store)
+    number = 1
+    while True:
+        medium = MemoryMedium(prepared())
+        store = reopen(medium)
+        interrupt = InterruptAt(number)
+        try:
+            with interrupt:
+                write(store)
+        except KeyboardInterrupt:
+            pass
+        if not interrupt.place:
+            break
+        where = f"line {number}, {interrupt.place}"
+        state = dump(store)
+        assert state in (before.state, after), where
+        try:
+            with store.transaction(timeout_s=0) as tx:
+                tx.edit(lambda s: s, name="nothing", note="")
+            assert dump(store) == recover(medium.tobytes()).state, where
+        except StorageError as error:
+            assert "close and reopen" in str(error), where
+        store.close()
+        assert recover(medium.tobytes()).state in (before.state, after), where
+        number += step
+    record_property("points", number // step)

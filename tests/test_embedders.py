@@ -1,0 +1,256 @@
+"""Text in, stamped vectors out: the hashing embedder, upsert_texts, and the query cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import vstore
+from tests.small_store import OLD, contents, documents, spec, store_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.types import Array
+
+
+class Recorder:
+    """An embedder that remembers what it was asked, and reuses its buffer as some do."""
+
+    def __init__(self, embedding_spec: vstore.EmbeddingSpec, *, seed: int = 0) -> None:
+        self._spec = embedding_spec
+        self._hashing = vstore.HashingEmbedder(embedding_spec.dimension, seed=seed)
+        self._buffer = np.zeros(embedding_spec.dimension, np.float32)
+        self.documents: list[str] = []
+        self.queries: list[str] = []
+
+    @property
+    def spec(self) -> vstore.EmbeddingSpec:
+        return self._spec
+
+    def embed_documents(self, texts: Sequence[str]) -> Array:
+        self.documents += texts
+        return self._hashing.embed_documents(texts)
+
+    def embed_query(self, text: str) -> Array:
+        self.queries.append(text)
+        self._buffer[:] = self._hashing.embed_query(text)
+        return self._buffer
+
+
+PROMPTED = spec("prompted", 16, document_prompt="passage: ", query_prompt="query: ")
+
+
+def collection_of(embedder: vstore.Embedder, label: str = OLD) -> vstore.Collection:
+    docs = store_in().create_collection("docs", fields={"year": "int"})
+    docs.create_version(label, embedder.spec)
+    return docs
+
+
+def test_the_hashing_embedder_gives_the_same_everywhere() -> None:
+    embedder = vstore.HashingEmbedder(8)
+    vector = embedder.embed_query("Straße")
+    # Written down: a changed value would silently orphan stored vectors.
+    np.testing.assert_allclose(vector, np.array([-2, 0, 0, 1, 0, 1, 1, 1]) / 8**0.5, rtol=1e-6)
+    np.testing.assert_array_equal(embedder.embed_documents(["x", "Straße"])[1], vector)
+    np.testing.assert_array_equal(embedder.embed_query("STRAßE"), vector)
+
+
+@pytest.mark.parametrize("text", ["", "a", "ab", " ", "\n", "x" * 10_000, "\ud800", "日本語", "🙂"])
+@pytest.mark.parametrize("dimension", [1, 2, 64])
+def test_every_text_has_a_unit_vector(text: str, dimension: int) -> None:
+    vector = vstore.HashingEmbedder(dimension).embed_query(text)
+    assert vector.shape == (dimension,)
+    assert vector.dtype == np.float32
+    assert abs(float(np.linalg.norm(vector)) - 1) < 1e-6
+
+
+def test_parameters_of_the_hashing_embedder_are_its_geometry() -> None:
+    made = [vstore.HashingEmbedder(32), vstore.HashingEmbedder(32, seed=1),
+            vstore.HashingEmbedder(32, ngram=2), vstore.HashingEmbedder(33)]  # fmt: skip
+    assert len({embedder.spec.fingerprint for embedder in made}) == 4
+    assert isinstance(made[0], vstore.Embedder)
+    assert vstore.HashingEmbedder(32).spec == made[0].spec
+
+
+def test_similar_spelling_is_near() -> None:
+    embedder = vstore.HashingEmbedder(256)
+    docs = collection_of(embedder)
+    docs.upsert_texts(["cat", "dog", "cats"], ["the cat sat", "a dog ran", "the cats sat"],
+                      embedder=embedder)  # fmt: skip
+    docs.store.register_embedder(embedder)
+    assert docs.search("the cat sat", k=2).ids == ["cat", "cats"]
+
+
+def test_unchanged_texts_are_not_embedded_again() -> None:
+    embedder = Recorder(spec(dimension=16))
+    docs = collection_of(embedder)
+    first = docs.upsert_texts(["a", "b"], ["one", "two"], embedder=embedder)
+    assert (first.inserted, first.vectors_written) == (2, {OLD: 2})
+    epoch = docs.store.epoch
+    again = docs.upsert_texts(["a", "b"], ["one", "two"], embedder=embedder)
+    assert (again.unchanged, again.vectors_written, again.vectors_skipped) == (
+        2,
+        {OLD: 0},
+        {OLD: 2},
+    )
+    assert docs.store.epoch == epoch
+    docs.upsert_texts(["b", "c"], ["TWO", "three"], embedder=embedder)
+    assert embedder.documents == ["one", "two", "TWO", "three"]
+
+
+def test_an_unchanged_text_is_embedded_for_a_version_that_lacks_it() -> None:
+    old, new = Recorder(spec(dimension=16)), Recorder(spec("new", 8))
+    docs = collection_of(old)
+    docs.create_version("new", new.spec)
+    docs.upsert_texts(["a"], ["one"], embedder=old)
+    docs.upsert_texts(["a"], ["one"], embedder=new)
+    assert new.documents == ["one"]
+    assert docs.coverage(OLD).complete
+    assert docs.coverage("new").complete
+
+
+def test_prompts_go_before_texts_and_queries_and_are_not_stored() -> None:
+    embedder = Recorder(PROMPTED)
+    docs = collection_of(embedder)
+    docs.upsert_texts(["a"], ["one"], embedder=embedder)
+    docs.store.register_embedder(embedder)
+    docs.search("what?")
+    assert (embedder.documents, embedder.queries) == (["passage: one"], ["query: what?"])
+    document = docs.get("a")
+    assert document is not None
+    assert document.text == "one"
+    docs.create_version("again", spec("another", 16, document_prompt="doc: "))
+    other = Recorder(docs.version("again").spec)
+    docs.backfill("again", other)
+    assert other.documents == ["doc: one"]
+
+
+def test_batches_are_commits_and_progress_is_told() -> None:
+    embedder = vstore.HashingEmbedder(16)
+    docs = collection_of(embedder)
+    before = docs.store.epoch
+    told: list[tuple[int, int]] = []
+    counts = docs.upsert_texts(
+        list(range(10)),
+        [str(i) for i in range(10)],
+        embedder=embedder,
+        metadata=[{"year": i} for i in range(10)],
+        batch_size=4,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert counts.inserted == 10
+    assert docs.store.epoch == before + 3
+    assert told == [(4, 10), (8, 10), (10, 10)]
+    assert [document.metadata["year"] for document in docs.documents()] == list(range(10))
+
+
+def test_what_an_embedder_cannot_do_leaves_nothing() -> None:
+    embedder = vstore.HashingEmbedder(16)
+    docs = collection_of(embedder)
+    before = contents(docs)
+    wrong: list[dict[str, Any]] = [
+        {"ids": ["a"], "texts": ["one", "two"]},
+        {"ids": ["a"], "texts": [None]},
+        {"ids": ["a"], "texts": [1]},
+        {"ids": ["a", "a"], "texts": ["one", "two"], "batch_size": 1},
+        {"ids": ["a"], "texts": ["one"], "metadata": []},
+        {"ids": ["a"], "texts": ["one"], "metadata": [{"yaer": 1}]},
+    ]
+    for arguments in wrong:
+        with pytest.raises(vstore.InvalidArgumentError):
+            docs.upsert_texts(**arguments, embedder=embedder)
+    assert contents(docs) == before
+    with pytest.raises(vstore.VersionMismatchError):
+        docs.upsert_texts(["a"], ["one"], embedder=vstore.HashingEmbedder(16, seed=1))
+    with pytest.raises(vstore.StateError, match="no version"):
+        store_in().create_collection("empty").upsert_texts(["a"], ["one"], embedder=embedder)
+    assert contents(docs) == before
+    docs.upsert(["no text"])
+    with pytest.raises(vstore.InvalidArgumentError, match="no text"):
+        docs.backfill(OLD, embedder)
+
+
+def test_an_embedder_that_makes_wrong_vectors_is_refused() -> None:
+    class Broken(Recorder):
+        def embed_documents(self, texts: Sequence[str]) -> Array:
+            return super().embed_documents(texts)[1:]
+
+        def embed_query(self, text: str) -> Array:
+            return super().embed_query(text)[1:]
+
+    embedder = Broken(spec(dimension=16))
+    docs = collection_of(embedder)
+    docs.store.register_embedder(embedder)
+    with pytest.raises(vstore.InvalidArgumentError):
+        docs.upsert_texts(["a", "b"], ["one", "two"], embedder=embedder)
+    assert len(docs) == 0
+    with pytest.raises(vstore.InvalidVectorError):
+        docs.search("one")
+
+
+def test_a_query_is_embedded_once_per_geometry_and_text() -> None:
+    old, new = Recorder(spec(dimension=16)), Recorder(spec("new", 16), seed=1)
+    docs = collection_of(old)
+    docs.create_version("new", new.spec)
+    docs.upsert_texts(["a", "b"], ["one", "two"], embedder=old)
+    docs.upsert_texts(["a", "b"], ["one", "two"], embedder=new)
+    docs.store.register_embedder(old)
+    docs.store.register_embedder(new)
+    for _ in range(2):
+        first, second = docs.search("one"), docs.search("two")
+        assert (first.ids[0], second.ids[0]) == ("a", "b")
+        assert docs.search("one", version="new").ids[0] == "a"
+    assert old.queries == ["one", "two"]
+    assert new.queries == ["one"]
+    batch = docs.search_batch(["two", "one", "two"], version="new")
+    assert [result.ids[0] for result in batch] == ["b", "a", "b"]
+    assert new.queries == ["one", "two"]
+    assert abs(docs.search("one")[0].score - 1) < 1e-6
+
+
+def test_text_serves_a_dual_read() -> None:
+    old, new = Recorder(spec(dimension=16)), Recorder(spec("new", 8), seed=1)
+    docs = collection_of(old)
+    docs.create_version("new", new.spec)
+    docs.upsert_texts(["a", "b", "c"], ["one", "two", "three"], embedder=old)
+    docs.backfill("new", new, batch_size=1, batches_max=1)
+    docs.store.register_embedder(old)
+    docs.store.register_embedder(new)
+    docs.read_both("new")
+    result = docs.search("one")
+    assert {hit.version for hit in result} == {OLD, "new"}
+    assert (old.queries, new.queries) == (["one"], ["one"])
+
+
+def test_text_without_an_embedder_is_a_state_error() -> None:
+    docs = documents()
+    with pytest.raises(vstore.StateError, match=r"register_embedder.*vector"):
+        docs.search("one")
+    docs.store.register_embedder(vstore.HashingEmbedder(4))
+    with pytest.raises(vstore.StateError):
+        docs.search("one")
+    with pytest.raises(vstore.InvalidArgumentError):
+        docs.store.register_embedder(spec())  # type: ignore[arg-type]
+
+
+def test_an_embedder_of_an_equivalent_geometry_serves() -> None:
+    embedder = Recorder(spec(dimension=16))
+    docs = collection_of(embedder)
+    renamed = Recorder(spec("renamed", 16))
+    docs.store.declare_equivalent(embedder.spec, renamed.spec, reason="renamed")
+    docs.store.register_embedder(renamed)
+    docs.upsert_texts(["a", "b"], ["one", "two"], embedder=renamed)
+    assert docs.search("two", k=1).ids == ["b"]
+
+
+def test_registering_is_a_handles_own_matter() -> None:
+    store = store_in()
+    embedder = vstore.HashingEmbedder(4)
+    documents(store, old=embedder.spec)
+    store.register_embedder(embedder)
+    before = store.epoch
+    assert store.collection("docs").search("x").ids == []
+    assert store.epoch == before
