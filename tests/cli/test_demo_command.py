@@ -27,11 +27,11 @@ def test_the_story_gets_the_path_and_a_console(
 
     monkeypatch.setattr(story, "run_demo", told)
     assert run("demo").out == "a story [of] :smile:\n"
-    run("demo", "kept.vstore")
+    run("demo", "--keep", "kept.vstore")
     assert asked == [None, Path("kept.vstore")]
 
 
 def test_an_existing_file_is_not_overwritten(run: Callable[..., Ran], store: Path) -> None:
     before = store.read_bytes()
-    assert "exists" in run("demo", store, code=7).err
+    assert "exists" in run("demo", "--keep", store, code=7).err
     assert store.read_bytes() == before

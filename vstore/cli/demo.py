@@ -8,19 +8,20 @@ import typer
 
 from vstore.cli.report import Report, console
 
-DemoPath = Annotated[
+KeepPath = Annotated[
     Path | None,
-    typer.Argument(
-        metavar="[STORE]",
+    typer.Option(
+        "--keep",
+        metavar="PATH",
         help="Where to leave the demo's store; by default nowhere.",
         show_default=False,
     ),
 ]
 
 
-def demo(store: DemoPath = None) -> Report:
+def demo(keep: KeepPath = None) -> Report:
     """Watch a model upgrade from beginning to end, in a minute, on a store made up for it."""
     from vstore.demo.story import run_demo
 
-    run_demo(store, console(sys.stdout))
+    run_demo(keep, console(sys.stdout))
     return Report(None, [])

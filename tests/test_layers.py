@@ -1,0 +1,123 @@
+"""The layers' rules that import-linter cannot see: who may touch the system, who must not."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import vstore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(vstore.__file__).parent
+# What asks the operating system for files, locks, memory or processes. Only `storage` does.
+SYSTEM = {
+    "os", "io", "mmap", "fcntl", "msvcrt", "tempfile", "shutil", "pathlib", "socket", "subprocess",
+    "signal", "ctypes", "multiprocessing", "glob", "fileinput", "sqlite3", "urllib", "http",
+}  # fmt: skip
+UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "dbm"}
+# The store turns what a caller calls a path into a medium; it opens nothing.
+PATHS_ONLY = {"store/store.py": {"pathlib"}}
+FREE = ("storage", "cli", "demo", "native", "adapters", "evaluation", "__main__.py")
+WRITERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "touch",
+           "mkdir", "tofile", "fromfile", "memmap", "save", "savez", "load", "loadtxt"}  # fmt: skip
+
+
+def modules(*folders: str) -> list[Path]:
+    """Return the modules of some folders, of the whole package without one."""
+    found = sorted(PACKAGE.rglob("*.py"))
+    return [p for p in found if not folders or p.relative_to(PACKAGE).parts[0] in folders]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports(path: Path, *, at_runtime: bool = True) -> Iterator[str]:
+    """Yield the full names a module imports; without those only a type checker sees."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if at_runtime and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            typing_only.update(inner for child in node.body for inner in ast.walk(child))
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def calls(path: Path) -> Iterator[str]:
+    """Yield the last part of every name that is called."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func).rsplit(".", 1)[-1].rsplit(")", 1)[-1]
+
+
+def test_there_are_modules_to_look_at() -> None:
+    assert len(modules()) > 50
+    assert {name_of(p) for p in modules("index")} >= {"index/flat.py"}
+    assert "mmap" in set(imports(PACKAGE / "storage" / "file.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_only_storage_touches_the_operating_system(path: Path) -> None:
+    if path.relative_to(PACKAGE).parts[0] in FREE:
+        return
+    used = {name.split(".")[0] for name in imports(path)} & SYSTEM
+    assert used <= PATHS_ONLY.get(name_of(path), set())
+    if path.relative_to(PACKAGE).parts[0] in ("index", "segment", "query", "manifest", "migration"):
+        assert not set(calls(path)) & WRITERS
+
+
+@pytest.mark.parametrize("path", modules("query", "migration"), ids=name_of)
+def test_the_planner_and_the_pure_layers_read_no_file(path: Path) -> None:
+    for name in imports(path):
+        assert not name.startswith("vstore.storage"), name
+
+
+@pytest.mark.parametrize("name", ["plan", "planner", "fusion"])
+def test_the_planner_sees_no_vector_and_no_segment(name: str) -> None:
+    for imported in imports(PACKAGE / "query" / f"{name}.py", at_runtime=False):
+        layer = imported.split(".")[1] if imported.startswith("vstore.") else ""
+        assert layer in {"", "query", "errors", "limits", "types", "clock"}, imported
+        assert not imported.startswith("vstore.query.executor")
+        assert name == "fusion" or not imported.startswith("numpy")
+
+
+@pytest.mark.parametrize("path", modules("index"), ids=name_of)
+def test_the_index_knows_arrays_and_nothing_else(path: Path) -> None:
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert top not in SYSTEM | {"threading", "time", "logging", "random"}, name
+        if top == "vstore":
+            allowed = ("vstore.index", "vstore.native", "vstore.errors", "vstore.limits",
+                       "vstore.types")  # fmt: skip
+            assert name.startswith(allowed), name
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_nothing_can_run_code_from_a_file(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & UNSAFE
+    assert not set(calls(path)) & {"eval", "exec"}
+    source = path.read_text(encoding="utf-8")
+    assert "allow_pickle=True" not in source
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_numba_is_imported_only_by_the_native_layer(path: Path) -> None:
+    if path.relative_to(PACKAGE).parts[0] == "native":
+        return
+    assert not {name.split(".")[0] for name in imports(path)} & {"numba", "llvmlite"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_no_module_is_named_for_what_is_left_over(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "helpers", "common", "misc"}
