@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,6 +61,15 @@ def test_an_error_is_one_line_and_nothing_else(
     assert error["exit_code"] == code
     assert error["type"].endswith("Error")
     assert two_versions.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["", ".", "a\0b"])
+@pytest.mark.parametrize("mode", ["r", "rw"])
+def test_a_path_that_is_no_file_is_an_error_of_vstore(
+    run: Callable[..., Ran], path: str, mode: Any
+) -> None:
+    with pytest.raises(vstore.VstoreError):
+        vstore.open(path, mode=mode)
 
 
 def test_a_locked_store_is_4(run: Callable[..., Ran], store: Path) -> None:

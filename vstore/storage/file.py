@@ -14,7 +14,13 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from vstore.errors import ClosedError, LockedError, NotFoundError, StorageError
+from vstore.errors import (
+    ClosedError,
+    InvalidArgumentError,
+    LockedError,
+    NotFoundError,
+    StorageError,
+)
 from vstore.storage import lock
 
 if TYPE_CHECKING:
@@ -265,6 +271,8 @@ class PathMedium:
     """A store at a path."""
 
     def __init__(self, path: Path) -> None:
+        if "\0" in str(path):
+            raise InvalidArgumentError(f"{str(path)!r:.80}: a path cannot have a null character")
         self.path = path
         self.name = str(path)
         self._replacement_path = path.parent / (path.name + "-vacuum")

@@ -597,7 +597,7 @@ class Store:
         return history.entries(self.current(), limit=limit)
 
     def check(self) -> check.CheckReport:
-        """Verify every byte and every invariant of the file; see `check.check_medium`."""
+        """Verify every byte and every invariant of the file; see `check.check_file`."""
         self.current()
         return check.check_file(self._medium.name, self._container.file)
 
