@@ -1,4 +1,4 @@
-"""Every byte flipped, every length cut: check tells, and reading is right or raises what it should."""
+"""Every byte flipped, every length cut: check tells, and reading is right or raises."""
 
 from __future__ import annotations
 
