@@ -72,6 +72,7 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(
                 found = set(store.collection("docs").ids())
                 assert expected <= found, f"round {round_}, seed {SEED}: lost {expected - found}"
             assert store.check().problems == (), f"round {round_}, seed {SEED}"
-    assert acknowledged(log), "the writers never got to commit anything"
+    commits = log.read_text().count("+ ")
+    assert commits > rounds, f"{commits} commits in {rounds} rounds are no test"
     assert not list(tmp_path.glob("*-vacuum"))
     record_property("points", rounds)
