@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,10 +42,10 @@ class InterruptAt:
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
 
-    def _call(self, frame: FrameType, event: str, _argument: object) -> object:
+    def _call(self, frame: FrameType, event: str, _argument: object) -> Any:
         return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
 
-    def _line(self, frame: FrameType, event: str, _argument: object) -> object:
+    def _line(self, frame: FrameType, event: str, _argument: object) -> Any:
         if event == "line":
             self.left -= 1
             if self.left == 0:
@@ -94,7 +94,7 @@ def vacuum(store: Store) -> None:
     ],
 )
 def test_an_interrupted_write_happened_or_did_not(
-    write: Callable[[Store], None], step: int, record_property: pytest.RecordProperty
+    write: Callable[[Store], None], step: int, record_property: Callable[[str, object], None]
 ) -> None:
     before = recover(prepared())
     whole = MemoryMedium(prepared())

@@ -132,6 +132,8 @@ class RealFile:
         try:
             self._fd = os.open(path, flags, 0o644)
         except FileNotFoundError as error:
+            if create:
+                raise NotFoundError(f"{path.parent}: no such directory") from error
             raise NotFoundError(
                 f"{path}: no such file. Open it with mode='rw' to create it."
             ) from error
@@ -278,8 +280,6 @@ class PathMedium:
         self._replacement_path = path.parent / (path.name + "-vacuum")
 
     def open(self, *, writable: bool, create: bool) -> RealFile:
-        if create and not self.path.parent.is_dir():
-            raise NotFoundError(f"{self.path.parent}: no such directory")
         return RealFile(self.path, writable=writable, create=create)
 
     def is_current(self, file: StorageFile) -> bool:
