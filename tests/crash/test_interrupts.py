@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,11 +49,18 @@ class InterruptAt:
     def _line(self, frame: FrameType, event: str, _argument: object) -> Any:
         if event == "line":
             self.left -= 1
-            if self.left == 0:
+            # A `with` line is traced again when its block ends, before the exit: a moment at which
+            # Python delivers no signal. Wait for the next line.
+            if self.left <= 0 and not self.place and not _opens_block(frame):
                 self.function = frame.f_code.co_name
                 self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
                 raise KeyboardInterrupt
         return self._line
+
+
+def _opens_block(frame: FrameType) -> bool:
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+    return line.lstrip().startswith("with ")
 
 
 @functools.cache

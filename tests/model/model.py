@@ -61,6 +61,14 @@ class ModelRoute:
 
 
 @dataclass
+class ModelCounts:
+    """Documents inserted, updated and unchanged; documents by version that got rows."""
+
+    documents: tuple[int, int, int]
+    written: dict[str, int]
+
+
+@dataclass
 class DualAnswer:
     """Hits of documents with old rows, each with its version and in order; those without; count."""
 
@@ -93,9 +101,8 @@ class Model:
         texts: Sequence[str | None] | None,
         hashes: Sequence[bytes | None] | None,
         force: bool,
-    ) -> tuple[int, int, int]:
-        """Return how many documents were inserted, updated, and kept their revision."""
-        counts = [0, 0, 0]
+    ) -> ModelCounts:
+        counts, written = [0, 0, 0], dict.fromkeys(vectors, 0)
         touches_source = bool(vectors) or texts is not None or hashes is not None
         for i, id_ in enumerate(ids):
             text = None if texts is None else texts[i]
@@ -123,7 +130,8 @@ class Model:
             for label, arrays in vectors.items():
                 if not same or force or not self.fresh(label, id_):
                     self._put_rows(epoch, label, id_, arrays[i])
-        return counts[0], counts[1], counts[2]
+                    written[label] += 1
+        return ModelCounts((counts[0], counts[1], counts[2]), written)
 
     def _forget(self, id_: DocumentId, epoch: int) -> None:
         """Drop rows that this very commit gave a document before it changed its source."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,9 @@ from tests.model.operations import (
     FILTERS,
     IDS,
     SEEDS,
+    Delete,
     Operation,
+    Upsert,
     apply,
     as_argument,
     dimension_of,
@@ -66,8 +69,14 @@ class AbandonedError(Exception):
 class Machine(RuleBasedStateMachine):
     """One collection, two versions of it that serve, and everything one may do to them."""
 
-    @initialize(tiny=st.booleans(), serve_stale=st.booleans(), verify=st.booleans())
-    def start(self, tiny: bool, serve_stale: bool, verify: bool) -> None:
+    @initialize(
+        tiny=st.sampled_from([False, True, True]),
+        serve_stale=st.booleans(),
+        verify=st.booleans(),
+        seed=SEEDS,
+    )
+    def start(self, tiny: bool, serve_stale: bool, verify: bool, seed: int) -> None:
+        self.random = random.Random(seed)
         self.patch = pytest.MonkeyPatch()
         for place, value in TINY.items() if tiny else ():
             self.patch.setattr(place, value)
@@ -87,7 +96,6 @@ class Machine(RuleBasedStateMachine):
         self.past: dict[int, Model] = {}
         self.tagged: set[int] = set()
         self.history_length = 0
-        self.seeds = itertools.count()
         self.remember()
 
     @property
@@ -149,6 +157,12 @@ class Machine(RuleBasedStateMachine):
                 tx.upsert(self.docs, ids, vectors={"old": bad}, texts=["x"] * len(ids))
             apply(self.current(writes), tx, self.docs, self.model, self.store.epoch + 1)
         self.remember()
+
+    @rule(ids=DOCUMENT_IDS, text=st.sampled_from(["one", "three"]))
+    def leave_and_come_back(self, ids: list[DocumentId], text: str) -> None:
+        self.write(Delete(ids))
+        no_vectors = Upsert(ids, [], 0, False, None, [text] * len(ids), None, False)
+        self.write(no_vectors)
 
     @rule(name=st.sampled_from(sorted(FILTERS)))
     def delete_where(self, name: str) -> None:
@@ -374,7 +388,8 @@ class Machine(RuleBasedStateMachine):
     # Comparing.
 
     def query(self, label: str) -> Array:
-        query: Array = make_chunks(next(self.seeds), 1, dimension_of(label), several=False)[0][0]
+        seed = self.random.randrange(2**16)
+        query: Array = make_chunks(seed, 1, dimension_of(label), several=False)[0][0]
         return query
 
     def compare(self, collection: vstore.Collection, model: Model) -> None:
@@ -402,8 +417,7 @@ class Machine(RuleBasedStateMachine):
         assert sorted(map(plain, collection.documents())) == sorted(map(plain, expected))
         assert [document.id for document in collection.documents()] == model.ids()
         assert len(collection) == len(expected)
-        for name in ("everything", FILTER_NAMES[next(self.seeds) % len(FILTER_NAMES)]):
-            where, passes = FILTERS[name]
+        for name, (where, passes) in FILTERS.items():
             assert collection.ids(where) == model.ids(passes), name
         found = collection.get_many(IDS)
         assert [document is not None for document in found] == [
@@ -449,12 +463,8 @@ class Machine(RuleBasedStateMachine):
 
     def draw_search(self, label: str) -> tuple[Array, Any, Passes | None, int]:
         """Return another query, filter and k each time, not drawn: shrinking would not help."""
-        number = next(self.seeds)
-        where, passes = FILTERS[FILTER_NAMES[number % len(FILTER_NAMES)]]
-        return self.query(label), where, passes, (1, 2, 3, 100)[number % 4]
-
-
-FILTER_NAMES = sorted(FILTERS)
+        where, passes = self.random.choice(list(FILTERS.values()))
+        return self.query(label), where, passes, self.random.choice([1, 2, 3, 100])
 
 
 def plain(document: vstore.Document) -> str:
@@ -473,7 +483,7 @@ COMMON: dict[str, Any] = {
 }
 
 TestSample = Machine.TestCase
-TestSample.settings = settings(max_examples=40, stateful_step_count=25, **COMMON)
+TestSample.settings = settings(max_examples=120, stateful_step_count=30, **COMMON)
 
 
 class LongMachine(Machine):
