@@ -132,13 +132,48 @@ def test_equal_chunks_of_many_segments_come_in_order_of_their_documents() -> Non
     docs = documents(store)
     docs.upsert(["a", "b", "c"], texts=["1", "2", "3"], vectors={OLD: [np.eye(4)[[0, 0]]] * 3})
     seal(store)
-    docs.upsert(["a"], texts=["changed"], vectors={OLD: [np.eye(4)[[0, 0]]]})
+    docs.upsert(["b"], texts=["changed"], vectors={OLD: [np.eye(4)[[0, 0]]]})
     expected = [(id_, chunk) for id_ in "abc" for chunk in (0, 1)]
     for _ in range(2):
         hits = docs.search(axis(0), version=OLD, collapse=False)
         assert [(hit.id, hit.chunk) for hit in hits] == expected
         assert docs.search(axis(0), version=OLD).ids == ["a", "b", "c"]
         store.vacuum()
+
+
+@pytest.mark.parametrize("moves", MOVES)
+def test_a_former_life_serves_no_stale_vector(policy: StalePolicy, moves: str) -> None:
+    store = store_in()
+    docs = documents(store, stale_policy=policy)
+    docs.upsert(["a", "b"], texts=["one", "two"], vectors={OLD: rows(2)})
+    MOVES[moves](store)
+    docs.delete(["a"])
+    MOVES[moves](store)
+    docs.upsert(["a"], texts=["one"])
+    for _ in range(2):
+        assert docs.search(axis(0), version=OLD).ids == ["b"]
+        MOVES[moves](store)
+    docs.update_metadata(["a"], [{"year": 1}])
+    assert docs.search(axis(0), version=OLD).ids == ["b"]
+
+
+def test_merging_keeps_what_may_be_served_and_drops_the_rest(policy: StalePolicy) -> None:
+    store = store_in()
+    docs = documents(store, stale_policy=policy)
+    ids: list[str | int] = []
+    for number in range(8):
+        ids.append(number)
+        docs.upsert(ids[-1:], texts=["one"], vectors={OLD: axis(number % 4)[None]})
+        if number in (3, 5):
+            docs.upsert([2], texts=[f"changed in {number}"])
+            docs.delete([1])
+        seal(store)
+    assert docs.version(OLD).segments < 4
+    expected = [0, 3, 4, 5, 6, 7] if policy == "hide" else [0, 2, 3, 4, 5, 6, 7]
+    hits = docs.search(axis(2), version=OLD, k=20)
+    assert sorted(hit.id for hit in hits) == expected
+    assert [hit.id for hit in hits if hit.stale] == ([] if policy == "hide" else [2])
+    assert store.check().ok
 
 
 def test_what_only_the_new_version_has_is_reachable_though_stale() -> None:

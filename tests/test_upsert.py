@@ -250,6 +250,30 @@ def test_a_wrong_batch_is_refused_whole(given: dict[str, Any]) -> None:
     assert contents(docs) == before
 
 
+def test_vectors_that_do_not_name_their_version_are_refused() -> None:
+    docs = documents()
+    before = contents(docs)
+    for bare in (rows(1), [rows(1)], vstore.Embeddings(spec(), rows(1))):
+        with pytest.raises(vstore.InvalidArgumentError, match="version label"):
+            docs.upsert(["a"], vectors=bare)  # type: ignore[arg-type]
+    assert contents(docs) == before
+
+
+def test_numpys_texts_and_hashes_become_pythons() -> None:
+    docs = documents()
+    docs.upsert(["a"], texts=np.array(["one"]), source_hashes=[np.bytes_(b"x" * 32)])  # type: ignore[arg-type]
+    document = get(docs, "a")
+    assert (type(document.text), type(document.source_hash)) == (str, bytes)
+
+
+def test_reading_by_id_takes_ids_as_they_come() -> None:
+    docs = documents()
+    docs.upsert(["a", 1])
+    found = docs.get_many([1, "nobody", 1, "a"])
+    assert [document and document.id for document in found] == [1, None, 1, "a"]
+    assert [value in docs for value in ("a", 1, "1", True, None, 1.0)] == [True, True, *[False] * 4]
+
+
 def test_vectors_of_an_unknown_version_are_refused_whole() -> None:
     docs = documents()
     before = contents(docs)
@@ -305,6 +329,17 @@ def test_a_field_added_later_is_missing_from_what_was_there(
     assert docs.ids(vstore.field("lang") != "de") == ["a"]
     with pytest.raises(vstore.AlreadyExistsError):
         docs.add_field("lang", "int")
+
+
+def test_a_negative_limit_is_refused() -> None:
+    docs = documents()
+    docs.upsert(["a", "b"])
+    assert [document.id for document in docs.pending(OLD, limit=1)] == ["a"]
+    assert docs.pending(OLD, limit=0) == []
+    with pytest.raises(vstore.InvalidArgumentError, match="limit"):
+        docs.pending(OLD, limit=-1)
+    with pytest.raises(vstore.InvalidArgumentError, match="limit"):
+        docs.store.history(limit=-1)
 
 
 def test_iterators_keep_the_snapshot_of_their_call() -> None:

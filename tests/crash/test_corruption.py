@@ -1,8 +1,7 @@
-"""Every byte flipped, every length cut: check tells, and reading is right or raises."""
+"""Every byte flipped, every length cut, values forged under fitting checksums: no wrong answer."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +9,45 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.workload import SHORT_LIFE, record
+from tests.crash.workload import SHORT_LIFE, TWO_VERSIONS_LIFE, record
 from vstore.storage.faulty import FaultyMedium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROBER = "tests.crash.corruption_prober"
+    from tests.crash.workload import Step
+
+READER = "tests.crash.hostile_reader"
 SAMPLE_STEP = 97  # prime: meets every field of the repeating layouts in turn
+FORGERIES = 20_000
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 
 
-@pytest.mark.parametrize("kind", ["flipped", "truncated"])
+def written(life: list[tuple[str, Step]], path: Path) -> int:
+    """Write the file of a workload and return its length."""
+    medium = FaultyMedium()
+    record(medium, life)
+    return path.write_bytes(medium.tobytes())
+
+
+def problems(path: Path, mode: str, cases: range) -> list[str]:
+    """Return what went wrong in a process of its own, which a crash, hang or allocation ends."""
+    done = subprocess.run(
+        [sys.executable, "-m", READER, path, mode, *map(str, (0, cases.stop, cases.step))],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    case = path.with_name(path.name + ".case").read_text()
+    assert done.returncode == 0, f"{mode} {case} ended it: {done.stderr[-3000:]}"
+    *found, last = done.stdout.splitlines()
+    assert last == "done"
+    return found
+
+
+@pytest.mark.parametrize("mode", ["flip", "cut"])
 @pytest.mark.parametrize(
     "step",
     [
@@ -31,21 +56,25 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory a
     ],
 )
 def test_no_damage_goes_unnoticed_or_gives_a_wrong_answer(
-    kind: str, step: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    mode: str, step: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    medium = FaultyMedium()
-    record(medium, SHORT_LIFE)
     path = tmp_path / "sound.vstore"
-    path.write_bytes(medium.tobytes())
-    done = subprocess.run(
-        [sys.executable, "-m", PROBER, kind, str(path), "0", str(step)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout)
-    record_property("points", report["points"])
-    assert report["points"] == -(-path.stat().st_size // step)
-    assert not report["failures"]
+    cases = range(0, written(SHORT_LIFE, path), step)
+    record_property("points", len(cases))
+    assert not problems(path, mode, cases)
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(FORGERIES, marks=pytest.mark.slow, id="many"),
+        pytest.param(150, id="a sample"),
+    ],
+)
+def test_a_strangers_file_with_fitting_checksums_is_refused_or_read(
+    count: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    path = tmp_path / "sound.vstore"
+    written(TWO_VERSIONS_LIFE, path)
+    record_property("points", count)
+    assert not problems(path, "forge", range(count))

@@ -245,6 +245,7 @@ VACUUMS: list[tuple[str, Step]] = [
 ]
 WHOLE_LIFE = [*BEGINNING, *MIGRATION, *GROWTH, *VACUUMS]
 SHORT_LIFE = [*BEGINNING, *MIGRATION, *_seal(0), *GROWTH[-2:], *VACUUMS]
+TWO_VERSIONS_LIFE = SHORT_LIFE[:-6]  # before one is retired
 
 
 @dataclass(frozen=True, slots=True)

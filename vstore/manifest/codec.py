@@ -38,6 +38,7 @@ from vstore.manifest.state import (
 )
 from vstore.storage.block import ref_to_list
 from vstore.storage.layout import HASH_BYTES
+from vstore.storage.packing import shown
 
 FIELD_TYPES = ("keyword", "keywords", "int", "float", "bool", "timestamp", "json")
 _PREVIOUS_ROUTES_MAX = 64
@@ -188,7 +189,7 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
 
 def _read_field_type(_name: str, value: object, where: str) -> str:
     if value not in FIELD_TYPES:
-        raise ValueError(f"{where}: unknown field type {value!r:.60}")
+        raise ValueError(f"{where}: unknown field type {shown(value)}")
     return str(value)
 
 
@@ -267,7 +268,7 @@ def _read_route(_key: str, value: object, where: str) -> RouteState:
 
 def _read_label(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{where}: expected a string, found {value!r:.60}")
+        raise ValueError(f"{where}: expected a string, found {shown(value)}")
     return value
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from vstore.limits import MANIFEST_BYTES_MAX, NESTING_MAX
 from vstore.manifest.codec import Plain, plain_collection, plain_store
 from vstore.manifest.state import StoreState
+from vstore.storage.packing import shown
 
 Edit = list[object]
 _EDITS_MAX = MANIFEST_BYTES_MAX // 8
@@ -69,19 +70,19 @@ def apply(plain: Plain, edits: object) -> None:
         raise ValueError("delta: expected a list of edits")
     for edit in edits:
         if not isinstance(edit, list) or len(edit) not in (1, 2) or not isinstance(edit[0], list):
-            raise ValueError(f"delta: malformed edit {edit!r:.80}")
+            raise ValueError(f"delta: malformed edit {shown(edit)}")
         path = edit[0]
         if not 0 < len(path) <= NESTING_MAX or not all(isinstance(key, str) for key in path):
-            raise ValueError(f"delta: malformed path {path!r:.80}")
+            raise ValueError(f"delta: malformed path {shown(path)}")
         parent: object = plain
         for key in path[:-1]:
             parent = parent.get(key) if isinstance(parent, dict) else None
         if not isinstance(parent, dict):
-            raise ValueError(f"delta: nothing at {path!r:.80}")
+            raise ValueError(f"delta: nothing at {shown(path)}")
         if len(edit) == 2:
             parent[path[-1]] = edit[1]
         elif parent.pop(path[-1], _MISSING) is _MISSING:
-            raise ValueError(f"delta: nothing to remove at {path!r:.80}")
+            raise ValueError(f"delta: nothing to remove at {shown(path)}")
 
 
 _MISSING = object()

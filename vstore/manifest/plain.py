@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vstore.limits import NAME_BYTES_MAX
 from vstore.storage.block import BlockRef, ref_from
+from vstore.storage.packing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,14 +25,14 @@ class PlainReader:
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, dict):
-            raise ValueError(f"{where}: expected a map, found {value!r:.60}")
+            raise ValueError(f"{where}: expected a map, found {shown(value)}")
         self._map: dict[str, object] = value
         self.where = where
 
     def _get(self, key: str, kind: type[T], expected: str, default: object = _ABSENT) -> T:
         value = self._map.get(key, default)
         if type(value) is not kind:
-            found = "nothing" if value is _ABSENT else f"{value!r:.60}"
+            found = "nothing" if value is _ABSENT else shown(value)
             raise ValueError(f"{self.where}.{key}: expected {expected}, found {found}")
         return value
 
@@ -59,7 +60,7 @@ class PlainReader:
         for choice in choices:
             if value == choice and type(value) is type(choice):
                 return choice
-        raise ValueError(f"{self.where}.{key}: expected one of {choices}, found {value!r:.60}")
+        raise ValueError(f"{self.where}.{key}: expected one of {choices}, found {shown(value)}")
 
     def boolean(self, key: str, *, default: bool = False) -> bool:
         """Return a truth value."""

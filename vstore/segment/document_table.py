@@ -89,6 +89,9 @@ class DocumentTable:
     def __init__(
         self, sealed: SealedDocuments, memtable: Memtable, field_types: dict[str, FieldType]
     ) -> None:
+        for segment in sealed.segments:
+            if not segment.field_types.items() <= field_types.items():
+                raise segment.corrupt("fields that the manifest does not have")
         self.sealed = sealed
         self.memtable = memtable
         self.field_types = field_types

@@ -237,6 +237,7 @@ class DocumentSegment(SealedSegment):
         super().__init__(container, ref)
         self._columns: dict[str, Column | None] = {}
         self._ids: Blobs | None = None
+        self.field_types = self._read_field_types()  # of the fields that have any value here
         docno = self.array("docno", "<u4", (self.rows,))
         if self.rows and not (
             bool((docno[1:] > docno[:-1]).all()) and int(docno[-1]) < ref.docno_end
@@ -328,8 +329,7 @@ class DocumentSegment(SealedSegment):
         except UnicodeDecodeError as error:
             raise self.corrupt(f"text of row {row}: {error}") from error
 
-    def field_types(self) -> dict[str, FieldType]:
-        """Return the fields that have any value here."""
+    def _read_field_types(self) -> dict[str, FieldType]:
         types = self.header.attributes.get("fields")
         if not isinstance(types, dict):
             raise self.corrupt("no field types")
@@ -341,7 +341,7 @@ class DocumentSegment(SealedSegment):
     def column(self, name: str) -> Column | None:
         """Return a field's column, None if no document here has a value for it."""
         if name not in self._columns:
-            field_type = self.field_types().get(name)
+            field_type = self.field_types.get(name)
             self._columns[name] = None if field_type is None else self._column(name, field_type)
         return self._columns[name]
 
@@ -358,7 +358,7 @@ class DocumentSegment(SealedSegment):
     def record(self, row: int) -> DocumentRecord:
         """Return a row's whole record."""
         metadata = {}
-        for name in self.field_types():
+        for name in self.field_types:
             column = self.column(name)
             value = None if column is None else self._value(name, column, row)
             if value is not None:
@@ -383,7 +383,7 @@ class DocumentSegment(SealedSegment):
         ids = self.encoded_ids()
         taken = Blobs(ids.offsets, ids.data).take(rows)
         texts = self.texts()
-        own = [(name, self.column(name)) for name in field_types if name in self.field_types()]
+        own = [(name, self.column(name)) for name in field_types if name in self.field_types]
         return DocumentColumns(
             docno=self.docno[rows],
             created=self.created[rows],

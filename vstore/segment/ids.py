@@ -46,13 +46,14 @@ class EncodedIds(NamedTuple):
     data: npt.NDArray[np.uint8]
 
 
-def validate_ids(ids: Sequence[DocumentId]) -> list[DocumentId]:
+def validate_ids(ids: Sequence[DocumentId], *, unique: bool = True) -> list[DocumentId]:
     """Return the ids as a list of plain str and int.
 
     Raises
     ------
     InvalidArgumentError
-        An id is neither text nor integer, is empty, is no valid Unicode, or comes twice.
+        An id is neither text nor integer, is empty, is no valid Unicode, or (with ``unique``)
+        comes twice.
     LimitExceededError
         An id is longer than `ID_BYTES_MAX` bytes.
     """
@@ -63,9 +64,10 @@ def validate_ids(ids: Sequence[DocumentId]) -> list[DocumentId]:
     if not kinds <= {str, int}:
         row, wrong = next((i, v) for i, v in enumerate(result) if type(v) not in (str, int))
         if isinstance(wrong, np.integer | np.str_):
-            return validate_ids([v.item() if isinstance(v, np.generic) else v for v in result])
+            plain = [v.item() if isinstance(v, np.generic) else v for v in result]
+            return validate_ids(plain, unique=unique)
         raise InvalidArgumentError(f"ids[{row}]: expected str or int, found {wrong!r:.80}")
-    if len(set(result)) != len(result):
+    if unique and len(set(result)) != len(result):
         seen: set[DocumentId] = set()
         for row, value in enumerate(result):
             if value in seen:

@@ -21,6 +21,7 @@ from vstore.segment.memtable import CollectionChanges
 from vstore.segment.validation import check_vectors
 from vstore.segment.vectors import DTYPES, RowBatch
 from vstore.storage.layout import HASH_BYTES
+from vstore.storage.packing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,7 @@ def read_changes(
     for name in [*documents, *(name for name in rows if name not in documents)]:
         collection = state.collections.get(name)
         if collection is None:
-            raise ValueError(f"delta: no collection {name!r:.60}")
+            raise ValueError(f"delta: no collection {shown(name)}")
         changes[name] = CollectionChanges(
             _read_documents(collection, documents.get(name, [])),
             _read_rows(collection, rows.get(name, {})),
@@ -102,11 +103,11 @@ def _read_documents(collection: CollectionState, entries: object) -> dict[int, D
             and (text is None or (isinstance(text, str) and len(text) <= TEXT_BYTES_MAX))
             and isinstance(metadata, dict)
         ):
-            raise ValueError(f"delta: malformed document {docno!r:.40}")
+            raise ValueError(f"delta: malformed document {shown(docno)}")
         canonical: dict[str, object] = {}
         for name, value in metadata.items():
             if name not in types:
-                raise ValueError(f"delta: no field {name!r:.60}")
+                raise ValueError(f"delta: no field {shown(name)}")
             canonical[name] = normalize_value(name, types[name], value)
         records[docno] = DocumentRecord(
             _read_id(id_), created, revision, source_hash, canonical, text
@@ -119,7 +120,7 @@ def _read_id(value: object) -> DocumentId:
         return value
     if type(value) is int and INT_ID_MIN <= value <= INT_ID_MAX:
         return value
-    raise ValueError(f"delta: impossible id {value!r:.60}")
+    raise ValueError(f"delta: impossible id {shown(value)}")
 
 
 def _is_u64(value: object) -> bool:
@@ -137,7 +138,7 @@ def _read_rows(collection: CollectionState, entries: object) -> dict[str, RowBat
     for label, entry in entries.items():
         version = collection.versions.get(label)
         if version is None:
-            raise ValueError(f"delta: no version {label!r:.60}")
+            raise ValueError(f"delta: no version {shown(label)}")
         if not isinstance(entry, list) or len(entry) != 4:
             raise ValueError("delta: malformed rows")
         batches[label] = _read_batch(version, entry)

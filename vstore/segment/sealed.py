@@ -22,7 +22,7 @@ from vstore.manifest.plain import PlainReader
 from vstore.manifest.state import SegmentRef
 from vstore.storage.block import BlockRef, ref_from, ref_to_list
 from vstore.storage.layout import BlockKind
-from vstore.storage.packing import pack, unpack
+from vstore.storage.packing import pack, shown, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -209,11 +209,11 @@ def _read_array(name: str, value: object, where: str) -> ArrayRef:
     dtype, shape = value[0], value[1]
     block = ref_from(value[2:])
     if dtype not in DTYPES:
-        raise ValueError(f"{where}: unknown dtype {dtype!r:.40}")
+        raise ValueError(f"{where}: unknown dtype {shown(dtype)}")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 2:
-        raise ValueError(f"{where}: impossible shape {shape!r:.80}")
+        raise ValueError(f"{where}: impossible shape {shown(shape)}")
     if not all(type(extent) is int and 0 <= extent <= 2**48 for extent in shape):
-        raise ValueError(f"{where}: impossible shape {shape!r:.80}")
+        raise ValueError(f"{where}: impossible shape {shown(shape)}")
     if math.prod(shape) * np.dtype(dtype).itemsize != block.length:
         raise ValueError(f"{where}: shape {shape} of {dtype} is not {block.length} bytes")
     return ArrayRef(dtype, tuple(shape), block)

@@ -10,6 +10,7 @@ from blake3 import blake3
 from vstore.limits import BLOCK_BYTES_MAX
 from vstore.storage import layout
 from vstore.storage.layout import ALIGNMENT, FRAME_BYTES, FRAME_HASHED_BYTES, HASH_BYTES, BlockKind
+from vstore.storage.packing import shown
 
 _FRAME: Final = struct.Struct("<4sHHQ32s16s")
 
@@ -71,7 +72,7 @@ def ref_from(value: object) -> BlockRef:
         It is no reference, or points where no block can be.
     """
     if not isinstance(value, list) or len(value) != 3:
-        raise ValueError(f"not a block reference: {value!r:.80}")
+        raise ValueError(f"not a block reference: {shown(value)}")
     offset, length, digest = value
     if not (
         type(offset) is int
@@ -82,5 +83,5 @@ def ref_from(value: object) -> BlockRef:
         and offset % ALIGNMENT == 0
         and 0 <= length <= BLOCK_BYTES_MAX
     ):
-        raise ValueError(f"impossible block reference: {value!r:.80}")
+        raise ValueError(f"impossible block reference: {shown(value)}")
     return BlockRef(offset, length, digest)

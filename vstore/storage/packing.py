@@ -6,6 +6,7 @@ that are no strings.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import msgpack
@@ -44,6 +45,11 @@ def unpack(data: bytes | memoryview, *, bytes_max: int = MANIFEST_BYTES_MAX) -> 
         )
     except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as error:
         raise ValueError(f"malformed structured data: {error!r}") from error
+
+
+def shown(value: object) -> str:
+    """Return a value of a file for a message: short, however deep or long it is."""
+    return f"{reprlib.repr(value):.80}"
 
 
 def blake3_digest(data: bytes | memoryview) -> bytes:

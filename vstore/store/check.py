@@ -200,7 +200,7 @@ def _check_document_segment(
 ) -> None:
     if sum(block.end - block.offset for block in segment.blocks()) != ref.size_bytes:
         raise segment.corrupt("the manifest gives it another size")
-    for name, field_type in segment.field_types().items():
+    for name, field_type in segment.field_types.items():
         if FieldType(collection.fields.get(name, "json")) != field_type:
             raise segment.corrupt(f"field {name!r} has another type than the manifest says")
     if segment.rows and int(np.maximum(segment.revision, segment.created).max()) > epoch:

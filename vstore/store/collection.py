@@ -334,18 +334,23 @@ class Collection:
         return int(np.count_nonzero(self.mask(view, None)))
 
     def __contains__(self, id_: object) -> bool:
-        return isinstance(id_, str | int) and self.get(id_) is not None
+        if not isinstance(id_, str | int) or isinstance(id_, bool):
+            return False
+        return self.get(id_) is not None
 
     def get(self, id_: DocumentId) -> Document | None:
         """Return a document, None if there is none (inside the scope)."""
         return self.get_many([id_])[0]
 
     def get_many(self, ids: Sequence[DocumentId]) -> list[Document | None]:
-        """Return documents in the order of their ids, None where there is none."""
+        """Return documents in the order of their ids, None where there is none.
+
+        An id may come more than once.
+        """
         view = self.view()
         mask = None if self.scope is None else self.mask(view, None)
         result: list[Document | None] = []
-        for docno in view.documents.find(validate_ids(ids)).tolist():
+        for docno in view.documents.find(validate_ids(ids, unique=False)).tolist():
             known = docno >= 0 and (mask is None or bool(mask[docno]))
             record = view.documents.record(docno) if known else None
             alive = record is not None and record.revision != DELETED

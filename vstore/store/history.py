@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vstore.errors import CorruptionError
+from vstore.errors import CorruptionError, InvalidArgumentError
 from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.commit import Operation, ancestry, read_operation
 from vstore.storage.layout import BlockKind
@@ -61,8 +61,10 @@ def entries(snapshot: Snapshot, *, limit: int) -> list[HistoryEntry]:
 
     Raises
     ------
-    CorruptionError
+    InvalidArgumentError, CorruptionError
     """
+    if limit < 0:
+        raise InvalidArgumentError(f"limit: expected at least 0, found {limit}")
     found = {
         commit.epoch: _entry(commit.epoch, commit.time_us, commit.operation, readable=True)
         for _, commit in ancestry(snapshot.container, snapshot.tip, limit=limit)

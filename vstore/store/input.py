@@ -163,7 +163,8 @@ def _texts(texts: Sequence[str | None], count: int) -> list[str | None]:
                 found=len(text.encode()),
                 allowed=TEXT_BYTES_MAX,
             )
-    return list(texts)
+    # Of a subclass, such as NumPy's, the text itself.
+    return [None if text is None else str.__str__(text) for text in texts]
 
 
 def _source_hash(i: int, value: bytes | str | None) -> bytes | None:
@@ -176,7 +177,7 @@ def _source_hash(i: int, value: bytes | str | None) -> bytes | None:
             f"source_hashes[{i}]: expected bytes or str, found {value!r:.60}"
         )
     if len(value) == HASH_BYTES and any(value):
-        return value
+        return bytes(value)
     return blake3(value).digest()
 
 

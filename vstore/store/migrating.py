@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError
+from vstore.errors import CorruptionError, InvalidArgumentError
 from vstore.limits import SEAL_DOCUMENTS
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
@@ -72,6 +72,8 @@ def coverage(collection: Collection, version: str, where: Where = None) -> Cover
 
 def pending(collection: Collection, version: str, *, limit: int | None = None) -> list[Document]:
     """Return live documents without fresh vectors in a version, by docno."""
+    if limit is not None and limit < 0:
+        raise InvalidArgumentError(f"limit: expected at least 0, found {limit}")
     view = collection.view()
     view.version(version)
     docnos = _pending_docnos(collection, version)[:limit]
@@ -115,6 +117,8 @@ def backfill(
     ------
     StateError
         The version is retired.
+    CorruptionError
+        The file's id index is damaged, so that documents cannot be written.
     InvalidArgumentError
         An `Embedder` is to embed documents that have no text.
     """
@@ -132,11 +136,16 @@ def backfill(
             Operation("start_backfill", version),
         )
     done = skipped = batches = 0
+    before: bytes | None = None
     while batches_max is None or batches < batches_max:
         # One scan serves many batches; documents that came or changed meanwhile are in the next.
         queue = _pending_docnos(collection, version)
         if not len(queue):
             break
+        found = queue.tobytes() + collection.view().documents.revision[queue].tobytes()
+        if found == before:
+            raise CorruptionError(store.path, f"document {int(queue[0])} is not found by its id")
+        before = found
         span = max(batch_size, SEAL_DOCUMENTS)
         for start in range(0, min(len(queue), span), batch_size):
             if batches_max is not None and batches >= batches_max:

@@ -221,6 +221,8 @@ def _replayed(
         for commit in deltas:
             delta.apply(plain, commit.body)
     state = read_store(plain)
+    if known:
+        _require_known_fields(known, state, memtables)
     changes: dict[str, list[CollectionChanges]] = {}
     for commit in deltas:
         for name, change in read_changes(state, commit.documents, commit.rows).items():
@@ -229,6 +231,15 @@ def _replayed(
         memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)
         _require_known_documents(state.collections[name], memtables[name])
     return state, memtables
+
+
+def _require_known_fields(
+    known: Snapshot, state: StoreState, memtables: Mapping[str, Memtable]
+) -> None:
+    for name in memtables:
+        before, now = known.state.collections[name], state.collections.get(name)
+        if now is None or not before.fields.items() <= now.fields.items():
+            raise ValueError(f"delta: takes away {name!r:.60}, or fields of it, in use")
 
 
 def _require_known_documents(collection: CollectionState, memtable: Memtable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -31,7 +32,7 @@ from vstore.store.input import (
 from vstore.store.pending import Pending, row_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from vstore.manifest.state import StoreState
@@ -195,6 +196,11 @@ class Transaction:
         LimitExceededError, NotFoundError, StateError, TransactionError
         """
         pending = self._of(collection)
+        if vectors is not None and not isinstance(vectors, Mapping):
+            raise InvalidArgumentError(
+                "vectors: expected a mapping of version label to array, found "
+                f"{type(vectors).__name__}; an array does not say which version it is of"
+            )
         given = document_input(
             pending.view.field_types, validate_ids(ids), metadata, texts, source_hashes
         )
