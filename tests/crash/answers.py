@@ -117,10 +117,6 @@ def _hits(docs: Collection, query: Any, label: str, where: Any) -> object:
     return [(hit.id, hit.chunk, hit.score, hit.document) for hit in result]
 
 
-def _rows(docs: Collection, label: str) -> object:
-    return docs.get_vectors("doc-6", label).tolist()
-
-
 def _dual(docs: Collection, queries: dict[str, Any], fusion: Any) -> object:
     return docs.search(queries, k=5, mode="dual", version="v2", old_version="v1", fusion=fusion).ids
 
