@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.native import reference
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -293,13 +295,5 @@ def exact_scores(vectors: Array, query: Array, metric: Metric) -> Array:
     float64 (n,)
         Cosine similarity, inner product, or minus the Euclidean distance.
     """
-    rows, target = vectors.astype(np.float64), query.astype(np.float64)
-    if metric == "l2":
-        difference = rows - target
-        return np.asarray(-np.sqrt((difference * difference).sum(axis=1)))
-    products = (rows * target).sum(axis=1)
-    if metric == "inner_product":
-        return np.asarray(products)
-    lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((target * target).sum())
-    with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
-        return np.asarray(products / lengths)
+    target = query.astype(np.float64)
+    return reference.exact_scores(vectors, query, metric, float(np.sqrt((target * target).sum())))
