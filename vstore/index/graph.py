@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,6 +14,7 @@ from vstore.index.flat import ScanPart, scan
 from vstore.index.ranges import expand_ranges
 from vstore.index.rescoring import rescore
 from vstore.native.arrays import NONE, GraphArrays, Scratch
+from vstore.native.flavour import processors
 
 if TYPE_CHECKING:
     from vstore.index.construction import Kernels
@@ -207,7 +207,7 @@ def build_index(
             M=M,
             ef_construction=ef_construction,
             kernels=kernels,
-            threads=threads or os.cpu_count() or 1,
+            threads=threads or processors(),
             before=arrays,
         )
 

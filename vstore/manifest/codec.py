@@ -189,7 +189,7 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
     ):
         raise ValueError(f"{where}.segments: more docnos than documents")
     for route in collection.routes.values():
-        for label in route.labels:
+        for label in (*route.labels, *route.previous):
             if label not in collection.versions:
                 raise ValueError(f"{where}.routes: no version {label!r}")
     for target in collection.jobs:

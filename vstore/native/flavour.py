@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ FLAVOURS: Final = {
 }
 _MACHINES: Final = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _CPUINFO_BYTES: Final = 16_384  # the first processor's entry; a large machine's file has hundreds
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    return os.cpu_count() or 1
 
 
 @cache

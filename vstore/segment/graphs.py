@@ -13,7 +13,7 @@ import numpy as np
 from vstore.index.construction import unreached
 from vstore.index.curve import EF_GRID, CurvePoint, RecallCurve
 from vstore.index.graph import Extended, GraphIndex, build_index
-from vstore.index.quantizer import Quantizer, Space
+from vstore.index.quantizer import Quantizer, Space, bias_of, half_lengths
 from vstore.manifest.plain import PlainReader
 from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
 from vstore.segment.sealed import write_segment
@@ -174,8 +174,6 @@ def check_graph(segment: VectorSegment) -> None:
 
 
 def _contradiction(index: GraphIndex) -> str | None:
-    from vstore.index.quantizer import bias_of, half_lengths
-
     arrays, nodes = index.arrays, index.arrays.nodes
     if bool((np.diff(arrays.first.astype(np.int64)) < 0).any()):
         return "levels do not ascend"

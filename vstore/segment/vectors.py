@@ -206,8 +206,12 @@ class VectorSegment(SealedSegment):
         return self.array("vectors", ref.dtype, (self.rows, self.spec.dimension))
 
     def verify(self) -> None:
-        """Check hashes, order and norms."""
+        """Check hashes, order, norms and graph."""
         super().verify()
+        if self.has_graph:
+            from vstore.segment.graphs import check_graph  # as above
+
+            check_graph(self)
         docno, chunk = self.docno, self.chunk
         same = docno[1:] == docno[:-1]
         if bool((same & (chunk[1:] <= chunk[:-1])).any()):

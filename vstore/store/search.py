@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -13,6 +12,7 @@ from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceede
 from vstore.limits import EF_MAX, K_MAX, THREADS_MAX
 from vstore.manifest.spec import short
 from vstore.native import loader
+from vstore.native.flavour import processors
 from vstore.observe.trace import TracedBatch
 from vstore.query.executor import execute
 from vstore.query.fetching import VersionRead, allowed_rows, part_statistics
@@ -229,7 +229,7 @@ def wanted_of(
         RECALL_DEFAULT if recall is None else float(recall),
         bool(exact),
         ef_search,
-        threads or os.cpu_count() or 1,
+        threads or processors(),
     )
 
 
