@@ -152,7 +152,8 @@ def test_graph_tables(tmp_path: Path) -> None:
     with create_store(tmp_path / "graph.vstore") as store:
         make_graph(store)
         (segment,) = store.current().collection("docs").rows("old")._sealed.segments
-    codes, graph = segment.header.attributes["codes"], segment.header.attributes["graph"]
+    attributes: Any = segment.header.attributes
+    codes, graph = attributes["codes"], attributes["graph"]
     assert list(codes) == [row["Key"] for row in table("Graph", 0)]
     assert list(graph) == [row["Key"] for row in table("Graph", 1)]
     spec = {row["Name"]: row for row in table("Graph", 2)}
