@@ -205,7 +205,7 @@ def connect(graph: GraphArrays, kernels: Kernels, scratch: Scratch) -> None:
         near = near[near != NONE]
         query = (graph.codes[node].view(np.uint8) ^ np.uint8(128))[None]
         ef = scratch.ef
-        found = kernels.search(graph, scratch, query, ef=ef, keep=ef).found[0]
+        found = kernels.search(graph, scratch, query, ef=ef)[0]
         for other in (*near[reached[near]].tolist(), *found[found != NONE].tolist()):
             free = np.flatnonzero(~kept[other])
             if len(free):

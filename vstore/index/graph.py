@@ -11,16 +11,15 @@ import numpy as np
 from vstore.index import construction, curve, quantizer
 from vstore.index.curve import CurvePoint, RecallCurve
 from vstore.index.flat import ScanPart, scan
-from vstore.index.ranges import expand_ranges
-from vstore.index.rescoring import rescore
-from vstore.native.arrays import NONE, GraphArrays, Scratch
+from vstore.native.arrays import NONE, AnswerScratch, GraphArrays, Rows
+from vstore.native.calls import Question
 from vstore.native.flavour import processors
 
 if TYPE_CHECKING:
     from vstore.index.construction import Kernels
     from vstore.index.quantizer import Quantizer
     from vstore.manifest.spec import Metric
-    from vstore.native.calls import Searched
+    from vstore.native.calls import Answered
     from vstore.types import Array
 
 _GHOST_SHARE_MAX: Final = 0.2  # a graph with more of them is built anew, not extended
@@ -46,46 +45,62 @@ class GraphIndex:
     curve: RecallCurve
     M: int
     ef_construction: int
-    _scratches: list[Scratch] = field(default_factory=list, repr=False)
+    _scratches: list[AnswerScratch] = field(default_factory=list, repr=False)
+    _rows: dict[bool, Rows] = field(default_factory=dict, repr=False)
 
-    def search(
-        self, kernels: Kernels, queries: Array, *, ef: int, keep: int, allowed: Array | None = None
-    ) -> tuple[Array, Searched]:
-        """Return for each query the rows of the ``keep`` closest allowed nodes of the ef closest.
+    def answer(
+        self, kernels: Kernels, rows: Rows, queries: Array, question: Question
+    ) -> Answered:
+        """Return the k best rows for each query.
 
         Parameters
         ----------
-        queries : float32 (m, dimension)
-        allowed : bool (rows,), optional
+        rows : Rows
+            Made by `rows_of`.
+        queries : float32 (m, dimension), C-contiguous
 
-        Returns
-        -------
-        uint32 (m, keep), and what the search counted
-            Rows, NONE behind the last; by codes, so in about their order.
+        Raises
+        ------
+        CorruptGraphError
         """
-        permitted = self._permitted(allowed)
-        scratch = self._scratch(ef)
+        scratch = self._scratch(rows, question)
         try:
-            searched = kernels.search(
-                self.arrays,
-                scratch,
-                self.quantizer.encode_queries(queries),
-                ef=ef,
-                keep=keep,
-                allowed=permitted,
-            )
+            return kernels.answer(self.arrays, rows, scratch, queries, question)
         finally:
             self._scratches.append(scratch)
-        return self._rows(searched.found, allowed), searched
 
-    def scan(self, kernels: Kernels, queries: Array, *, keep: int, allowed: Array | None) -> Array:
-        """Score all allowed nodes by their codes; return rows as `search` does."""
-        permitted = self._permitted(allowed)
-        wanted = np.arange(self.arrays.nodes) if permitted is None else np.flatnonzero(permitted)
-        found = kernels.scan_codes(
-            self.arrays, wanted.astype(np.uint32), self.quantizer.encode_queries(queries), keep
-        )
-        return self._rows(found, allowed)
+    def rows_of(self, vectors: Array, metric: Metric, groups: Array | None) -> Rows:
+        """Return the segment's rows as kernels take them; always the same for a segment.
+
+        Parameters
+        ----------
+        groups : uint32 (rows,) or None
+            Of rows with the same number only the best is returned.
+        """
+        known = self._rows.get(groups is None)
+        if known is not None:
+            return known
+        members, starts = self._members
+        quantizer = self.quantizer
+        return self._rows.setdefault(
+            groups is None,
+            Rows(
+            vectors,
+            metric,
+            members,
+            starts,
+            groups,
+            quantizer.mean,
+            quantizer.scale,
+            quantizer.unit,
+            quantizer.space == "product",
+        ))
+
+    def permitted(self, allowed: Array) -> Array:
+        """Return by node, bool (nodes,), whether one of the allowed rows is its."""
+        permitted = np.zeros(self.arrays.nodes, np.bool_)
+        permitted[self.node[allowed]] = True
+        return permitted
 
     @cached_property
     def _members(self) -> tuple[Array, Array | None]:
@@ -106,47 +121,17 @@ class GraphIndex:
         starts = self._members[1]
         return 0 if starts is None else int(np.count_nonzero(starts[1:] == starts[:-1]))
 
-    def _permitted(self, allowed: Array | None) -> Array | None:
-        """Return by node whether it may be returned; None if all may."""
-        if allowed is None and not self.ghosts:
-            return None
-        permitted = np.zeros(self.arrays.nodes, np.bool_)
-        permitted[self.node if allowed is None else self.node[allowed]] = True
-        return permitted
-
-    def _rows(self, found: Array, allowed: Array | None) -> Array:
-        """Return the rows of nodes, (m, at least keep); of a node all that are allowed."""
-        rows, starts = self._members
-        missing = found == NONE
-        at = np.where(missing, 0, found)
-        if starts is None:
-            result = rows[at]
-            result[missing] = NONE
-            return np.asarray(result)
-        counts = np.where(missing, 0, starts[at + 1] - starts[at])
-        # Nodes behind those that have rows enough are left out.
-        counts[np.cumsum(counts, axis=1) - counts >= found.shape[1]] = 0
-        lists = []
-        for line, lengths in zip(at, counts, strict=True):
-            used = lengths > 0
-            mine, _ = expand_ranges(starts[line[used]], starts[line[used]] + lengths[used])
-            members = rows[mine]
-            lists.append(members if allowed is None else members[allowed[members]])
-        result = np.full((len(found), max([found.shape[1], *map(len, lists)])), NONE, np.uint32)
-        for line, members in zip(result, lists, strict=True):
-            line[: len(members)] = members
-        return result
-
-    def _scratch(self, ef: int) -> Scratch:
+    def _scratch(self, rows: Rows, question: Question) -> AnswerScratch:
         """Return memory that no other thread uses; it goes back to the list afterwards."""
+        ef = max(question.ef, question.keep)
         while self._scratches:
             try:
                 scratch = self._scratches.pop()
             except IndexError:  # another thread was faster
                 break
-            if scratch.ef >= ef:
+            if scratch.rows is rows and scratch.ef >= ef and scratch.keep >= question.keep:
                 return scratch
-        return Scratch(self.arrays.nodes, self.arrays.size, ef)
+        return AnswerScratch(self.arrays, rows, ef, question.keep)
 
 
 class Extended(NamedTuple):
@@ -287,12 +272,12 @@ def measure(
     k = min(curve.K, int(np.count_nonzero(part.allowed)))
     exact = scan([part], queries, metric, k)
     worst = np.array([found.score[-1] for found in exact])
+    rows = index.rows_of(part.vectors, metric, None)
     points = []
     for ef in curve.EF_GRID:
-        rows, searched = index.search(kernels, queries, ef=ef, keep=min(ef, 2 * k))
-        scores = rescore(kernels, part.vectors, queries, metric, rows)[:, :k]
-        recall = float((scores >= worst[:, None]).mean())
-        points.append(CurvePoint(ef, recall, float(searched.distances.mean())))
+        answered = index.answer(kernels, rows, queries, Question(ef, min(ef, 2 * k), k))
+        recall = float((answered.score >= worst[:, None]).mean())
+        points.append(CurvePoint(ef, recall, float(answered.distances.mean())))
         if recall == 1.0:
             break
     return RecallCurve(tuple(points))

@@ -79,22 +79,6 @@ class Quantizer:
             part[:, : len(self.mean)] = self._rounded(block)
         return codes
 
-    def encode_queries(self, queries: Array) -> Array:
-        """Return queries as the kernels take them, uint8 (m, size): codes plus 128."""
-        if self.space == "product":
-            # Only the direction matters: the largest component takes the whole range.
-            largest = np.abs(queries).max(axis=1, keepdims=True)
-            scaled = queries * (CODE_MAX / np.maximum(largest, np.finfo(np.float32).tiny))
-        else:
-            scaled = self._centred(queries)
-            scaled /= np.float32(self.scale)
-        result = np.full((len(queries), self.size), 128, np.uint8)
-        np.rint(scaled, out=scaled)
-        np.clip(scaled, -CODE_MAX, CODE_MAX, out=scaled)
-        scaled += 128
-        result[:, : len(self.mean)] = scaled
-        return result
-
     def _centred(self, vectors: Array) -> Array:
         block = vectors.astype(np.float32)
         if self.unit:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from vstore.native.signatures import STACK
 
 if TYPE_CHECKING:
     from vstore.types import Array
@@ -16,6 +18,8 @@ CODE_ALIGNMENT: Final = 64  # bytes: a cache line, and the widest dot product
 LEVELS_MAX: Final = 8  # above the base; with M = 16 the eighth is for four billion nodes
 NODES_MAX: Final = 2**31 - 2  # an entry of a pool has 31 bits for its node
 WIDTH_MAX: Final = 512  # links of a node
+METRICS: Final = {"cosine": 0, "inner_product": 1, "l2": 2}
+_PAIRWISE_MAX: Final = 128  # elements that NumPy sums without halving
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +106,85 @@ class GraphArrays:
         )
 
 
+@lru_cache(maxsize=64)
+def summation_steps(dimension: int) -> Array:
+    """Return the order in which NumPy sums a row: lengths to sum, 0 to add the last two sums.
+
+    Examples
+    --------
+    >>> summation_steps(128).tolist(), summation_steps(300).tolist()
+    ([128], [72, 72, 0, 72, 84, 0, 0])
+    """
+    return np.array(_steps(dimension), np.int64)
+
+
+def _steps(count: int) -> list[int]:
+    if count <= _PAIRWISE_MAX:
+        return [count]
+    half = count // 2
+    half -= half % 8
+    return [*_steps(half), *_steps(count - half), 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows that a graph's nodes stand for, and how they became codes.
+
+    Attributes
+    ----------
+    vectors : float32 or float16 (rows, dimension)
+    metric : {"cosine", "inner_product", "l2"}
+    members : uint32 (at most rows,)
+        Rows by node.
+    starts : int64 (nodes + 1,) or None
+        Where each node's rows begin; None if each has one.
+    groups : uint32 (rows,) or None
+        Of rows with the same number only the best is returned.
+    mean : float32 (dimension,)
+    scale : float
+    unit, product : bool
+        See `index.quantizer.Quantizer`.
+    """
+
+    vectors: Array
+    metric: str
+    members: Array
+    starts: Array | None
+    groups: Array | None
+    mean: Array
+    scale: float
+    unit: bool
+    product: bool
+
+    @cached_property
+    def largest_node(self) -> int:
+        """Most rows that a node has."""
+        return 1 if self.starts is None else int(np.diff(self.starts).max(initial=1))
+
+    @cached_property
+    def arguments(self) -> tuple[int | float, ...]:
+        """The rows as kernels take them; the arrays must stay alive."""
+        steps = summation_steps(self.vectors.shape[1])
+        return (
+            address(self.vectors),
+            len(self.vectors),
+            self.vectors.shape[1],
+            self.vectors.dtype == np.float16,
+            METRICS[self.metric],
+            address(steps),
+            len(steps),
+            address(self.members),
+            0 if self.starts is None else address(self.starts),
+            self.starts is not None,
+            0 if self.groups is None else address(self.groups),
+            self.groups is not None,
+            address(self.mean),
+            self.scale,
+            self.unit,
+            self.product,
+        )
+
+
 class Scratch:
     """Memory of one thread that searches or builds graphs of up to some size."""
 
@@ -114,6 +197,28 @@ class Scratch:
         self.spare = np.zeros((2, size), np.uint8)
         arrays = (self.pool, self.visited, self.fresh, self.spare)
         self.arguments = tuple(address(array) for array in arrays)
+
+
+class AnswerScratch:
+    """Memory of one thread that answers queries."""
+
+    def __init__(self, graph: GraphArrays, rows: Rows, ef: int, keep: int) -> None:
+        self.rows = rows
+        self.ef = max(ef, keep)
+        self.keep = keep
+        self.search = Scratch(graph.nodes, graph.size, self.ef)
+        room = keep + rows.largest_node
+        self.stack = np.zeros(STACK)
+        self.wide = np.zeros(rows.vectors.shape[1])
+        self.candidate = np.zeros(room, np.uint32)
+        self.score = np.zeros(room)
+        own = (self.stack, self.wide, self.candidate, self.score)
+        self.arguments = (
+            *graph.arguments,
+            *self.search.arguments,
+            *rows.arguments,
+            *(address(array) for array in own),
+        )
 
 
 def address(array: Array) -> int:

@@ -13,38 +13,61 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.native.arrays import address
-from vstore.native.signatures import CORRUPT, SIGNATURES, STACK
+from vstore.native.signatures import CORRUPT, SIGNATURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.native.arrays import GraphArrays, Scratch
+    from vstore.native.arrays import AnswerScratch, GraphArrays, Rows, Scratch
     from vstore.types import Array
 
-METRICS: Final = {"cosine": 0, "inner_product": 1, "l2": 2}
-_SCALARS: Final = {"i64": ctypes.c_int64}
+_SCALARS: Final = {"i64": ctypes.c_int64, "f32": ctypes.c_float}
 
 
 class CorruptGraphError(Exception):
     """A graph contradicts itself; the caller knows which file it is from."""
 
 
-class Searched(NamedTuple):
-    """What a graph search found.
+class Question(NamedTuple):
+    """What is asked of a graph.
 
     Attributes
     ----------
-    found : uint32 (queries, keep)
-        Nodes, closest first; NONE behind the last.
-    distances : int64 (queries,)
-        Distances computed.
-    passing : int64 (queries,)
-        Allowed nodes among the ef closest.
+    ef : int
+        Size of the pool; 0 to score the wanted nodes.
+    keep : int
+        Candidates to score with their vectors.
+    k : int
+        Rows to return for each query.
+    wanted : uint32 (n,) or None
+        Nodes, all of them below the number of nodes.
+    allowed : bool (nodes,) and bool (rows,), or None
+        Nodes and rows that may be returned.
     """
 
-    found: Array
+    ef: int
+    keep: int
+    k: int
+    wanted: Array | None = None
+    allowed: tuple[Array, Array] | None = None
+
+
+class Answered(NamedTuple):
+    """Answers to some queries.
+
+    Attributes
+    ----------
+    row : uint32 (m, k)
+        Best first; NONE behind the last.
+    score : float64 (m, k)
+        Cosine similarity, inner product, or minus the Euclidean distance; -inf behind the last.
+    distances : int64 (m,)
+        Distances computed between codes.
+    """
+
+    row: Array
+    score: Array
     distances: Array
-    passing: Array
 
 
 class NativeKernels:
@@ -61,48 +84,74 @@ class NativeKernels:
         self._search = functions["search"]
         self._insert = functions["insert"]
         self._link_back = functions["link_back"]
-        self._scan_codes = functions["scan_codes"]
-        self._rescore = functions["rescore"]
+        self._answer = functions["answer"]
 
-    def search(
-        self,
-        graph: GraphArrays,
-        scratch: Scratch,
-        queries: Array,
-        *,
-        ef: int,
-        keep: int,
-        allowed: Array | None = None,
-    ) -> Searched:
-        """Search a graph: for each query the ``keep`` closest allowed nodes among the ef closest.
+    def search(self, graph: GraphArrays, scratch: Scratch, queries: Array, *, ef: int) -> Array:
+        """Return the ef nodes closest to each query, uint32 (m, ef), NONE behind the last.
 
         Parameters
         ----------
         queries : uint8 (m, size)
-        allowed : uint8 or bool (nodes,), optional
+
+        Raises
+        ------
+        CorruptGraphError
+        """
+        found = np.empty((len(queries), ef), np.uint32)
+        _check(
+            self._search(
+                *graph.arguments,
+                *scratch.arguments,
+                address(queries),
+                len(queries),
+                ef,
+                address(found),
+            )
+        )
+        return found
+
+    def answer(
+        self,
+        graph: GraphArrays,  # noqa: ARG002 - part of the scratch's arguments
+        rows: Rows,  # noqa: ARG002 - likewise
+        scratch: AnswerScratch,
+        queries: Array,
+        question: Question,
+    ) -> Answered:
+        """Find the k best rows for each query: by codes first, then by their vectors.
+
+        Parameters
+        ----------
+        queries : float32 (m, dimension), C-contiguous
 
         Raises
         ------
         CorruptGraphError
         """
         count = len(queries)
-        found = np.empty((count, keep), np.uint32)
-        counters = np.empty((count, 2), np.int64)
+        ef, keep, k, wanted, allowed = question
+        row = np.empty((count, k), np.uint32)
+        score = np.empty((count, k))
+        distances = np.empty(count, np.int64)
         _check(
-            self._search(
-                *graph.arguments,
+            self._answer(
                 *scratch.arguments,
                 address(queries),
                 count,
                 ef,
-                0 if allowed is None else address(allowed),
+                0 if wanted is None else address(wanted),
+                0 if wanted is None else len(wanted),
+                0 if allowed is None else address(allowed[0]),
+                0 if allowed is None else address(allowed[1]),
                 allowed is not None,
-                address(found),
                 keep,
-                address(counters),
+                k,
+                address(row),
+                address(score),
+                address(distances),
             )
         )
-        return Searched(found, counters[:, 0], counters[:, 1])
+        return Answered(row, score, distances)
 
     def insert(
         self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int
@@ -140,78 +189,6 @@ class NativeKernels:
                 scratch.room,
             )
         )
-
-    def scan_codes(self, graph: GraphArrays, wanted: Array, queries: Array, keep: int) -> Array:
-        """Return for each query the ``keep`` closest of some nodes, uint32 (m, keep).
-
-        Parameters
-        ----------
-        wanted : uint32 (n,)
-            Nodes, all of them below ``graph.nodes``.
-        queries : uint8 (m, size)
-        """
-        found = np.empty((len(queries), keep), np.uint32)
-        pool = np.empty(keep, np.int64)
-        _check(
-            self._scan_codes(
-                *graph.arguments[:3],
-                address(wanted),
-                len(wanted),
-                graph.nodes,
-                address(queries),
-                len(queries),
-                address(pool),
-                address(found),
-                keep,
-            )
-        )
-        return found
-
-    def rescore(
-        self,
-        vectors: Array,
-        metric: str,
-        steps: Array,
-        queries: Array,
-        lengths: Array,
-        row: Array,
-    ) -> Array:
-        """Score rows exactly and sort each query's, best first; return the scores.
-
-        Parameters
-        ----------
-        vectors : float32 or float16 (n, dimension)
-        steps : int64, see `rescoring.summation_steps`
-        queries : float64 (m, dimension)
-        lengths : float64 (m,)
-        row : uint32 (m, keep)
-            Sorted in place; NONE behind the last.
-
-        Returns
-        -------
-        float64 (m, keep)
-        """
-        score = np.full(row.shape, -np.inf)
-        stack = np.empty(STACK)
-        _check(
-            self._rescore(
-                address(vectors),
-                len(vectors),
-                vectors.shape[1],
-                vectors.dtype == np.float16,
-                METRICS[metric],
-                address(steps),
-                len(steps),
-                address(stack),
-                address(queries),
-                address(lengths),
-                len(queries),
-                address(row),
-                address(score),
-                row.shape[1],
-            )
-        )
-        return score
 
 
 def _check(status: int) -> None:

@@ -217,50 +217,38 @@ def _enter(query, codes, bias, size, nodes, upper, upper_width, first, entry, le
 
 @_inner
 def search_graph(codes, bias, size, nodes, links, width, upper, upper_width, first, entry, pool,
-                 visited, fresh, queries, count, ef, allowed, filtered, found, keep, counters):  # fmt: skip
-    """Find for each query the ``keep`` closest allowed nodes among the ef closest nodes."""
+                 visited, fresh, queries, count, ef, found):  # fmt: skip
+    """Find for each query the ef closest nodes."""
     upper_rows = np.int64(first[np.uint64(nodes)])
     for number in range(count):
         query = queries[number * size : (number + 1) * size]
         start = _enter(query, codes, bias, size, nodes, upper, upper_width, first, entry, 0)
         if start < 0:
             return CORRUPT
-        have, distances = _beam(query, codes, bias, size, nodes, links, width, first, upper_rows, 0,
-                                start, ef, pool, visited, fresh)  # fmt: skip
+        have, _ = _beam(query, codes, bias, size, nodes, links, width, first, upper_rows, 0, start,
+                        ef, pool, visited, fresh)  # fmt: skip
         if have < 0:
             return CORRUPT
-        kept, passing = np.int64(0), np.int64(0)
-        for i in range(have):
-            node = _node(pool[np.uint64(i)])
-            if filtered == 0 or allowed[np.uint64(node)] != 0:
-                passing += 1
-                if kept < keep:
-                    found[np.uint64(number * keep + kept)] = np.uint32(node)
-                    kept += 1
-        for i in range(kept, keep):
-            found[np.uint64(number * keep + i)] = NONE
-        counters[np.uint64(2 * number)] = distances
-        counters[np.uint64(2 * number + 1)] = passing
+        for i in range(ef):
+            node = np.uint32(_node(pool[np.uint64(i)])) if i < have else NONE
+            found[np.uint64(number * ef + i)] = node
     return OK
 
 
 @_inner
-def scan(codes, bias, size, wanted, wanted_count, queries, count, pool, found, keep):
-    """Find for each query the ``keep`` closest of some nodes."""
-    for number in range(count):
-        query = queries[number * size : (number + 1) * size]
-        have = np.int64(0)
-        for i in range(wanted_count):
-            if i + 4 < wanted_count:
-                _fetch(codes, wanted[np.uint64(i + 4)], size)
-            node = wanted[np.uint64(i)]
-            entry = _entry(_key(query, codes, bias, size, node), node)
-            if have < keep or entry < pool[np.uint64(have - 1)]:
-                _, have = _insert(pool, have, keep, entry)
-        for i in range(keep):
-            node = np.uint32(_node(pool[np.uint64(i)])) if i < have else NONE
-            found[np.uint64(number * keep + i)] = node
-    return OK
+def _scan(query, codes, bias, size, nodes, wanted, wanted_count, pool, room):
+    """Score some nodes; the pool then holds the closest of them, ascending. Returns how many."""
+    have = np.int64(0)
+    for i in range(wanted_count):
+        if i + 8 < wanted_count:
+            _fetch(codes, min(wanted[np.uint64(i + 8)], np.uint32(nodes - 1)), size)
+        node = wanted[np.uint64(i)]
+        if node >= nodes:
+            return CORRUPT
+        entry = _entry(_key(query, codes, bias, size, node), node)
+        if have < room or entry < pool[np.uint64(have - 1)]:
+            _, have = _insert(pool, have, room, entry)
+    return have
 
 
 # Building.
@@ -424,48 +412,151 @@ def _row_sums(vectors, halves, is_half, base, metric, query, steps, steps_count,
 
 
 @_inner
-def rescore_rows(vectors, halves, rows, dimension, is_half, metric, steps, steps_count, stack,
-                 queries, lengths, count, row, score, keep):  # fmt: skip
-    """Score rows exactly and sort them: best first, then the lower row."""
+def _encode(query, dimension, mean, scale, unit, product, length, code):
+    """Code a query as its vectors were, plus 128; `Quantizer.encode_queries`, to the bit."""
+    if product != 0:
+        largest = np.float32(1.1754943508222875e-38)
+        for i in range(dimension):
+            largest = max(largest, abs(query[np.uint64(i)]))
+        factor = np.float32(127.0) / largest
+        for i in range(dimension):
+            value = np.rint(query[np.uint64(i)] * factor)
+            code[np.uint64(i)] = np.uint8(
+                np.int32(max(np.float32(-127.0), min(np.float32(127.0), value))) + np.int32(128)
+            )
+        return
+    divisor = np.float32(1.0)
+    if unit != 0:
+        divisor = max(np.float32(length), np.float32(1.1754943508222875e-38))
+    for i in range(dimension):
+        value = query[np.uint64(i)] / divisor - mean[np.uint64(i)]
+        value = np.rint(value / scale)
+        code[np.uint64(i)] = np.uint8(
+            np.int32(max(np.float32(-127.0), min(np.float32(127.0), value))) + np.int32(128)
+        )
+
+
+@_inner
+def _fetch_row(vectors, halves, is_half, dimension, row):
+    start = np.int64(row) * dimension
+    if is_half != 0:
+        for i in range(0, dimension, 32):
+            prefetch(halves, 2 * (start + i))
+    else:
+        for i in range(0, dimension, 16):
+            prefetch(vectors, 4 * (start + i))
+
+
+@_inner
+def _candidates(pool, have, keep, members, starts, has_starts, rows, allowed, allowed_rows,
+                filtered, vectors, halves, is_half, dimension, candidate):  # fmt: skip
+    """List the rows of the closest allowed nodes, at least ``keep`` if there are, all of a node."""
+    count = np.int64(0)
+    for i in range(have):
+        if count >= keep:
+            break
+        node = _node(pool[np.uint64(i)])
+        if filtered != 0 and allowed[np.uint64(node)] == 0:
+            continue
+        start, end = node, node + 1
+        if has_starts != 0:
+            start, end = starts[np.uint64(node)], starts[np.uint64(node + 1)]
+        for place in range(start, end):
+            row = members[np.uint64(place)]
+            if row >= rows:
+                return CORRUPT
+            if filtered == 0 or allowed_rows[np.uint64(row)] != 0:
+                _fetch_row(vectors, halves, is_half, dimension, row)
+                candidate[np.uint64(count)] = row
+                count += 1
+    return count
+
+
+@_inner
+def _rescore(vectors, halves, is_half, dimension, metric, steps, steps_count, stack, wide, length,
+             candidate, score, count):  # fmt: skip
+    """Score candidates exactly and sort them: best first, then the lower row."""
+    for i in range(count):
+        row = candidate[np.uint64(i)]
+        total, squares = _row_sums(vectors, halves, is_half, np.int64(row) * dimension, metric,
+                                   wide, steps, steps_count, stack)  # fmt: skip
+        if metric == 0:
+            total /= np.sqrt(squares) * length
+        elif metric == 2:
+            total = -np.sqrt(total)
+        place = i
+        while place > 0 and (
+            score[np.uint64(place - 1)] < total
+            or (score[np.uint64(place - 1)] == total and candidate[np.uint64(place - 1)] > row)
+        ):
+            score[np.uint64(place)] = score[np.uint64(place - 1)]
+            candidate[np.uint64(place)] = candidate[np.uint64(place - 1)]
+            place -= 1
+        score[np.uint64(place)] = total
+        candidate[np.uint64(place)] = row
+
+
+@_inner
+def _emit(candidate, score, count, groups, grouped, k, base, out_row, out_score):
+    """Return the k best candidates, of a group only the best."""
+    kept = np.int64(0)
+    for i in range(count):
+        if kept == k:
+            break
+        row = candidate[np.uint64(i)]
+        new = True
+        if grouped != 0:
+            for j in range(kept):
+                if groups[np.uint64(out_row[np.uint64(base + j)])] == groups[np.uint64(row)]:
+                    new = False
+                    break
+        if new:
+            out_row[np.uint64(base + kept)] = row
+            out_score[np.uint64(base + kept)] = score[np.uint64(i)]
+            kept += 1
+    for i in range(kept, k):
+        out_row[np.uint64(base + i)] = NONE
+        out_score[np.uint64(base + i)] = -np.inf
+
+
+@_inner
+def answer_queries(codes, bias, size, nodes, links, width, upper, upper_width, first, entry, pool,
+                   visited, fresh, code, vectors, halves, rows, dimension, is_half, metric, steps,
+                   steps_count, members, starts, has_starts, groups, grouped, mean, scale, unit,
+                   product, stack, wide, candidate, score, queries, count, ef, wanted, wanted_count,
+                   allowed, allowed_rows, filtered, keep, k, out_row, out_score, distances):  # fmt: skip
+    """Find for each query the k best rows: by codes first, then by their vectors."""
+    upper_rows = np.int64(first[np.uint64(nodes)])
+    for i in range(dimension, size):
+        code[np.uint64(i)] = np.uint8(128)
     for number in range(count):
         query = queries[number * dimension : (number + 1) * dimension]
-        base = number * keep
-        for i in range(keep):
-            candidate = row[np.uint64(base + i)]
-            if candidate != NONE:
-                if candidate >= rows:
-                    return CORRUPT
-                start = np.int64(candidate) * dimension
-                for j in range(0, dimension, 32 if is_half != 0 else 16):
-                    if is_half != 0:
-                        prefetch(halves, 2 * (start + j))
-                    else:
-                        prefetch(vectors, 4 * (start + j))
-        have = np.int64(0)
-        for i in range(keep):
-            candidate = row[np.uint64(base + i)]
-            if candidate == NONE:
-                break
-            total, squares = _row_sums(vectors, halves, is_half, np.int64(candidate) * dimension,
-                                       metric, query, steps, steps_count, stack)  # fmt: skip
-            if metric == 0:
-                total /= np.sqrt(squares) * lengths[np.uint64(number)]
-            elif metric == 2:
-                total = -np.sqrt(total)
-            place = have
-            while place > 0 and (
-                score[np.uint64(base + place - 1)] < total
-                or (
-                    score[np.uint64(base + place - 1)] == total
-                    and row[np.uint64(base + place - 1)] > candidate
-                )
-            ):
-                score[np.uint64(base + place)] = score[np.uint64(base + place - 1)]
-                row[np.uint64(base + place)] = row[np.uint64(base + place - 1)]
-                place -= 1
-            score[np.uint64(base + place)] = total
-            row[np.uint64(base + place)] = candidate
-            have += 1
+        for i in range(dimension):
+            wide[np.uint64(i)] = np.float64(query[np.uint64(i)])
+        squares, _ = _row_sums(queries, halves, 0, number * dimension, 1, wide, steps, steps_count,
+                               stack)  # fmt: skip
+        length = np.sqrt(squares)
+        _encode(query, dimension, mean, scale, unit, product, length, code)
+        if ef == 0:
+            computed = wanted_count
+            have = _scan(code, codes, bias, size, nodes, wanted, wanted_count, pool, keep)
+        else:
+            start = _enter(code, codes, bias, size, nodes, upper, upper_width, first, entry, 0)
+            if start < 0:
+                return CORRUPT
+            have, computed = _beam(code, codes, bias, size, nodes, links, width, first, upper_rows,
+                                   0, start, ef, pool, visited, fresh)  # fmt: skip
+        if have < 0:
+            return CORRUPT
+        found = _candidates(pool, have, keep, members, starts, has_starts, rows, allowed,
+                            allowed_rows, filtered, vectors, halves, is_half, dimension,
+                            candidate)  # fmt: skip
+        if found < 0:
+            return CORRUPT
+        _rescore(vectors, halves, is_half, dimension, metric, steps, steps_count, stack, wide,
+                 length, candidate, score, found)  # fmt: skip
+        _emit(candidate, score, found, groups, grouped, k, number * k, out_row, out_score)
+        distances[np.uint64(number)] = computed
     return OK
 
 
@@ -473,17 +564,14 @@ def rescore_rows(vectors, halves, rows, dimension, is_half, metric, steps, steps
 
 
 def search(codes, bias, size, nodes, links, width, upper, upper_width, first, entry,
-           pool, visited, fresh, spare,
-           queries, count, ef, allowed, filtered, found, keep, counters):  # fmt: skip
+           pool, visited, fresh, spare, queries, count, ef, found):  # fmt: skip
     firsts = carray(first, (nodes + 1,))
     return search_graph(
         carray(codes, (nodes * size,)), carray(bias, (nodes,)), size, nodes,
         carray(links, (nodes * width,)), width,
-        carray(upper, (np.int64(firsts[np.uint64(nodes)]) * upper_width,)), upper_width, firsts, entry,
-        carray(pool, (ef + 1,)), carray(visited, (nodes + 1,)), carray(fresh, (width,)),
-        carray(queries, (count * size,)), count, ef,
-        carray(allowed, (nodes,)), filtered, carray(found, (count * keep,)), keep,
-        carray(counters, (2 * count,)),
+        carray(upper, (np.int64(firsts[np.uint64(nodes)]) * upper_width,)), upper_width, firsts,
+        entry, carray(pool, (ef + 1,)), carray(visited, (nodes + 1,)), carray(fresh, (width,)),
+        carray(queries, (count * size,)), count, ef, carray(found, (count * ef,)),
     )  # fmt: skip
 
 
@@ -522,19 +610,28 @@ def link_back(codes, bias, size, nodes, links, width, upper, upper_width, first,
     )  # fmt: skip
 
 
-def scan_codes(codes, bias, size, wanted, wanted_count, nodes, queries, count, pool, found, keep):
-    return scan(
-        carray(codes, (nodes * size,)), carray(bias, (nodes,)), size,
-        carray(wanted, (wanted_count,)), wanted_count, carray(queries, (count * size,)), count,
-        carray(pool, (keep,)), carray(found, (count * keep,)), keep,
-    )  # fmt: skip
-
-
-def rescore(vectors, rows, dimension, is_half, metric, steps, steps_count, stack,
-            queries, lengths, count, row, score, keep):  # fmt: skip
-    return rescore_rows(
-        carray(vectors, (rows * dimension,), np.float32), carray(vectors, (rows * dimension,), np.uint16),
+def answer(codes, bias, size, nodes, links, width, upper, upper_width, first, entry,
+           pool, visited, fresh, spare,
+           vectors, rows, dimension, is_half, metric, steps, steps_count, members, starts,
+           has_starts, groups, grouped, mean, scale, unit, product,
+           stack, wide, candidate, score,
+           queries, count, ef, wanted, wanted_count, allowed, allowed_rows, filtered, keep, k,
+           out_row, out_score, distances):  # fmt: skip
+    firsts = carray(first, (nodes + 1,))
+    return answer_queries(
+        carray(codes, (nodes * size,)), carray(bias, (nodes,)), size, nodes,
+        carray(links, (nodes * width,)), width,
+        carray(upper, (np.int64(firsts[np.uint64(nodes)]) * upper_width,)), upper_width, firsts,
+        entry, carray(pool, (max(ef, keep) + 1,)), carray(visited, (nodes + 1,)),
+        carray(fresh, (width,)), carray(spare, (size,)),
+        carray(vectors, (rows * dimension,), np.float32),
+        carray(vectors, (rows * dimension,), np.uint16),
         rows, dimension, is_half, metric, carray(steps, (steps_count,)), steps_count,
-        carray(stack, (signatures.STACK,)), carray(queries, (count * dimension,)), carray(lengths, (count,)), count,
-        carray(row, (count * keep,)), carray(score, (count * keep,)), keep,
+        carray(members, (rows,)), carray(starts, (nodes + 1,)), has_starts,
+        carray(groups, (rows,)), grouped, carray(mean, (dimension,)), scale, unit, product,
+        carray(stack, (signatures.STACK,)), carray(wide, (dimension,)),
+        carray(candidate, (rows,)), carray(score, (rows,)), carray(queries, (count * dimension,)),
+        count, ef, carray(wanted, (wanted_count,)), wanted_count, carray(allowed, (nodes,)),
+        carray(allowed_rows, (rows,)), filtered, keep, k, carray(out_row, (count * k,)),
+        carray(out_score, (count * k,)), carray(distances, (count,)),
     )  # fmt: skip

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.native.arrays import LEVELS_MAX, NONE
-from vstore.native.calls import CorruptGraphError, Searched
+from vstore.native.calls import Answered, CorruptGraphError
 
 if TYPE_CHECKING:
-    from vstore.native.arrays import GraphArrays, Scratch
+    from vstore.native.arrays import AnswerScratch, GraphArrays, Rows, Scratch
+    from vstore.native.calls import Question
     from vstore.types import Array
 
 
@@ -20,27 +21,49 @@ class ReferenceKernels:
 
     name = "numpy"
 
-    def search(
+    def search(self, graph: GraphArrays, scratch: Scratch, queries: Array, *, ef: int) -> Array:
+        """Return the ef nodes closest to each query."""
+        found = np.full((len(queries), ef), NONE, np.uint32)
+        for i, query in enumerate(queries):
+            pool, _ = _beam(graph, query, _enter(graph, query, 0), 0, ef)
+            found[i, : len(pool)] = [node for _, node in pool]
+        return found
+
+    def answer(
         self,
         graph: GraphArrays,
-        scratch: Scratch,
+        rows: Rows,
+        scratch: AnswerScratch,
         queries: Array,
-        *,
-        ef: int,
-        keep: int,
-        allowed: Array | None = None,
-    ) -> Searched:
-        """Search a graph."""
-        found = np.full((len(queries), keep), NONE, np.uint32)
-        counters = np.zeros((len(queries), 2), np.int64)
+        question: Question,
+    ) -> Answered:
+        """Find the k best rows for each query."""
+        answered = Answered(
+            np.full((len(queries), question.k), NONE, np.uint32),
+            np.full((len(queries), question.k), -np.inf),
+            np.zeros(len(queries), np.int64),
+        )
         for i, query in enumerate(queries):
-            pool, distances = _beam(graph, query, _enter(graph, query, 0), 0, ef)
-            nodes = np.array([node for _, node in pool], np.uint32)
-            if allowed is not None:
-                nodes = nodes[allowed[nodes] != 0]
-            found[i, : min(keep, len(nodes))] = nodes[:keep]
-            counters[i] = distances, len(nodes)
-        return Searched(found, counters[:, 0], counters[:, 1])
+            code = _encode(rows, graph.size, query)
+            if question.ef:
+                pool, distances = _beam(graph, code, _enter(graph, code, 0), 0, question.ef)
+                nodes = [node for _, node in pool]
+            else:
+                assert question.wanted is not None
+                order = np.lexsort((question.wanted, _keys(graph, code, question.wanted)))
+                nodes = question.wanted[order[: question.keep]].tolist()
+                distances = len(question.wanted)
+            found = np.array(_candidates(rows, nodes, question), np.int64)
+            scores = exact_scores(rows.vectors[found], query, rows.metric)
+            best = np.lexsort((found, -scores))
+            if rows.groups is not None:
+                _, first = np.unique(rows.groups[found[best]], return_index=True)
+                best = best[np.sort(first)]
+            best = best[: question.k]
+            answered.row[i, : len(best)] = found[best]
+            answered.score[i, : len(best)] = scores[best]
+            answered.distances[i] = distances
+        return answered
 
     def insert(
         self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int
@@ -83,36 +106,8 @@ class ReferenceKernels:
             row[: len(both)] = both
             row[len(both) :] = NONE
 
-    def scan_codes(self, graph: GraphArrays, wanted: Array, queries: Array, keep: int) -> Array:
-        """Return the closest of some nodes."""
-        found = np.full((len(queries), keep), NONE, np.uint32)
-        for i, query in enumerate(queries):
-            order = np.lexsort((wanted, _keys(graph, query, wanted)))[:keep]
-            found[i, : len(order)] = wanted[order]
-        return found
 
-    def rescore(
-        self,
-        vectors: Array,
-        metric: str,
-        steps: Array,
-        queries: Array,
-        lengths: Array,
-        row: Array,
-    ) -> Array:
-        """Score rows exactly and sort them."""
-        score = np.full(row.shape, -np.inf)
-        for i, query in enumerate(queries):
-            rows = row[i][row[i] != NONE]
-            if len(rows) and rows.max() >= len(vectors):
-                raise CorruptGraphError
-            scores = exact_scores(vectors[rows], query, metric, float(lengths[i]))
-            order = np.lexsort((rows, -scores))
-            row[i, : len(rows)], score[i, : len(rows)] = rows[order], scores[order]
-        return score
-
-
-def exact_scores(vectors: Array, query: Array, metric: str, length: float) -> Array:
+def exact_scores(vectors: Array, query: Array, metric: str) -> Array:
     """Score a few rows in float64, in an order that depends on nothing but the dimension.
 
     Parameters
@@ -120,8 +115,6 @@ def exact_scores(vectors: Array, query: Array, metric: str, length: float) -> Ar
     vectors : (n, dimension), any float dtype
     query : (dimension,)
     metric : {"cosine", "inner_product", "l2"}
-    length : float
-        The query's Euclidean length; used for cosine.
 
     Returns
     -------
@@ -135,8 +128,46 @@ def exact_scores(vectors: Array, query: Array, metric: str, length: float) -> Ar
     products = (rows * target).sum(axis=1)
     if metric == "inner_product":
         return np.asarray(products)
+    lengths = np.sqrt((rows * rows).sum(axis=1)) * length_of(query)
     with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
-        return np.asarray(products / (np.sqrt((rows * rows).sum(axis=1)) * length))
+        return np.asarray(products / lengths)
+
+
+def length_of(query: Array) -> float:
+    """Return the Euclidean length of a vector."""
+    wide = query.astype(np.float64)
+    return float(np.sqrt((wide * wide).sum()))
+
+
+def _encode(rows: Rows, size: int, query: Array) -> Array:
+    """Code a query as its vectors were, plus 128."""
+    code = np.full(size, 128, np.uint8)
+    if rows.product:
+        largest = np.maximum(np.abs(query).max(), np.finfo(np.float32).tiny)
+        scaled = query * (np.float32(127) / largest)
+    else:
+        scaled = query
+        if rows.unit:
+            scaled = query / np.maximum(np.float32(length_of(query)), np.finfo(np.float32).tiny)
+        scaled = (scaled - rows.mean) / np.float32(rows.scale)
+    code[: len(query)] = np.clip(np.rint(scaled), -127, 127) + 128
+    return code
+
+
+def _candidates(rows: Rows, nodes: list[int], question: Question) -> list[int]:
+    found: list[int] = []
+    for node in nodes:
+        if len(found) >= question.keep:
+            break
+        if question.allowed is not None and not question.allowed[0][node]:
+            continue
+        start, end = (node, node + 1) if rows.starts is None else rows.starts[node : node + 2]
+        for row in rows.members[start:end].tolist():
+            if row >= len(rows.vectors):
+                raise CorruptGraphError
+            if question.allowed is None or question.allowed[1][row]:
+                found.append(row)
+    return found
 
 
 def _as_query(code: Array) -> Array:

@@ -40,11 +40,7 @@ SIGNATURES: Final[dict[str, tuple[str, ...]]] = {
         "u8*",  # queries (count, size)
         "i64",  # count
         "i64",  # ef
-        "u8*",  # allowed (nodes,), read if the next is not 0
-        "i64",  # filtered
-        "u32*",  # found (count, keep): nodes, best first, NONE behind the last
-        "i64",  # keep
-        "i64*",  # counters (count, 2): distances computed, allowed nodes in the pool
+        "u32*",  # found (count, ef): nodes, closest first, NONE behind the last
     ),
     "insert": (
         *GRAPH,
@@ -66,33 +62,45 @@ SIGNATURES: Final[dict[str, tuple[str, ...]]] = {
         "i64",  # group_end
         "i64",  # room of the pool
     ),
-    "scan_codes": (
-        "i8*",  # codes (nodes, size)
-        "i32*",  # bias (nodes,)
-        "i64",  # size
-        "u32*",  # wanted (count,): nodes to score
-        "i64",  # wanted_count
-        "i64",  # nodes
-        "u8*",  # queries (count, size)
-        "i64",  # count
-        "i64*",  # pool (keep,)
-        "u32*",  # found (count, keep)
-        "i64",  # keep
-    ),
-    "rescore": (
+    "answer": (
+        *GRAPH,
+        *SCRATCH,
+        # The rows of the segment (`arrays.Rows`).
         "void*",  # vectors (rows, dimension), f32 or f16
         "i64",  # rows
         "i64",  # dimension
         "i64",  # 1 if f16
         "i64",  # metric: 0 cosine, 1 inner product, 2 l2
-        "i64*",  # steps of the summation (`index.rescoring.summation_steps`)
+        "i64*",  # steps of the summation (`arrays.summation_steps`)
         "i64",  # steps_count
+        "u32*",  # members (rows,): rows by node
+        "i64*",  # starts (nodes + 1,): where each node's begin
+        "i64",  # 0 if there are no starts: each node has one row
+        "u32*",  # groups (rows,)
+        "i64",  # 1 to return one row of a group only
+        # How vectors became codes (`index.quantizer.Quantizer`).
+        "f32*",  # mean (dimension,)
+        "f32",  # scale
+        "i64",  # 1 if vectors were scaled to length 1
+        "i64",  # 1 for the product space
+        # Memory (`arrays.AnswerScratch`).
         "f64*",  # stack of partial sums (STACK,)
-        "f64*",  # queries (count, dimension)
-        "f64*",  # lengths (count,): of the queries, for cosine
+        "f64*",  # wide (dimension,): a query
+        "u32*",  # candidate (room,)
+        "f64*",  # score of each candidate (room,)
+        # The questions.
+        "f32*",  # queries (count, dimension)
         "i64",  # count
-        "u32*",  # row (count, keep), sorted in place, best first; NONE behind the last
-        "f64*",  # score (count, keep)
-        "i64",  # keep
+        "i64",  # ef; 0 to score the wanted nodes instead
+        "u32*",  # wanted nodes (wanted_count,)
+        "i64",  # wanted_count
+        "u8*",  # allowed nodes (nodes,), read if the one after next is not 0
+        "u8*",  # allowed rows (rows,), likewise
+        "i64",  # filtered
+        "i64",  # keep: candidates to score
+        "i64",  # k
+        "u32*",  # row (count, k), NONE behind the last
+        "f64*",  # score (count, k), best first
+        "i64*",  # distances (count,)
     ),
 }

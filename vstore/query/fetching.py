@@ -12,7 +12,7 @@ from vstore.index.flat import Found, ScanPart, scan
 from vstore.limits import CHUNKS_MAX
 from vstore.native import loader
 from vstore.native.arrays import NONE
-from vstore.native.calls import CorruptGraphError
+from vstore.native.calls import CorruptGraphError, Question
 from vstore.query.paths import ANY, PartStatistics, Path, Wanted, choose_path
 from vstore.query.ranking import Ranking
 from vstore.segment.vectors import VectorSegment
@@ -198,45 +198,45 @@ class _Part(NamedTuple):
 
 def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> FetchedBatch:
     """Search one segment by codes and score again what was found; scan if that is too little."""
-    from vstore.index.rescoring import rescore
-
     number, part, path = chosen
     segment = read.table.parts[number].rows
     assert isinstance(segment, VectorSegment)
     graph = segment.graph
     assert graph is not None
+    rows = graph.rows_of(part.vectors, read.metric, None if part.distinct else part.groups)
+    allowed = None if part.allowed is None else (graph.permitted(part.allowed), part.allowed)
+    wanted = None
+    if path.kind == "codes":
+        assert allowed is not None
+        wanted = np.flatnonzero(allowed[0]).astype(np.uint32)
+    question = Question(path.ef, path.keep, k, wanted, allowed)
 
     def answer(queries: Array) -> tuple[Array, Array]:
-        if path.kind == "graph":
-            rows, _ = graph.search(
-                kernels, queries, ef=path.ef, keep=path.keep, allowed=part.allowed
-            )
-        else:
-            rows = graph.scan(kernels, queries, keep=path.keep, allowed=part.allowed)
-        return rows, rescore(kernels, part.vectors, queries, read.metric, rows)
+        return graph.answer(kernels, rows, queries, question)[:2]
 
     try:
-        rows, scores = _in_threads(answer, read.queries, read.wanted.threads)
+        row, score = _in_threads(answer, read.queries, read.wanted.threads)
     except CorruptGraphError as error:
         raise segment.corrupt("graph: a link, level or row leads nowhere") from error
-    found = rows != NONE
-    row = np.where(found, rows, 0).astype(np.int64)
-    if not part.distinct:
-        found &= _first_of_group(part.groups[row], found)
-        order = np.argsort(~found, axis=1, kind="stable")
-        row, scores, found = (np.take_along_axis(a, order, 1) for a in (row, scores, found))
-    row, scores, found = row[:, :k], scores[:, :k], found[:, :k]
-    batch = FetchedBatch(
-        np.where(found, segment.docno[row].astype(np.int64), -1),
-        np.full(row.shape, number),
-        row,
-        np.where(found, scores, -np.inf),
-    )
-    short = np.flatnonzero(batch.counts() < k)
-    if len(short) and int(batch.counts().min()) < min(k, _available(part)):
+    batch = _found(segment, number, row, score)
+    if row.shape[1] and not (row[:, -1] == NONE).any():
+        return batch
+    counts = batch.counts()
+    short = np.flatnonzero(counts < min(k, _available(part)))
+    if len(short):
         again = VersionRead(read.table, read.metric, read.queries[short], read.wanted)
         return _replaced(batch, short, _flat([part], [number], again, k))
     return batch
+
+
+def _found(segment: VectorSegment, number: int, row: Array, score: Array) -> FetchedBatch:
+    missing = row == NONE
+    if missing.any():
+        row = np.where(missing, 0, row)
+        docno = np.where(missing, -1, segment.docno[row].astype(np.int64))
+    else:
+        docno = segment.docno[row].astype(np.int64)
+    return FetchedBatch(docno, np.full(row.shape, number), row.astype(np.int64), score)
 
 
 def _in_threads(
@@ -250,28 +250,8 @@ def _in_threads(
     with ThreadPoolExecutor(threads - 1) as pool:
         others = pool.map(answer, pieces[1:])
         answers = [answer(pieces[0]), *others]
-    width = max(rows.shape[1] for rows, _ in answers)
-    rows = np.full((len(queries), width), NONE, np.uint32)
-    scores = np.full(rows.shape, -np.inf)
-    start = 0
-    for piece_rows, piece_scores in answers:
-        end = start + len(piece_rows)
-        rows[start:end, : piece_rows.shape[1]] = piece_rows
-        scores[start:end, : piece_rows.shape[1]] = piece_scores
-        start = end
-    return rows, scores
-
-
-def _first_of_group(groups: Array, found: BoolArray) -> BoolArray:
-    """Return where a query's group comes for the first time; (m, n)."""
-    keyed = np.where(found, groups.astype(np.int64), -1)
-    order = np.argsort(keyed, axis=1, kind="stable")
-    ordered = np.take_along_axis(keyed, order, 1)
-    fresh = np.ones(ordered.shape, np.bool_)
-    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first = np.zeros(ordered.shape, np.bool_)
-    np.put_along_axis(first, order, fresh, 1)
-    return first
+    rows, scores = zip(*answers, strict=True)
+    return np.concatenate(rows), np.concatenate(scores)
 
 
 def _available(part: ScanPart) -> int:
