@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.small_store import spec
 from vstore.index import flat
-from vstore.index.flat import ScanPart, exact_scores, scan
+from vstore.index.flat import ScanPart, scan
 from vstore.manifest.spec import Metric
+from vstore.native.reference import exact_scores
 from vstore.segment.validation import check_vectors
 
 if TYPE_CHECKING:

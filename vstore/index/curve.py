@@ -7,11 +7,15 @@ Queries that are unlike all rows are harder still.
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 EF_GRID: Final = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 SAMPLE_ROWS: Final = 100
 K: Final = 10
+RESCORED: Final = (1.2, 1.5, 2.0, 4.0, 8.0)
+RESCORED_EF: Final = 128  # at which it is measured
+RESCORED_LOSS: Final = 0.001  # of recall
 
 
 class CurvePoint(NamedTuple):
@@ -31,9 +35,21 @@ class CurvePoint(NamedTuple):
 
 
 class RecallCurve(NamedTuple):
-    """Measurements, by ascending ef."""
+    """Measurements, by ascending ef.
 
-    points: tuple[CurvePoint, ...]
+    Attributes
+    ----------
+    rescored : float
+        Candidates by codes that are scored with their vectors for each hit that is wanted: the
+        fewest that were seen to lose nothing.
+    """
+
+    points: tuple[CurvePoint, ...] = ()
+    rescored: float = RESCORED[-1]
+
+    def keep_for(self, k: int) -> int:
+        """Return how many candidates to score with their vectors for k hits."""
+        return max(k + 2, math.ceil(self.rescored * k))
 
     def ef_for(self, recall: float, k: int) -> int | None:
         """Return the smallest ef that gives a recall; None if none of those measured does.

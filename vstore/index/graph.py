@@ -48,9 +48,7 @@ class GraphIndex:
     _scratches: list[AnswerScratch] = field(default_factory=list, repr=False)
     _rows: dict[bool, Rows] = field(default_factory=dict, repr=False)
 
-    def answer(
-        self, kernels: Kernels, rows: Rows, queries: Array, question: Question
-    ) -> Answered:
+    def answer(self, kernels: Kernels, rows: Rows, queries: Array, question: Question) -> Answered:
         """Return the k best rows for each query.
 
         Parameters
@@ -85,16 +83,17 @@ class GraphIndex:
         return self._rows.setdefault(
             groups is None,
             Rows(
-            vectors,
-            metric,
-            members,
-            starts,
-            groups,
-            quantizer.mean,
-            quantizer.scale,
-            quantizer.unit,
-            quantizer.space == "product",
-        ))
+                vectors,
+                metric,
+                members,
+                starts,
+                groups,
+                quantizer.mean,
+                quantizer.scale,
+                quantizer.unit,
+                quantizer.space == "product",
+            ),
+        )
 
     def permitted(self, allowed: Array) -> Array:
         """Return by node, bool (nodes,), whether one of the allowed rows is its."""
@@ -206,7 +205,7 @@ def build_index(
     # The last nodes to come are asked for before they are there: questions that are like the rows,
     # and not among them.
     held_out = min(curve.SAMPLE_ROWS, (len(codes) - done) // 2)
-    measured = RecallCurve(()) if before is None else before.graph.curve
+    measured = RecallCurve() if before is None else before.graph.curve
     if held_out >= min(curve.SAMPLE_ROWS, len(codes) // 2):
         arrays = grown(len(codes) - held_out, arrays)
         known = node < arrays.nodes
@@ -273,11 +272,19 @@ def measure(
     exact = scan([part], queries, metric, k)
     worst = np.array([found.score[-1] for found in exact])
     rows = index.rows_of(part.vectors, metric, None)
+
+    def recall(ef: int, factor: float) -> tuple[float, float]:
+        keep = min(ef, RecallCurve((), factor).keep_for(k))
+        answered = index.answer(kernels, rows, queries, Question(ef, keep, k))
+        right = answered.score >= worst[:, None]
+        return float(right.mean()), float(answered.distances.mean())
+
+    reached = [recall(curve.RESCORED_EF, factor)[0] for factor in curve.RESCORED]
+    enough = max(reached) - curve.RESCORED_LOSS
+    rescored = next(f for f, r in zip(curve.RESCORED, reached, strict=True) if r >= enough)
     points = []
     for ef in curve.EF_GRID:
-        answered = index.answer(kernels, rows, queries, Question(ef, min(ef, 2 * k), k))
-        recall = float((answered.score >= worst[:, None]).mean())
-        points.append(CurvePoint(ef, recall, float(answered.distances.mean())))
-        if recall == 1.0:
+        points.append(CurvePoint(ef, *recall(ef, rescored)))
+        if points[-1].recall == 1.0:
             break
-    return RecallCurve(tuple(points))
+    return RecallCurve(tuple(points), rescored)

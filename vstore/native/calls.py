@@ -8,7 +8,7 @@ GIL while they run, allocate their outputs here, and believe that their argument
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class NativeKernels:
         self._addresses = addresses  # keeps the code in memory
         functions = {}
         for name, arguments in SIGNATURES.items():
-            kinds = [_SCALARS.get(argument, ctypes.c_void_p) for argument in arguments]
+            kinds: list[Any] = [_SCALARS.get(argument, ctypes.c_void_p) for argument in arguments]
             functions[name] = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(addresses(f"vstore_{name}"))
         self._search = functions["search"]
         self._insert = functions["insert"]
@@ -112,8 +112,8 @@ class NativeKernels:
 
     def answer(
         self,
-        graph: GraphArrays,  # noqa: ARG002 - part of the scratch's arguments
-        rows: Rows,  # noqa: ARG002 - likewise
+        graph: GraphArrays,
+        rows: Rows,
         scratch: AnswerScratch,
         queries: Array,
         question: Question,

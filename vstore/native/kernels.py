@@ -42,6 +42,8 @@ from vstore.native.instructions import (
 
 NONE = np.uint32(arrays.NONE)
 LEVELS_MAX = np.int64(arrays.LEVELS_MAX)
+TINY = np.finfo(np.float32).tiny  # stands in for a length of 0
+CODE_MAX = np.float32(127.0)
 OK, CORRUPT = np.int64(signatures.OK), np.int64(signatures.CORRUPT)
 
 _inner = njit(nogil=True, error_model="numpy")
@@ -415,25 +417,25 @@ def _row_sums(vectors, halves, is_half, base, metric, query, steps, steps_count,
 def _encode(query, dimension, mean, scale, unit, product, length, code):
     """Code a query as its vectors were, plus 128; `Quantizer.encode_queries`, to the bit."""
     if product != 0:
-        largest = np.float32(1.1754943508222875e-38)
+        largest = TINY
         for i in range(dimension):
             largest = max(largest, abs(query[np.uint64(i)]))
-        factor = np.float32(127.0) / largest
+        factor = CODE_MAX / largest
         for i in range(dimension):
-            value = np.rint(query[np.uint64(i)] * factor)
-            code[np.uint64(i)] = np.uint8(
-                np.int32(max(np.float32(-127.0), min(np.float32(127.0), value))) + np.int32(128)
-            )
+            code[np.uint64(i)] = _byte(query[np.uint64(i)] * factor)
         return
-    divisor = np.float32(1.0)
-    if unit != 0:
-        divisor = max(np.float32(length), np.float32(1.1754943508222875e-38))
+    divisor = max(np.float32(length), TINY) if unit != 0 else np.float32(1.0)
     for i in range(dimension):
-        value = query[np.uint64(i)] / divisor - mean[np.uint64(i)]
-        value = np.rint(value / scale)
-        code[np.uint64(i)] = np.uint8(
-            np.int32(max(np.float32(-127.0), min(np.float32(127.0), value))) + np.int32(128)
-        )
+        code[np.uint64(i)] = _byte((query[np.uint64(i)] / divisor - mean[np.uint64(i)]) / scale)
+
+
+@_inner
+def _byte(value):
+    """Round and clip to -127 to 127, plus 128; in comparisons that LLVM vectorises."""
+    value = np.rint(value)
+    value = CODE_MAX if value > CODE_MAX else value
+    value = -CODE_MAX if value < -CODE_MAX else value
+    return np.uint8(np.int32(value) + np.int32(128))
 
 
 @_inner

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from vstore.observe.metrics import Metrics
 from vstore.observe.trace import TraceRing
-from vstore.query.plan import versions
 
 if TYPE_CHECKING:
     from vstore.observe.trace import TracedBatch
@@ -24,7 +23,7 @@ class Observer:
         self.metrics.record(
             batch.collection,
             batch.mode,
-            planned=versions(batch.plan),
+            planned=batch.versions,
             totals=batch.summaries.totals(k),
             seconds=batch.seconds,
         )

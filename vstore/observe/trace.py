@@ -71,6 +71,7 @@ class TracedBatch(NamedTuple):
     collection: str
     epoch: int
     plan: PlanNode
+    versions: tuple[str, ...]
     matches: int | None
     seconds: float  # for one of them
     summaries: Summaries
@@ -82,14 +83,13 @@ class TracedBatch(NamedTuple):
 
     def trace(self, query: int) -> Trace:
         """Return the trace of one of the searches."""
-        read = segments(self.plan)
         fetched, answered, stale = self.summaries[query]
         return Trace(
             self.collection,
             self.epoch,
             self.mode,
-            tuple(read),
-            read,
+            self.versions,
+            segments(self.plan),
             fetched,
             answered,
             stale,
@@ -107,6 +107,9 @@ class TraceRing:
     def add(self, batch: TracedBatch) -> None:
         """Keep the traces of a batch, and forget the oldest ones if there are too many."""
         count = len(batch.summaries)
+        if count == 1:
+            self._batches.append((batch, 0))
+            return
         self._batches.extend((batch, i) for i in range(max(0, count - _RECENT), count))
 
     def recent(self) -> list[Trace]:

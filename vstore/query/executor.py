@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from vstore.index.flat import exact_scores
 from vstore.index.ranges import expand_ranges
+from vstore.native.reference import exact_scores
 from vstore.query import fusion
 from vstore.query.fetching import Fetched, fetch
 from vstore.query.plan import DualRead
@@ -96,14 +96,15 @@ class MatchedExecution:
         self._counts = batch.counts()
         self.summaries: Summaries = MatchedSummaries(table.label, self._counts, self._stale())
 
-    def _stale(self) -> IntArray:
-        """Count each query's hits that are not fresh."""
-        stale = np.zeros(len(self._counts), np.int64)
+    def _stale(self) -> list[int] | None:
+        """Count each query's hits that are not fresh; None if all are."""
+        stale: IntArray | None = None
         for number, part in enumerate(self._table.parts):
             if part.fresh is not None:
                 mine = (self._batch.part == number) & (self._batch.docno >= 0)
-                stale += (mine & ~part.fresh[np.where(mine, self._batch.row, 0)]).sum(axis=1)
-        return stale
+                found = (mine & ~part.fresh[np.where(mine, self._batch.row, 0)]).sum(axis=1)
+                stale = found if stale is None else stale + found
+        return None if stale is None else stale.tolist()
 
     def hits(self, query: int) -> list[RowHit]:
         """Return one query's hits."""

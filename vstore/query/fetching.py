@@ -13,7 +13,7 @@ from vstore.limits import CHUNKS_MAX
 from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError, Question
-from vstore.query.paths import ANY, PartStatistics, Path, Wanted, choose_path
+from vstore.query.paths import ANY, FLAT, PartStatistics, Path, Wanted, choose_path
 from vstore.query.ranking import Ranking
 from vstore.segment.vectors import VectorSegment
 
@@ -64,25 +64,37 @@ class FetchedBatch(NamedTuple):
     docno, part, row : int64 (m, at most k)
         Best first; docno is -1 behind the last.
     score : float64 (m, at most k)
+    full : bool
+        Whether it is known that no query has fewer hits than another.
     """
 
     docno: IntArray
     part: IntArray
     row: IntArray
     score: Array
+    full: bool = False
 
-    def counts(self) -> IntArray:
+    def counts(self) -> list[int]:
         """Return the number of hits of each query."""
-        return np.asarray((self.docno >= 0).sum(axis=1))
+        if self.full:
+            return [self.docno.shape[1]] * len(self.docno)
+        counts: list[int] = np.count_nonzero(self.docno >= 0, axis=1).tolist()
+        return counts
 
     def one(self, query: int) -> Fetched:
         """Return what was found for one query."""
         found = self.docno[query] >= 0
-        return Fetched(*(array[query][found] for array in self))
+        return Fetched(*(array[query][found] for array in self[:4]))
 
     def each(self) -> Iterator[Fetched]:
         """Iterate over the queries."""
         return (self.one(query) for query in range(len(self.docno)))
+
+
+class _Part(NamedTuple):
+    number: int
+    rows: ScanPart
+    path: Path
 
 
 def part_statistics(part: RowPart, allowed: BoolArray | None) -> PartStatistics:
@@ -130,25 +142,34 @@ def fetch(
     matching : bool (docno_end,) or None
         Documents that may be returned; None for all.
     """
-    parts = read.table.parts
-    native = loader.kernels() if any(_has_graph(part) for part in parts) else None
-    scanned: list[tuple[int, ScanPart]] = []
-    batches = []
-    for number, part in enumerate(parts):
-        allowed = allowed_rows(part, matching)
-        scan_part = _scan_part(part, allowed, collapse=collapse)
-        path = None
-        if _has_graph(part):
-            statistics = part_statistics(part, allowed)
-            path = choose_path(statistics, k, read.wanted, native=native is not None)
-        if path is None or path.kind == "flat":
-            scanned.append((number, scan_part))
-        else:
-            kernels = native or loader.reference()
-            batches.append(_by_codes(read, _Part(number, scan_part, path), kernels, k))
+    native = loader.kernels() if read.table.has_graphs else None
+    key = (k, collapse, read.wanted, native is None)
+    chosen = None if matching is not None else read.table.searches.get(key)
+    if chosen is None:
+        chosen = _choose(read, matching, k, collapse=collapse, native=native is not None)
+        if matching is None:
+            read.table.searches[key] = chosen
+    scanned, by_codes = chosen
+    batches = [_by_codes(read, part, native or loader.reference(), k) for part in by_codes]
     if scanned or not batches:
-        batches.append(_flat([p for _, p in scanned], [n for n, _ in scanned], read, k))
-    return _best(batches, parts, k)
+        batches.append(_flat([part.rows for part in scanned], [p.number for p in scanned], read, k))
+    return batches[0] if len(batches) == 1 else _best(batches, read.table.parts, k)
+
+
+def _choose(
+    read: VersionRead, matching: BoolArray | None, k: int, *, collapse: bool, native: bool
+) -> tuple[list[_Part], list[_Part]]:
+    """Return the parts to scan, and those to search by codes."""
+    scanned: list[_Part] = []
+    by_codes: list[_Part] = []
+    for number, part in enumerate(read.table.parts):
+        allowed = allowed_rows(part, matching)
+        path = FLAT
+        if _has_graph(part):
+            path = choose_path(part_statistics(part, allowed), k, read.wanted, native=native)
+        chosen = _Part(number, _scan_part(part, allowed, collapse=collapse), path)
+        (scanned if path.kind == "flat" else by_codes).append(chosen)
+    return scanned, by_codes
 
 
 def _has_graph(part: RowPart) -> bool:
@@ -190,12 +211,6 @@ def _padded(
     return batch
 
 
-class _Part(NamedTuple):
-    number: int
-    rows: ScanPart
-    path: Path
-
-
 def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> FetchedBatch:
     """Search one segment by codes and score again what was found; scan if that is too little."""
     number, part, path = chosen
@@ -218,25 +233,22 @@ def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> Fet
         row, score = _in_threads(answer, read.queries, read.wanted.threads)
     except CorruptGraphError as error:
         raise segment.corrupt("graph: a link, level or row leads nowhere") from error
-    batch = _found(segment, number, row, score)
-    if row.shape[1] and not (row[:, -1] == NONE).any():
-        return batch
-    counts = batch.counts()
-    short = np.flatnonzero(counts < min(k, _available(part)))
+    docno = segment.docno
+    if int(row[:, -1].max()) != NONE:
+        return FetchedBatch(
+            docno[row].astype(np.int64), np.full(row.shape, number), row.astype(np.int64), score,
+            full=True,
+        )  # fmt: skip
+    missing = row == NONE
+    row = np.where(missing, 0, row).astype(np.int64)
+    batch = FetchedBatch(
+        np.where(missing, -1, docno[row].astype(np.int64)), np.full(row.shape, number), row, score
+    )
+    short = np.flatnonzero(np.array(batch.counts()) < min(k, _available(part)))
     if len(short):
         again = VersionRead(read.table, read.metric, read.queries[short], read.wanted)
         return _replaced(batch, short, _flat([part], [number], again, k))
     return batch
-
-
-def _found(segment: VectorSegment, number: int, row: Array, score: Array) -> FetchedBatch:
-    missing = row == NONE
-    if missing.any():
-        row = np.where(missing, 0, row)
-        docno = np.where(missing, -1, segment.docno[row].astype(np.int64))
-    else:
-        docno = segment.docno[row].astype(np.int64)
-    return FetchedBatch(docno, np.full(row.shape, number), row.astype(np.int64), score)
 
 
 def _in_threads(
@@ -264,22 +276,19 @@ def _replaced(batch: FetchedBatch, queries: IntArray, other: FetchedBatch) -> Fe
     width = max(batch.docno.shape[1], other.docno.shape[1])
     fills = (-1, 0, 0, -np.inf)
     result = []
-    for mine, theirs, fill in zip(batch, other, fills, strict=True):
+    for mine, theirs, fill in zip(batch[:4], other[:4], fills, strict=True):
         wide = np.full((len(mine), width), fill, mine.dtype)
         wide[:, : mine.shape[1]] = mine
         wide[queries] = fill
         wide[queries, : theirs.shape[1]] = theirs
         result.append(wide)
-    return FetchedBatch(*result)
+    return _batch(result)
 
 
 def _best(batches: Sequence[FetchedBatch], parts: Sequence[RowPart], k: int) -> FetchedBatch:
     """Merge what parts found; no document is in two of them."""
-    if len(batches) == 1:
-        return batches[0]
-    joined = FetchedBatch(
-        *(np.concatenate(arrays, axis=1) for arrays in zip(*batches, strict=True))
-    )
+    columns = zip(*(batch[:4] for batch in batches), strict=True)
+    joined = _batch([np.concatenate(arrays, axis=1) for arrays in columns])
     chunk = np.zeros(joined.docno.shape, np.int64)
     for number, part in enumerate(parts):
         if not part.rows.single:
@@ -287,4 +296,9 @@ def _best(batches: Sequence[FetchedBatch], parts: Sequence[RowPart], k: int) -> 
             chunk[mine] = part.rows.chunk[joined.row[mine]]
     missing = joined.docno < 0
     order = np.lexsort((chunk, joined.docno, -joined.score, missing), axis=1)[:, :k]
-    return FetchedBatch(*(np.take_along_axis(array, order, 1) for array in joined))
+    return _batch([np.take_along_axis(array, order, 1) for array in joined[:4]])
+
+
+def _batch(columns: Sequence[Array]) -> FetchedBatch:
+    docno, part, row, score = columns
+    return FetchedBatch(docno, part, row, score)

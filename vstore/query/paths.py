@@ -98,6 +98,9 @@ class Path:
     reason: str
 
 
+FLAT: Final = Path("flat", 0, 0, 1.0, 0.0, "no graph")
+
+
 def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -> Path:
     """Return how to search a segment for k hits.
 
@@ -150,8 +153,9 @@ def _graph(part: PartStatistics, ef: int, keep: int, reason: str) -> Path:
 
 
 def _kept(ef: int, k: int, part: PartStatistics) -> int:
-    keep = max(2 * k, k + 10)
-    return min(ef, keep if part.single else 2 * keep)
+    assert part.curve is not None
+    keep = part.curve.keep_for(k)
+    return min(ef, keep if part.single else 3 * keep)
 
 
 def _flat_ns(part: PartStatistics) -> float:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vstore.types import IntArray
+_NONE: Final = frozenset[str]()
 
 
 class QuerySummary(NamedTuple):
@@ -98,33 +96,36 @@ class ListedSummaries:
 
 
 class MatchedSummaries:
-    """Counts of searches whose hits are all of one version, as arrays."""
+    """Counts of searches whose hits are all of one version, as lists."""
 
-    def __init__(self, label: str, counts: IntArray, stale: IntArray) -> None:
+    def __init__(self, label: str, counts: list[int], stale: list[int] | None) -> None:
         self._label = label
         self._counts = counts
-        self._stale = stale
+        self._stale = stale  # None if no hit is
 
     def __len__(self) -> int:
         return len(self._counts)
 
     def __getitem__(self, query: int) -> QuerySummary:
-        count = self.hits(query)
+        count = self._counts[query]
         answered = {self._label: count} if count else {}
-        return QuerySummary({self._label: count}, answered, int(self._stale[query]))
+        stale = 0 if self._stale is None else self._stale[query]
+        return QuerySummary({self._label: count}, answered, stale)
 
     def hits(self, query: int) -> int:
         """Return the number of one query's hits."""
-        return int(self._counts[query])
+        return self._counts[query]
 
     def totals(self, k: int) -> Totals:
         """Return the counts of all queries for k hits each."""
-        some = int(np.count_nonzero(self._counts))
-        answered = {frozenset((self._label,)): some, frozenset[str](): len(self) - some}
+        none = self._counts.count(0)
+        answered = {_NONE: none} if none else {}
+        if none < len(self):
+            answered[frozenset((self._label,))] = len(self) - none
         return Totals(
             len(self),
-            {versions: count for versions, count in answered.items() if count},
-            int(self._counts.sum()),
-            int(self._stale.sum()),
-            int(np.count_nonzero(self._counts < k)),
+            answered,
+            sum(self._counts),
+            0 if self._stale is None else sum(self._stale),
+            len(self) - self._counts.count(k),
         )

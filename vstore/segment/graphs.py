@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, get_args
 import numpy as np
 
 from vstore.index.construction import unreached
-from vstore.index.curve import EF_GRID, CurvePoint, RecallCurve
+from vstore.index.curve import EF_GRID, RESCORED, CurvePoint, RecallCurve
 from vstore.index.graph import Extended, GraphIndex, build_index
 from vstore.index.quantizer import Quantizer, Space, bias_of, half_lengths
 from vstore.manifest.plain import PlainReader
@@ -64,6 +64,7 @@ def with_graph(
             "ef_construction": index.ef_construction,
             "entry": arrays.entry,
             "recall": [list(point) for point in index.curve.points],
+            "rescored": index.curve.rescored,
         },
     }
     return write_segment(
@@ -128,6 +129,9 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
         segment.array("graph.first", "<u4", (nodes + 1,)),
         entry=plain.integer("entry"),
     )
+    rescored = _real(plain.raw("rescored"))
+    if not 1 <= rescored <= RESCORED[-1]:
+        raise ValueError(f"graph: {rescored} candidates for a hit")
     node = segment.array("graph.node", "<u4", (segment.rows,))
     if bool((node >= nodes).any()):
         raise ValueError("graph: rows of nodes that do not exist")
@@ -135,7 +139,7 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
         arrays,
         quantizer,
         node,
-        RecallCurve(plain.sequence("recall", _read_point, count_max=len(EF_GRID))),
+        RecallCurve(plain.sequence("recall", _read_point, count_max=len(EF_GRID)), rescored),
         M,
         plain.integer("ef_construction", maximum=_EF_CONSTRUCTION_MAX),
     )

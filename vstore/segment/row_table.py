@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -118,6 +118,7 @@ class RowTable:
         self._sealed = sealed
         self._memtable = memtable
         self._documents = documents
+        self.searches: dict[object, Any] = {}  # how parts are searched without a filter
 
     @cached_property
     def parts(self) -> list[RowPart]:
@@ -137,6 +138,13 @@ class RowTable:
                 live = (revision != DELETED) & (batch.revision >= created)
             parts.append(Masks.of(live, fresh).part(batch))
         return parts
+
+    @cached_property
+    def has_graphs(self) -> bool:
+        """Whether any part can be searched by a graph."""
+        return any(
+            isinstance(part.rows, VectorSegment) and part.rows.has_graph for part in self.parts
+        )
 
     def _created(self, docno: int) -> int:
         record = self._memtable.documents.get(docno)

@@ -149,38 +149,35 @@ class VectorSegment(SealedSegment):
             raise self.corrupt("no fingerprint")
         if fingerprint != spec.fingerprint:
             raise self.corrupt("belongs to another version than the manifest says")
-        self._checked = False
 
-    @property
+    @cached_property
     def docno(self) -> Array:
         """Docno of each row, u32 (rows,), ascending."""
         docno = self.array("docno", "<u4", (self.rows,))
-        if not self._checked:
-            if self.rows and not (
-                bool((docno[1:] >= docno[:-1]).all()) and int(docno[-1]) < self.ref.docno_end
-            ):
-                raise self.corrupt("docnos do not ascend below the segment's end")
-            self._checked = True
+        if self.rows and not (
+            bool((docno[1:] >= docno[:-1]).all()) and int(docno[-1]) < self.ref.docno_end
+        ):
+            raise self.corrupt("docnos do not ascend below the segment's end")
         return docno
 
-    @property
+    @cached_property
     def single(self) -> bool:
         """Whether every document has one row here, its chunk number 0."""
         return not self.has("chunk")
 
-    @property
+    @cached_property
     def chunk(self) -> Array:
         """Chunk number of each row, u32 (rows,)."""
         if self.single:
             return np.zeros(self.rows, np.uint32)
         return self.array("chunk", "<u4", (self.rows,))
 
-    @property
+    @cached_property
     def revision(self) -> Array:
         """Revision each row was made from, u64 (rows,)."""
         return self.array("revision", "<u8", (self.rows,))
 
-    @property
+    @cached_property
     def norms(self) -> Array:
         """Euclidean length of each row, float32 (rows,)."""
         return self.array("norms", "<f4", (self.rows,))
@@ -192,12 +189,12 @@ class VectorSegment(SealedSegment):
 
         return read_graph(self)
 
-    @property
+    @cached_property
     def has_graph(self) -> bool:
         """Whether there is a graph; tells without reading it."""
         return "graph" in self.header.attributes
 
-    @property
+    @cached_property
     def vectors(self) -> Array:
         """Vectors as stored, (rows, dimension), a view of the file."""
         ref = self.header.arrays.get("vectors")

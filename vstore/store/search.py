@@ -222,6 +222,8 @@ def wanted_of(
         raise InvalidArgumentError(
             f"recall: expected a share above 0 up to 1, found {recall!r:.60}"
         )
+    if recall is None and ef_search is None and not exact and threads == 1:
+        return ANY
     for name, value, most in (("ef_search", ef_search, EF_MAX), ("threads", threads, THREADS_MAX)):
         if value is not None and not (type(value) is int and 1 <= value <= most):
             raise InvalidArgumentError(f"{name}: expected 1 to {most:,}, found {value!r:.60}")
@@ -258,6 +260,7 @@ def search(collection: Collection, queries: Queries, options: SearchOptions) -> 
         collection.name,
         snapshot.epoch,
         prepared.plan,
+        tuple(read.table.label for read in prepared.reads),
         prepared.matches,
         (store.clock.monotonic_s() - started) / max(1, len(summaries)),
         summaries,
@@ -337,24 +340,45 @@ def _prepare(
         reads.append(VersionRead(view.rows(label), version.spec.metric, checked, options.wanted))
     if len({len(read.queries) for read in reads}) > 1:
         raise InvalidArgumentError("queries: different numbers of vectors for the two versions")
+    matching, where, matches = _filtered(collection, view, options)
+    native = loader.kernels() is not None if _has_graphs(reads) else False
+    key = (options, labels, fusion, native) if matching is None else None
+    known = None if key is None else view.plans.get(key)
+    if known is None:
+        request = SearchRequest(
+            new=new,
+            old=old,
+            k=options.k,
+            fusion=fusion,
+            where=where,
+            collapse=options.collapse or old is not None,
+            origin=origin,
+            wanted=options.wanted,
+        )
+        statistics = _statistics(view, labels, matching, matches, native=native)
+        known = (request, plan_search(request, statistics))
+        if key is not None:
+            view.plans[key] = known
+    request, plan = known
+    return _Prepared(request, plan, reads, matching, matches)
+
+
+def _filtered(
+    collection: Collection, view: CollectionView, options: SearchOptions
+) -> tuple[BoolArray | None, str, int | None]:
+    """Return which documents pass filter and scope, by docno, the filter as text, how many pass."""
+    if options.where is None and collection.scope is None:
+        return None, "", None
     user = bound_filter(view, options.where)
     scope = collection.bound_scope(view) if collection.scope is not None else None
     both = [tree for tree in (scope, user) if tree is not None]
-    bound = both[0] & both[1] if len(both) == 2 else both[0] if both else None
-    matching = None if bound is None else matching_documents(view, bound)
-    matches = None if matching is None else int(np.count_nonzero(matching))
-    request = SearchRequest(
-        new=new,
-        old=old,
-        k=options.k,
-        fusion=fusion,
-        where="" if bound is None else describe(bound),
-        collapse=options.collapse or old is not None,
-        origin=origin,
-        wanted=options.wanted,
-    )
-    plan = plan_search(request, _statistics(view, labels, matching, matches))
-    return _Prepared(request, plan, reads, matching, matches)
+    bound = both[0] & both[1] if len(both) == 2 else both[0]
+    matching = matching_documents(view, bound)
+    return matching, describe(bound), int(np.count_nonzero(matching))
+
+
+def _has_graphs(reads: list[VersionRead]) -> bool:
+    return any(read.table.has_graphs for read in reads)
 
 
 def _route(
@@ -422,9 +446,10 @@ def _statistics(
     labels: tuple[str, ...],
     matching: BoolArray | None,
     matches: int | None,
+    *,
+    native: bool,
 ) -> PlanStatistics:
     versions = {}
-    graphs = False
     for label in labels:
         version, table = view.version(label), view.rows(label)
         parts = table.parts
@@ -436,12 +461,10 @@ def _statistics(
             multiple_chunks=not all(part.rows.single for part in parts),
             row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),
         )
-        graphs = graphs or any(part.nodes for part in versions[label].parts)
     live = view.documents.live_count
     coverage, new_only = 1.0, 0
     if len(labels) == 2:
         old, new = view.rows(labels[0]), view.rows(labels[1])
         coverage = new.fresh_count / live if live else 1.0
         new_only = int(np.count_nonzero(new.has_served & ~old.has_served))
-    native = graphs and loader.kernels() is not None
     return PlanStatistics(versions, live, matches, coverage, new_only, native)

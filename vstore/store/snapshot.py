@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vstore.errors import CorruptionError, NotFoundError
 from vstore.manifest import delta
@@ -99,6 +99,7 @@ class CollectionView:
         self.field_types = {name: FieldType(value) for name, value in state.fields.items()}
         self.documents = DocumentTable(cache.documents(state.segments), memtable, self.field_types)
         self._tables: dict[str, RowTable] = {}
+        self.plans: dict[object, Any] = {}  # of searches without a filter: a view never changes
 
     def version(self, label: str) -> VersionState:
         """Return a version's state.
