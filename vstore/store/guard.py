@@ -128,7 +128,7 @@ def check_queries(
 def _is_sound_query(vectors: object, spec: EmbeddingSpec) -> TypeGuard[Array]:
     """Whether this is one vector that `check_vectors` would return as it is.
 
-    It takes a tenth of the time. The square of its length is enough to tell: a NaN or an infinity makes it one.
+    In a tenth of the time: the square of its length tells, for a NaN or an infinity makes it one.
     """
     return (
         type(vectors) is np.ndarray
