@@ -99,7 +99,8 @@ class Transaction:
 
     Reads through collections see the snapshot from before the transaction. Leaving the ``with``
     block commits; an exception leaves nothing. Each call is checked whole before it changes
-    anything, so a refused one may be caught and the transaction go on.
+    anything, so a refused one may be caught and the transaction go on. It is for one ``with``
+    block: what it collected, committed or not, is not for another snapshot.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Transaction:
         self._begin = begin
         self._finish = finish
         self._snapshot: Snapshot | None = None
+        self._used = False
         self._pending: dict[str, Pending] = {}
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
@@ -118,6 +120,9 @@ class Transaction:
         self.one_call = False  # the transaction ends when its first call returns
 
     def __enter__(self) -> Self:
+        if self._used:
+            raise TransactionError("a transaction is for one with block; begin a new one")
+        self._used = True
         self._snapshot = self._begin()
         return self
 
