@@ -27,8 +27,10 @@ from vstore.store.input import (
     chunked,
     document_input,
     metadata_rows,
+    require_length,
     require_size,
 )
+from vstore.store.numbers import check_whole
 from vstore.store.pending import Pending, row_batch
 
 if TYPE_CHECKING:
@@ -289,7 +291,7 @@ class Transaction:
         """
         pending = self._of(collection)
         checked = validate_ids(ids)
-        rows = metadata_rows(pending.view.field_types, metadata, len(checked), keep_none=True)
+        rows = metadata_rows(pending.view.field_types, metadata, checked, keep_none=True)
         docnos = self._require_known(collection, pending, checked)
         after = []
         for i, (docno, row) in enumerate(zip(docnos, rows, strict=True)):
@@ -371,10 +373,11 @@ class Transaction:
             records = [pending.record(docno) for docno in docnos]
             stale: list[int] = []
         else:
-            if len(revisions) != len(checked_ids):
-                raise InvalidArgumentError(
-                    f"revisions: expected {len(checked_ids)} of them, found {len(revisions)}"
-                )
+            require_length("revisions", revisions, len(checked_ids))
+            made_from = [
+                check_whole(revision, what=f"revisions[{i}]")
+                for i, revision in enumerate(revisions)
+            ]
             found = pending.find(checked_ids)
             docnos = found.tolist()
             known = [pending.record(docno) if docno >= 0 else None for docno in docnos]
@@ -387,7 +390,7 @@ class Transaction:
                 if record is None
                 or not mine[i]
                 or record.revision == DELETED
-                or record.revision != revisions[i]
+                or record.revision != made_from[i]
             ]
             blank = DocumentRecord("", 0, DELETED, None, {}, None)
             records = [record or blank for record in known]
