@@ -168,10 +168,10 @@ def test_ids_and_texts_to_embed_may_come_from_generators() -> None:
     embedder = vstore.HashingEmbedder(4)
     docs = documents(old=embedder.spec)
     docs.upsert_texts(
-        (f"d{i}" for i in range(3)),  # type: ignore[arg-type]
-        (f"text {i}" for i in range(3)),  # type: ignore[arg-type]
+        (f"d{i}" for i in range(3)),
+        (f"text {i}" for i in range(3)),
         embedder=embedder,
-        metadata={"year": [1, 2, 3]},  # type: ignore[arg-type]
+        metadata={"year": [1, 2, 3]},
         batch_size=2,
     )
     assert [document.text for document in docs.documents()] == ["text 0", "text 1", "text 2"]

@@ -29,7 +29,8 @@ def open_vectors(path: Path) -> Array:
     try:
         # np.load would also take an archive, and says how to run the pickle that a file may be.
         array: Array = open_memmap(path, mode="r")
-    except (ValueError, TypeError, OverflowError, TokenError) as error:  # damaged headers raise all
+    except (ValueError, TypeError, SyntaxError, OverflowError, TokenError) as error:
+        # Damaged headers raise any of these.
         raise InvalidArgumentError(
             f"{path}: not a .npy file of numbers ({error}); numpy.save() writes one"
         ) from error

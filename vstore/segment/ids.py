@@ -15,7 +15,7 @@ from vstore.limits import ID_BYTES_MAX, INT_ID_MAX, INT_ID_MIN
 from vstore.segment.column_types import short_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from vstore.types import Array, DocumentId, IntArray
 
@@ -47,7 +47,7 @@ class EncodedIds(NamedTuple):
     data: npt.NDArray[np.uint8]
 
 
-def validate_ids(ids: Sequence[DocumentId], *, unique: bool = True) -> list[DocumentId]:
+def validate_ids(ids: Iterable[DocumentId], *, unique: bool = True) -> list[DocumentId]:
     """Return the ids as a list of plain str and int.
 
     Raises

@@ -53,7 +53,7 @@ from vstore.store.search import (
 from vstore.store.version_info import VersionInfo, version_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import RouteState, StoreState
@@ -284,11 +284,11 @@ class Collection:
 
     def upsert_texts(
         self,
-        ids: Sequence[DocumentId],
-        texts: Sequence[str],
+        ids: Iterable[DocumentId],
+        texts: Iterable[str],
         *,
         embedder: Embedder,
-        metadata: Sequence[Mapping[str, object]] | None = None,
+        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
     ) -> UpsertCounts:

@@ -26,7 +26,7 @@ from vstore.store.numbers import check_number, check_whole
 from vstore.store.transaction import UpsertCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from vstore.manifest.state import CollectionState, StoreState
     from vstore.store.collection import Collection
@@ -224,11 +224,11 @@ def _embedded(embed: Embed, documents: Sequence[Document]) -> object:
 
 def upsert_texts(
     collection: Collection,
-    ids: Sequence[DocumentId],
-    texts: Sequence[str],
+    ids: Iterable[DocumentId],
+    texts: Iterable[str],
     *,
     embedder: Embedder,
-    metadata: Sequence[Mapping[str, object]] | None,
+    metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None,
     batch_size: int,
     progress: Progress | None,
 ) -> UpsertCounts:
