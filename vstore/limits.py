@@ -35,6 +35,10 @@ CHUNKS_MAX: Final = 65_536  # rows of one document in one version
 FILTER_NODES_MAX: Final = 10_000  # of one filter expression; deeper trees come from attackers
 FILTER_DEPTH_MAX: Final = 64
 K_MAX: Final = 1_000_000  # hits of one query
+EF_MAX: Final = 1_000_000  # candidates of a graph search: as many as hits
+THREADS_MAX: Final = 1_024
+GRAPH_M_MIN: Final = 4  # links of a node; with fewer, graphs fall apart
+GRAPH_M_MAX: Final = 256
 
 # What a file may make us read.
 MANIFEST_BYTES_MAX: Final = 64 * MIB  # one commit block; also the largest msgpack message

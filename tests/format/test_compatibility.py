@@ -33,11 +33,11 @@ def filled(store: Store) -> None:
     store.drop_collection("temporary")  # seals
 
 
-def with_graphs(*args: Any, attributes: dict[str, object], arrays: Any, **rest: Any) -> Any:
-    """Write a segment as a program does that keeps graphs."""
-    attributes = {**attributes, "graph": {"M": 16, "entry_point": 0}}
+def with_more(*args: Any, attributes: dict[str, object], arrays: Any, **rest: Any) -> Any:
+    """Write a segment as a later program may."""
+    attributes = {**attributes, "sketch": {"bits": 4, "seed": 0}}
     links = np.zeros((4, 8), np.uint32)
-    arrays = {**arrays, "graph.links": links, "codes.int8": np.ones((4, 4), np.int8)}
+    arrays = {**arrays, "sketch.links": links, "sketch.bits": np.ones((4, 4), np.int8)}
     return write_segment(*args, attributes=attributes, arrays=arrays, **rest)
 
 
@@ -53,27 +53,27 @@ def root_of(data: bytes) -> Superblock:
 
 
 @pytest.fixture
-def file_with_graphs() -> bytes:
+def file_with_more() -> bytes:
     medium = FaultyMedium()
     with (
-        mock.patch.object(vector_segments, "write_segment", with_graphs),
+        mock.patch.object(vector_segments, "write_segment", with_more),
         open_medium(medium) as store,
     ):
         filled(store)
     return with_flags(medium.tobytes(), features_compat=layout.COMPAT_GRAPHS | 1 << 63)
 
 
-def test_unknown_arrays_and_attributes_are_ignored(file_with_graphs: bytes) -> None:
-    with open_medium(FaultyMedium(file_with_graphs), mode="r", verify="full") as store:
-        assert answers_of_vstore(store) == answers_of_reader(file_with_graphs)
+def test_unknown_arrays_and_attributes_are_ignored(file_with_more: bytes) -> None:
+    with open_medium(FaultyMedium(file_with_more), mode="r", verify="full") as store:
+        assert answers_of_vstore(store) == answers_of_reader(file_with_more)
         assert [hit.id for hit in store.collection("docs").search(ROWS[2], version="v", k=1)] == [
             "c"
         ]
         assert store.check().ok
 
 
-def test_a_vacuum_copies_unknown_arrays_of_the_epochs_it_keeps(file_with_graphs: bytes) -> None:
-    medium = FaultyMedium(file_with_graphs)
+def test_a_vacuum_copies_unknown_arrays_of_the_epochs_it_keeps(file_with_more: bytes) -> None:
+    medium = FaultyMedium(file_with_more)
     with open_medium(medium) as store:
         kept = store.epoch
         store.vacuum(keep_epochs=[kept])
@@ -82,21 +82,21 @@ def test_a_vacuum_copies_unknown_arrays_of_the_epochs_it_keeps(file_with_graphs:
     manifest = file.chain(kept)[0]["manifest"]
     segments = manifest["collections"]["docs"]["versions"]["v"]["segments"]
     attributes, arrays = file.segment(segments[0], "vectors")
-    assert {"graph.links", "codes.int8"} <= arrays.keys()
-    assert attributes["graph"] == {"M": 16, "entry_point": 0}
+    assert {"sketch.links", "sketch.bits"} <= arrays.keys()
+    assert attributes["sketch"] == {"bits": 4, "seed": 0}
 
 
-def test_damage_in_an_unknown_array_is_found_by_a_check(file_with_graphs: bytes) -> None:
-    damaged = bytearray(file_with_graphs)
-    at = file_with_graphs.index(np.ones((4, 4), np.int8).tobytes())
+def test_damage_in_an_unknown_array_is_found_by_a_check(file_with_more: bytes) -> None:
+    damaged = bytearray(file_with_more)
+    at = file_with_more.index(np.ones((4, 4), np.int8).tobytes())
     damaged[at] ^= 1
     with open_medium(FaultyMedium(bytes(damaged)), mode="r") as store:
         assert len(store.collection("docs").search(ROWS[2], version="v", k=4)) == 4
         assert not store.check().ok
 
 
-def test_a_writer_keeps_flags_it_does_not_know(file_with_graphs: bytes) -> None:
-    medium = FaultyMedium(file_with_graphs)
+def test_a_writer_keeps_flags_it_does_not_know(file_with_more: bytes) -> None:
+    medium = FaultyMedium(file_with_more)
     with open_medium(medium) as store:
         store.tag("a commit")
         assert root_of(medium.tobytes()).features_compat == layout.COMPAT_GRAPHS | 1 << 63

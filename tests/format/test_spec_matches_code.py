@@ -14,12 +14,16 @@ from blake3 import blake3
 
 from tests.format import rules
 from tests.format.annotated_file import SHOWN_BLOCKS, blocks_of, dump, write_annotated_file
+from tests.format.frozen import create_store
 from tests.format.full_file import write_full_file
 from tests.format.independent_reader import COMMIT, DTYPES, SEGMENT, File, Plain, fingerprint
 from tests.format.spec_document import PATH, Row, fenced, integer, prose, sections, table, tables
+from tests.golden.make_v1 import make_graph
 from vstore import EmbeddingSpec, limits
+from vstore.index.curve import EF_GRID
 from vstore.manifest import codec, state
 from vstore.manifest.spec import METRICS
+from vstore.native.arrays import LEVELS_MAX
 from vstore.segment import ids, sealed
 from vstore.segment.column_types import TIMESTAMP_MAX_US, TIMESTAMP_MIN_US, FieldType
 from vstore.segment.columns import ARRAY_DTYPES
@@ -37,6 +41,7 @@ PACKAGE = Path(__file__).parents[2] / "vstore"
 NOT_OF_THE_FORMAT = {
     "KIB", "MIB", "GIB", "FILTER_NODES_MAX", "FILTER_DEPTH_MAX", "K_MAX", "SEAL_DOCUMENTS",
     "SEAL_BYTES", "SEAL_COMMITS", "MERGE_FANOUT", "VIEW_BYTES_MIN", "STREAM_BYTES",
+    "THREADS_MAX",
 }  # fmt: skip
 
 STRUCT_CODES = {"u16": "H", "u32": "I", "u64": "Q"}
@@ -120,14 +125,13 @@ def test_feature_flags() -> None:
         (row["Set"].removeprefix("features_").upper() + "_" + row["Name"]): 1 << int(row["Bit"])
         for row in table("Feature flags", 1)
     }
-    masks = {"KNOWN_COMPAT": 0, "KNOWN_RO_COMPAT": 0, "KNOWN_INCOMPAT": 0}
+    masks = {"KNOWN_COMPAT": layout.COMPAT_GRAPHS, "KNOWN_RO_COMPAT": 0, "KNOWN_INCOMPAT": 0}
     found = {
         name: value
         for name, value in vars(layout).items()
         if re.match(r"(RO_|IN)?COMPAT_|KNOWN_", name)
     }
     assert found == spec | masks
-    assert "Version 1.0 sets none." in prose("Feature flags")
 
 
 def test_limits_table() -> None:
@@ -142,6 +146,22 @@ def test_every_limit_named_in_the_text_is_in_the_table() -> None:
     known = {row["Name"] for row in table("Limits")}
     named = set(re.findall(r"`([A-Z_]+_(?:MAX|MIN))`", PATH.read_text(encoding="utf-8")))
     assert named == known
+
+
+def test_graph_tables(tmp_path: Path) -> None:
+    with create_store(tmp_path / "graph.vstore") as store:
+        make_graph(store)
+        (segment,) = store.current().collection("docs").rows("old")._sealed.segments
+    attributes: Any = segment.header.attributes
+    codes, graph = attributes["codes"], attributes["graph"]
+    assert list(codes) == [row["Key"] for row in table("Graph", 0)]
+    assert list(graph) == [row["Key"] for row in table("Graph", 1)]
+    spec = {row["Name"]: row for row in table("Graph", 2)}
+    arrays = segment.header.arrays
+    assert [name for name in arrays if "." in name] == list(spec)
+    assert all(arrays[name].dtype == row["dtype"].replace("\\", "") for name, row in spec.items())
+    assert f"at most {len(EF_GRID)} entries" in prose("Graph")
+    assert f"at most {LEVELS_MAX}." in prose("Graph")
 
 
 def test_creation_rule() -> None:

@@ -151,6 +151,16 @@ def make_dual_route(store: Store) -> None:
     docs.upsert(["doc 0"], texts=["changed during the backfill"])
 
 
+def make_graph(store: Store) -> None:
+    docs = store.create_collection("docs", fields=FIELDS)
+    docs.create_version("old", OLD, M=4, ef_construction=20, graph_rows_min=150)
+    rows = vectors(160, 4, seed=1)
+    rows[150:] = rows[:10]  # ten nodes have two rows
+    docs.upsert(list(range(160)), vectors={"old": rows})
+    seal(store)
+    docs.delete([3, 4])
+
+
 def make_relaxed(store: Store) -> None:
     docs = collection_of(store)
     docs.upsert(["a"], vectors={"old": vectors(1, 4, seed=1)})
@@ -162,6 +172,7 @@ MAKERS = {
     "sealed": make_sealed,
     "vacuumed": make_vacuumed,
     "dual_route": make_dual_route,
+    "graph": make_graph,
     "relaxed": make_relaxed,
 }
 

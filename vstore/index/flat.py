@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.native.reference import exact_scores
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -277,29 +279,3 @@ def _group_rows(part: _Narrowed, first_rows: IntArray) -> IntArray:
         pieces = [np.arange(s, e) for s, e in zip(first_rows.tolist(), ends.tolist(), strict=True)]
         rows = np.concatenate(pieces)
     return rows if part.rows is None else part.rows[rows]
-
-
-def exact_scores(vectors: Array, query: Array, metric: Metric) -> Array:
-    """Score a few rows in float64, in an order that depends on nothing but the dimension.
-
-    Parameters
-    ----------
-    vectors : (n, dimension), any float dtype
-    query : (dimension,)
-    metric : {"cosine", "inner_product", "l2"}
-
-    Returns
-    -------
-    float64 (n,)
-        Cosine similarity, inner product, or minus the Euclidean distance.
-    """
-    rows, target = vectors.astype(np.float64), query.astype(np.float64)
-    if metric == "l2":
-        difference = rows - target
-        return np.asarray(-np.sqrt((difference * difference).sum(axis=1)))
-    products = (rows * target).sum(axis=1)
-    if metric == "inner_product":
-        return np.asarray(products)
-    lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((target * target).sum())
-    with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
-        return np.asarray(products / lengths)

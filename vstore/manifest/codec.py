@@ -9,9 +9,12 @@ from vstore.limits import (
     COLLECTIONS_MAX,
     DIMENSION_MAX,
     DOCUMENTS_MAX,
+    EF_MAX,
     EQUIVALENCES_MAX,
     EXTRAS_MAX,
     FIELDS_MAX,
+    GRAPH_M_MAX,
+    GRAPH_M_MIN,
     NAME_BYTES_MAX,
     REASON_BYTES_MAX,
     ROUTES_MAX,
@@ -29,6 +32,7 @@ from vstore.manifest.state import (
     STORAGE_TYPES,
     CollectionState,
     Equivalence,
+    GraphSettings,
     JobState,
     RouteState,
     SegmentRef,
@@ -98,6 +102,13 @@ def _plain_version(version: VersionState) -> Plain:
         "retire_grace_s": version.retire_grace_s,
         "retired_us": version.retired_us,
         "segments": [_plain_segment(segment) for segment in version.segments],
+        "graph": None
+        if version.graph is None
+        else {
+            "M": version.graph.M,
+            "ef_construction": version.graph.ef_construction,
+            "rows_min": version.graph.rows_min,
+        },
     }
 
 
@@ -178,7 +189,7 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
     ):
         raise ValueError(f"{where}.segments: more docnos than documents")
     for route in collection.routes.values():
-        for label in route.labels:
+        for label in (*route.labels, *route.previous):
             if label not in collection.versions:
                 raise ValueError(f"{where}.routes: no version {label!r}")
     for target in collection.jobs:
@@ -248,7 +259,17 @@ def _read_version(label: str, value: object, where: str) -> VersionState:
         retire_grace_s=plain.integer("retire_grace_s"),
         retired_us=plain.integer("retired_us") if plain.has("retired_us") else None,
         segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
+        graph=_read_graph(plain.raw("graph"), f"{where}.graph") if plain.has("graph") else None,
     )
+
+
+def _read_graph(value: object, where: str) -> GraphSettings:
+    plain = PlainReader(value, where)
+    M = plain.integer("M", maximum=GRAPH_M_MAX)
+    ef_construction = plain.integer("ef_construction", maximum=EF_MAX)
+    if M < GRAPH_M_MIN or ef_construction < 1:
+        raise ValueError(f"{where}: M {M} and ef_construction {ef_construction}")
+    return GraphSettings(M, ef_construction, plain.integer("rows_min"))
 
 
 def _read_route(_key: str, value: object, where: str) -> RouteState:

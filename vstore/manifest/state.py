@@ -54,6 +54,25 @@ class SegmentRef:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphSettings:
+    """How the segments of a version get their graphs.
+
+    Attributes
+    ----------
+    M : int
+        Links of a node on an upper level, and half of those on the base.
+    ef_construction : int
+        Candidates among which a new node's links are chosen.
+    rows_min : int
+        Smaller segments get none: they are scanned.
+    """
+
+    M: int = 16
+    ef_construction: int = 200
+    rows_min: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class VersionState:
     """One embedding version of a collection.
 
@@ -67,6 +86,8 @@ class VersionState:
         Deletion policy: a vacuum drops the version's segments this long after it was retired.
     retired_us : int | None
         When it was retired; it accepts no writes and serves no query since.
+    graph : GraphSettings | None
+        None if every search is to be a scan.
     """
 
     label: str
@@ -79,6 +100,7 @@ class VersionState:
     retire_grace_s: int = 0
     retired_us: int | None = None
     segments: tuple[SegmentRef, ...] = ()
+    graph: GraphSettings | None = GraphSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from vstore.query.summary import Totals
 
 _BUCKETS: Final = 28  # powers of two of a microsecond: the last one is over two minutes
 
@@ -16,10 +19,10 @@ class LatencyHistogram:
         self._counts = [0] * _BUCKETS
         self._total_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        self._counts[min(int(seconds * 1e6).bit_length(), _BUCKETS - 1)] += 1
-        self._total_s += seconds
+    def add(self, seconds: float, count: int) -> None:
+        """Count some that took the same time."""
+        self._counts[min(int(seconds * 1e6).bit_length(), _BUCKETS - 1)] += count
+        self._total_s += seconds * count
 
     def quantile(self, share: float) -> float:
         """Return an upper bound, in seconds, of the given share of latencies; 0 without any."""
@@ -58,40 +61,36 @@ class Metrics:
         self._counts: Counter[str] = Counter()
         self._latency = LatencyHistogram()
 
-    def record_query(
+    def record(
         self,
         collection: str,
         mode: str,
         *,
         planned: tuple[str, ...],
-        answered: frozenset[str],
-        hits: int,
-        stale: int,
-        short: bool,
+        totals: Totals,
         seconds: float,
     ) -> None:
-        """Count one query.
+        """Count some queries with the same plan.
 
         Parameters
         ----------
         planned : tuple[str, ...]
             Versions the plan reads.
-        answered : frozenset[str]
-            Versions the hits' vectors are of.
-        short : bool
-            Fewer hits than asked for.
+        seconds : float
+            What one query took.
         """
         with self._lock:
-            self._queries[collection, mode, "+".join(planned)] += 1
-            self._counts["queries"] += 1
-            self._counts["hits"] += hits
-            self._counts["stale_hits"] += stale
-            self._counts["short_results"] += short
-            if not answered <= set(planned):
-                self._mixed["silent"] += 1
-            elif len(answered) > 1:
-                self._mixed["explicit" if mode == "dual" else "silent"] += 1
-            self._latency.add(seconds)
+            self._queries[collection, mode, "+".join(planned)] += totals.queries
+            self._counts["queries"] += totals.queries
+            self._counts["hits"] += totals.hits
+            self._counts["stale_hits"] += totals.stale
+            self._counts["short_results"] += totals.short
+            for answered, queries in totals.answered.items():
+                if not answered <= set(planned):
+                    self._mixed["silent"] += queries
+                elif len(answered) > 1:
+                    self._mixed["explicit" if mode == "dual" else "silent"] += queries
+            self._latency.add(seconds, totals.queries)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Count something else, for example ``"commits"``."""

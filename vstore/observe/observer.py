@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vstore.observe.metrics import Metrics
-from vstore.observe.trace import Trace, TraceRing
+from vstore.observe.trace import TraceRing
+from vstore.query.plan import versions
+
+if TYPE_CHECKING:
+    from vstore.observe.trace import TracedBatch
 
 
 class Observer:
@@ -13,17 +19,13 @@ class Observer:
         self.metrics = Metrics()
         self.traces = TraceRing()
 
-    def record(self, trace: Trace, *, k: int) -> None:
-        """Count a search for ``k`` hits and keep its trace."""
-        hits = sum(trace.answered.values())
-        self.traces.add(trace)
-        self.metrics.record_query(
-            trace.collection,
-            trace.mode,
-            planned=trace.versions,
-            answered=frozenset(trace.answered),
-            hits=hits,
-            stale=trace.stale,
-            short=hits < k,
-            seconds=trace.seconds,
+    def record(self, batch: TracedBatch, *, k: int) -> None:
+        """Count a batch of searches for ``k`` hits each and keep its last traces."""
+        self.metrics.record(
+            batch.collection,
+            batch.mode,
+            planned=versions(batch.plan),
+            totals=batch.summaries.totals(k),
+            seconds=batch.seconds,
         )
+        self.traces.add(batch)

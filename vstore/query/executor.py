@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from vstore.index.flat import ScanPart, exact_scores, scan
-from vstore.limits import CHUNKS_MAX
+from vstore.index.flat import exact_scores
+from vstore.index.ranges import expand_ranges
 from vstore.query import fusion
-from vstore.query.fusion import Ranking
+from vstore.query.fetching import Fetched, fetch
 from vstore.query.plan import DualRead
 from vstore.query.planner import EVIDENCE_DEPTH
-from vstore.segment.row_table import expand_ranges
+from vstore.query.summary import ListedSummaries, MatchedSummaries, QuerySummary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.manifest.spec import Metric
+    from vstore.query.fetching import FetchedBatch, VersionRead
     from vstore.query.plan import PlanNode
-    from vstore.segment.row_table import RowPart, RowTable
-    from vstore.types import Array, BoolArray, IntArray
+    from vstore.query.summary import Summaries
+    from vstore.segment.row_table import RowTable
+    from vstore.types import BoolArray, IntArray
 
 SCORE_FUSION_DEPTH: Final = 100  # hits per version whose scores a score-based rule normalises
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRead:
-    """One version's side of a search.
-
-    Attributes
-    ----------
-    queries : float32 (m, dimension)
-    """
-
-    table: RowTable
-    metric: Metric
-    queries: Array
 
 
 class RowHit(NamedTuple):
@@ -51,24 +38,81 @@ class RowHit(NamedTuple):
     stale: bool
 
 
-class Fetched(NamedTuple):
-    """What one version answered to one query, best first."""
-
-    docno: IntArray
-    part: IntArray
-    row: IntArray
-    score: Array
-
-    def ranking(self) -> Ranking:
-        """Return documents and scores as a ranked list."""
-        return Ranking(self.docno, self.score)
-
-
 class Executed(NamedTuple):
     """Hits of one query, and how many rows each version gave to get them."""
 
     hits: list[RowHit]
     fetched: dict[str, int]
+
+
+class Execution(Protocol):
+    """What a plan gave to each of some queries; hits are made when they are asked for."""
+
+    @property
+    def summaries(self) -> Summaries:
+        """What observers keep of it."""
+        ...
+
+    def hits(self, query: int) -> list[RowHit]:
+        """Return one query's hits."""
+        ...
+
+    def docnos(self, query: int) -> list[int]:
+        """Return the documents of one query's hits."""
+        ...
+
+
+class ListedExecution:
+    """Hits that are there already: of a dual read."""
+
+    def __init__(self, executed: list[Executed]) -> None:
+        self._executed = executed
+        self.summaries: Summaries = ListedSummaries(
+            [
+                QuerySummary(
+                    one.fetched,
+                    dict(Counter(hit.version for hit in one.hits)),
+                    sum(hit.stale for hit in one.hits),
+                )
+                for one in executed
+            ]
+        )
+
+    def hits(self, query: int) -> list[RowHit]:
+        """Return one query's hits."""
+        return self._executed[query].hits
+
+    def docnos(self, query: int) -> list[int]:
+        """Return the documents of one query's hits."""
+        return [hit.docno for hit in self._executed[query].hits]
+
+
+class MatchedExecution:
+    """Arrays of hits of one version: a batch of thousands makes no object that nobody looks at."""
+
+    def __init__(self, table: RowTable, batch: FetchedBatch) -> None:
+        self._table = table
+        self._batch = batch
+        self._counts = batch.counts()
+        self.summaries: Summaries = MatchedSummaries(table.label, self._counts, self._stale())
+
+    def _stale(self) -> IntArray:
+        """Count each query's hits that are not fresh."""
+        stale = np.zeros(len(self._counts), np.int64)
+        for number, part in enumerate(self._table.parts):
+            if part.fresh is not None:
+                mine = (self._batch.part == number) & (self._batch.docno >= 0)
+                stale += (mine & ~part.fresh[np.where(mine, self._batch.row, 0)]).sum(axis=1)
+        return stale
+
+    def hits(self, query: int) -> list[RowHit]:
+        """Return one query's hits."""
+        return _hits(self._table, self._batch.one(query))
+
+    def docnos(self, query: int) -> list[int]:
+        """Return the documents of one query's hits."""
+        found: list[int] = self._batch.docno[query, : self._counts[query]].tolist()
+        return found
 
 
 def execute(
@@ -78,7 +122,7 @@ def execute(
     *,
     k: int,
     collapse: bool,
-) -> list[Executed]:
+) -> Execution:
     """Run a plan for each query.
 
     Parameters
@@ -89,49 +133,18 @@ def execute(
         Documents that pass the filter.
     """
     if not isinstance(plan, DualRead):
-        read = reads[0]
-        fetched = _fetch(read, matching, k, collapse=collapse)
-        return [
-            Executed(_hits(read.table, one), {read.table.label: len(one.docno)}) for one in fetched
-        ]
+        return MatchedExecution(reads[0].table, fetch(reads[0], matching, k, collapse=collapse))
     old, new = reads
     if plan.fusion == "slots":
-        return _slots(old, new, matching, k)
+        return ListedExecution(_slots(old, new, matching, k))
     if plan.fusion == "evidence":
-        return _evidence(old, new, matching, k)
-    return _disjoint(plan.fusion, old, new, matching, k)
+        return ListedExecution(_evidence(old, new, matching, k))
+    return ListedExecution(_disjoint(plan.fusion, old, new, matching, k))
 
 
-def _fetch(
-    read: VersionRead, matching: BoolArray | None, k: int, *, collapse: bool = True
-) -> list[Fetched]:
-    """Return the k best documents (or rows) of a version for each query."""
-    parts = read.table.parts
-    scanned = []
-    for part in parts:
-        rows = part.rows
-        groups, distinct = rows.docno, rows.single
-        if not collapse:
-            # Ties must not depend on which segment a row is in.
-            groups, distinct = groups.astype(np.int64) * CHUNKS_MAX + rows.chunk, True
-        scanned.append(
-            ScanPart(rows.vectors, rows.norms, groups, distinct, _allowed(part, matching))
-        )
-    fetched = []
-    for found in scan(scanned, read.queries, read.metric, k):
-        docno = np.zeros(len(found.row), np.int64)
-        for number in np.unique(found.part).tolist():
-            mine = found.part == number
-            docno[mine] = parts[number].rows.docno[found.row[mine]]
-        fetched.append(Fetched(docno, found.part, found.row, found.score))
-    return fetched
-
-
-def _allowed(part: RowPart, matching: BoolArray | None) -> BoolArray | None:
-    if matching is None:
-        return part.live
-    passing = matching[part.rows.docno]
-    return passing if part.live is None else passing & part.live
+def _fetch(read: VersionRead, matching: BoolArray | None, k: int) -> list[Fetched]:
+    """Return the k best documents of a version for each query."""
+    return list(fetch(read, matching, k).each())
 
 
 def _hits(table: RowTable, fetched: Fetched) -> list[RowHit]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FlatScan:
-    """Score every row of one version exactly.
+    """Score rows of one version exactly.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class FlatScan:
     fingerprint : str
         12 hex digits.
     segments : tuple[str, ...]
-        What is scanned; all of this version.
+        What is scanned.
     rows : int
         Rows a search may return, before the filter.
     matches : int | None
@@ -46,10 +46,84 @@ class FlatScan:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphSearch:
+    """Follow the graph of one segment on codes.
+
+    Attributes
+    ----------
+    ef : int
+        Size of the pool of candidates.
+    recall : float
+        Recall at 10 that was measured at that ef when the graph was built.
+    distances : int
+        Distances that it will about compute.
+    matches : int | None
+        Rows that may be returned; None if all may. The others are passed through.
+    """
+
+    version: str
+    fingerprint: str
+    segments: tuple[str, ...]
+    rows: int
+    where: str
+    matches: int | None
+    k: int
+    ef: int
+    recall: float
+    distances: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilteredGraphSearch(GraphSearch):
+    """Follow a graph with a pool that is larger by as much as the filter leaves out.
+
+    If it finds too few rows that pass, all that pass are scanned.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class CodeScan:
+    """Score the codes of the rows of one segment that pass.
+
+    Attributes
+    ----------
+    matches : int | None
+        Rows that are scored.
+    """
+
+    version: str
+    fingerprint: str
+    segments: tuple[str, ...]
+    rows: int
+    where: str
+    matches: int | None
+    k: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """Score the best candidates by codes again, exactly, with their vectors."""
+
+    child: GraphSearch | CodeScan
+    candidates: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merge the hits of the parts of one version by their exact scores."""
+
+    children: tuple[FlatScan | Rerank, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Collapse:
     """Keep the best chunk of each document."""
 
-    child: FlatScan
+    child: FlatScan | Rerank | Merge
     reason: str
 
 
@@ -76,33 +150,51 @@ class DualRead:
     reason: str
 
 
-PlanNode = FlatScan | Collapse | DualRead
+PlanNode = FlatScan | GraphSearch | CodeScan | Rerank | Merge | Collapse | DualRead
+Leaf = FlatScan | GraphSearch | CodeScan
 
 
-def scans(node: PlanNode) -> tuple[FlatScan, ...]:
-    """Return the scans of a plan, the old version's first."""
+def scans(node: PlanNode) -> tuple[Leaf, ...]:
+    """Return what a plan reads, the old version's first."""
+    return tuple(leaf for child in children(node) for leaf in scans(child)) or (node,)  # type: ignore[return-value]  # a node without children is a leaf
+
+
+def children(node: PlanNode) -> tuple[PlanNode, ...]:
+    """Return the nodes whose results a node takes."""
     if isinstance(node, DualRead):
-        return (*scans(node.old), *scans(node.new))
-    if isinstance(node, Collapse):
+        return (node.old, node.new)
+    if isinstance(node, Merge):
+        return node.children
+    if isinstance(node, Collapse | Rerank):
         return (node.child,)
-    return (node,)
+    return ()
 
 
 def versions(node: PlanNode) -> tuple[str, ...]:
-    """Return the versions a plan reads."""
-    return tuple(scan.version for scan in scans(node))
+    """Return the versions a plan reads, the old one first."""
+    return tuple(dict.fromkeys(scan.version for scan in scans(node)))
+
+
+def segments(node: PlanNode) -> dict[str, tuple[str, ...]]:
+    """Return what a plan reads of each version."""
+    found: dict[str, tuple[str, ...]] = {}
+    for scan in scans(node):
+        found[scan.version] = (*found.get(scan.version, ()), *scan.segments)
+    return found
 
 
 def plan_to_dict(node: PlanNode) -> dict[str, object]:
     """Return a plan as plain data."""
     result: dict[str, object] = {"node": type(node).__name__}
     for entry in dataclasses.fields(node):
-        value = getattr(node, entry.name)
-        is_node = isinstance(value, FlatScan | Collapse | DualRead)
-        if isinstance(value, tuple):
-            value = list(value)
-        result[entry.name] = plan_to_dict(value) if is_node else value
+        result[entry.name] = _plain(getattr(node, entry.name))
     return result
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return plan_to_dict(value) if isinstance(value, PlanNode) else value
 
 
 def render_plan(node: PlanNode, actuals: Mapping[str, object] | None = None) -> str:
@@ -115,17 +207,31 @@ def render_plan(node: PlanNode, actuals: Mapping[str, object] | None = None) -> 
 
 def _lines(node: PlanNode, depth: int) -> list[str]:
     indent = "  " * depth
+    own = [f"{indent}{_head(node)}", f"{indent}    because {node.reason}"]
+    return own + [line for child in children(node) for line in _lines(child, depth + 1)]
+
+
+def _head(node: PlanNode) -> str:
     if isinstance(node, DualRead):
         new_only = f", new_only={node.new_only}" if node.new_only else ""
-        head = f"DualRead(fusion={node.fusion}, coverage={node.coverage:.1%}{new_only})"
-        children = [*_lines(node.old, depth + 1), *_lines(node.new, depth + 1)]
-    elif isinstance(node, Collapse):
-        head, children = "Collapse(to=document, by=best chunk)", _lines(node.child, depth + 1)
-    else:
-        where = f", where={node.where}, matches={node.matches:,}" if node.where else ""
-        head = (
-            f"FlatScan(version={node.version!r} {node.fingerprint}, segments={len(node.segments)}, "
-            f"rows={node.rows:,}{where}, k={node.k}, read={node.bytes_read / 1e6:.1f} MB)"
+        return f"DualRead(fusion={node.fusion}, coverage={node.coverage:.1%}{new_only})"
+    if isinstance(node, Collapse):
+        return "Collapse(to=document, by=best chunk)"
+    if isinstance(node, Merge):
+        return f"Merge(parts={len(node.children)})"
+    if isinstance(node, Rerank):
+        return f"Rerank(candidates={node.candidates})"
+    where = f", where={node.where}" if node.where else ""
+    matches = f", matches={node.matches:,}" if node.matches is not None else ""
+    head = (
+        f"{type(node).__name__}(version={node.version!r} {node.fingerprint}, "
+        f"segments={len(node.segments)}, rows={node.rows:,}{where}{matches}, k={node.k}"
+    )
+    if isinstance(node, FlatScan):
+        return f"{head}, read={node.bytes_read / 1e6:.1f} MB)"
+    if isinstance(node, GraphSearch):
+        return (
+            f"{head}, ef={node.ef}, measured recall={node.recall:.3f}, "
+            f"distances={node.distances:,})"
         )
-        children = []
-    return [f"{indent}{head}", f"{indent}    because {node.reason}", *children]
+    return f"{head})"

@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vstore.query.plan import Collapse, DualRead, FlatScan, PlanNode
+from vstore.query.paths import ANY, Wanted, choose_path
+from vstore.query.plan import (
+    CodeScan,
+    Collapse,
+    DualRead,
+    FilteredGraphSearch,
+    FlatScan,
+    GraphSearch,
+    Merge,
+    PlanNode,
+    Rerank,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from vstore.query.paths import PartStatistics, Path
 
 EVIDENCE_DEPTH = 50  # migrated documents whose scores standardise a version, as design section 8
 
@@ -19,8 +32,10 @@ class VersionStatistics:
 
     Attributes
     ----------
+    parts : tuple[PartStatistics, ...]
+        Its segments and memtable, oldest first.
     rows : int
-        Rows a search may return.
+        Rows a search may return, before the filter.
     multiple_chunks : bool
         Whether any document has more than one row.
     row_bytes : int
@@ -29,7 +44,7 @@ class VersionStatistics:
 
     label: str
     fingerprint: str
-    segments: tuple[str, ...]
+    parts: tuple[PartStatistics, ...]
     rows: int
     multiple_chunks: bool
     row_bytes: int
@@ -58,17 +73,27 @@ class SearchRequest:
     where: str
     collapse: bool
     origin: str
+    wanted: Wanted = ANY
 
 
 @dataclass(frozen=True, slots=True)
 class PlanStatistics:
-    """Everything the planner looks at."""
+    """Everything the planner looks at.
+
+    Attributes
+    ----------
+    matches : int | None
+        Documents that pass the filter; None without one.
+    native : bool
+        Whether there is machine code.
+    """
 
     versions: Mapping[str, VersionStatistics]
     live_documents: int
     matches: int | None
     coverage: float
     new_only: int
+    native: bool = False
 
 
 def plan_search(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
@@ -95,17 +120,80 @@ def _read(request: SearchRequest, statistics: PlanStatistics, label: str, reason
     if statistics.matches is not None and statistics.live_documents:
         share = statistics.matches / statistics.live_documents
         reason += f"; the filter passes {share:.1%} of {statistics.live_documents:,} documents"
-    scan = FlatScan(
-        version=label,
-        fingerprint=version.fingerprint,
-        segments=version.segments,
-        rows=version.rows,
-        where=request.where,
-        matches=statistics.matches,
-        k=request.k,
-        bytes_read=version.rows * version.row_bytes,
-        reason=reason + "; exact, no graph is built yet",
-    )
+    node = _version(request, statistics, version, reason)
     if request.collapse and version.multiple_chunks:
-        return Collapse(scan, "documents have several chunks, hits are documents")
-    return scan
+        return Collapse(node, "documents have several chunks, hits are documents")
+    return node
+
+
+def _version(
+    request: SearchRequest, statistics: PlanStatistics, version: VersionStatistics, reason: str
+) -> FlatScan | Rerank | Merge:
+    paths = [
+        choose_path(part, request.k, request.wanted, native=statistics.native)
+        for part in version.parts
+    ]
+    nodes: list[FlatScan | Rerank] = [
+        _by_codes(request, version, part, path, reason)
+        for part, path in zip(version.parts, paths, strict=True)
+        if path.kind != "flat"
+    ]
+    flat = [
+        (part, path) for part, path in zip(version.parts, paths, strict=True) if path.kind == "flat"
+    ]
+    if flat or not nodes:
+        whole = not nodes
+        rows = version.rows if whole else sum(part.rows for part, _ in flat)
+        why = "; ".join(dict.fromkeys(path.reason for _, path in flat))
+        scan = FlatScan(
+            version=version.label,
+            fingerprint=version.fingerprint,
+            segments=tuple(part.name for part, _ in flat),
+            rows=rows,
+            where=request.where,
+            matches=statistics.matches,
+            k=request.k,
+            bytes_read=rows * version.row_bytes,
+            reason=f"{reason}; exact: {why or 'nothing to read'}",
+        )
+        nodes.append(scan)
+    if len(nodes) == 1:
+        return nodes[0]
+    return Merge(tuple(nodes), "each part of the version is searched in its own way")
+
+
+def _by_codes(
+    request: SearchRequest,
+    version: VersionStatistics,
+    part: PartStatistics,
+    path: Path,
+    reason: str,
+) -> Rerank:
+    child: GraphSearch | CodeScan
+    if path.kind == "codes":
+        child = CodeScan(
+            version.label,
+            version.fingerprint,
+            (part.name,),
+            part.rows,
+            request.where,
+            part.allowed,
+            request.k,
+            f"{reason}; {path.reason}",
+        )
+    else:
+        node = GraphSearch if part.allowed is None else FilteredGraphSearch
+        child = node(
+            version.label,
+            version.fingerprint,
+            (part.name,),
+            part.rows,
+            request.where,
+            part.allowed,
+            request.k,
+            path.ef,
+            path.recall,
+            round(path.cost),
+            f"{reason}; {path.reason}",
+        )
+    return Rerank(child, path.keep, "codes are approximate, scores are exact")

@@ -8,11 +8,12 @@ number of segments grows with the logarithm of the rows. Only neighbours in age 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from vstore.limits import MERGE_FANOUT, SEAL_DOCUMENTS
+from vstore.native.arrays import NONE
 from vstore.segment.document_table import SealedDocuments
 from vstore.segment.documents import (
     DocumentSegment,
@@ -24,10 +25,20 @@ from vstore.segment.row_table import SealedRows
 from vstore.segment.vectors import DTYPES, VectorSegment, merge_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from vstore.index.construction import Kernels
+    from vstore.index.graph import Extended
     from vstore.manifest.state import SegmentRef, VersionState
+    from vstore.segment.vectors import MergedRows, RowBatch
     from vstore.storage.container import Container
+
+
+FindKernels: TypeAlias = "Callable[[int], Kernels | None]"  # for a graph of so many rows
+
+
+def no_kernels(_rows: int) -> None:
+    """Build no graph."""
 
 
 def merge_start(rows: Sequence[int]) -> int | None:
@@ -89,8 +100,15 @@ def merge_version(
     documents: Sequence[SegmentRef],
     *,
     epoch: int,
+    kernels: FindKernels,
 ) -> tuple[SegmentRef, ...]:
-    """Return a version's segments after any merge that is due; rows never served again go."""
+    """Return a version's segments after any merge that is due; rows never served again go.
+
+    Parameters
+    ----------
+    kernels : callable
+        Returns what builds the graph of a merged segment; None to build none.
+    """
     start = merge_start([ref.rows for ref in version.segments])
     if start is None:
         return version.segments
@@ -108,4 +126,80 @@ def merge_version(
         dtype=DTYPES[version.storage],
         epoch=epoch,
     )
-    return version.segments[:start] if merged is None else (*version.segments[:start], merged)
+    if merged is None:
+        return version.segments[:start]
+    ref = merged.ref
+    if takes_graph(version, ref):
+        before = extended_graph(sealed.segments[start:], merged)
+        ref = graph_of(container, version, ref, kernels, epoch=epoch, before=before)
+    return (*version.segments[:start], ref)
+
+
+def index_version(
+    container: Container, version: VersionState, kernels: FindKernels, *, epoch: int
+) -> tuple[SegmentRef, ...]:
+    """Return a version's segments after those that are due a graph have got one."""
+    return tuple(
+        graph_of(container, version, ref, kernels, epoch=epoch)
+        if takes_graph(version, ref)
+        else ref
+        for ref in version.segments
+    )
+
+
+def takes_graph(version: VersionState, ref: SegmentRef) -> bool:
+    """Whether a segment is large enough for a graph, by the version's settings."""
+    settings = version.graph
+    return (
+        settings is not None
+        and version.retired_us is None
+        and ref.rows >= max(1, settings.rows_min)
+    )
+
+
+def graph_of(
+    container: Container,
+    version: VersionState,
+    ref: SegmentRef,
+    kernels: FindKernels,
+    *,
+    epoch: int,
+    before: Extended | None = None,
+) -> SegmentRef:
+    """Return a segment with a graph; as it is if it has one, or nothing can build one."""
+    segment = VectorSegment(container, ref, version.spec)
+    found = None if segment.has_graph else kernels(ref.rows)
+    if found is None or version.graph is None:
+        return ref
+    from vstore.segment.graphs import with_graph  # most commits need none
+
+    return with_graph(container, segment, version.graph, found, epoch=epoch, before=before)
+
+
+def extended_graph(
+    segments: Sequence[VectorSegment | RowBatch], merged: MergedRows, *, whole: bool = False
+) -> Extended | None:
+    """Return the largest graph of some merged segments, to be extended by the other rows.
+
+    With ``whole``, None if a row of it is not among the merged ones.
+    """
+    graphs = [
+        (segment.rows, number)
+        for number, segment in enumerate(segments)
+        if isinstance(segment, VectorSegment) and segment.has_graph
+    ]
+    if not graphs:
+        return None
+    from vstore.index.graph import Extended
+
+    _, number = max(graphs)
+    segment = segments[number]
+    assert isinstance(segment, VectorSegment)
+    graph = segment.graph
+    assert graph is not None
+    node = np.full(len(merged.row), NONE, np.uint32)
+    mine = merged.source == number
+    if whole and (graph.ghosts or np.count_nonzero(mine) < segment.rows):
+        return None
+    node[mine] = graph.node[merged.row[mine]]
+    return Extended(graph, node)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vstore.index.ranges import expand_ranges
 from vstore.segment.documents import DELETED
 from vstore.segment.vectors import RowBatch, VectorSegment
 
 if TYPE_CHECKING:
     from vstore.segment.document_table import DocumentTable, SealedDocuments
     from vstore.segment.memtable import Memtable
-    from vstore.types import Array, BoolArray, IntArray
+    from vstore.types import Array, BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +219,3 @@ def _clear(mask: BoolArray, docno: Array, replaced: Array) -> None:
     starts = np.searchsorted(docno, replaced)
     rows, _ = expand_ranges(starts, np.searchsorted(docno, replaced, side="right"))
     mask[rows] = False
-
-
-def expand_ranges(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:
-    """Return all rows of some [start, end) ranges, and the index of the range of each."""
-    counts = ends - starts
-    owner = np.repeat(np.arange(len(starts)), counts)
-    first = np.cumsum(counts) - counts
-    return starts[owner] + (np.arange(len(owner)) - first[owner]), owner

@@ -66,13 +66,20 @@ def write_segment(
     docno_end: int,
     epoch: int,
     attributes: Mapping[str, object],
-    arrays: Mapping[str, Array | PiecedArray],
+    arrays: Mapping[str, Array | PiecedArray | ArrayRef],
 ) -> SegmentRef:
-    """Append a segment's arrays and then the header that names them."""
+    """Append a segment's arrays and then the header that names them.
+
+    An `ArrayRef` stands for an array that is in the file already.
+    """
     start = container.tail
+    already = 0
     named: dict[str, object] = {}
     for name, array in arrays.items():
-        if isinstance(array, PiecedArray):
+        if isinstance(array, ArrayRef):
+            already += array.block.end - array.block.offset
+            named[name] = [array.dtype, list(array.shape), *ref_to_list(array.block)]
+        elif isinstance(array, PiecedArray):
             length = math.prod(array.shape) * np.dtype(array.dtype).itemsize
             block = container.append_pieces(BlockKind.ARRAY, length, map(_buffer, array.pieces))
             named[name] = [array.dtype, list(array.shape), *ref_to_list(block)]
@@ -82,7 +89,7 @@ def write_segment(
             named[name] = [little.dtype.str, list(little.shape), *ref_to_list(block)]
     header = pack({"kind": kind, "rows": rows, "attributes": dict(attributes), "arrays": named})
     ref = container.append(BlockKind.SEGMENT, header)
-    return SegmentRef(ref, rows, docno_end, container.tail - start, epoch)
+    return SegmentRef(ref, rows, docno_end, already + container.tail - start, epoch)
 
 
 def copy_segment(container: Container, segment: SealedSegment) -> SegmentRef:

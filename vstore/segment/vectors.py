@@ -7,7 +7,8 @@ rows of a version at once, so the newest segment that holds a docno holds all it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from vstore.storage.layout import HASH_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from vstore.index.graph import GraphIndex
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import SegmentRef
     from vstore.storage.container import Container
@@ -183,6 +185,18 @@ class VectorSegment(SealedSegment):
         """Euclidean length of each row, float32 (rows,)."""
         return self.array("norms", "<f4", (self.rows,))
 
+    @cached_property
+    def graph(self) -> GraphIndex | None:
+        """The graph over the rows, None if the segment has none."""
+        from vstore.segment.graphs import read_graph  # which writes segments, and so imports this
+
+        return read_graph(self)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether there is a graph; tells without reading it."""
+        return "graph" in self.header.attributes
+
     @property
     def vectors(self) -> Array:
         """Vectors as stored, (rows, dimension), a view of the file."""
@@ -192,8 +206,12 @@ class VectorSegment(SealedSegment):
         return self.array("vectors", ref.dtype, (self.rows, self.spec.dimension))
 
     def verify(self) -> None:
-        """Check hashes, order and norms."""
+        """Check hashes, order, norms and graph."""
         super().verify()
+        if self.has_graph:
+            from vstore.segment.graphs import check_graph  # as above
+
+            check_graph(self)
         docno, chunk = self.docno, self.chunk
         same = docno[1:] == docno[:-1]
         if bool((same & (chunk[1:] <= chunk[:-1])).any()):
@@ -205,6 +223,22 @@ class VectorSegment(SealedSegment):
                 raise self.corrupt("norms do not belong to the vectors")
 
 
+class MergedRows(NamedTuple):
+    """A merged segment, and where each of its rows was before.
+
+    Attributes
+    ----------
+    source : int64 (rows,)
+        Number of the segment.
+    row : int64 (rows,)
+        Row in it.
+    """
+
+    ref: SegmentRef
+    source: IntArray
+    row: IntArray
+
+
 def merge_rows(
     container: Container,
     segments: Sequence[VectorSegment | RowBatch],
@@ -214,7 +248,7 @@ def merge_rows(
     dtype: str,
     epoch: int,
     renumbered: Array | None = None,
-) -> SegmentRef | None:
+) -> MergedRows | None:
     """Write the kept rows of some segments or batches as one segment; None if there are none.
 
     Parameters
@@ -225,7 +259,8 @@ def merge_rows(
     renumbered : u32 (docno_end,), optional
         New docno by old one; it must not change their order.
     """
-    parts = [(s, rows) for s, rows in zip(segments, kept, strict=True) if len(rows)]
+    numbers = [i for i, rows in enumerate(kept) if len(rows)]
+    parts = [(segments[i], kept[i]) for i in numbers]
     if not parts:
         return None
     docno = np.concatenate([segment.docno[rows] for segment, rows in parts])
@@ -251,7 +286,7 @@ def merge_rows(
         )[order]
 
     docno = docno[order]
-    return _write(
+    ref = _write(
         container,
         spec,
         epoch=epoch,
@@ -261,3 +296,4 @@ def merge_rows(
         norms=gathered([segment.norms for segment, _ in parts]),
         vectors=PiecedArray(dtype, (len(order), spec.dimension), pieces()),
     )
+    return MergedRows(ref, np.array(numbers)[source], row)

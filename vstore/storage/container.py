@@ -21,7 +21,7 @@ from vstore.errors import (
 )
 from vstore.limits import VIEW_BYTES_MIN
 from vstore.storage.block import BlockRef, decode_frame, encode_frame, padding
-from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES, BlockKind
+from vstore.storage.layout import BLOCKS_START, COMPAT_GRAPHS, FRAME_BYTES, SLOT_BYTES, BlockKind
 from vstore.storage.packing import blake3_digest
 from vstore.storage.recovery import choose_slot
 from vstore.storage.superblock import Superblock
@@ -208,7 +208,7 @@ class Container:
             manifest_offset=manifest.offset,
             manifest_length=manifest.length,
             manifest_hash=manifest.hash,
-            features_compat=previous.features_compat if previous else 0,
+            features_compat=previous.features_compat if previous else COMPAT_GRAPHS,
             features_ro_compat=previous.features_ro_compat if previous else 0,
             features_incompat=previous.features_incompat if previous else 0,
         )

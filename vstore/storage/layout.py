@@ -79,8 +79,8 @@ class BlockKind(enum.IntEnum):
 
 # Feature bits this version writes or understands. A reader ignores unknown compat bits, opens
 # read-only on unknown ro_compat bits, and refuses unknown incompat bits.
-COMPAT_GRAPHS: Final = 1 << 0  # reserved: some vector segment may carry a graph
-KNOWN_COMPAT: Final = 0
+COMPAT_GRAPHS: Final = 1 << 0  # some vector segment may carry a graph
+KNOWN_COMPAT: Final = COMPAT_GRAPHS
 KNOWN_RO_COMPAT: Final = 0
 KNOWN_INCOMPAT: Final = 0
 

@@ -36,7 +36,8 @@ def unpack(data: bytes | memoryview, *, bytes_max: int = MANIFEST_BYTES_MAX) -> 
         return msgpack.unpackb(
             data,
             raw=False,
-            strict_map_key=True,
+            strict_map_key=True,  # which lets bytes pass
+            object_hook=_with_string_keys,
             max_str_len=length,
             max_bin_len=length,
             max_array_len=length,
@@ -45,6 +46,13 @@ def unpack(data: bytes | memoryview, *, bytes_max: int = MANIFEST_BYTES_MAX) -> 
         )
     except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as error:
         raise ValueError(f"malformed structured data: {error!r}") from error
+
+
+def _with_string_keys(value: dict[object, object]) -> dict[object, object]:
+    for key in value:
+        if type(key) is not str:
+            raise ValueError(f"a key of a map is {shown(key)}")
+    return value
 
 
 def shown(value: object) -> str:

@@ -13,7 +13,7 @@ from vstore.errors import (
     NotFoundError,
     ReadOnlyError,
 )
-from vstore.limits import FIELDS_MAX
+from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import add_fields, create_version, put_collection, require_count
 from vstore.manifest.spec import require_spec, suggest_label
@@ -21,6 +21,7 @@ from vstore.manifest.state import (
     PROVENANCES,
     STALE_POLICIES,
     STORAGE_TYPES,
+    GraphSettings,
     Provenance,
     StalePolicy,
     StorageType,
@@ -49,6 +50,7 @@ from vstore.store.search import (
     matching_documents,
     one_query,
     search,
+    wanted_of,
 )
 from vstore.store.version_info import VersionInfo, version_info
 
@@ -189,6 +191,9 @@ class Collection:
         stale_policy: StalePolicy = "hide",
         provenance: Provenance = "embedded",
         retire_grace_s: int = 0,
+        M: int = 16,
+        ef_construction: int = 200,
+        graph_rows_min: int | None = 10_000,
     ) -> VersionInfo:
         """Declare an embedding version. The first one serves at once, others by `cutover`.
 
@@ -204,6 +209,11 @@ class Collection:
             Whether a model made the vectors, or a map from another version's.
         retire_grace_s : int
             How long after retirement a vacuum keeps the vectors.
+        M, ef_construction : int
+            Links of a graph's nodes, and candidates among which they are chosen. More gives better
+            graphs that are slower to build.
+        graph_rows_min : int or None
+            Segments of at least so many rows get a graph; None for exact scans only.
 
         Raises
         ------
@@ -218,6 +228,8 @@ class Collection:
         require_spec(spec, what="spec")
         check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
 
+        settings = _graph_settings(M, ef_construction, graph_rows_min)
+
         def edit(state: StoreState) -> StoreState:
             moment = self.store.moment()
             version = VersionState(
@@ -229,6 +241,7 @@ class Collection:
                 stale_policy,
                 provenance,
                 retire_grace_s,
+                graph=settings,
             )
             collection = create_version(state.collections[self.name], version)
             if not collection.routes:
@@ -433,6 +446,9 @@ class Collection:
         old_version: str | None = None,
         fusion: FusionName | None = None,
         collapse: bool = True,
+        recall: float | None = None,
+        exact: bool = False,
+        ef_search: int | None = None,
     ) -> SearchResult:
         """Find the k nearest documents.
 
@@ -453,13 +469,21 @@ class Collection:
             Rule of a dual read, only for one; default: the route's, or "slots".
         collapse : bool
             One hit per document, its best chunk; False for one hit per chunk, of one version.
+        recall : float, optional
+            Share of the true k nearest that is wanted, on average; 0.95 if not given. Segments with
+            a graph are searched as widely as gave that when the graph was measured.
+        exact : bool
+            Score every vector instead.
+        ef_search : int, optional
+            Follow graphs with just this size of the pool of candidates.
 
         Raises
         ------
         VersionMismatchError, InvalidVectorError, InvalidArgumentError, FilterError, NotFoundError,
         StateError, CorruptionError
         """
-        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse)
+        wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
+        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         return search(self, one_query(query), options)[0]
 
     def search_batch(
@@ -473,9 +497,20 @@ class Collection:
         old_version: str | None = None,
         fusion: FusionName | None = None,
         collapse: bool = True,
+        recall: float | None = None,
+        exact: bool = False,
+        ef_search: int | None = None,
+        threads: int | None = None,
     ) -> list[SearchResult]:
-        """Run many searches at once, queries (m, dimension); see `search`."""
-        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse)
+        """Run many searches at once, queries (m, dimension); see `search`.
+
+        Parameters
+        ----------
+        threads : int, optional
+            How many threads follow graphs; one for each processor if not given.
+        """
+        wanted = wanted_of(recall, exact=exact, ef_search=ef_search, threads=threads)
+        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         return search(self, queries, options)
 
     def explain(
@@ -490,9 +525,13 @@ class Collection:
         old_version: str | None = None,
         fusion: FusionName | None = None,
         collapse: bool = True,
+        recall: float | None = None,
+        exact: bool = False,
+        ef_search: int | None = None,
     ) -> Explanation:
         """Return the plan of a search; with ``analyze`` run it and add what happened."""
-        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse)
+        wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
+        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         if not analyze:
             return explain(self, query, options)
         result = search(self, one_query(query), options)[0]
@@ -606,3 +645,14 @@ def _require_choice(what: str, value: object, choices: tuple[object, ...]) -> No
         raise InvalidArgumentError(
             f"{what}: expected one of {', '.join(map(str, choices))}, found {value!r:.60}"
         )
+
+
+def _graph_settings(M: int, ef_construction: int, rows_min: int | None) -> GraphSettings | None:
+    for name, value, least, most in (
+        ("M", M, GRAPH_M_MIN, GRAPH_M_MAX),
+        ("ef_construction", ef_construction, 1, EF_MAX),
+        ("graph_rows_min", 0 if rows_min is None else rows_min, 0, SEGMENT_ROWS_MAX),
+    ):
+        if type(value) is not int or not least <= value <= most:
+            raise InvalidArgumentError(f"{name}: expected {least} to {most:,}, found {value!r:.60}")
+    return None if rows_min is None else GraphSettings(M, ef_construction, rows_min)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -16,14 +15,18 @@ from vstore.errors import (
     LimitExceededError,
     StateError,
 )
-from vstore.limits import K_MAX
+from vstore.limits import EF_MAX, K_MAX, THREADS_MAX
 from vstore.manifest.spec import short
-from vstore.observe.trace import Trace
-from vstore.query.executor import Executed, VersionRead, execute
+from vstore.native import loader
+from vstore.native.flavour import processors
+from vstore.observe.trace import TracedBatch
+from vstore.query.executor import execute
+from vstore.query.fetching import VersionRead, allowed_rows, part_statistics
 from vstore.query.filter import FieldReference, Filter, bind, describe, filter_from_dict
 from vstore.query.filter_evaluation import evaluate
 from vstore.query.fusion import DUAL_FUSIONS
-from vstore.query.plan import PlanNode, plan_to_dict, render_plan, scans
+from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
+from vstore.query.plan import PlanNode, plan_to_dict, render_plan
 from vstore.query.planner import PlanStatistics, SearchRequest, VersionStatistics, plan_search
 from vstore.segment.validation import as_array
 from vstore.store import guard
@@ -31,6 +34,8 @@ from vstore.store.document import Document, document_of
 from vstore.store.embedder import Embeddings
 
 if TYPE_CHECKING:
+    from vstore.observe.trace import Trace
+    from vstore.query.executor import Execution
     from vstore.query.fusion import FusionName
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView, Snapshot
@@ -84,31 +89,87 @@ class Hit:
         return self.document.text
 
 
-@dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first, with the plan that found them and a trace of how it went."""
+    """Hits, best first, with the plan that found them and a trace of how it went.
 
-    hits: tuple[Hit, ...]
-    plan: PlanNode
-    trace: Trace
+    A sequence of `Hit`. Hits and trace are made when they are first looked at.
+    """
+
+    __slots__ = ("_hits", "_number", "_searched")
+
+    def __init__(self, searched: Searched, number: int) -> None:
+        self._searched = searched
+        self._number = number
+        self._hits: tuple[Hit, ...] | None = None
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """The hits, best first."""
+        if self._hits is None:
+            self._hits = self._searched.hits(self._number)
+        return self._hits
+
+    @property
+    def plan(self) -> PlanNode:
+        """The plan that found them."""
+        return self._searched.batch.plan
+
+    @property
+    def trace(self) -> Trace:
+        """What was read, when, and what came of it."""
+        return self._searched.batch.trace(self._number)
+
+    @property
+    def ids(self) -> list[DocumentId]:
+        """The hits' ids."""
+        return self._searched.ids(self._number)
+
+    def explain(self) -> str:
+        """Return the plan with what happened, as text."""
+        return render_plan(self.plan, self.trace.actuals())
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
 
     def __len__(self) -> int:
-        return len(self.hits)
+        return self._searched.batch.summaries.hits(self._number)
 
     def __getitem__(self, index: int) -> Hit:
         return self.hits[index]
 
-    @property
-    def ids(self) -> list[DocumentId]:
-        """The hits' ids."""
-        return [hit.id for hit in self.hits]
+    def __repr__(self) -> str:
+        return f"SearchResult({list(self.hits)!r})"
 
-    def explain(self) -> str:
-        """Return the plan with what happened, as text."""
-        return render_plan(self.plan, self.trace.actuals())
+
+class Searched:
+    """A batch of queries after it ran, from which results are made when they are looked at."""
+
+    __slots__ = ("_execution", "_view", "batch")
+
+    def __init__(self, view: CollectionView, execution: Execution, batch: TracedBatch) -> None:
+        self.batch = batch
+        self._view = view
+        self._execution = execution
+
+    def ids(self, number: int) -> list[DocumentId]:
+        """Return the ids of one query's hits."""
+        return [self._view.documents.id(docno) for docno in self._execution.docnos(number)]
+
+    def hits(self, number: int) -> tuple[Hit, ...]:
+        """Return one query's hits."""
+        view = self._view
+        return tuple(
+            Hit(
+                view.documents.id(hit.docno),
+                hit.score,
+                hit.version,
+                hit.chunk,
+                hit.stale,
+                hit.docno,
+                view,
+            )
+            for hit in self._execution.hits(number)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +201,7 @@ class SearchOptions:
     old_version: str | None = None
     fusion: FusionName | None = None
     collapse: bool = True
+    wanted: Wanted = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +211,36 @@ class _Prepared:
     reads: list[VersionRead]
     matching: BoolArray | None
     matches: int | None
+
+
+def wanted_of(
+    recall: float | None, *, exact: bool, ef_search: int | None, threads: int | None = 1
+) -> Wanted:
+    """Return what a caller asks of a search besides k.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if exact + (recall is not None) + (ef_search is not None) > 1:
+        raise InvalidArgumentError("recall, exact, ef_search: expected one of them")
+    if recall is not None and not _is_share(recall):
+        raise InvalidArgumentError(
+            f"recall: expected a share above 0 up to 1, found {recall!r:.60}"
+        )
+    for name, value, most in (("ef_search", ef_search, EF_MAX), ("threads", threads, THREADS_MAX)):
+        if value is not None and not (type(value) is int and 1 <= value <= most):
+            raise InvalidArgumentError(f"{name}: expected 1 to {most:,}, found {value!r:.60}")
+    return Wanted(
+        RECALL_DEFAULT if recall is None else float(recall),
+        bool(exact),
+        ef_search,
+        threads or processors(),
+    )
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value <= 1
 
 
 def search(collection: Collection, queries: Queries, options: SearchOptions) -> list[SearchResult]:
@@ -167,11 +259,18 @@ def search(collection: Collection, queries: Queries, options: SearchOptions) -> 
         k=prepared.request.k,
         collapse=prepared.request.collapse,
     )
-    seconds = (store.clock.monotonic_s() - started) / max(1, len(executed))
-    return [
-        _result(collection, view, prepared, one, epoch=snapshot.epoch, seconds=seconds)
-        for one in executed
-    ]
+    summaries = executed.summaries
+    batch = TracedBatch(
+        collection.name,
+        snapshot.epoch,
+        prepared.plan,
+        prepared.matches,
+        (store.clock.monotonic_s() - started) / max(1, len(summaries)),
+        summaries,
+    )
+    store.observer.record(batch, k=prepared.request.k)
+    searched = Searched(view, executed, batch)
+    return [SearchResult(searched, number) for number in range(len(summaries))]
 
 
 def explain(collection: Collection, query: Query, options: SearchOptions) -> Explanation:
@@ -251,7 +350,7 @@ def _prepare(
         checked = guard.check_queries(
             version, vectors, snapshot.state, where=f"query for {label!r}"
         )
-        reads.append(VersionRead(view.rows(label), version.spec.metric, checked))
+        reads.append(VersionRead(view.rows(label), version.spec.metric, checked, options.wanted))
     if len({len(read.queries) for read in reads}) > 1:
         raise InvalidArgumentError("queries: different numbers of vectors for the two versions")
     user = bound_filter(view, options.where)
@@ -268,8 +367,9 @@ def _prepare(
         where="" if bound is None else describe(bound),
         collapse=options.collapse,
         origin=origin,
+        wanted=options.wanted,
     )
-    plan = plan_search(request, _statistics(view, labels, matches))
+    plan = plan_search(request, _statistics(view, labels, matching, matches))
     return _Prepared(request, plan, reads, matching, matches)
 
 
@@ -334,63 +434,30 @@ def _vectors(
 
 
 def _statistics(
-    view: CollectionView, labels: tuple[str, ...], matches: int | None
+    view: CollectionView,
+    labels: tuple[str, ...],
+    matching: BoolArray | None,
+    matches: int | None,
 ) -> PlanStatistics:
     versions = {}
+    graphs = False
     for label in labels:
         version, table = view.version(label), view.rows(label)
         parts = table.parts
         versions[label] = VersionStatistics(
             label=label,
             fingerprint=short(version.spec.fingerprint),
-            segments=tuple(part.name for part in parts),
+            parts=tuple(part_statistics(part, allowed_rows(part, matching)) for part in parts),
             rows=table.served_rows,
             multiple_chunks=not all(part.rows.single for part in parts),
             row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),
         )
+        graphs = graphs or any(part.nodes for part in versions[label].parts)
     live = view.documents.live_count
     coverage, new_only = 1.0, 0
     if len(labels) == 2:
         old, new = view.rows(labels[0]), view.rows(labels[1])
         coverage = new.fresh_count / live if live else 1.0
         new_only = int(np.count_nonzero(new.has_served & ~old.has_served))
-    return PlanStatistics(versions, live, matches, coverage, new_only)
-
-
-def _result(
-    collection: Collection,
-    view: CollectionView,
-    prepared: _Prepared,
-    executed: Executed,
-    *,
-    epoch: int,
-    seconds: float,
-) -> SearchResult:
-    hits = tuple(
-        Hit(
-            view.documents.id(hit.docno),
-            hit.score,
-            hit.version,
-            hit.chunk,
-            hit.stale,
-            hit.docno,
-            view,
-        )
-        for hit in executed.hits
-    )
-    planned = scans(prepared.plan)
-    mode = "matched" if prepared.request.old is None else "dual"
-    trace = Trace(
-        collection=collection.name,
-        epoch=epoch,
-        mode=mode,
-        versions=tuple(scan.version for scan in planned),
-        segments={scan.version: scan.segments for scan in planned},
-        fetched=executed.fetched,
-        answered=dict(Counter(hit.version for hit in hits)),
-        stale=sum(hit.stale for hit in hits),
-        matches=prepared.matches,
-        seconds=seconds,
-    )
-    collection.store.observer.record(trace, k=prepared.request.k)
-    return SearchResult(hits, prepared.plan, trace)
+    native = graphs and loader.kernels() is not None
+    return PlanStatistics(versions, live, matches, coverage, new_only, native)

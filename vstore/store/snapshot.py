@@ -247,7 +247,8 @@ def _require_known_fields(
 def _require_known_documents(collection: CollectionState, memtable: Memtable) -> None:
     sealed_end = max((ref.docno_end for ref in collection.segments), default=0)
     docno_end = max(sealed_end, max(memtable.documents, default=-1) + 1)
-    if docno_end > sealed_end + len(memtable.documents):
+    added = sum(docno >= sealed_end for docno in memtable.documents)
+    if docno_end != sealed_end + added:
         raise ValueError("delta: a gap between docnos")
     for batches in memtable.rows.values():
         if any(int(batch.docno[-1]) >= docno_end for batch in batches):

@@ -30,6 +30,7 @@ from vstore.storage.opening import open_container
 from vstore.store import check, history, vacuum
 from vstore.store.collection import Collection, check_fields
 from vstore.store.embedder import Embedder, EmbedderRegistry, Embeddings
+from vstore.store.indexing import INDEXING, Indexing, builders, during_commits
 from vstore.store.input import listed
 from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
     from vstore.observe.trace import Trace
+    from vstore.segment.compaction import FindKernels
     from vstore.segment.memtable import CollectionChanges
     from vstore.storage.container import Container, Verify
     from vstore.storage.file import Medium
@@ -64,6 +66,7 @@ def open_store(
     tag: str | None = None,
     verify: Verify = "lazy",
     durability: Durability = "full",
+    indexing: Indexing = "inline",
     timeout_s: float = 0.0,
 ) -> Store:
     """Open a store.
@@ -83,6 +86,10 @@ def open_store(
     durability : {"full", "relaxed"}
         "full": a commit that returned survives power loss. "relaxed": it survives the death of the
         process; it is synced every second and on close.
+    indexing : {"inline", "manual"}
+        "inline": a commit that seals or merges enough rows also builds their graph, before it
+        returns. "manual": only `Store.optimize` and `Store.vacuum` build graphs, and searches scan
+        what has none yet: for bulk loads.
     timeout_s : float
         How long to wait for another writer to let go; 0 fails at once.
 
@@ -114,6 +121,7 @@ def open_store(
         tag=tag,
         verify=verify,
         durability=durability,
+        indexing=indexing,
         timeout_s=timeout_s,
     )
 
@@ -127,6 +135,7 @@ def open_medium(
     tag: str | None = None,
     verify: Verify = "lazy",
     durability: Durability = "full",
+    indexing: Indexing = "inline",
     timeout_s: float = 0.0,
     clock: Clock | None = None,
 ) -> Store:
@@ -135,6 +144,7 @@ def open_medium(
         ("mode", mode, ("rw", "r")),
         ("verify", verify, ("lazy", "full", "off")),
         ("durability", durability, ("full", "relaxed")),
+        ("indexing", indexing, INDEXING),
     ):
         if value not in choices:
             raise InvalidArgumentError(
@@ -154,7 +164,9 @@ def open_medium(
             snapshot = first_commit(container, time_us=clock.now_us())
         else:
             snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
-        store = Store(medium, container, snapshot, durability=durability, clock=clock)
+        store = Store(
+            medium, container, snapshot, durability=durability, indexing=indexing, clock=clock
+        )
         if past:
             store.pin(store.epoch_of(tag) if tag is not None else epoch)
         if verify == "full":
@@ -179,6 +191,7 @@ class Store:
         snapshot: Snapshot,
         *,
         durability: Durability,
+        indexing: Indexing,
         clock: Clock,
     ) -> None:
         self.clock = clock
@@ -186,6 +199,7 @@ class Store:
         self._container = container
         self._snapshot = snapshot
         self._durability = durability
+        self._indexing = indexing
         self._pinned = False
         self._closed = False
         self._writing = threading.Lock()
@@ -521,6 +535,25 @@ class Store:
         finally:
             self._end()
 
+    def optimize(self) -> None:
+        """Seal what is in the memtable, and build every graph that is due: one commit.
+
+        Raises
+        ------
+        LockedError, ReadOnlyError, StorageError
+        """
+        self._begin()
+        try:
+            self._commit(
+                self._snapshot.state,
+                {},
+                Operation("optimize"),
+                checkpoint=True,
+                kernels=builders,
+            )
+        finally:
+            self._end()
+
     def _commit(
         self,
         state: StoreState,
@@ -528,6 +561,7 @@ class Store:
         operation: Operation,
         *,
         checkpoint: bool = False,
+        kernels: FindKernels | None = None,
     ) -> None:
         self._snapshot = commit(
             self._snapshot,
@@ -537,6 +571,7 @@ class Store:
             time_us=self._time_us(),
             durable=self._durability == "full",
             checkpoint=checkpoint,
+            kernels=kernels or during_commits(self._indexing),
         )
         self.observer.metrics.count("commits")
         if self._durability == "relaxed":
@@ -605,6 +640,7 @@ class Store:
                 time_us=self._time_us(),
                 find=self._at,
                 verify=self._container.verify,
+                kernels=builders,
             )
             self.observer.metrics.count("vacuums")
             return report

@@ -12,6 +12,7 @@ from vstore.errors import StateError
 from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation, ancestry, read_commit
+from vstore.segment.compaction import extended_graph, graph_of, takes_graph
 from vstore.segment.documents import (
     DELETED,
     DocumentSegment,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.segment.compaction import FindKernels
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Verify
     from vstore.storage.file import Medium
@@ -67,6 +69,7 @@ def vacuum(
     time_us: int,
     find: Callable[[int], Snapshot],
     verify: Verify,
+    kernels: FindKernels,
 ) -> tuple[Container, Snapshot, VacuumReport]:
     """Rewrite a store; the caller holds the writer lock.
 
@@ -74,6 +77,8 @@ def vacuum(
     ----------
     find : callable
         Returns the snapshot of an older epoch.
+    kernels : callable
+        Returns what builds graphs.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def vacuum(
             assert old.superblock is not None, "an opened store has one"
             new.adopt(old.superblock)
             previous = _copy_epochs(new, [find(epoch) for epoch in kept])
-            tip = _write_current(new, current, previous, time_us)
+            tip = _write_current(new, current, previous, time_us, kernels)
             new.publish(tip, current.epoch + 1)
         except BaseException:
             replacement.close()
@@ -162,11 +167,17 @@ def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | No
 
 
 def _write_current(
-    new: Container, current: Snapshot, previous: BlockRef | None, time_us: int
+    new: Container,
+    current: Snapshot,
+    previous: BlockRef | None,
+    time_us: int,
+    kernels: FindKernels,
 ) -> BlockRef:
     epoch = current.epoch + 1
     collections = {
-        name: _compacted(new, current.collection(name), epoch=epoch, time_us=time_us)
+        name: _compacted(
+            new, current.collection(name), epoch=epoch, time_us=time_us, kernels=kernels
+        )
         for name in current.state.collections
     }
     history = new.append(BlockKind.HISTORY, pack(_remembered(current)))
@@ -202,7 +213,7 @@ def _remembered(current: Snapshot) -> list[object]:
 
 
 def _compacted(
-    new: Container, view: CollectionView, *, epoch: int, time_us: int
+    new: Container, view: CollectionView, *, epoch: int, time_us: int, kernels: FindKernels
 ) -> CollectionState:
     """Write a collection's live documents and served rows, docnos renumbered without gaps."""
     state, table = view.state, view.documents
@@ -230,7 +241,7 @@ def _compacted(
             version,
             segments=()
             if _expired(version, time_us)
-            else _compacted_rows(new, view, version, renumbered, epoch=epoch),
+            else _compacted_rows(new, view, version, renumbered, epoch=epoch, kernels=kernels),
         )
         for label, version in state.versions.items()
     }
@@ -249,6 +260,7 @@ def _compacted_rows(
     renumbered: Array,
     *,
     epoch: int,
+    kernels: FindKernels,
 ) -> tuple[SegmentRef, ...]:
     parts = view.rows(version.label).parts
     kept = [
@@ -264,7 +276,14 @@ def _compacted_rows(
         epoch=epoch,
         renumbered=renumbered,
     )
-    return () if merged is None else (merged,)
+    if merged is None:
+        return ()
+    ref = merged.ref
+    if takes_graph(version, ref):
+        # A code tells much of its vector, so that none of a deleted one may stay.
+        before = extended_graph([part.rows for part in parts], merged, whole=True)
+        ref = graph_of(new, version, ref, kernels, epoch=epoch, before=before)
+    return (ref,)
 
 
 def _append_full(

@@ -16,7 +16,7 @@ from vstore.manifest import delta
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation
 from vstore.manifest.state import CollectionState, SegmentRef, StoreState
-from vstore.segment.compaction import merge_documents, merge_version
+from vstore.segment.compaction import index_version, merge_documents, merge_version, no_kernels
 from vstore.segment.documents import batch_of, columns_of, seal_documents
 from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
 from vstore.segment.replay import plain_documents, plain_rows
@@ -27,6 +27,7 @@ from vstore.store.snapshot import SegmentCache, Snapshot
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vstore.segment.compaction import FindKernels
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
 
@@ -56,11 +57,14 @@ def commit(
     time_us: int,
     durable: bool,
     checkpoint: bool = False,
+    kernels: FindKernels = no_kernels,
 ) -> Snapshot:
     """Publish the next epoch and return it.
 
     Parameters
     ----------
+    kernels : callable
+        Asked for kernels if the commit seals; they build the graphs that are due.
     checkpoint : bool
         Seal the memtable and write a full manifest, however small the commit.
 
@@ -72,11 +76,15 @@ def commit(
     container = snapshot.container
     try:
         if checkpoint or _must_seal(snapshot, changes):
-            return _commit_sealed(snapshot, state, changes, operation, time_us, durable=durable)
+            return _commit_sealed(
+                snapshot, state, changes, operation, time_us, durable=durable, kernels=kernels
+            )
         try:
             return _commit_delta(snapshot, state, changes, operation, time_us, durable=durable)
         except LimitExceededError:  # metadata or many collections, which no rule above weighs
-            return _commit_sealed(snapshot, state, changes, operation, time_us, durable=durable)
+            return _commit_sealed(
+                snapshot, state, changes, operation, time_us, durable=durable, kernels=kernels
+            )
     except BaseException:
         container.abort()
         raise
@@ -140,6 +148,7 @@ def _commit_sealed(
     time_us: int,
     *,
     durable: bool,
+    kernels: FindKernels,
 ) -> Snapshot:
     epoch = snapshot.epoch + 1
     container = snapshot.container
@@ -153,8 +162,8 @@ def _commit_sealed(
         if change is not None:
             sealed = _seal(container, sealed, change, epoch=epoch)
         if sealed is not collection:
-            sealed = _merged(container, sealed, epoch=epoch)
-        collections[name] = sealed
+            sealed = _merged(container, sealed, epoch=epoch, kernels=kernels)
+        collections[name] = _indexed(container, sealed, epoch=epoch, kernels=kernels)
     published = _publish_full(
         container,
         snapshot.cache,
@@ -202,17 +211,32 @@ def _seal(
     return replace(collection, segments=segments, versions=versions)
 
 
-def _merged(container: Container, collection: CollectionState, *, epoch: int) -> CollectionState:
+def _merged(
+    container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels
+) -> CollectionState:
     # Versions first: which of their rows may go is decided by the segments of the documents.
     versions = {
         label: replace(
             version,
-            segments=merge_version(container, version, collection.segments, epoch=epoch),
+            segments=merge_version(
+                container, version, collection.segments, epoch=epoch, kernels=kernels
+            ),
         )
         for label, version in collection.versions.items()
     }
     segments = merge_documents(container, collection.segments, collection.fields, epoch=epoch)
     return replace(collection, versions=versions, segments=segments)
+
+
+def _indexed(
+    container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels
+) -> CollectionState:
+    """Build the graphs of segments that are due one."""
+    versions = {
+        label: replace(version, segments=index_version(container, version, kernels, epoch=epoch))
+        for label, version in collection.versions.items()
+    }
+    return collection if versions == collection.versions else replace(collection, versions=versions)
 
 
 def _publish_full(

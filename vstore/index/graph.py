@@ -1,0 +1,283 @@
+"""A segment's graph: codes to navigate by, and which row each node is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from vstore.index import construction, curve, quantizer
+from vstore.index.curve import CurvePoint, RecallCurve
+from vstore.index.flat import ScanPart, scan
+from vstore.native.arrays import NONE, AnswerScratch, GraphArrays, Rows
+from vstore.native.calls import Question
+from vstore.native.flavour import processors
+
+if TYPE_CHECKING:
+    from vstore.index.construction import Kernels
+    from vstore.index.quantizer import Quantizer
+    from vstore.manifest.spec import Metric
+    from vstore.native.calls import Answered
+    from vstore.types import Array
+
+_GHOST_SHARE_MAX: Final = 0.2  # a graph with more of them is built anew, not extended
+_EXTENDED_SHARE_MIN: Final = 0.5  # a graph of fewer of the rows is not worth keeping
+_SCALE_DRIFT_MAX: Final = 1.3  # new rows that need another scale need other codes
+
+
+@dataclass(frozen=True, eq=False)
+class GraphIndex:
+    """A graph that can be searched.
+
+    Attributes
+    ----------
+    node : uint32 (rows,)
+        Node of each row; a row that has none yet has a number beyond them. Rows of equal codes
+        share a node: as neighbours of each other they would take up all their links. A node without
+        a row is passed through and not returned.
+    """
+
+    arrays: GraphArrays
+    quantizer: Quantizer
+    node: Array
+    curve: RecallCurve
+    M: int
+    ef_construction: int
+    _scratches: list[AnswerScratch] = field(default_factory=list, repr=False)
+    _rows: dict[bool, Rows] = field(default_factory=dict, repr=False)
+
+    def answer(
+        self, kernels: Kernels, rows: Rows, queries: Array, question: Question
+    ) -> Answered:
+        """Return the k best rows for each query.
+
+        Parameters
+        ----------
+        rows : Rows
+            Made by `rows_of`.
+        queries : float32 (m, dimension), C-contiguous
+
+        Raises
+        ------
+        CorruptGraphError
+        """
+        scratch = self._scratch(rows, question)
+        try:
+            return kernels.answer(self.arrays, rows, scratch, queries, question)
+        finally:
+            self._scratches.append(scratch)
+
+    def rows_of(self, vectors: Array, metric: Metric, groups: Array | None) -> Rows:
+        """Return the segment's rows as kernels take them; always the same for a segment.
+
+        Parameters
+        ----------
+        groups : uint32 (rows,) or None
+            Of rows with the same number only the best is returned.
+        """
+        known = self._rows.get(groups is None)
+        if known is not None:
+            return known
+        members, starts = self._members
+        quantizer = self.quantizer
+        return self._rows.setdefault(
+            groups is None,
+            Rows(
+            vectors,
+            metric,
+            members,
+            starts,
+            groups,
+            quantizer.mean,
+            quantizer.scale,
+            quantizer.unit,
+            quantizer.space == "product",
+        ))
+
+    def permitted(self, allowed: Array) -> Array:
+        """Return by node, bool (nodes,), whether one of the allowed rows is its."""
+        permitted = np.zeros(self.arrays.nodes, np.bool_)
+        permitted[self.node[allowed]] = True
+        return permitted
+
+    @cached_property
+    def _members(self) -> tuple[Array, Array | None]:
+        """Rows by node, and where each node's begin; None for one row each."""
+        nodes = self.arrays.nodes
+        known = np.flatnonzero(self.node < nodes)
+        if len(known) == nodes:
+            rows = np.full(nodes, NONE, np.uint32)
+            rows[self.node[known]] = known
+            if not (rows == NONE).any():
+                return rows, None
+        starts = np.append(0, np.cumsum(np.bincount(self.node[known], minlength=nodes)))
+        return known[np.argsort(self.node[known], kind="stable")].astype(np.uint32), starts
+
+    @cached_property
+    def ghosts(self) -> int:
+        """Number of nodes without a row."""
+        starts = self._members[1]
+        return 0 if starts is None else int(np.count_nonzero(starts[1:] == starts[:-1]))
+
+    def _scratch(self, rows: Rows, question: Question) -> AnswerScratch:
+        """Return memory that no other thread uses; it goes back to the list afterwards."""
+        ef = max(question.ef, question.keep)
+        while self._scratches:
+            try:
+                scratch = self._scratches.pop()
+            except IndexError:  # another thread was faster
+                break
+            if scratch.rows is rows and scratch.ef >= ef and scratch.keep >= question.keep:
+                return scratch
+        return AnswerScratch(self.arrays, rows, ef, question.keep)
+
+
+class Extended(NamedTuple):
+    """A graph to be extended.
+
+    Attributes
+    ----------
+    node : uint32 (rows,)
+        The node that each of the new rows has in it already, NONE for those that have none.
+    """
+
+    graph: GraphIndex
+    node: Array
+
+
+def build_index(
+    vectors: Array,
+    norms: Array,
+    metric: Metric,
+    *,
+    M: int,
+    ef_construction: int,
+    kernels: Kernels,
+    threads: int | None = None,
+    before: Extended | None = None,
+) -> GraphIndex:
+    """Return a graph over all rows, with its measured recall; the same for any number of threads.
+
+    Parameters
+    ----------
+    vectors : float32 or float16 (rows, dimension)
+    norms : float32 (rows,)
+    threads : int, optional
+        One for each processor if not given.
+    before : Extended, optional
+        A graph that has many of the rows already; it is used if that is worth it.
+    """
+    fitted = quantizer.fit(vectors, metric)
+    if before is not None and _worth_extending(before, fitted, M):
+        fitted, old = before.graph.quantizer, before.graph.arrays.codes
+        node, added = before.node.copy(), np.flatnonzero(before.node == NONE)
+    else:
+        before, old = None, np.zeros((0, fitted.size), np.int8)
+        node, added = np.full(len(vectors), NONE, np.uint32), np.arange(len(vectors))
+    added = added[construction.shuffled(len(added))]
+    codes, node[added] = distinct(
+        old, fitted.encode(vectors)[added] if before is None else fitted.encode(vectors[added])
+    )
+    half = quantizer.half_lengths(codes)
+    bias = quantizer.bias_of(codes, half)
+    order = quantizer.bias_of(codes, None) if fitted.space == "product" else bias
+
+    def grown(nodes: int, arrays: GraphArrays | None) -> GraphArrays:
+        return construction.build(
+            codes[:nodes],
+            half[:nodes],
+            bias[:nodes],
+            M=M,
+            ef_construction=ef_construction,
+            kernels=kernels,
+            threads=threads or processors(),
+            before=arrays,
+        )
+
+    def searchable(arrays: GraphArrays, measured: RecallCurve) -> GraphIndex:
+        return GraphIndex(
+            replace(arrays, bias=order[: arrays.nodes]), fitted, node, measured, M, ef_construction
+        )
+
+    arrays = None if before is None else before.graph.arrays
+    done = 0 if arrays is None else arrays.nodes
+    # The last nodes to come are asked for before they are there: questions that are like the rows,
+    # and not among them.
+    held_out = min(curve.SAMPLE_ROWS, (len(codes) - done) // 2)
+    measured = RecallCurve(()) if before is None else before.graph.curve
+    if held_out >= min(curve.SAMPLE_ROWS, len(codes) // 2):
+        arrays = grown(len(codes) - held_out, arrays)
+        known = node < arrays.nodes
+        asked = added[~known[added]][: curve.SAMPLE_ROWS]
+        everything = np.arange(len(vectors), dtype=np.uint32)
+        part = ScanPart(vectors, norms, everything, distinct=True, allowed=known)
+        measured = measure(searchable(arrays, measured), part, metric, kernels, asked)
+    return searchable(grown(len(codes), arrays), measured)
+
+
+def distinct(old: Array, new: Array) -> tuple[Array, Array]:
+    """Return the distinct codes, the old ones first, and which of them each new code is, uint32."""
+    codes = np.concatenate([old, new])
+    words = codes.view(np.uint64)
+    with np.errstate(over="ignore"):
+        factors = construction.mixed(np.arange(words.shape[1], dtype=np.uint64)) | np.uint64(1)
+        hashes = np.zeros(len(codes), np.uint64)
+        for column, factor in zip(words.T, factors, strict=True):
+            hashes = (hashes ^ column) * factor
+            hashes ^= hashes >> np.uint64(29)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    representative = first[group]
+    copies = np.flatnonzero(representative != np.arange(len(codes)))
+    same = (codes[copies] == codes[representative[copies]]).all(axis=1)
+    representative[copies[~same]] = copies[~same]  # equal hashes of different codes
+    is_node = representative == np.arange(len(codes))
+    number = np.cumsum(is_node) - 1
+    kept = codes if is_node.all() else codes[is_node]
+    return kept, number[representative[len(old) :]].astype(np.uint32)
+
+
+def _worth_extending(before: Extended, fitted: Quantizer, M: int) -> bool:
+    index, old = before.graph, before.graph.quantizer
+    nodes, rows = index.arrays.nodes, len(before.node)
+    used = np.zeros(nodes, np.bool_)
+    used[before.node[before.node != NONE]] = True
+    alive = int(np.count_nonzero(used))
+    return bool(
+        index.M == M
+        and nodes - alive <= _GHOST_SHARE_MAX * nodes
+        and np.count_nonzero(before.node != NONE) >= _EXTENDED_SHARE_MIN * rows
+        and (old.space, old.unit, old.spare) == (fitted.space, fitted.unit, fitted.spare)
+        and old.scale <= fitted.scale * _SCALE_DRIFT_MAX
+        and fitted.scale <= old.scale * _SCALE_DRIFT_MAX
+        and fitted.radius <= old.radius * _SCALE_DRIFT_MAX
+    )
+
+
+def measure(
+    index: GraphIndex, part: ScanPart, metric: Metric, kernels: Kernels, asked: Array
+) -> RecallCurve:
+    """Measure recall at 10 against exact search.
+
+    Parameters
+    ----------
+    part : ScanPart
+        All rows, of which those are allowed that the graph has.
+    asked : int64 (m,)
+        Rows to search for, which it does not have.
+    """
+    assert part.allowed is not None
+    queries = part.vectors[asked].astype(np.float32)
+    k = min(curve.K, int(np.count_nonzero(part.allowed)))
+    exact = scan([part], queries, metric, k)
+    worst = np.array([found.score[-1] for found in exact])
+    rows = index.rows_of(part.vectors, metric, None)
+    points = []
+    for ef in curve.EF_GRID:
+        answered = index.answer(kernels, rows, queries, Question(ef, min(ef, 2 * k), k))
+        recall = float((answered.score >= worst[:, None]).mean())
+        points.append(CurvePoint(ef, recall, float(answered.distances.mean())))
+        if recall == 1.0:
+            break
+    return RecallCurve(tuple(points))

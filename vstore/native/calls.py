@@ -1,0 +1,196 @@
+"""The kernels as functions over arrays: machine code, called with addresses.
+
+`ReferenceKernels` has the same methods in NumPy and defines what is right. All of them release the
+GIL while they run, allocate their outputs here, and believe that their arguments were made by
+`index` from checked arrays.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from vstore.native.arrays import address
+from vstore.native.signatures import CORRUPT, SIGNATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.native.arrays import AnswerScratch, GraphArrays, Rows, Scratch
+    from vstore.types import Array
+
+_SCALARS: Final = {"i64": ctypes.c_int64, "f32": ctypes.c_float}
+
+
+class CorruptGraphError(Exception):
+    """A graph contradicts itself; the caller knows which file it is from."""
+
+
+class Question(NamedTuple):
+    """What is asked of a graph.
+
+    Attributes
+    ----------
+    ef : int
+        Size of the pool; 0 to score the wanted nodes.
+    keep : int
+        Candidates to score with their vectors.
+    k : int
+        Rows to return for each query.
+    wanted : uint32 (n,) or None
+        Nodes, all of them below the number of nodes.
+    allowed : bool (nodes,) and bool (rows,), or None
+        Nodes and rows that may be returned.
+    """
+
+    ef: int
+    keep: int
+    k: int
+    wanted: Array | None = None
+    allowed: tuple[Array, Array] | None = None
+
+
+class Answered(NamedTuple):
+    """Answers to some queries.
+
+    Attributes
+    ----------
+    row : uint32 (m, k)
+        Best first; NONE behind the last.
+    score : float64 (m, k)
+        Cosine similarity, inner product, or minus the Euclidean distance; -inf behind the last.
+    distances : int64 (m,)
+        Distances computed between codes.
+    """
+
+    row: Array
+    score: Array
+    distances: Array
+
+
+class NativeKernels:
+    """Kernels as machine code."""
+
+    name = "native"
+
+    def __init__(self, addresses: Callable[[str], int]) -> None:
+        self._addresses = addresses  # keeps the code in memory
+        functions = {}
+        for name, arguments in SIGNATURES.items():
+            kinds = [_SCALARS.get(argument, ctypes.c_void_p) for argument in arguments]
+            functions[name] = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(addresses(f"vstore_{name}"))
+        self._search = functions["search"]
+        self._insert = functions["insert"]
+        self._link_back = functions["link_back"]
+        self._answer = functions["answer"]
+
+    def search(self, graph: GraphArrays, scratch: Scratch, queries: Array, *, ef: int) -> Array:
+        """Return the ef nodes closest to each query, uint32 (m, ef), NONE behind the last.
+
+        Parameters
+        ----------
+        queries : uint8 (m, size)
+
+        Raises
+        ------
+        CorruptGraphError
+        """
+        found = np.empty((len(queries), ef), np.uint32)
+        _check(
+            self._search(
+                *graph.arguments,
+                *scratch.arguments,
+                address(queries),
+                len(queries),
+                ef,
+                address(found),
+            )
+        )
+        return found
+
+    def answer(
+        self,
+        graph: GraphArrays,  # noqa: ARG002 - part of the scratch's arguments
+        rows: Rows,  # noqa: ARG002 - likewise
+        scratch: AnswerScratch,
+        queries: Array,
+        question: Question,
+    ) -> Answered:
+        """Find the k best rows for each query: by codes first, then by their vectors.
+
+        Parameters
+        ----------
+        queries : float32 (m, dimension), C-contiguous
+
+        Raises
+        ------
+        CorruptGraphError
+        """
+        count = len(queries)
+        ef, keep, k, wanted, allowed = question
+        row = np.empty((count, k), np.uint32)
+        score = np.empty((count, k))
+        distances = np.empty(count, np.int64)
+        _check(
+            self._answer(
+                *scratch.arguments,
+                address(queries),
+                count,
+                ef,
+                0 if wanted is None else address(wanted),
+                0 if wanted is None else len(wanted),
+                0 if allowed is None else address(allowed[0]),
+                0 if allowed is None else address(allowed[1]),
+                allowed is not None,
+                keep,
+                k,
+                address(row),
+                address(score),
+                address(distances),
+            )
+        )
+        return Answered(row, score, distances)
+
+    def insert(
+        self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int
+    ) -> None:
+        """Choose links of nodes start..end in the graph of the nodes before ``start``."""
+        _check(self._insert(*graph.arguments, *scratch.arguments, address(half), start, end, ef))
+
+    def link_back(
+        self,
+        graph: GraphArrays,
+        scratch: Scratch,
+        half: Array,
+        level: int,
+        edges: tuple[Array, Array, Array],
+        groups: tuple[int, int],
+    ) -> None:
+        """Link targets back to their sources.
+
+        Parameters
+        ----------
+        edges : target uint32 (n,) ascending, source uint32 (n,), starts int64 (groups + 1,)
+        groups : first and last of the groups to do
+        """
+        target, source, starts = edges
+        _check(
+            self._link_back(
+                *graph.arguments,
+                *scratch.arguments,
+                address(half),
+                level,
+                address(target),
+                address(source),
+                address(starts),
+                *groups,
+                scratch.room,
+            )
+        )
+
+
+def _check(status: int) -> None:
+    if status == CORRUPT:
+        raise CorruptGraphError

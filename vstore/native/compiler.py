@@ -1,0 +1,78 @@
+"""From kernels to one object file: runs numba, in a process of its own.
+
+``python -m vstore.native.compiler FLAVOUR OUTPUT`` compiles for a flavour of processor
+(`flavour.FLAVOURS`) and writes the object file. Only public interfaces of numba are used: each
+kernel's LLVM code as text, linked into one module, made machine code by llvmlite.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from vstore.native.flavour import FLAVOURS, Flavour
+from vstore.native.signatures import SIGNATURES
+
+
+def compile_kernels(flavour: Flavour) -> bytes:
+    """Return an object file that defines every kernel under its own name.
+
+    Numba must not have been imported before: the flavour is chosen through its environment.
+    """
+    os.environ["NUMBA_CPU_NAME"] = flavour.cpu
+    os.environ["NUMBA_CPU_FEATURES"] = ",".join(f"+{feature}" for feature in flavour.features)
+    import llvmlite.binding as llvm
+    import numba
+
+    from vstore.native import kernels
+
+    module = None
+    for name, arguments in SIGNATURES.items():
+        signature = numba.types.int64(*map(_numba_type, arguments))
+        compiled = numba.cfunc(signature, error_model="numpy")(getattr(kernels, name))
+        text = compiled.inspect_llvm().replace(compiled.native_name, f"vstore_{name}")
+        part = llvm.parse_assembly(text)
+        if module is None:
+            module = part
+        else:
+            module.link_in(part)
+    assert module is not None
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=flavour.cpu,
+        features=os.environ["NUMBA_CPU_FEATURES"],
+        opt=3,
+        reloc="pic",
+        codemodel="small",
+    )
+    return bytes(machine.emit_object(module))
+
+
+def _numba_type(name: str) -> object:
+    import numba
+
+    types = numba.types
+    plain = {
+        "i8": types.int8,
+        "u8": types.uint8,
+        "i32": types.int32,
+        "u32": types.uint32,
+        "i64": types.int64,
+        "f32": types.float32,
+        "f64": types.float64,
+    }
+    if name == "void*":
+        return types.voidptr
+    return types.CPointer(plain[name[:-1]]) if name.endswith("*") else plain[name]
+
+
+def main() -> None:
+    """Compile for the flavour named on the command line."""
+    from vstore.native.loader import write_code
+
+    flavour, output = sys.argv[1:]
+    write_code(Path(output), compile_kernels(FLAVOURS[flavour]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""The few machine instructions that numba has no words for, as intrinsics.
+
+The code generator looks at the features it compiles for (`FEATURES`), so that one kernel source
+serves every processor: the dot product of bytes is one instruction per 64 bytes on a processor with
+VNNI, and a loop that LLVM vectorises elsewhere. All variants give the same integer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BYTE: Final = ir.IntType(8)
+_I32: Final = ir.IntType(32)
+_I64: Final = ir.IntType(64)
+
+
+def target_features() -> frozenset[str]:
+    """Return the features of the processor that numba compiles for."""
+    chosen: str | None = vars(config)["CPU_FEATURES"]  # set from the environment
+    flags = llvmlite.binding.get_host_cpu_features().flatten() if chosen is None else chosen
+    return frozenset(flag[1:] for flag in flags.split(",") if flag.startswith("+"))
+
+
+FEATURES: Final = target_features()
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(builder.bitcast(data, _BYTE.as_pointer()), [offset])
+
+
+class _DotStep:
+    """One instruction that multiplies unsigned by signed bytes and adds into 32-bit lanes."""
+
+    def __init__(self, name: str, lanes: int) -> None:
+        self.name = name
+        self.lanes = lanes
+        self.sums = ir.VectorType(_I32, lanes)
+        # Since LLVM 22 the operands are bytes; before, the same bits as 32-bit lanes.
+        bytes_typed = name.startswith("llvm.aarch64") or (
+            llvmlite.binding.llvm_version_info[0] >= 22
+        )
+        self.operands = ir.VectorType(_BYTE, 4 * lanes) if bytes_typed else self.sums
+
+    def call(self, builder: Any, sums: Any, query: Any, code: Any) -> Any:
+        """Emit the instruction."""
+        signature = ir.FunctionType(self.sums, [self.sums, self.operands, self.operands])
+        function = cgutils.get_or_insert_function(builder.module, signature, self.name)
+        return builder.call(function, [sums, query, code])
+
+
+def dot_step(features: frozenset[str]) -> _DotStep | None:
+    """Return the widest byte dot product of a processor, None if it has none."""
+    if "avx512vnni" in features:
+        return _DotStep("llvm.x86.avx512.vpdpbusd.512", 16)
+    if "avxvnni" in features:
+        return _DotStep("llvm.x86.avx512.vpdpbusd.256", 8)
+    if "i8mm" in features:
+        return _DotStep("llvm.aarch64.neon.usdot.v4i32.v16i8", 4)
+    return None
+
+
+def _emit_dot(step: _DotStep, builder: Any, query: Any, code: Any, size: Any) -> Any:
+    """Emit the loop over 64-byte pieces; two running sums hide the instruction's latency."""
+    zero = ir.Constant(step.sums, [0] * step.lanes)
+    sums = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
+    width = 4 * step.lanes
+
+    def add(at: Any, slot: int) -> None:
+        pointer = step.operands.as_pointer()
+        q = builder.load(builder.bitcast(builder.gep(query, [at]), pointer), align=1)
+        c = builder.load(builder.bitcast(builder.gep(code, [at]), pointer), align=1)
+        builder.store(step.call(builder, builder.load(sums[slot]), q, c), sums[slot])
+
+    def add_pieces(start: Any, bytes_count: int) -> None:
+        for number, offset in enumerate(range(0, bytes_count, width)):
+            add(builder.add(start, ir.Constant(_I64, offset)), number % 2)
+
+    double = ir.Constant(_I64, 128)
+    pairs = builder.udiv(size, double)
+    with cgutils.for_range(builder, pairs, intp=_I64) as loop:
+        add_pieces(builder.mul(loop.index, double), 128)
+    odd = builder.and_(size, ir.Constant(_I64, 64))
+    with builder.if_then(builder.icmp_unsigned("!=", odd, ir.Constant(_I64, 0))):
+        add_pieces(builder.mul(pairs, double), 64)
+    total = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(_I32, [step.sums]),
+        f"llvm.vector.reduce.add.v{step.lanes}i32",
+    )
+    return builder.call(total, [builder.add(builder.load(sums[0]), builder.load(sums[1]))])
+
+
+def _emit_portable_dot(builder: Any, query: Any, code: Any, size: Any) -> Any:
+    """Emit a plain loop in 32-bit integers, which LLVM vectorises."""
+    total = cgutils.alloca_once_value(builder, ir.Constant(_I32, 0))
+    with cgutils.for_range(builder, size, intp=_I64) as loop:
+        q = builder.zext(builder.load(builder.gep(query, [loop.index])), _I32)
+        c = builder.sext(builder.load(builder.gep(code, [loop.index])), _I32)
+        builder.store(builder.add(builder.load(total), builder.mul(q, c)), total)
+    return builder.load(total)
+
+
+@intrinsic
+def dot(
+    _typing: Any, query: Any, codes: Any, offset: Any, size: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """Sum query[i] * codes[offset + i], u8 times i8, in an i32 that wraps.
+
+    ``size`` is a multiple of 64.
+    """
+    signature = types.int32(query, codes, types.int64, types.int64)
+    step = dot_step(FEATURES)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        q = _address(context, builder, sig.args[0], args[0], ir.Constant(_I64, 0))
+        c = _address(context, builder, sig.args[1], args[1], args[2])
+        if step is None:
+            return _emit_portable_dot(builder, q, c, args[3])
+        return _emit_dot(step, builder, q, c, args[3])
+
+    return signature, generate
+
+
+@intrinsic
+def prefetch(_typing: Any, array: Any, offset: Any) -> tuple[Any, Callable[..., Any]]:
+    """Ask for the cache line at a byte offset into an array; it need not be mapped."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        where = _address(context, builder, sig.args[0], args[0], args[1])
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _I32, _I32, _I32]),
+            "llvm.prefetch.p0",
+        )
+        read, keep, data = (ir.Constant(_I32, value) for value in (0, 3, 1))
+        builder.call(function, [where, read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+def _lane_sums(*, halves: bool, distance: bool) -> Any:
+    """Make an intrinsic that sums terms of a stored vector and a query, eight lanes at a time.
+
+    Vector code in so many words: LLVM does not find it in a loop over eight scalars, and may not
+    change the order of a sum, which is that of NumPy.
+    """
+    lanes = 8
+    doubles = ir.VectorType(ir.DoubleType(), lanes)
+    stored = ir.VectorType(ir.HalfType() if halves else ir.FloatType(), lanes)
+
+    @intrinsic
+    def lane_sums(
+        _typing: Any, vectors: Any, offset: Any, query: Any, start: Any, length: Any
+    ) -> tuple[Any, Callable[..., Any]]:
+        """Sum terms, and squares, of ``length`` elements, a multiple of 8.
+
+        Terms are (v - q) squared for a distance, else v times q. Offsets are in bytes.
+        """
+        pair = types.UniTuple(types.float64, 2)
+        signature = pair(vectors, types.int64, query, types.int64, types.int64)
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            v = _address(context, builder, sig.args[0], args[0], args[1])
+            q = _address(context, builder, sig.args[2], args[2], args[3])
+            zero = ir.Constant(doubles, [0.0] * lanes)
+            terms = cgutils.alloca_once_value(builder, zero)
+            squares = cgutils.alloca_once_value(builder, zero)
+            steps = builder.udiv(args[4], ir.Constant(_I64, lanes))
+            with cgutils.for_range(builder, steps, intp=_I64) as loop:
+                v_at = builder.mul(loop.index, ir.Constant(_I64, lanes * (2 if halves else 4)))
+                q_at = builder.mul(loop.index, ir.Constant(_I64, lanes * 8))
+                values = builder.load(
+                    builder.bitcast(builder.gep(v, [v_at]), stored.as_pointer()), align=2
+                )
+                values = builder.fpext(values, doubles)
+                wanted = builder.load(
+                    builder.bitcast(builder.gep(q, [q_at]), doubles.as_pointer()), align=8
+                )
+                if distance:
+                    difference = builder.fsub(values, wanted)
+                    term = builder.fmul(difference, difference)
+                else:
+                    term = builder.fmul(values, wanted)
+                    square = builder.fmul(values, values)
+                    builder.store(builder.fadd(builder.load(squares), square), squares)
+                builder.store(builder.fadd(builder.load(terms), term), terms)
+            results = [_in_pairs(builder, builder.load(sums)) for sums in (terms, squares)]
+            return context.make_tuple(builder, pair, results)
+
+        return signature, generate
+
+    return lane_sums
+
+
+def _in_pairs(builder: Any, sums: Any) -> Any:
+    parts = [builder.extract_element(sums, ir.Constant(_I32, lane)) for lane in range(8)]
+    while len(parts) > 1:
+        parts = [builder.fadd(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+single_products = _lane_sums(halves=False, distance=False)
+single_distances = _lane_sums(halves=False, distance=True)
+half_products = _lane_sums(halves=True, distance=False)
+half_distances = _lane_sums(halves=True, distance=True)
+
+
+@intrinsic
+def half_to_double(_typing: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return the value of IEEE half-precision bits (u16), exactly."""
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        single = builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+        return builder.fpext(single, ir.DoubleType())
+
+    return types.float64(types.uint16), generate

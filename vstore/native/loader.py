@@ -1,0 +1,226 @@
+"""Finding, loading and if need be making the kernels' machine code.
+
+`kernels` never fails and never waits: it returns None until there is machine code, and NumPy
+answers meanwhile. Machine code comes from the package (made when it was built), from the user's
+cache, or from a compiler that runs in a process of its own and writes to the cache.
+
+The cache holds code that will be run, so its directory must belong to the user and be writable by
+nobody else. A file is named after a hash of the kernels' source and the flavour of the processor,
+and begins with a hash of itself: what is stale, cut or damaged is never loaded. The versions of
+numba and LLVM are not in the name: code once made needs neither, and stays right.
+
+``VSTORE_NATIVE`` says ``off`` (NumPy only), ``wait`` (compile now, if need be) or ``auto``.
+``VSTORE_CACHE_DIR`` is where the cache is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from vstore.native.calls import NativeKernels
+from vstore.native.flavour import host_flavour
+from vstore.native.reference import ReferenceKernels
+
+_log = logging.getLogger("vstore")
+_SOURCES: Final = ("arrays.py", "compiler.py", "instructions.py", "kernels.py", "signatures.py")
+_HASH_BYTES: Final = 32
+_CODE_BYTES_MAX: Final = 1 << 24
+_COMPILE_S_MAX: Final = 300.0
+_PACKAGE: Final = Path(__file__).parent
+
+
+class _State:
+    """What this process knows; one for all stores."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.kernels: NativeKernels | None = None
+        self.compiler: subprocess.Popen[bytes] | None = None
+        self.output = Path()
+        self.reason = ""
+        self.final = False  # no use to look again
+
+
+_state = _State()
+_reference: Final = ReferenceKernels()
+
+
+def reference() -> ReferenceKernels:
+    """Return the kernels in NumPy."""
+    return _reference
+
+
+def kernels(*, wait: bool = False) -> NativeKernels | None:
+    """Return the kernels as machine code, None if there are none (yet).
+
+    Parameters
+    ----------
+    wait : bool
+        Wait for the compiler, if this processor has a flavour at all: what takes longer than that
+        without machine code, building a graph, say, should.
+    """
+    if _state.final:
+        return _state.kernels
+    with _state.lock:
+        if not _state.final:
+            try:
+                _find(wait=wait or os.environ.get("VSTORE_NATIVE") == "wait")
+            except (OSError, ValueError) as error:
+                _give_up(f"{type(error).__name__}: {error}")
+    return _state.kernels
+
+
+def status() -> dict[str, object]:
+    """Return whether there is machine code, for which processor, and why not."""
+    found = kernels()
+    flavour = host_flavour()
+    return {
+        "kernels": "numpy" if found is None else found.name,
+        "processor": None if flavour is None else flavour.name,
+        "reason": _state.reason,
+    }
+
+
+def _give_up(reason: str) -> None:
+    _state.final, _state.reason = True, reason
+    _log.info("vstore: no machine code, NumPy is used: %s", reason)
+
+
+def _find(*, wait: bool) -> None:
+    flavour = host_flavour()
+    if os.environ.get("VSTORE_NATIVE") == "off":
+        _give_up("VSTORE_NATIVE is off")
+        return
+    if flavour is None:
+        _give_up("this processor is not supported")
+        return
+    name = f"kernels-{source_hash()}-{sys.platform}-{flavour.name}.bin"
+    for path, private in ((_PACKAGE / "prebuilt" / name, False), (_cached(name), True)):
+        code = None if path is None else read_code(path, private=private)
+        if code is not None:
+            _load(code)
+            return
+    _compile(flavour.name, name, wait=wait)
+
+
+def _load(code: bytes) -> None:
+    if sys.platform == "linux" and code[:4] == b"\x7fELF" and code[18:20] == b"\x3e\0":
+        from vstore.native.object_file import LoadedObject
+
+        _state.kernels = NativeKernels(LoadedObject(code).address)
+    else:
+        from vstore.native.llvm_loader import LlvmObject
+
+        _state.kernels = NativeKernels(LlvmObject(code).address)
+    _state.final, _state.reason = True, ""
+
+
+def _compile(flavour: str, name: str, *, wait: bool) -> None:
+    """Start the compiler, or see how far it is; load what it made."""
+    if _state.compiler is None:
+        if not sys.executable or getattr(sys, "frozen", False):
+            _give_up("no Python to run the compiler with")
+            return
+        directory = cache_directory()
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="vstore-"))  # private, for this process
+        _state.output = directory / name
+        _log.info("vstore: compiling machine code into %s; NumPy answers meanwhile", directory)
+        _state.reason = "the compiler is running"
+        _state.compiler = subprocess.Popen(
+            [sys.executable, "-m", "vstore.native.compiler", flavour, str(_state.output)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    if wait:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _state.compiler.wait(_COMPILE_S_MAX)
+    if _state.compiler.poll() is None:
+        return
+    code = read_code(_state.output, private=True)
+    if code is None:
+        _give_up(f"the compiler failed (exit code {_state.compiler.returncode})")
+    else:
+        _load(code)
+
+
+# The cache.
+
+
+def source_hash() -> str:
+    """Return a hash of what the machine code is made from."""
+    hasher = blake3()
+    for name in _SOURCES:
+        hasher.update((_PACKAGE / name).read_bytes())
+    return hasher.hexdigest()[:16]
+
+
+def cache_directory() -> Path | None:
+    """Return the private cache, made if need be; None if there cannot be one."""
+    given = os.environ.get("VSTORE_CACHE_DIR")
+    home = Path.home()
+    if given:
+        path = Path(given)
+    elif sys.platform == "win32":
+        path = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "vstore" / "Cache"
+    elif sys.platform == "darwin":
+        path = home / "Library" / "Caches" / "vstore"
+    else:
+        path = Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "vstore"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_private(path.lstat()) or not os.access(path, os.W_OK):
+            return None
+    except OSError:
+        return None
+    return path
+
+
+def _cached(name: str) -> Path | None:
+    directory = cache_directory()
+    return None if directory is None else directory / name
+
+
+def _is_private(status: os.stat_result) -> bool:
+    if sys.platform == "win32":  # the profile's own access rules
+        return True
+    mine = status.st_uid == os.getuid()
+    return mine and not stat.S_ISLNK(status.st_mode) and not status.st_mode & 0o022
+
+
+def read_code(path: Path, *, private: bool) -> bytes | None:
+    """Return the machine code in a file, None if there is none that may be run."""
+    try:
+        with path.open("rb") as file:
+            if private and not _is_private(os.fstat(file.fileno())):
+                return None
+            data = file.read(_CODE_BYTES_MAX)
+    except OSError:
+        return None
+    digest, code = data[:_HASH_BYTES], data[_HASH_BYTES:]
+    return code if code and blake3(code).digest() == digest else None
+
+
+def write_code(path: Path, code: bytes) -> None:
+    """Write machine code so that a reader sees all of it or none."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(blake3(code).digest() + code)
+        os.replace(temporary, path)  # noqa: PTH105 - atomic, also over another's
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise

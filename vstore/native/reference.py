@@ -1,0 +1,264 @@
+"""The kernels in NumPy: what machine code must give, to the bit, and what runs without it."""
+
+from __future__ import annotations
+
+import bisect
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.native.arrays import LEVELS_MAX, NONE
+from vstore.native.calls import Answered, CorruptGraphError
+
+if TYPE_CHECKING:
+    from vstore.native.arrays import AnswerScratch, GraphArrays, Rows, Scratch
+    from vstore.native.calls import Question
+    from vstore.types import Array
+
+
+class ReferenceKernels:
+    """The methods of `NativeKernels`, which has their documentation."""
+
+    name = "numpy"
+
+    def search(self, graph: GraphArrays, scratch: Scratch, queries: Array, *, ef: int) -> Array:
+        """Return the ef nodes closest to each query."""
+        found = np.full((len(queries), ef), NONE, np.uint32)
+        for i, query in enumerate(queries):
+            pool, _ = _beam(graph, query, _enter(graph, query, 0), 0, ef)
+            found[i, : len(pool)] = [node for _, node in pool]
+        return found
+
+    def answer(
+        self,
+        graph: GraphArrays,
+        rows: Rows,
+        scratch: AnswerScratch,
+        queries: Array,
+        question: Question,
+    ) -> Answered:
+        """Find the k best rows for each query."""
+        answered = Answered(
+            np.full((len(queries), question.k), NONE, np.uint32),
+            np.full((len(queries), question.k), -np.inf),
+            np.zeros(len(queries), np.int64),
+        )
+        for i, query in enumerate(queries):
+            code = _encode(rows, graph.size, query)
+            if question.ef:
+                pool, distances = _beam(graph, code, _enter(graph, code, 0), 0, question.ef)
+                nodes = [node for _, node in pool]
+            else:
+                assert question.wanted is not None
+                order = np.lexsort((question.wanted, _keys(graph, code, question.wanted)))
+                nodes = question.wanted[order[: question.keep]].tolist()
+                distances = len(question.wanted)
+            found = np.array(_candidates(rows, nodes, question), np.int64)
+            scores = exact_scores(rows.vectors[found], query, rows.metric)
+            best = np.lexsort((found, -scores))
+            if rows.groups is not None:
+                _, first = np.unique(rows.groups[found[best]], return_index=True)
+                best = best[np.sort(first)]
+            best = best[: question.k]
+            answered.row[i, : len(best)] = found[best]
+            answered.score[i, : len(best)] = scores[best]
+            answered.distances[i] = distances
+        return answered
+
+    def insert(
+        self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int
+    ) -> None:
+        """Choose links of nodes."""
+        room = graph.upper.shape[1]
+        for node in range(start, end):
+            query = _as_query(graph.codes[node])
+            first = int(graph.first[node])
+            levels = int(graph.first[node + 1]) - first
+            near = _enter(graph, query, levels)
+            for level in range(levels, -1, -1):
+                pool, _ = _beam(graph, query, near, level, ef)
+                near = pool[0][1]
+                row = graph.links[node] if level == 0 else graph.upper[first + level - 1]
+                chosen = _select(graph, half, node, pool, room)
+                row[: len(chosen)] = chosen
+
+    def link_back(
+        self,
+        graph: GraphArrays,
+        scratch: Scratch,
+        half: Array,
+        level: int,
+        edges: tuple[Array, Array, Array],
+        groups: tuple[int, int],
+    ) -> None:
+        """Link targets back to their sources."""
+        target, source, starts = edges
+        for group in range(*groups):
+            new = source[starts[group] : starts[group + 1]]
+            node = int(target[starts[group]])
+            row = _links(graph, node, level)
+            old = row[row != NONE]
+            both = np.append(old, new)
+            if len(both) > len(row):
+                keys = _keys(graph, _as_query(graph.codes[node]), both)
+                pool = sorted(zip(keys.tolist(), both.tolist(), strict=True))[: scratch.room]
+                both = np.array(_select(graph, half, node, pool, len(row)), np.uint32)
+            row[: len(both)] = both
+            row[len(both) :] = NONE
+
+
+def exact_scores(vectors: Array, query: Array, metric: str) -> Array:
+    """Score a few rows in float64, in an order that depends on nothing but the dimension.
+
+    Parameters
+    ----------
+    vectors : (n, dimension), any float dtype
+    query : (dimension,)
+    metric : {"cosine", "inner_product", "l2"}
+
+    Returns
+    -------
+    float64 (n,)
+        Cosine similarity, inner product, or minus the Euclidean distance.
+    """
+    rows, target = vectors.astype(np.float64), query.astype(np.float64)
+    if metric == "l2":
+        difference = rows - target
+        return np.asarray(-np.sqrt((difference * difference).sum(axis=1)))
+    products = (rows * target).sum(axis=1)
+    if metric == "inner_product":
+        return np.asarray(products)
+    lengths = np.sqrt((rows * rows).sum(axis=1)) * length_of(query)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
+        return np.asarray(products / lengths)
+
+
+def length_of(query: Array) -> float:
+    """Return the Euclidean length of a vector."""
+    wide = query.astype(np.float64)
+    return float(np.sqrt((wide * wide).sum()))
+
+
+def _encode(rows: Rows, size: int, query: Array) -> Array:
+    """Code a query as its vectors were, plus 128."""
+    code = np.full(size, 128, np.uint8)
+    if rows.product:
+        largest = np.maximum(np.abs(query).max(), np.finfo(np.float32).tiny)
+        scaled = query * (np.float32(127) / largest)
+    else:
+        scaled = query
+        if rows.unit:
+            scaled = query / np.maximum(np.float32(length_of(query)), np.finfo(np.float32).tiny)
+        scaled = (scaled - rows.mean) / np.float32(rows.scale)
+    code[: len(query)] = np.clip(np.rint(scaled), -127, 127) + 128
+    return code
+
+
+def _candidates(rows: Rows, nodes: list[int], question: Question) -> list[int]:
+    found: list[int] = []
+    for node in nodes:
+        if len(found) >= question.keep:
+            break
+        if question.allowed is not None and not question.allowed[0][node]:
+            continue
+        start, end = (node, node + 1) if rows.starts is None else rows.starts[node : node + 2]
+        for row in rows.members[start:end].tolist():
+            if row >= len(rows.vectors):
+                raise CorruptGraphError
+            if question.allowed is None or question.allowed[1][row]:
+                found.append(row)
+    return found
+
+
+def _as_query(code: Array) -> Array:
+    return np.asarray(code.view(np.uint8) ^ np.uint8(128))
+
+
+def _keys(graph: GraphArrays, query: Array, nodes: Array) -> Array:
+    products = graph.codes[nodes].astype(np.int64) @ query.astype(np.int64)
+    return np.asarray(graph.bias[nodes].astype(np.int64) - products)
+
+
+def _links(graph: GraphArrays, node: int, level: int) -> Array:
+    if level == 0:
+        return np.asarray(graph.links[node])
+    row = int(graph.first[node]) + level - 1
+    if row >= min(int(graph.first[node + 1]), len(graph.upper)):
+        raise CorruptGraphError
+    return np.asarray(graph.upper[row])
+
+
+def _neighbours(graph: GraphArrays, node: int, level: int) -> Array:
+    links = _links(graph, node, level)
+    end = np.flatnonzero(links == NONE)
+    links = links[: end[0]] if len(end) else links
+    if len(links) and int(links.max()) >= graph.nodes:
+        raise CorruptGraphError
+    return links
+
+
+def _enter(graph: GraphArrays, query: Array, level: int) -> int:
+    node = graph.entry
+    top = int(graph.first[node + 1]) - int(graph.first[node])
+    if top > LEVELS_MAX:
+        raise CorruptGraphError
+    for above in range(top, level, -1):
+        best = int(_keys(graph, query, np.array([node]))[0])
+        while True:
+            neighbours = _neighbours(graph, node, above)
+            if not len(neighbours):
+                break
+            keys = _keys(graph, query, neighbours)
+            closest = int(keys.argmin())
+            if keys[closest] >= best:
+                break
+            best, node = int(keys[closest]), int(neighbours[closest])
+    return node
+
+
+def _beam(
+    graph: GraphArrays, query: Array, start: int, level: int, ef: int
+) -> tuple[list[tuple[int, int]], int]:
+    """Return the ef closest found as (key, node), ascending, and the distances computed."""
+    visited = {start}
+    pool = [(int(_keys(graph, query, np.array([start]))[0]), start)]
+    expanded: set[int] = set()
+    at, distances = 0, 1
+    while at < len(pool):
+        node = pool[at][1]
+        at += 1
+        if node in expanded:
+            continue
+        expanded.add(node)
+        new = []
+        for neighbour in _neighbours(graph, node, level).tolist():
+            if neighbour not in visited:
+                visited.add(neighbour)
+                new.append(neighbour)
+        distances += len(new)
+        keys = _keys(graph, query, np.array(new, np.int64)).tolist() if new else []
+        for entry in zip(keys, new, strict=True):
+            if len(pool) < ef or entry < pool[-1]:
+                place = bisect.bisect(pool, entry)
+                pool.insert(place, entry)
+                del pool[ef:]
+                at = min(at, place)
+    return pool, distances
+
+
+def _select(
+    graph: GraphArrays, half: Array, node: int, pool: list[tuple[int, int]], room: int
+) -> list[int]:
+    """Choose links: a candidate closer to the node than to every node already chosen."""
+    chosen: list[int] = []
+    for key, candidate in pool:
+        if len(chosen) == room:
+            break
+        distance = key + int(half[node])
+        if chosen:
+            query = _as_query(graph.codes[candidate])
+            between = int(half[candidate]) + _keys(graph, query, np.array(chosen))
+            if bool((between < distance).any()):
+                continue
+        chosen.append(candidate)
+    return chosen

@@ -1,0 +1,164 @@
+"""How to search one segment: scan its vectors, scan its codes, or follow its graph. Pure.
+
+Costs are nanoseconds on a processor of 2023, from `benchmarks/`; only their order matters. A search
+by codes is worth it from a few thousand rows on; a graph as soon as it computes fewer distances
+than there are rows to score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from vstore.index.curve import RecallCurve
+
+PathKind: TypeAlias = Literal["flat", "codes", "graph"]
+RECALL_DEFAULT: Final = 0.95
+_FLAT_BYTES_PER_NS: Final = 20.0
+_GATHERED_BYTES_PER_NS: Final = 4.0  # of few rows among many
+_FEW: Final = 0.05
+_CODES_KEPT_MIN: Final = 64  # by codes alone, errors are larger than between a graph's neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a caller asks of a search besides k.
+
+    Attributes
+    ----------
+    recall : float
+        Share of the true k best that is wanted, on average.
+    exact : bool
+        Scan the vectors, whatever it costs.
+    ef_search : int | None
+        Follow graphs with just this ef.
+    threads : int
+        How many threads share the queries.
+    """
+
+    recall: float = RECALL_DEFAULT
+    exact: bool = False
+    ef_search: int | None = None
+    threads: int = 1
+
+
+ANY: Final = Wanted()  # of a caller who says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatistics:
+    """What there is to know of a segment, or of the memtable.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of it.
+    allowed : int | None
+        Rows that may be returned; None if all may.
+    row_bytes : int
+        Of one stored vector.
+    single : bool
+        Whether every document has one row.
+    nodes, code_bytes : int
+        Of its graph; 0 without one.
+    """
+
+    name: str
+    rows: int
+    allowed: int | None
+    row_bytes: int
+    single: bool = True
+    nodes: int = 0
+    code_bytes: int = 0
+    curve: RecallCurve | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How one segment is searched.
+
+    Attributes
+    ----------
+    ef : int
+        Size of the pool of a graph search, 0 otherwise.
+    keep : int
+        Candidates by codes that are scored again with their vectors, 0 for a flat scan.
+    recall : float
+        What was measured for it; 1 for a flat scan.
+    cost : float
+        An estimate, in distances computed.
+    """
+
+    kind: PathKind
+    ef: int
+    keep: int
+    recall: float
+    cost: float
+    reason: str
+
+
+def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -> Path:
+    """Return how to search a segment for k hits.
+
+    Parameters
+    ----------
+    native : bool
+        Whether there is machine code; without, graphs are followed only if the caller says so.
+    """
+    flat = Path("flat", 0, 0, 1.0, float(part.rows), "")
+    if part.curve is None or not part.nodes:
+        return _with(flat, "no graph")
+    if wanted.exact:
+        return _with(flat, "exact=True")
+    if wanted.ef_search is not None:
+        ef = max(wanted.ef_search, k)
+        return _graph(part, ef, _kept(ef, k, part), f"ef_search={wanted.ef_search}")
+    if not native:
+        return _with(flat, "no machine code here (yet)")
+    flat_ns = _flat_ns(part)
+    best, best_ns = _with(flat, "cheaper than the graph"), flat_ns
+    if part.allowed is not None:
+        keep = max(4 * k, _CODES_KEPT_MIN)
+        codes_ns = part.allowed * (8 + part.code_bytes / 40)
+        if codes_ns < best_ns and keep < part.allowed:
+            reason = f"{part.allowed:,} rows pass: scoring their codes is cheaper than the graph"
+            best = Path("codes", 0, keep, 1.0, float(part.allowed), reason)
+            best_ns = codes_ns
+    measured = part.curve.ef_for(wanted.recall, k)
+    if measured is None:
+        if best.kind == "flat":
+            return _with(flat, f"the graph was not seen to reach recall {wanted.recall:g}")
+        return best
+    asked = measured if part.single else 2 * measured
+    if part.allowed is not None:
+        if not part.allowed:
+            return best
+        asked = -(-asked * part.nodes // part.allowed)
+    reason = f"recall {wanted.recall:g} was measured at ef {measured}"
+    graph = _graph(part, asked, _kept(measured, k, part), reason)
+    if asked < part.nodes and graph.cost * (20 + part.code_bytes / 12) < best_ns:
+        return graph
+    return best
+
+
+def _graph(part: PartStatistics, ef: int, keep: int, reason: str) -> Path:
+    assert part.curve is not None
+    share = 1.0 if part.allowed is None else max(1, part.allowed) / max(1, part.nodes)
+    recall = part.curve.recall_at(max(1, int(ef * min(1.0, share))))
+    return Path("graph", ef, keep, recall, part.curve.distances_at(ef), reason)
+
+
+def _kept(ef: int, k: int, part: PartStatistics) -> int:
+    keep = max(2 * k, k + 10)
+    return min(ef, keep if part.single else 2 * keep)
+
+
+def _flat_ns(part: PartStatistics) -> float:
+    if part.allowed is not None and part.allowed <= _FEW * part.rows:
+        return part.allowed * part.row_bytes / _GATHERED_BYTES_PER_NS
+    return part.rows * part.row_bytes / _FLAT_BYTES_PER_NS
+
+
+def _with(path: Path, reason: str) -> Path:
+    return Path(path.kind, path.ef, path.keep, path.recall, path.cost, reason)

@@ -1,0 +1,191 @@
+"""The graph of a vector segment: arrays and parameters in its header (`format-spec.md`, "Graph").
+
+A graph comes with a new header, which names the segment's arrays where they are and the graph's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, get_args
+
+import numpy as np
+
+from vstore.index.construction import unreached
+from vstore.index.curve import EF_GRID, CurvePoint, RecallCurve
+from vstore.index.graph import Extended, GraphIndex, build_index
+from vstore.index.quantizer import Quantizer, Space, bias_of, half_lengths
+from vstore.manifest.plain import PlainReader
+from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
+from vstore.segment.sealed import write_segment
+
+if TYPE_CHECKING:
+    from vstore.index.construction import Kernels
+    from vstore.manifest.state import GraphSettings, SegmentRef
+    from vstore.segment.vectors import VectorSegment
+    from vstore.storage.container import Container
+
+_EF_CONSTRUCTION_MAX: Final = 1 << 16
+_SPARE_MAX: Final = 1 << 16
+
+
+def with_graph(
+    container: Container,
+    segment: VectorSegment,
+    settings: GraphSettings,
+    kernels: Kernels,
+    *,
+    epoch: int,
+    threads: int | None = None,
+    before: Extended | None = None,
+) -> SegmentRef:
+    """Build a segment's graph, write it, and return the segment with it."""
+    index = build_index(
+        segment.vectors,
+        segment.norms,
+        segment.spec.metric,
+        M=settings.M,
+        ef_construction=settings.ef_construction,
+        kernels=kernels,
+        threads=threads,
+        before=before,
+    )
+    quantizer, arrays = index.quantizer, index.arrays
+    attributes = {
+        **segment.header.attributes,
+        "codes": {
+            "space": quantizer.space,
+            "unit": quantizer.unit,
+            "scale": quantizer.scale,
+            "radius": quantizer.radius,
+            "spare": quantizer.spare,
+        },
+        "graph": {
+            "M": index.M,
+            "ef_construction": index.ef_construction,
+            "entry": arrays.entry,
+            "recall": [list(point) for point in index.curve.points],
+        },
+    }
+    return write_segment(
+        container,
+        "vectors",
+        rows=segment.rows,
+        docno_end=segment.ref.docno_end,
+        epoch=epoch,
+        attributes=attributes,
+        arrays={
+            **segment.header.arrays,
+            "codes.mean": quantizer.mean.astype("<f4", copy=False),
+            "codes.bytes": arrays.codes,
+            "codes.bias": arrays.bias.astype("<i4", copy=False),
+            "graph.node": index.node.astype("<u4", copy=False),
+            "graph.links": arrays.links.astype("<u4", copy=False),
+            "graph.upper": arrays.upper.astype("<u4", copy=False),
+            "graph.first": arrays.first.astype("<u4", copy=False),
+        },
+    )
+
+
+def read_graph(segment: VectorSegment) -> GraphIndex | None:
+    """Return a segment's graph, None if it has none.
+
+    Raises
+    ------
+    CorruptionError
+        Its arrays or parameters contradict each other. What the links say is checked as they are
+        followed.
+    """
+    if "graph" not in segment.header.attributes:
+        return None
+    try:
+        return _read_graph(segment)
+    except ValueError as error:
+        raise segment.corrupt(str(error)) from error
+
+
+def _read_graph(segment: VectorSegment) -> GraphIndex:
+    plain = PlainReader(segment.header.attributes.get("codes"), "codes")
+    scale, radius = _real(plain.raw("scale")), _real(plain.raw("radius"))
+    quantizer = Quantizer(
+        space=plain.choice("space", get_args(Space)),
+        unit=plain.boolean("unit"),
+        mean=segment.array("codes.mean", "<f4", (segment.spec.dimension,)),
+        scale=scale,
+        radius=radius,
+        spare=plain.integer("spare", maximum=_SPARE_MAX),
+    )
+    if scale <= 0 or radius < 0 or not np.isfinite(quantizer.mean).all():
+        raise ValueError("codes: impossible scale, radius or mean")
+    codes = segment.array("codes.bytes", "|i1", (None, quantizer.size))
+    nodes = len(codes)
+    plain = PlainReader(segment.header.attributes["graph"], "graph")
+    M = plain.integer("M", maximum=WIDTH_MAX // 2)
+    arrays = GraphArrays(
+        codes,
+        segment.array("codes.bias", "<i4", (nodes,)),
+        segment.array("graph.links", "<u4", (nodes, 2 * M)),
+        segment.array("graph.upper", "<u4", (None, M)),
+        segment.array("graph.first", "<u4", (nodes + 1,)),
+        entry=plain.integer("entry"),
+    )
+    node = segment.array("graph.node", "<u4", (segment.rows,))
+    if bool((node >= nodes).any()):
+        raise ValueError("graph: rows of nodes that do not exist")
+    return GraphIndex(
+        arrays,
+        quantizer,
+        node,
+        RecallCurve(plain.sequence("recall", _read_point, count_max=len(EF_GRID))),
+        M,
+        plain.integer("ef_construction", maximum=_EF_CONSTRUCTION_MAX),
+    )
+
+
+def _read_point(value: object, where: str) -> CurvePoint:
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or type(value[0]) is not int
+        or not 0 < value[0] <= EF_GRID[-1]
+    ):
+        raise ValueError(f"{where}: expected [ef, recall, distances]")
+    return CurvePoint(value[0], _real(value[1]), _real(value[2]))
+
+
+def _real(value: object) -> float:
+    if type(value) is not float or not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return value
+
+
+def check_graph(segment: VectorSegment) -> None:
+    """Check everything of a graph that can be checked without building it again.
+
+    Raises
+    ------
+    CorruptionError
+    """
+    index = segment.graph
+    if index is None:
+        return
+    problem = _contradiction(index)
+    if problem is not None:
+        raise segment.corrupt(f"graph: {problem}")
+
+
+def _contradiction(index: GraphIndex) -> str | None:
+    arrays, nodes = index.arrays, index.arrays.nodes
+    if bool((np.diff(arrays.first.astype(np.int64)) < 0).any()):
+        return "levels do not ascend"
+    half = half_lengths(arrays.codes) if index.quantizer.space == "euclidean" else None
+    if not np.array_equal(bias_of(arrays.codes, half), arrays.bias):
+        return "bias does not belong to the codes"
+    for name, links in (("links", arrays.links), ("upper", arrays.upper)):
+        used = links != NONE
+        if bool((links[used] >= nodes).any()):
+            return f"{name} to nodes that do not exist"
+        if bool((used[:, 1:] & ~used[:, :-1]).any()):
+            return f"{name} with gaps"
+    if unreached(arrays):
+        return "nodes that no path reaches"
+    return None

@@ -1,0 +1,32 @@
+"""When graphs are built, and with what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from vstore.native import loader
+
+if TYPE_CHECKING:
+    from vstore.index.construction import Kernels
+    from vstore.segment.compaction import FindKernels
+
+Indexing: TypeAlias = Literal["inline", "manual"]
+INDEXING: Final = ("inline", "manual")
+_REFERENCE_ROWS_MAX: Final = 5_000  # NumPy builds graphs a thousand times slower
+
+
+def builders(rows: int) -> Kernels | None:
+    """Return what builds a graph of so many rows here; waits for machine code if need be."""
+    native = loader.kernels(wait=True)
+    if native is not None:
+        return native
+    return loader.reference() if rows <= _REFERENCE_ROWS_MAX else None
+
+
+def during_commits(indexing: Indexing) -> FindKernels:
+    """Return what commits ask for kernels."""
+    return builders if indexing == "inline" else _none
+
+
+def _none(_rows: int) -> None:
+    return None
