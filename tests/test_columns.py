@@ -316,6 +316,7 @@ REJECTED: list[tuple[FieldType, object, str]] = [
     (FieldType.JSON, [math.inf], "inf is not a JSON number"),
     (FieldType.JSON, 2**64, "does not fit in 64 bits"),
     (FieldType.JSON, {"a": (1, 2)}, r"tuple \(1, 2\) is not a JSON value"),
+    (FieldType.JSON, [np.int64(5)], r"np.int64\(5\) is not a JSON value; its .item\(\) may be one"),
     (FieldType.JSON, EPOCH, "datetime .* is not a JSON value"),
     (FieldType.JSON, nested(limits.NESTING_MAX + 1), "nested deeper than 64"),
     (FieldType.JSON, cyclic(), "nested deeper than 64"),

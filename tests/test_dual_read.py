@@ -224,6 +224,8 @@ def test_a_dual_read_needs_a_vector_for_each_version() -> None:
         {"mode": "both", "version": NEW},
         {"version": NEW, "old_version": OLD},
         {"version": NEW, "fusion": "best"},
+        {"version": NEW, "fusion": "rrf"},
+        {"mode": "dual", "version": NEW, "old_version": OLD, "collapse": False},
     ],
 )
 def test_a_dual_read_that_is_not_meant_is_refused(options: dict[str, Any]) -> None:

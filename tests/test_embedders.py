@@ -254,3 +254,57 @@ def test_registering_is_a_handles_own_matter() -> None:
     before = store.epoch
     assert store.collection("docs").search("x").ids == []
     assert store.epoch == before
+
+
+class Stubborn(Recorder):
+    """An embedder whose query vectors are whatever a test says."""
+
+    made: Any = None
+
+    def embed_query(self, text: str) -> Array:
+        self.queries.append(text)
+        return self.made  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param("one", id="text"),
+        pytest.param({}, id="a dict"),
+        pytest.param(3.0, id="a number"),
+        pytest.param([1.0, [2.0]], id="ragged"),
+        pytest.param([10**400, 1.0, 0.0, 0.0], id="too large for a float"),
+        pytest.param(np.ones(3), id="too short"),
+        pytest.param(np.ones((1, 4)), id="a matrix"),
+        pytest.param(np.ones(4, complex), id="complex numbers"),
+        pytest.param(np.array([1, 2, 3, "x"]), id="strings"),
+        pytest.param(np.array([np.nan, 1, 1, 1]), id="not a number"),
+        pytest.param(np.full(4, 1e300), id="too large for float32"),
+        pytest.param(np.zeros(4), id="no direction"),
+        pytest.param(np.ma.masked_equal(np.arange(4.0), 0), id="masked"),
+    ],
+)
+def test_a_bad_query_vector_is_refused_and_not_remembered(made: Any) -> None:
+    embedder = Stubborn(spec())
+    docs = documents(old=embedder.spec)
+    docs.upsert(["a"], vectors={OLD: np.ones((1, 4))})
+    docs.store.register_embedder(embedder)
+    embedder.made = np.ones(4)
+    assert docs.search("known").ids == ["a"]
+    embedder.made = made
+    with pytest.raises(vstore.InvalidVectorError, match="model-old"):
+        docs.search_batch(["known", "one"])
+    embedder.made = np.ones(4)
+    assert docs.search("one").ids == ["a"]
+    assert embedder.queries == ["known", "one", "one"]
+
+
+def test_another_embedder_of_the_same_geometry_answers_with_its_own_vectors() -> None:
+    first, second = Recorder(spec(dimension=16)), Recorder(spec(dimension=16), seed=1)
+    docs = collection_of(first)
+    docs.store.register_embedder(first)
+    docs.search("one")
+    docs.store.register_embedder(second)
+    docs.search("one")
+    assert (first.queries, second.queries) == (["one"], ["one"])

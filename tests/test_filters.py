@@ -171,6 +171,8 @@ def test_missing_is_unequal_to_everything_and_less_than_nothing() -> None:
     assert mask(~(field("year") < 2021)) == [False, True]
     assert mask(~field("year").exists()) == [False, True]
     assert mask(field("year").is_in([])) == [False, False]
+    with pytest.raises(FilterError, match="takes a list"):
+        field("year").is_in(5)  # type: ignore[arg-type]
     assert mask(field("year").is_in([0, 2020])) == [True, False]
 
 

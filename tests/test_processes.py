@@ -183,6 +183,8 @@ FORKING = """
 import os, sys
 import vstore
 store = vstore.open(sys.argv[1])
+if store.path == ":memory:":
+    store.create_collection("docs").upsert(["a"])
 docs = store.collection("docs")
 child = os.fork()
 if not child:
@@ -201,8 +203,9 @@ print(code, "c" in docs)
 
 
 @linux
-def test_a_forked_handle_is_closed_and_its_parent_is_not(path: Path) -> None:
-    assert finished(python(FORKING, path)) == "0 True"
+@pytest.mark.parametrize("place", ["file", "memory"])
+def test_a_forked_handle_is_closed_and_its_parent_is_not(path: Path, place: str) -> None:
+    assert finished(python(FORKING, path if place == "file" else ":memory:")) == "0 True"
 
 
 ORPHANING = """

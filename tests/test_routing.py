@@ -182,6 +182,10 @@ def test_a_dual_route_reads_both_until_it_is_left(docs: vstore.Collection) -> No
     assert "fusion=rrf" in result.explain()
     assert "fusion=slots" in docs.search(QUERY, fusion="slots").explain()
     assert {hit.version for hit in docs.search(QUERY, version=OLD)} == {OLD}
+    with pytest.raises(vstore.InvalidArgumentError, match=r"collapse=False.*one version"):
+        docs.search(QUERY, collapse=False)
+    with pytest.raises(vstore.InvalidArgumentError, match="fusion"):
+        docs.search(QUERY, mode="matched", fusion="rrf")
     with pytest.raises(vstore.InvalidArgumentError, match="version="):
         docs.search(axis(0))
     docs.rollback(reason="no better")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from vstore.limits import SEAL_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class LeftEarlyError(Exception):
@@ -170,6 +172,36 @@ def test_a_transaction_works_only_inside_its_block() -> None:
         tx.upsert(docs, ["a"])
     with pytest.raises(vstore.TransactionError):
         tx.delete(docs, ["a"])
+    assert docs.ids() == ["a"]
+
+
+@pytest.mark.parametrize("aborted", [True, False])
+def test_a_transaction_cannot_be_entered_again(aborted: bool, tmp_path: Path) -> None:
+    path = tmp_path / "docs.vstore"
+    with vstore.open(path) as store:
+        docs = documents(store)
+        tx = store.transaction()
+        with contextlib.suppress(LeftEarlyError), tx:
+            tx.upsert(docs, ["a"], texts=["one"])
+            if aborted:
+                raise LeftEarlyError
+        before = contents(docs)
+        with pytest.raises(vstore.TransactionError, match="begin a new one"), tx:
+            pass
+        assert contents(docs) == before
+        docs.upsert(["b"])
+        assert docs.ids() == (["b"] if aborted else ["a", "b"])
+    with vstore.open(path) as store:
+        assert store.check().ok
+
+
+def test_a_transaction_inside_itself_leaves_the_outer_one_alone() -> None:
+    store = store_in()
+    docs = documents(store)
+    with store.transaction() as tx:
+        with pytest.raises(vstore.TransactionError), tx:
+            pass
+        tx.upsert(docs, ["a"])
     assert docs.ids() == ["a"]
 
 

@@ -101,12 +101,60 @@ def test_an_unchanged_text_fills_a_version_that_lacks_it() -> None:
     assert docs.coverage(NEW).complete
 
 
-def test_vectors_without_text_or_hash_count_as_a_change() -> None:
+def test_vectors_without_text_or_hash_are_of_the_source_that_is_there(
+    settle: Callable[[vstore.Collection], None],
+) -> None:
     docs = documents(new=spec("model-new"))
-    docs.upsert(["a"], vectors={OLD: rows(1), NEW: rows(1)})
-    counts = docs.upsert(["a"], vectors={OLD: rows(1)})
-    assert counts.updated == 1
-    assert docs.coverage(NEW).fresh == 0
+    docs.upsert(["a"], texts=["one"], metadata=[{"year": 1}], vectors={OLD: rows(1), NEW: rows(1)})
+    before = get(docs, "a")
+    settle(docs)
+    counts = docs.upsert(["a", "b"], vectors={OLD: rows(2, seed=1)})
+    assert (counts.inserted, counts.updated, counts.unchanged) == (1, 0, 1)
+    assert (counts.vectors_written, counts.vectors_skipped) == ({OLD: 2}, {OLD: 0})
+    assert get(docs, "a") == before
+    np.testing.assert_array_equal(docs.get_vectors("a", OLD), rows(2, seed=1)[:1])
+    assert docs.coverage(NEW) == vstore.Coverage(fresh=1, live=2)
+
+
+def test_vectors_alone_refresh_a_version_that_was_stale() -> None:
+    docs = documents(new=spec("model-new"))
+    docs.upsert(["a"], texts=["one"], vectors={OLD: rows(1), NEW: rows(1)})
+    docs.upsert(["a"], texts=["two"])
+    docs.upsert(["a"], vectors={NEW: rows(1, seed=1)})
+    assert (docs.coverage(OLD).fresh, docs.coverage(NEW).fresh) == (0, 1)
+
+
+def test_the_last_vectors_of_a_transaction_count() -> None:
+    docs = documents()
+    with docs.store.transaction() as tx:
+        tx.upsert(docs, ["a"], texts=["one"])
+        for seed in range(3):
+            tx.upsert(docs, ["a"], vectors={OLD: rows(1, seed=seed)})
+    np.testing.assert_array_equal(docs.get_vectors("a", OLD), rows(1, seed=2))
+    assert get(docs, "a").text == "one"
+
+
+def test_no_text_and_no_hash_for_one_document_leave_it_as_it_is(
+    settle: Callable[[vstore.Collection], None],
+) -> None:
+    docs = documents()
+    docs.upsert(["a", "b", "c"], texts=["one", "two", "three"], vectors={OLD: rows(3)})
+    before = [get(docs, id_) for id_ in "abc"]
+    settle(docs)
+    counts = docs.upsert(["a", "b", "new"], texts=[None, "other", None])
+    assert (counts.inserted, counts.updated, counts.unchanged) == (1, 1, 1)
+    assert docs.upsert(["a", "c"], source_hashes=[None, None]).unchanged == 2
+    hash_of_three = before[2].source_hash
+    assert docs.upsert(["c"], texts=[None], source_hashes=[hash_of_three]).unchanged == 1
+    assert [get(docs, "a"), get(docs, "c")] == [before[0], before[2]]
+    assert (get(docs, "b").text, get(docs, "new").text) == ("other", None)
+
+
+def test_a_text_with_no_hash_counts_as_a_change() -> None:
+    docs = documents()
+    docs.upsert(["a"], texts=["one"], vectors={OLD: rows(1)})
+    assert docs.upsert(["a"], texts=["one"], source_hashes=[None]).updated == 1
+    assert (get(docs, "a").source_hash, docs.coverage(OLD).fresh) == (None, 0)
 
 
 def test_metadata_alone_never_makes_a_vector_stale(
@@ -157,7 +205,8 @@ def test_a_source_hash_of_any_length_tells_changed_from_unchanged() -> None:
     docs.upsert(["a", "b"], source_hashes=["etag-1", b"\x00" * 32])
     counts = docs.upsert(["a", "b"], source_hashes=["etag-1", b"\x00" * 32])
     assert counts.unchanged == 2
-    assert docs.upsert(["a", "b"], source_hashes=["etag-2", None]).updated == 2
+    counts = docs.upsert(["a", "b"], source_hashes=["etag-2", None])
+    assert (counts.updated, counts.unchanged) == (1, 1)
 
 
 def test_a_new_source_drops_the_old_text() -> None:

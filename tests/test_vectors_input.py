@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 IDS: list[str | int] = ["a", "b", "c"]
+MASKED = np.ma.masked_equal(np.arange(12.0).reshape(3, 4), 5)
 
 
 def with_value(value: float, *, row: int = 1, column: int = 2) -> Array:
@@ -34,6 +35,16 @@ def test_a_value_that_is_no_number_is_named_by_row_and_column(value: float, dtyp
     assert caught.value.row == 1
     assert str(value) in str(caught.value)
     assert contents(docs) == before
+
+
+def test_a_masked_array_is_refused_with_what_to_do() -> None:
+    docs = documents()
+    with pytest.raises(vstore.InvalidVectorError, match=r"mask would be lost.*filled"):
+        docs.upsert(IDS, vectors={OLD: MASKED})
+    with pytest.raises(vstore.InvalidVectorError, match=r"mask would be lost.*filled"):
+        docs.search_batch(list(MASKED), version=OLD)
+    with pytest.raises(vstore.InvalidArgumentError):
+        docs.upsert(np.ma.masked_equal([1, 2], 2))  # type: ignore[arg-type]
 
 
 def test_the_first_bad_row_is_the_one_that_is_named() -> None:
@@ -96,6 +107,10 @@ def test_normalized_means_normalized() -> None:
         pytest.param(None, id="nothing"),
         pytest.param("abc", id="a string"),
         pytest.param([], id="an empty list"),
+        pytest.param([[10**400, 1.0, 1, 1]] * 3, id="too large for a float"),
+        pytest.param(MASKED, id="masked"),
+        pytest.param(list(MASKED), id="masked rows"),
+        pytest.param([array_[None] for array_ in MASKED], id="masked chunks"),
     ],
 )
 def test_what_is_no_matrix_of_the_dimension_is_refused(vectors: Any) -> None:
@@ -122,6 +137,7 @@ def test_what_is_no_matrix_of_the_dimension_is_refused(vectors: Any) -> None:
         [[1.0, 2], [3.0]],
         ["a", "b", "c", "d"],
         None,
+        MASKED[0],
     ],
 )
 def test_what_is_no_query_is_refused(query: Any) -> None:

@@ -139,6 +139,12 @@ def test_the_package_documents_the_codes() -> None:
         )
 
 
+def test_without_arguments_the_help_is_printed_and_nothing_else(run: Callable[..., Ran]) -> None:
+    ran = run(code=2)
+    assert "Usage: vstore" in ran.out
+    assert not ran.err
+
+
 def test_help_lists_the_codes(run: Callable[..., Ran]) -> None:
     shown = " ".join(run("--help").out.split())
     for code, meaning in MEANINGS.items():

@@ -113,7 +113,12 @@ def test_chunks_are_hits_of_their_own_on_request(run: Callable[..., Ran], store:
         (("--query", "[1]"), "do not say which model made them"),
         (("--query", "[1, true]", "--version", "v1"), "expected a list of numbers"),
         (("--query", "[1, NaN]", "--version", "v1"), "expected a list of numbers"),
+        (("--query", f"[{10**400}, 1]", "--version", "v1"), "expected a list of numbers"),
         (("--query", "[1, 2]", "--version", "v1"), "expected shape (n, 32)"),
+        (("--query", "junk.npy", "--version", "v1"), "not a .npy file of numbers"),
+        (("--query", "torn.npy", "--version", "v1"), "not a .npy file of numbers"),
+        (("--query", "zip.npy", "--version", "v1"), "numpy.save() writes one"),
+        (("--text", "a", "--fusion", "rrf"), "a dual read has one"),
         (("--query", "[1]", "--version", "v1", "--old-version", "v1"), "a vector of each version"),
         (("--query", "many.npy", "--version", "v1"), "choose a row with --row"),
         (("--query", "many.npy", "--version", "v1", "--row", 9), "and --row 9"),
@@ -133,6 +138,10 @@ def test_a_query_that_cannot_be_right_is_refused(
     expected: str,
 ) -> None:
     write_vectors(tmp_path / "many.npy", np.eye(3, 32))
+    (tmp_path / "junk.npy").write_bytes(b"\x80\x04junk")
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04junk")
+    header = (tmp_path / "many.npy").read_bytes().replace(b"}", b" ")
+    (tmp_path / "torn.npy").write_bytes(header)
     error = run("search", store, *arguments, code=2).err
     assert expected in error
     assert error.count("\n") == 1
@@ -156,3 +165,4 @@ def test_a_pickled_array_is_not_loaded(
     np.save(tmp_path / "q.npy", np.array([{"a": 1}], dtype=object))
     error = run("search", store, "--query", "q.npy", "--version", "v1", code=2).err
     assert "not a .npy file of numbers" in error
+    assert "pickle" not in error

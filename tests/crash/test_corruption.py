@@ -34,7 +34,7 @@ def written(life: list[tuple[str, Step]], path: Path) -> int:
 def problems(path: Path, mode: str, cases: range) -> list[str]:
     """Return what went wrong in a process of its own, which a crash, hang or allocation ends."""
     done = subprocess.run(
-        [sys.executable, "-m", READER, path, mode, *map(str, (0, cases.stop, cases.step))],
+        [sys.executable, "-m", READER, path, mode, *map(str, (cases.start, cases.stop, cases.step))],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -78,3 +78,11 @@ def test_a_strangers_file_with_fitting_checksums_is_refused_or_read(
     written(TWO_VERSIONS_LIFE, path)
     record_property("points", count)
     assert not problems(path, "forge", range(count))
+
+
+@pytest.mark.parametrize("case", [1_599, 12_297, 13_353, 14_973])
+def test_forgeries_that_once_raised_something_else(case: int, tmp_path: Path) -> None:
+    """Bytes as a key, rows of documents that a delta lacks, a route back to no version."""
+    path = tmp_path / "sound.vstore"
+    written(TWO_VERSIONS_LIFE, path)
+    assert not problems(path, "forge", range(case, case + 1))

@@ -103,13 +103,13 @@ class Model:
         force: bool,
     ) -> ModelCounts:
         counts, written = [0, 0, 0], dict.fromkeys(vectors, 0)
-        touches_source = bool(vectors) or texts is not None or hashes is not None
         for i, id_ in enumerate(ids):
             text = None if texts is None else texts[i]
             source_hash = None if hashes is None else hashes[i]
             if hashes is None and text is not None:
                 source_hash = blake3(text.encode()).digest()
             old = self.documents.get(id_)
+            touches_source = text is not None or source_hash is not None
             same = old is not None and (
                 not touches_source or (source_hash is not None and source_hash == old.source_hash)
             )
@@ -122,13 +122,13 @@ class Model:
                 if not same:
                     self._forget(id_, epoch)
                     old.revision, old.source_hash = epoch, source_hash
-                if not same or texts is not None:
+                if not same or text is not None:
                     old.text = text
                 if metadata is not None:
                     old.metadata = metadata[i]
             counts[0 if old is None else 2 if same else 1] += 1
             for label, arrays in vectors.items():
-                if not same or force or not self.fresh(label, id_):
+                if not same or not touches_source or force or not self.fresh(label, id_):
                     self._put_rows(epoch, label, id_, arrays[i])
                     written[label] += 1
         return ModelCounts((counts[0], counts[1], counts[2]), written)

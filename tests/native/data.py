@@ -24,7 +24,7 @@ def clustered(rows: int, dimension: int, *, seed: int = 0, clusters: int = 20) -
 def lengths(vectors: Array) -> Array:
     """Return Euclidean lengths, float32."""
     wide = vectors.astype(np.float64)
-    return np.sqrt((wide * wide).sum(axis=1)).astype(np.float32)
+    return np.asarray(np.sqrt((wide * wide).sum(axis=1)), np.float32)
 
 
 def nearest(vectors: Array, queries: Array, metric: str, k: int) -> list[set[int]]:

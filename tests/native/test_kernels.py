@@ -188,7 +188,7 @@ def test_arrays_of_different_graphs_are_refused() -> None:
         {"entry": 100},
     ):
         with pytest.raises(ValueError, match="graph"):
-            replace(arrays, **change)  # type: ignore[arg-type]
+            replace(arrays, **change)
 
 
 def test_searches_of_one_graph_by_many_threads_agree(native: NativeKernels) -> None:

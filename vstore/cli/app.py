@@ -48,7 +48,6 @@ def make_app() -> typer.Typer:
         name="vstore",
         help="An embedded single-file vector store that keeps embedding versions apart.",
         epilog=f"Exit codes:\n\n{_EXIT_CODES}",
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
@@ -97,9 +96,13 @@ def run(arguments: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        report = make_app()(list(arguments), prog_name="vstore", standalone_mode=False)
+        # Without arguments, the help is the answer to a command line that is not complete.
+        given = list(arguments) or ["--help"]
+        report = make_app()(given, prog_name="vstore", standalone_mode=False)
         if not isinstance(report, Report):  # --help, --version: typer printed and says how it ended
             sys.stdout.flush()
+            if not arguments:
+                return ExitCode.USAGE
             return report if isinstance(report, int) else ExitCode.OK
         print_report(report, as_json=as_json)
     except (BrokenPipeError, SystemExit):  # the latter is typer's answer to the former

@@ -109,7 +109,8 @@ def ingest(
     Each batch is one commit. Run again after an interruption: documents whose text or source_hash
     is unchanged keep their revision, and vectors that are there are not written again. A
     source_hash of 64 hex digits is taken as it is, other text is hashed. Timestamps are ISO 8601
-    with their offset. A key that a line lacks leaves what the document has.
+    with their offset. A key that a line lacks leaves what the document has; only a new source_hash
+    without a text also removes the old text, which is not what the hash is of.
     """
     if (vectors is not None) + embed > 1:
         raise InvalidArgumentError("vectors: pass --vectors or --embed, not both")

@@ -100,9 +100,12 @@ def _vector(value: str, row: int | None, *, name: str) -> Array:
         return _row(open_vectors(Path(value)), row, name=f"{name} {value}")
     numbers = json_argument(value, name=name)
     assert isinstance(numbers, list), "it starts with a bracket"
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise InvalidArgumentError(f"{name}: expected a list of numbers, found {value!r:.60}")
-    return np.array(numbers, np.float64)
+    try:
+        if all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+            return np.array(numbers, np.float64)
+    except OverflowError:  # JSON has numbers of any length
+        pass
+    raise InvalidArgumentError(f"{name}: expected a list of numbers, found {value!r:.60}")
 
 
 def _row(array: Array, row: int | None, *, name: str) -> Array:

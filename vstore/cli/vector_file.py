@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from vstore.errors import InvalidArgumentError
 
@@ -25,11 +27,13 @@ def open_vectors(path: Path) -> Array:
     InvalidArgumentError
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InvalidArgumentError(f"{path}: not a .npy file of numbers ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise InvalidArgumentError(f"{path}: expected one array, found an archive of several")
+        # np.load would also take an archive, and says how to run the pickle that a file may be.
+        array: Array = open_memmap(path, mode="r")
+    except (ValueError, TypeError, SyntaxError, OverflowError, TokenError) as error:
+        # Damaged headers raise any of these.
+        raise InvalidArgumentError(
+            f"{path}: not a .npy file of numbers ({error}); numpy.save() writes one"
+        ) from error
     return array
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import DIMENSION_MAX, EXTRAS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
 from vstore.storage.packing import pack
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Metric: TypeAlias = Literal["cosine", "inner_product", "l2"]
 METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
@@ -153,6 +151,10 @@ def _require_text(name: str, value: object, *, limit: str = "REASON_BYTES_MAX") 
 
 
 def _checked_extras(extras: Mapping[str, Extra]) -> dict[str, Extra]:
+    if not isinstance(extras, Mapping):
+        raise InvalidArgumentError(
+            f"EmbeddingSpec.extras: expected a mapping, found {extras!r:.60}"
+        )
     if len(extras) > EXTRAS_MAX:
         raise LimitExceededError(
             "EmbeddingSpec.extras", limit="EXTRAS_MAX", found=len(extras), allowed=EXTRAS_MAX
@@ -166,6 +168,18 @@ def _checked_extras(extras: Mapping[str, Extra]) -> dict[str, Extra]:
                 f"EmbeddingSpec.extras[{key!r}]: expected str, 64-bit int or bool, found {value!r}"
             )
     return dict(extras)
+
+
+def require_spec(value: object, *, what: str) -> EmbeddingSpec:
+    """Refuse what is no spec.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if not isinstance(value, EmbeddingSpec):
+        raise InvalidArgumentError(f"{what}: expected an EmbeddingSpec, found {value!r:.60}")
+    return value
 
 
 def short(fingerprint: bytes) -> str:
@@ -186,6 +200,7 @@ def suggest_label(collection: str, spec: EmbeddingSpec, *, date: str) -> str:
     >>> suggest_label("docs", EmbeddingSpec("all-MiniLM-L6-v2", 384), date="2026-11")
     'docs-all-minilm-l6-v2-2026-11'
     """
+    require_spec(spec, what="suggest_label: spec")
     words = (collection, spec.model.rsplit("/", 1)[-1], spec.preprocessing, date)
     slugs = (re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-") for word in words)
     return "-".join(slug for slug in slugs if slug)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -31,7 +32,7 @@ from vstore.query.filter_tree import (
 from vstore.segment.column_types import FieldType, normalize_value, short_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "And",
@@ -89,7 +90,7 @@ class FieldReference:
 
     def is_in(self, values: Iterable[object]) -> Filter:
         """Match rows whose value is one of `values`; no row at all if there are none."""
-        if isinstance(values, str | bytes | dict):
+        if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
             raise FilterError(
                 f"field({self.name!r}).is_in takes a list of values, "
                 f"found {type(values).__name__} {short_repr(values)}"

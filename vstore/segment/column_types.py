@@ -12,7 +12,8 @@ timestamp  aware ``datetime``, or microseconds        ``int`` microseconds    aw
 json       any JSON value                             itself                  itself
 =========  =========================================  ======================  ==================
 
-``None`` is the missing value of every type. NumPy scalars count as the Python scalars they hold.
+``None`` is the missing value of every type. NumPy scalars count as the Python scalars they hold,
+except inside json: there they are refused, unless they are Python's too (``float64`` and ``str_``).
 Columns are built from canonical values only, so equal values give equal bytes. Two JSON objects
 whose keys come in a different order are different values: the order a user wrote is kept.
 """
@@ -171,7 +172,8 @@ def _json_scalar_problem(item: object) -> str | None:
         return None if fits else f"{short_repr(item)} does not fit in 64 bits"
     if isinstance(item, float):
         return None if math.isfinite(item) else f"{item} is not a JSON number"
-    return f"{type(item).__name__} {short_repr(item)} is not a JSON value"
+    hint = "; its .item() may be one" if isinstance(item, np.generic) else ""
+    return f"{type(item).__name__} {short_repr(item)} is not a JSON value{hint}"
 
 
 def _is_unicode(text: str) -> bool:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import ID_BYTES_MAX, INT_ID_MAX, INT_ID_MIN
+from vstore.segment.column_types import short_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from vstore.types import Array, DocumentId, IntArray
 
@@ -46,7 +47,7 @@ class EncodedIds(NamedTuple):
     data: npt.NDArray[np.uint8]
 
 
-def validate_ids(ids: Sequence[DocumentId], *, unique: bool = True) -> list[DocumentId]:
+def validate_ids(ids: Iterable[DocumentId], *, unique: bool = True) -> list[DocumentId]:
     """Return the ids as a list of plain str and int.
 
     Raises
@@ -59,24 +60,39 @@ def validate_ids(ids: Sequence[DocumentId], *, unique: bool = True) -> list[Docu
     """
     if isinstance(ids, str | bytes | int):
         raise InvalidArgumentError(f"ids: expected a sequence of ids, found one: {ids!r:.80}")
-    result: list[DocumentId] = np.asarray(ids).tolist() if hasattr(ids, "dtype") else list(ids)
+    result = _listed(ids)
     kinds = set(map(type, result))
     if not kinds <= {str, int}:
         row, wrong = next((i, v) for i, v in enumerate(result) if type(v) not in (str, int))
         if isinstance(wrong, np.integer | np.str_):
             plain = [v.item() if isinstance(v, np.generic) else v for v in result]
             return validate_ids(plain, unique=unique)
-        raise InvalidArgumentError(f"ids[{row}]: expected str or int, found {wrong!r:.80}")
+        raise InvalidArgumentError(f"ids[{row}]: expected str or int, found {short_repr(wrong)}")
     if unique and len(set(result)) != len(result):
         seen: set[DocumentId] = set()
         for row, value in enumerate(result):
             if value in seen:
-                raise InvalidArgumentError(f"ids[{row}]: {value!r:.80} comes twice in one batch")
+                raise InvalidArgumentError(
+                    f"ids[{row}]: {short_repr(value)} comes twice in one batch"
+                )
             seen.add(value)
     if not _all_short_ascii(result):
         for row, value in enumerate(result):
             _require_encodable(row, value)
     return result
+
+
+def _listed(ids: object) -> list[DocumentId]:
+    if hasattr(ids, "dtype") and getattr(ids, "ndim", False):
+        # Of a masked array None stands for what is masked, which is no id.
+        array = ids if isinstance(ids, np.ndarray) else np.asarray(ids)
+        plain: list[DocumentId] = array.tolist()
+        return plain
+    try:
+        return list(ids)  # type: ignore[call-overload,no-any-return]  # what else is refused
+    except TypeError as error:
+        found = short_repr(ids)  # a 0-d array, for example
+        raise InvalidArgumentError(f"ids: expected a sequence of ids, found {found}") from error
 
 
 def _all_short_ascii(ids: list[DocumentId]) -> bool:
@@ -93,7 +109,7 @@ def _require_encodable(row: int, value: DocumentId) -> None:
     if isinstance(value, int):
         if not INT_ID_MIN <= value <= INT_ID_MAX:
             raise InvalidArgumentError(
-                f"ids[{row}]: integer ids are {INT_ID_MIN} to {INT_ID_MAX}, found {value!r:.60}"
+                f"ids[{row}]: expected {INT_ID_MIN} to {INT_ID_MAX}, found {short_repr(value)}"
             )
         return
     try:

@@ -31,12 +31,23 @@ def as_array(vectors: object, *, where: str) -> Array:
     Raises
     ------
     InvalidVectorError
-        Rows of different lengths, or nothing that NumPy understands.
+        Rows of different lengths, nothing that NumPy understands, or a masked array.
     """
+    rows = vectors if isinstance(vectors, list | tuple) else (vectors,)
+    if any(_is_masked(row) for row in rows):
+        raise InvalidVectorError(
+            f"{where}: a masked array, and its mask would be lost; fill it with .filled(value), or "
+            "leave out what is masked"
+        )
     try:
         return np.asarray(vectors)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidVectorError(f"{where}: not a matrix of numbers ({error})") from error
+
+
+def _is_masked(value: object) -> bool:
+    # The first test is for time: NumPy imports its `ma` where it is first mentioned.
+    return hasattr(value, "mask") and isinstance(value, np.ma.MaskedArray)
 
 
 def check_vectors(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import stat
 import sys
 import threading
-import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from vstore.errors import (
@@ -22,10 +23,10 @@ from vstore.errors import (
     StorageError,
 )
 from vstore.storage import lock
+from vstore.storage.fork import abandon_in_children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from vstore.types import Bytes
 
@@ -108,40 +109,35 @@ class Medium(Protocol):
         ...
 
 
-_open_files: weakref.WeakSet[RealFile] = weakref.WeakSet()
-
-
-def _release_after_fork() -> None:
-    # A child shares the parent's open file description and with it the lock: if it kept the
-    # descriptor, the lock would outlive a parent that dies.
-    for file in list(_open_files):
-        file.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_after_fork)
-
-
 class RealFile:
-    """A file of the operating system."""
+    """A file of the operating system.
 
-    def __init__(self, path: Path, *, writable: bool, create: bool) -> None:
+    Parameters
+    ----------
+    name : str
+        What messages call it: the path as the caller gave it.
+    mode : int
+        Permissions of a file that is made here, before the process's umask.
+    """
+
+    def __init__(
+        self, path: Path, *, name: str, writable: bool, create: bool, mode: int = 0o644
+    ) -> None:
         flags = (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0)
         if create:
             flags |= os.O_CREAT
         try:
-            self._fd = os.open(path, flags, 0o644)
+            self._fd = os.open(path, flags, mode)
         except FileNotFoundError as error:
             if create:
                 raise NotFoundError(f"{path.parent}: no such directory") from error
-            raise NotFoundError(
-                f"{path}: no such file. Open it with mode='rw' to create it."
-            ) from error
+            hint = "Leave out create=False" if writable else "Open it with mode='rw'"
+            raise NotFoundError(f"{name}: no such file. {hint} to create it.") from error
         except OSError as error:
-            raise StorageError(f"{path}: cannot open: {error.strerror}") from error
-        self.path = path
+            raise StorageError(f"{name}: cannot open: {error.strerror}") from error
+        self.name = name
         self._seek_lock = threading.Lock()  # only where there is no positioned read
-        _open_files.add(self)
+        abandon_in_children(self)
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
@@ -162,7 +158,7 @@ class RealFile:
         """
         if self._fd < 0:
             raise ClosedError(
-                f"{self.path}: this handle is closed, or was opened before a fork; open it again"
+                f"{self.name}: this handle is closed, or was opened before a fork; open it again"
             )
         return self._fd
 
@@ -181,7 +177,7 @@ class RealFile:
                 piece = self._read_once(offset, min(length, 1 << 30))
             except OSError as error:
                 raise StorageError(
-                    f"{self.path}: cannot read at byte {offset}: {error.strerror}"
+                    f"{self.name}: cannot read at byte {offset}: {error.strerror}"
                 ) from error
             if not piece:
                 break
@@ -207,7 +203,7 @@ class RealFile:
                 self.fd, offset - start + length, access=mmap.ACCESS_READ, offset=start
             )
         except (OSError, ValueError) as error:
-            raise StorageError(f"{self.path}: cannot map byte {offset}: {error}") from error
+            raise StorageError(f"{self.name}: cannot map byte {offset}: {error}") from error
         return memoryview(mapped)[offset - start :]
 
     def write(self, offset: int, parts: Sequence[Bytes]) -> None:
@@ -220,7 +216,7 @@ class RealFile:
                     rest = rest[written:]
         except OSError as error:
             raise StorageError(
-                f"{self.path}: cannot write at byte {offset}: {error.strerror}"
+                f"{self.name}: cannot write at byte {offset}: {error.strerror}"
             ) from error
 
     def _write_once(self, offset: int, data: memoryview) -> int:
@@ -235,7 +231,7 @@ class RealFile:
         try:
             os.ftruncate(self.fd, length)
         except OSError as error:
-            raise StorageError(f"{self.path}: cannot truncate: {error.strerror}") from error
+            raise StorageError(f"{self.name}: cannot truncate: {error.strerror}") from error
 
     def sync(self) -> None:
         try:
@@ -250,7 +246,7 @@ class RealFile:
             else:
                 os.fsync(self.fd)
         except OSError as error:
-            raise StorageError(f"{self.path}: cannot sync: {error.strerror}") from error
+            raise StorageError(f"{self.name}: cannot sync: {error.strerror}") from error
 
     def lock(self) -> bool:
         return lock.try_lock(self.fd)
@@ -262,7 +258,6 @@ class RealFile:
             os.close(fd)
 
     def abandon(self) -> None:
-        """Close without unlocking: the lock belongs to the parent process."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             with contextlib.suppress(OSError):
@@ -270,17 +265,25 @@ class RealFile:
 
 
 class PathMedium:
-    """A store at a path."""
+    """A store at a path.
+
+    The path is resolved once, here. So a store keeps its place when the process changes its
+    directory; and where the path is a symbolic link, file, lock and replacement are all at the
+    file it leads to, and a vacuum leaves the link as it is.
+    """
 
     def __init__(self, path: Path) -> None:
         if "\0" in str(path):
             raise InvalidArgumentError(f"{str(path)!r:.80}: a path cannot have a null character")
-        self.path = path
         self.name = str(path)
-        self._replacement_path = path.parent / (path.name + "-vacuum")
+        try:
+            self.path = Path(os.path.realpath(path))
+        except OSError as error:  # a relative path, and the current directory was removed
+            raise StorageError(f"{path}: cannot resolve: {error.strerror}") from error
+        self._replacement_path = self.path.parent / (self.path.name + "-vacuum")
 
     def open(self, *, writable: bool, create: bool) -> RealFile:
-        return RealFile(self.path, writable=writable, create=create)
+        return RealFile(self.path, name=self.name, writable=writable, create=create)
 
     def is_current(self, file: StorageFile) -> bool:
         assert isinstance(file, RealFile)
@@ -292,11 +295,30 @@ class PathMedium:
 
     def open_replacement(self) -> RealFile:
         self.discard_replacement()
-        file = RealFile(self._replacement_path, writable=True, create=True)
+        path = self._replacement_path
+        # Nobody else's until it has the owner and mode of the file it will replace: whoever opened
+        # it while it is empty could read what is written to it later.
+        file = RealFile(path, name=str(path), writable=True, create=True, mode=0o600)
+        self._inherit_permissions(file)
         # Locked before it gets the store's name, so that there is no moment without a writer.
         if not file.lock():
-            raise LockedError(str(self._replacement_path), waited_s=0)
+            raise LockedError(str(path), waited_s=0)
         return file
+
+    def _inherit_permissions(self, file: RealFile) -> None:
+        if sys.platform != "win32":  # there they come from the folder
+            try:
+                old = self.path.stat()
+            except OSError:  # removed under the writer's feet: nothing to inherit
+                return
+            # The group before the mode, which may open the file to it; the owner last, because
+            # only the owner may do the others. What the system refuses stays with the writer.
+            with contextlib.suppress(OSError):
+                os.fchown(file.fd, -1, old.st_gid)
+            with contextlib.suppress(OSError):
+                os.fchmod(file.fd, stat.S_IMODE(old.st_mode))
+            with contextlib.suppress(OSError):
+                os.fchown(file.fd, old.st_uid, -1)
 
     def replace(self, current: StorageFile, replacement: StorageFile) -> RealFile:
         assert isinstance(replacement, RealFile)
@@ -308,16 +330,16 @@ class PathMedium:
             self._replacement_path.replace(self.path)
         except OSError as error:
             raise StorageError(
-                f"{self.path}: cannot replace it by its vacuumed copy: {error.strerror}. "
+                f"{self.name}: cannot replace it by its vacuumed copy: {error.strerror}. "
                 "On Windows, close all readers first."
             ) from error
         self.sync_entry()
         if sys.platform == "win32":
-            replacement = RealFile(self.path, writable=True, create=False)
+            replacement = self.open(writable=True, create=False)
             if not replacement.lock():
                 raise LockedError(self.name, waited_s=0)
             return replacement
-        replacement.path = self.path
+        replacement.name = self.name
         return replacement
 
     def discard_replacement(self) -> None:

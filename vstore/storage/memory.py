@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.errors import ClosedError
+from vstore.storage.fork import abandon_in_children
 from vstore.storage.layout import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class MemoryFile:
 
     def __init__(self, content: MemoryContent) -> None:
         self._content: MemoryContent | None = content
+        abandon_in_children(self)
 
     @property
     def closed(self) -> bool:
@@ -59,7 +61,10 @@ class MemoryFile:
     def content(self) -> MemoryContent:
         """The shared bytes."""
         if self._content is None:
-            raise ClosedError(":memory:: this handle is closed")
+            raise ClosedError(
+                ":memory:: this handle is closed, or was opened before a fork; a child process "
+                "opens a store of its own"
+            )
         return self._content
 
     def size(self) -> int:
@@ -98,6 +103,9 @@ class MemoryFile:
     def close(self) -> None:
         if self._content is not None and self._content.writer is self:
             self._content.writer = None
+        self._content = None
+
+    def abandon(self) -> None:
         self._content = None
 
 

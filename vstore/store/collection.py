@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.errors import (
     InvalidArgumentError,
+    LimitExceededError,
     NotFoundError,
     ReadOnlyError,
 )
 from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import add_fields, create_version, put_collection, require_count
-from vstore.manifest.spec import EmbeddingSpec, suggest_label
+from vstore.manifest.spec import require_spec, suggest_label
 from vstore.manifest.state import (
     PROVENANCES,
     STALE_POLICIES,
@@ -27,12 +29,14 @@ from vstore.manifest.state import (
 )
 from vstore.migration import routing
 from vstore.query.filter import Filter, bind, describe
+from vstore.segment.column_types import UINT64_MAX
 from vstore.segment.columns import FieldType
 from vstore.segment.documents import DELETED
 from vstore.segment.ids import validate_ids
 from vstore.store import migrating
 from vstore.store.document import Document, document_of
 from vstore.store.names import check_name
+from vstore.store.numbers import check_whole
 from vstore.store.search import (
     Explanation,
     Mode,
@@ -51,8 +55,9 @@ from vstore.store.search import (
 from vstore.store.version_info import VersionInfo, version_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import RouteState, StoreState
     from vstore.migration.gates import Coverage, GateResult
     from vstore.query.fusion import FusionName
@@ -84,13 +89,18 @@ class Collection:
     ) -> None:
         self.store = store
         self.name = name
-        self.scope = scope
+        self._scope = scope
         self._pinned = pinned
         self._bound_scope: tuple[object, Filter] | None = None
 
     def __repr__(self) -> str:
         scope = f", scope={self.scope_text}" if self.scope is not None else ""
         return f"Collection({self.name!r}{scope})"
+
+    @property
+    def scope(self) -> Filter | None:
+        """The filter that every read and write through this handle stays inside; None for all."""
+        return self._scope
 
     # Where reads come from.
 
@@ -119,8 +129,9 @@ class Collection:
     def scoped(self, where: Where) -> Collection:
         """Return a handle confined to the documents that pass a filter.
 
-        Every read and write through it stays inside, also by id; there is no way back from it to
-        the whole collection. Scopes of scopes are combined.
+        Every read and write through it stays inside, also by id, and what would touch the whole
+        collection is refused. Scopes of scopes are combined. It guards against mistakes, not
+        against code that means harm: that has ``handle.store`` and with it the whole collection.
 
         Raises
         ------
@@ -164,7 +175,7 @@ class Collection:
     def add_field(self, name: str, field_type: str) -> None:
         """Declare a metadata field; documents that are there lack it."""
         self._require_unscoped("add_field")
-        checked = check_fields({name: field_type})
+        checked = check_fields({check_name(name, what="field name"): field_type})
 
         def edit(state: StoreState) -> StoreState:
             return put_collection(state, add_fields(state.collections[self.name], checked))
@@ -214,12 +225,8 @@ class Collection:
         _require_choice("storage", storage, STORAGE_TYPES)
         _require_choice("stale_policy", stale_policy, STALE_POLICIES)
         _require_choice("provenance", provenance, PROVENANCES)
-        if not isinstance(spec, EmbeddingSpec):
-            raise InvalidArgumentError(f"spec: expected an EmbeddingSpec, found {spec!r:.60}")
-        if type(retire_grace_s) is not int or retire_grace_s < 0:
-            raise InvalidArgumentError(
-                f"retire_grace_s: expected seconds, found {retire_grace_s!r}"
-            )
+        require_spec(spec, what="spec")
+        check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
 
         settings = _graph_settings(M, ef_construction, graph_rows_min)
 
@@ -290,11 +297,11 @@ class Collection:
 
     def upsert_texts(
         self,
-        ids: Sequence[DocumentId],
-        texts: Sequence[str],
+        ids: Iterable[DocumentId],
+        texts: Iterable[str],
         *,
         embedder: Embedder,
-        metadata: Sequence[Mapping[str, object]] | None = None,
+        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
     ) -> UpsertCounts:
@@ -347,9 +354,11 @@ class Collection:
         return int(np.count_nonzero(self.mask(view, None)))
 
     def __contains__(self, id_: object) -> bool:
-        if not isinstance(id_, str | int) or isinstance(id_, bool):
-            return False
-        return self.get(id_) is not None
+        try:
+            checked = validate_ids([id_])  # type: ignore[list-item]  # that is the question
+        except (InvalidArgumentError, LimitExceededError):
+            return False  # no document can have it
+        return self.get(checked[0]) is not None
 
     def get(self, id_: DocumentId) -> Document | None:
         """Return a document, None if there is none (inside the scope)."""
@@ -400,6 +409,7 @@ class Collection:
 
     def get_vector(self, id_: DocumentId, version: str, *, chunk: int = 0) -> Array:
         """Return one vector exactly as stored, (dimension,); see `get_vectors`."""
+        check_whole(chunk, what="chunk")
         vectors = self.get_vectors(id_, version)
         if not 0 <= chunk < len(vectors):
             raise NotFoundError(f"{id_!r:.80} has {len(vectors)} chunks, no chunk {chunk}")
@@ -456,9 +466,9 @@ class Collection:
             "dual" reads ``old_version`` and ``version`` and fuses them. "matched" without
             ``version`` reads the version of the query's stamp.
         fusion : {"slots", "evidence", "rrf", "zscore", "dbsf", "minmax"}, optional
-            Rule of a dual read; default: the route's, or "slots".
+            Rule of a dual read, only for one; default: the route's, or "slots".
         collapse : bool
-            One hit per document, its best chunk; False for one hit per chunk.
+            One hit per document, its best chunk; False for one hit per chunk, of one version.
         recall : float, optional
             Share of the true k nearest that is wanted, on average; 0.95 if not given. Segments with
             a graph are searched as widely as gave that when the graph was measured.
@@ -614,7 +624,9 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
     ------
     InvalidArgumentError, LimitExceededError
     """
-    checked = {}
+    checked: dict[str, str] = {}
+    if not isinstance(fields, Mapping):
+        raise InvalidArgumentError(f"fields: expected a mapping of name to type: {fields!r:.60}")
     for name, field_type in fields.items():
         check_name(name, what="field name")
         try:

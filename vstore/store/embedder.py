@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 import numpy as np
 from blake3 import blake3
 
-from vstore.errors import InvalidArgumentError, StateError
-from vstore.manifest.spec import EmbeddingSpec
+from vstore.errors import InvalidArgumentError, InvalidVectorError, StateError
+from vstore.manifest.spec import EmbeddingSpec, require_spec
+from vstore.segment.validation import as_array, check_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,25 @@ class Embeddings:
     spec: EmbeddingSpec
     vectors: Array
 
+    def __post_init__(self) -> None:
+        require_spec(self.spec, what="Embeddings.spec")
+
+
+def require_embedder(embedder: object) -> Embedder:
+    """Refuse what is no embedder.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if not isinstance(embedder, Embedder):
+        raise InvalidArgumentError(
+            "embedder: expected an object with .spec, .embed_documents and .embed_query, "
+            f"found {embedder!r:.60}"
+        )
+    require_spec(embedder.spec, what="embedder.spec")
+    return embedder
+
 
 class QueryCache:
     """Query vectors by (fingerprint, text), least recently used first out."""
@@ -66,7 +86,13 @@ class QueryCache:
         self.misses = 0
 
     def embed(self, embedder: Embedder, text: str) -> Embeddings:
-        """Return the stamped vector of a query text, embedding it only the first time."""
+        """Return the stamped vector of a query text, embedding it only the first time.
+
+        Raises
+        ------
+        InvalidVectorError
+            What the embedder made is no vector of its spec. It is not kept.
+        """
         key = (embedder.spec.fingerprint, text)
         with self._lock:
             vector = self._vectors.get(key)
@@ -75,12 +101,28 @@ class QueryCache:
                 self.hits += 1
                 return Embeddings(embedder.spec, vector)
             self.misses += 1
-        vector = np.array(embedder.embed_query(text))  # a copy: it may reuse its buffer
+        vector = _query_vector(embedder, text)
         with self._lock:
             self._vectors[key] = vector
             if len(self._vectors) > self._entries:
                 self._vectors.popitem(last=False)
         return Embeddings(embedder.spec, vector)
+
+    def forget(self, fingerprint: bytes) -> None:
+        """Drop the vectors of one geometry."""
+        with self._lock:
+            for key in [key for key in self._vectors if key[0] == fingerprint]:
+                del self._vectors[key]
+
+
+def _query_vector(embedder: Embedder, text: str) -> Array:
+    where = f"embed_query of {embedder.spec.model!r:.60}"
+    made = as_array(embedder.embed_query(text), where=where)
+    if made.ndim != 1:
+        raise InvalidVectorError(f"{where}: expected one vector, found shape {made.shape}")
+    checked = check_vectors(made[None], embedder.spec, storage="float32", where=where)
+    vector: Array = checked.vectors[0].copy()  # the embedder may reuse its buffer
+    return vector
 
 
 class EmbedderRegistry:
@@ -91,18 +133,15 @@ class EmbedderRegistry:
         self._cache = QueryCache()
 
     def register(self, embedder: Embedder) -> None:
-        """Add an embedder; it replaces one of the same geometry.
+        """Add an embedder; it replaces one of the same geometry, and what that one made.
 
         Raises
         ------
         InvalidArgumentError
         """
-        if not isinstance(embedder, Embedder):
-            raise InvalidArgumentError(
-                "embedder: expected an object with .spec, .embed_documents and .embed_query, "
-                f"found {embedder!r:.60}"
-            )
-        self._embedders[embedder.spec.fingerprint] = embedder
+        fingerprint = require_embedder(embedder).spec.fingerprint
+        self._embedders[fingerprint] = embedder
+        self._cache.forget(fingerprint)
 
     def embed_queries(
         self, version: VersionState, accepted: frozenset[bytes], texts: Sequence[str]

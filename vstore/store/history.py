@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vstore.errors import CorruptionError, InvalidArgumentError
+from vstore.errors import CorruptionError
 from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.commit import Operation, ancestry, read_operation
 from vstore.storage.layout import BlockKind
 from vstore.storage.packing import unpack
+from vstore.store.numbers import check_whole
 from vstore.store.version_info import version_info
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ def entries(snapshot: Snapshot, *, limit: int) -> list[HistoryEntry]:
     ------
     InvalidArgumentError, CorruptionError
     """
-    if limit < 0:
-        raise InvalidArgumentError(f"limit: expected at least 0, found {limit}")
+    limit = check_whole(limit, what="limit", least=0)
     found = {
         commit.epoch: _entry(commit.epoch, commit.time_us, commit.operation, readable=True)
         for _, commit in ancestry(snapshot.container, snapshot.tip, limit=limit)

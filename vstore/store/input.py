@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
 from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
+from vstore.segment.column_types import short_repr
 from vstore.segment.columns import FieldType, normalize_value
 from vstore.segment.validation import as_array
 from vstore.storage.layout import HASH_BYTES
@@ -17,8 +18,11 @@ from vstore.storage.packing import pack
 from vstore.store.embedder import Embeddings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vstore.types import DocumentId, IntArray
 
+_NO_COLUMNS = (str, bytes, set, frozenset, Mapping)
 _SMALL_TYPES = (FieldType.INT, FieldType.FLOAT, FieldType.BOOL, FieldType.TIMESTAMP)
 
 
@@ -45,11 +49,11 @@ def document_input(
     InvalidArgumentError, LimitExceededError
     """
     count = len(ids)
-    rows = None if metadata is None else metadata_rows(field_types, metadata, count)
-    checked_texts = None if texts is None else _texts(texts, count)
+    rows = None if metadata is None else metadata_rows(field_types, metadata, ids)
+    checked_texts = None if texts is None else text_column(texts, count)
     hashes: list[bytes | None] | None = None
     if source_hashes is not None:
-        _require_count("source_hashes", source_hashes, count)
+        require_length("source_hashes", source_hashes, count)
         hashes = [_source_hash(i, value) for i, value in enumerate(source_hashes)]
     elif checked_texts is not None:
         hashes = [
@@ -61,7 +65,7 @@ def document_input(
 def metadata_rows(
     field_types: Mapping[str, FieldType],
     metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
-    count: int,
+    ids: Sequence[DocumentId],
     *,
     keep_none: bool = False,
 ) -> list[dict[str, object]]:
@@ -70,21 +74,24 @@ def metadata_rows(
     Parameters
     ----------
     metadata : sequence of mappings, or mapping of field to sequence
+    ids : sequence of str or int
+        Whose it is, for messages.
     keep_none : bool
         Keep None values, which an update takes as "remove".
     """
+    count = len(ids)
     if isinstance(metadata, Mapping):
         columns = {}
         for name, values in metadata.items():
-            _require_count(f"metadata[{name!r}]", values, count)
-            columns[name] = _canonical(field_types, name, values)
+            require_length(f"metadata[{name!r:.60}]", values, count)
+            columns[name] = _canonical(field_types, name, values, ids)
         rows: list[dict[str, object]] = [{} for _ in range(count)]
         for name, canonical in columns.items():
             for row, value in zip(rows, canonical, strict=True):
                 if value is not None or keep_none:
                     row[name] = value
     else:
-        _require_count("metadata", metadata, count)
+        require_length("metadata", metadata, count)
         rows = []
         for i, given in enumerate(metadata):
             if not isinstance(given, Mapping):
@@ -93,7 +100,8 @@ def metadata_rows(
                 )
             row = {}
             for name, value in given.items():
-                canonical_value = normalize_value(name, _type_of(field_types, name), value)
+                field_type = _type_of(field_types, name)
+                canonical_value = _value(name, field_type, value, i, ids)
                 if canonical_value is not None or keep_none:
                     row[name] = canonical_value
             rows.append(row)
@@ -104,12 +112,24 @@ def metadata_rows(
 
 
 def _canonical(
-    field_types: Mapping[str, FieldType], name: str, values: Sequence[object]
+    field_types: Mapping[str, FieldType],
+    name: str,
+    values: Sequence[object],
+    ids: Sequence[DocumentId],
 ) -> list[object]:
     field_type = _type_of(field_types, name)
     if hasattr(values, "tolist"):  # NumPy's scalars become Python's
         values = values.tolist()
-    return [normalize_value(name, field_type, value) for value in values]
+    return [_value(name, field_type, value, i, ids) for i, value in enumerate(values)]
+
+
+def _value(
+    name: str, field_type: FieldType, value: object, i: int, ids: Sequence[DocumentId]
+) -> object:
+    try:
+        return normalize_value(name, field_type, value)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"metadata[{i}], of {ids[i]!r:.60}: {error}") from None
 
 
 def _type_of(field_types: Mapping[str, FieldType], name: str) -> FieldType:
@@ -144,8 +164,14 @@ def require_size(i: int, row: dict[str, object]) -> None:
         )
 
 
-def _texts(texts: Sequence[str | None], count: int) -> list[str | None]:
-    _require_count("texts", texts, count)
+def text_column(texts: Sequence[str | None], count: int) -> list[str | None]:
+    """Return texts, checked, as plain str.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    require_length("texts", texts, count)
     for i, text in enumerate(texts):
         if text is None:
             continue
@@ -220,8 +246,33 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
     return (Embeddings(vectors.spec, matrix) if isinstance(vectors, Embeddings) else matrix), counts
 
 
-def _require_count(what: str, values: Sequence[object], count: int) -> None:
-    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
-        raise InvalidArgumentError(f"{what}: expected a sequence of {count}, found {values!r:.60}")
+def require_length(what: str, values: Sequence[object], count: int) -> None:
+    """Refuse what is no sequence with one value per id.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    # Of sets and of mappings the order is not the caller's; a 0-d array has a length that raises.
+    ordered = hasattr(values, "__len__") and not isinstance(values, _NO_COLUMNS)
+    if not ordered or getattr(values, "ndim", 1) == 0:
+        raise InvalidArgumentError(
+            f"{what}: expected a sequence of {count}, found {short_repr(values)}"
+        )
     if len(values) != count:
         raise InvalidArgumentError(f"{what}: expected {count}, one per id, found {len(values)}")
+
+
+def listed(values: Iterable[object], *, what: str) -> list[Any]:
+    """Return the values of any iterable.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    try:
+        if not isinstance(values, _NO_COLUMNS):
+            return list(values)
+    except TypeError:
+        pass
+    raise InvalidArgumentError(f"{what}: expected a sequence, found {short_repr(values)}")

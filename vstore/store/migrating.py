@@ -19,12 +19,14 @@ from vstore.migration.gates import Coverage, GateResult, coverage_gate
 from vstore.query.fusion import FusionName
 from vstore.segment.ids import validate_ids
 from vstore.store.document import Document, document_of
-from vstore.store.embedder import Embedder, Embeddings
+from vstore.store.embedder import Embedder, Embeddings, require_embedder
+from vstore.store.input import listed, metadata_rows, text_column
 from vstore.store.names import check_note
+from vstore.store.numbers import check_number, check_whole
 from vstore.store.transaction import UpsertCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from vstore.manifest.state import CollectionState, StoreState
     from vstore.store.collection import Collection
@@ -72,8 +74,8 @@ def coverage(collection: Collection, version: str, where: Where = None) -> Cover
 
 def pending(collection: Collection, version: str, *, limit: int | None = None) -> list[Document]:
     """Return live documents without fresh vectors in a version, by docno."""
-    if limit is not None and limit < 0:
-        raise InvalidArgumentError(f"limit: expected at least 0, found {limit}")
+    if limit is not None:
+        limit = check_whole(limit, what="limit", least=0)
     view = collection.view()
     view.version(version)
     docnos = _pending_docnos(collection, version)[:limit]
@@ -123,6 +125,10 @@ def backfill(
         An `Embedder` is to embed documents that have no text.
     """
     _require_batch_size(batch_size)
+    if batches_max is not None:
+        batches_max = check_whole(batches_max, what="batches_max", least=0)
+    if not callable(embed):
+        require_embedder(embed)
     if collection.scope is not None:
         raise InvalidArgumentError("backfill: not through a scoped handle")
     view = collection.view()
@@ -218,11 +224,11 @@ def _embedded(embed: Embed, documents: Sequence[Document]) -> object:
 
 def upsert_texts(
     collection: Collection,
-    ids: Sequence[DocumentId],
-    texts: Sequence[str],
+    ids: Iterable[DocumentId],
+    texts: Iterable[str],
     *,
     embedder: Embedder,
-    metadata: Sequence[Mapping[str, object]] | None,
+    metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None,
     batch_size: int,
     progress: Progress | None,
 ) -> UpsertCounts:
@@ -230,18 +236,23 @@ def upsert_texts(
 
     The version is the collection's that has the embedder's fingerprint. Texts whose stored source
     hash is unchanged and whose vectors are fresh are not embedded again.
+
+    Parameters
+    ----------
+    ids, texts : iterables of the same length
+    metadata : sequence of mappings, or mapping of field to sequence, optional
     """
     from vstore.store import guard
 
-    if len(ids) != len(texts) or (metadata is not None and len(metadata) != len(ids)):
-        raise InvalidArgumentError("upsert_texts: ids, texts and metadata of different lengths")
+    require_embedder(embedder)
     _require_batch_size(batch_size)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InvalidArgumentError(f"texts[{i}]: expected a str, found {text!r:.60}")
+    view = collection.view()
+    # Everything is checked before the first batch is embedded and committed.
     ids = validate_ids(ids)
+    checked = _texts_to_embed(listed(texts, what="texts"), len(ids))
+    rows = None if metadata is None else metadata_rows(view.field_types, metadata, ids)
     state = collection.snapshot().state
-    version = guard.version_of(collection.view().state, embedder.spec, state, where="upsert_texts")
+    version = guard.version_of(view.state, embedder.spec, state, where="upsert_texts")
     totals = [0, 0, 0, 0, 0]
     for start in range(0, len(ids), batch_size):
         end = min(start + batch_size, len(ids))
@@ -250,8 +261,8 @@ def upsert_texts(
             version.label,
             embedder,
             ids[start:end],
-            list(texts[start:end]),
-            metadata=None if metadata is None else metadata[start:end],
+            checked[start:end],
+            metadata=None if rows is None else rows[start:end],
         )
         for i, value in enumerate(counts):
             totals[i] += value
@@ -260,6 +271,14 @@ def upsert_texts(
     return UpsertCounts(
         totals[0], totals[1], totals[2], {version.label: totals[3]}, {version.label: totals[4]}
     )
+
+
+def _texts_to_embed(texts: Sequence[str | None], count: int) -> list[str]:
+    checked = [text for text in text_column(texts, count) if text is not None]
+    if len(checked) < count:
+        missing = next(i for i, text in enumerate(texts) if text is None)
+        raise InvalidArgumentError(f"texts[{missing}]: expected a str, found None")
+    return checked
 
 
 def _upsert_batch(
@@ -315,8 +334,7 @@ def cutover(
     StateError
         The version serves already, or is retired.
     """
-    if not 0 <= min_coverage <= 1:
-        raise InvalidArgumentError(f"min_coverage: expected 0 to 1, found {min_coverage!r}")
+    min_coverage = check_number(min_coverage, what="min_coverage", least=0, most=1)
     check_note(reason, what="reason")
     results: list[GateResult] = []
 

@@ -17,20 +17,29 @@ def check_name(value: object, *, what: str) -> str:
         It is no text, is empty, is padded with blanks, or has a control character.
     LimitExceededError
     """
-    if not isinstance(value, str):
-        raise InvalidArgumentError(f"{what}: expected a str, found {value!r:.60}")
-    if not value or value != value.strip():
-        raise InvalidArgumentError(f"{what}: must not be empty or padded, found {value!r:.60}")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise InvalidArgumentError(f"{what}: has a control character: {value!r:.60}")
-    return _bounded(value, what, NAME_BYTES_MAX, "NAME_BYTES_MAX")
+    name = require_text(value, what=what)
+    if not name or name != name.strip():
+        raise InvalidArgumentError(f"{what}: must not be empty or padded, found {name!r:.60}")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise InvalidArgumentError(f"{what}: has a control character: {name!r:.60}")
+    return _bounded(name, what, NAME_BYTES_MAX, "NAME_BYTES_MAX")
 
 
 def check_note(value: object, *, what: str) -> str:
     """Return a reason or note."""
+    return _bounded(require_text(value, what=what), what, REASON_BYTES_MAX, "REASON_BYTES_MAX")
+
+
+def require_text(value: object, *, what: str) -> str:
+    """Return a name to look up, which may be any text.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
     if not isinstance(value, str):
         raise InvalidArgumentError(f"{what}: expected a str, found {value!r:.60}")
-    return _bounded(value, what, REASON_BYTES_MAX, "REASON_BYTES_MAX")
+    return value
 
 
 def _bounded(value: str, what: str, allowed: int, limit: str) -> str:

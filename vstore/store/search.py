@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError, StateError
+from vstore.errors import (
+    FilterError,
+    InvalidArgumentError,
+    InvalidVectorError,
+    LimitExceededError,
+    StateError,
+)
 from vstore.limits import EF_MAX, K_MAX, THREADS_MAX
 from vstore.manifest.spec import short
 from vstore.native import loader
@@ -16,7 +22,7 @@ from vstore.native.flavour import processors
 from vstore.observe.trace import TracedBatch
 from vstore.query.executor import execute
 from vstore.query.fetching import VersionRead, allowed_rows, part_statistics
-from vstore.query.filter import Filter, bind, describe, filter_from_dict
+from vstore.query.filter import FieldReference, Filter, bind, describe, filter_from_dict
 from vstore.query.filter_evaluation import evaluate
 from vstore.query.fusion import DUAL_FUSIONS
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
@@ -304,6 +310,9 @@ def bound_filter(view: CollectionView, where: Where) -> Filter | None:
     """Return a caller's filter, checked against the collection's fields."""
     if where is None:
         return None
+    if isinstance(where, FieldReference):
+        name = where.name
+        raise FilterError(f"field({name!r}) is no filter yet: compare it, or ask .exists()")
     tree = where if isinstance(where, Filter) else filter_from_dict(where)
     return bind(tree, view.field_types)
 
@@ -329,6 +338,13 @@ def _prepare(
     if options.k > K_MAX:
         raise LimitExceededError("k", limit="K_MAX", found=options.k, allowed=K_MAX)
     old, new, fusion, origin = _route(view, queries, options, snapshot)
+    if old is None and options.fusion is not None:
+        raise InvalidArgumentError(f"fusion: a dual read has one, and this reads {new!r} alone")
+    if old is not None and not options.collapse:
+        raise InvalidArgumentError(
+            f"collapse=False: a dual read (of {old!r} and {new!r}) gives a hit per document; "
+            "name one version for a hit per chunk"
+        )
     labels = (new,) if old is None else (old, new)
     reads = []
     for label in labels:
@@ -351,7 +367,7 @@ def _prepare(
             k=options.k,
             fusion=fusion,
             where=where,
-            collapse=options.collapse or old is not None,
+            collapse=options.collapse,
             origin=origin,
             wanted=options.wanted,
         )

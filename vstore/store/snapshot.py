@@ -16,6 +16,7 @@ from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
 from vstore.segment.replay import read_changes
 from vstore.segment.row_table import RowTable, SealedRows
 from vstore.segment.vectors import VectorSegment
+from vstore.store.names import require_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,7 @@ class CollectionView:
         ------
         NotFoundError
         """
-        version = self.state.versions.get(label)
+        version = self.state.versions.get(require_text(label, what="version label"))
         if version is None:
             known = ", ".join(self.state.versions) or "none"
             raise NotFoundError(
@@ -118,9 +119,10 @@ class CollectionView:
 
     def rows(self, label: str) -> RowTable:
         """Return the rows of a version."""
+        version = self.version(label)
         table = self._tables.get(label)
         if table is None:
-            sealed = self._cache.rows(self.version(label), self.state.segments)
+            sealed = self._cache.rows(version, self.state.segments)
             table = RowTable(label, sealed, self.memtable, self.documents)
             self._tables[label] = table
         return table
@@ -158,7 +160,7 @@ class Snapshot:
         ------
         NotFoundError
         """
-        view = self._views.get(name)
+        view = self._views.get(require_text(name, what="collection name"))
         if view is None:
             state = self.state.collections.get(name)
             if state is None:

@@ -22,15 +22,18 @@ from vstore.limits import HISTORY_MAX
 from vstore.manifest import edits
 from vstore.manifest.commit import Operation, find_epoch
 from vstore.manifest.edits import Moment
+from vstore.manifest.spec import require_spec
 from vstore.observe.observer import Observer
-from vstore.storage.file import Medium, PathMedium
+from vstore.storage.file import PathMedium
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.opening import open_container
 from vstore.store import check, history, vacuum
 from vstore.store.collection import Collection, check_fields
 from vstore.store.embedder import Embedder, EmbedderRegistry, Embeddings
 from vstore.store.indexing import INDEXING, Indexing, builders, during_commits
-from vstore.store.names import check_name, check_note
+from vstore.store.input import listed
+from vstore.store.names import check_name, check_note, require_text
+from vstore.store.numbers import check_number, check_whole
 from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
 from vstore.store.transaction import Transaction
 from vstore.store.writer import commit, first_commit
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from vstore.segment.compaction import FindKernels
     from vstore.segment.memtable import CollectionChanges
     from vstore.storage.container import Container, Verify
+    from vstore.storage.file import Medium
 
 OpenMode: TypeAlias = Literal["rw", "r"]
 Durability: TypeAlias = Literal["full", "relaxed"]
@@ -99,10 +103,18 @@ def open_store(
         The file cannot be read as a store.
     StorageError
     """
-    medium: Medium
-    medium = MemoryMedium() if str(path) == ":memory:" else PathMedium(Path(path))
+    try:
+        place = Path(path)
+    except TypeError as error:
+        raise InvalidArgumentError(f"path: expected a str or a Path, found {path!r:.60}") from error
+    in_memory = str(path) == ":memory:"
+    if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
+        raise InvalidArgumentError(
+            "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
+            "without create=False, epoch= and tag="
+        )
     return open_medium(
-        medium,
+        MemoryMedium() if in_memory else PathMedium(place),
         mode=mode,
         create=create,
         epoch=epoch,
@@ -140,6 +152,7 @@ def open_medium(
             )
     if epoch is not None and tag is not None:
         raise InvalidArgumentError("open: pass epoch or tag, not both")
+    check_number(timeout_s, what="timeout_s")
     past = epoch is not None or tag is not None
     writable = mode == "rw" and not past
     clock = clock or SystemClock()
@@ -321,6 +334,7 @@ class Store:
 
     def _at(self, epoch: int) -> Snapshot:
         now = self.current()
+        epoch = check_whole(epoch, what="epoch")
         if epoch == now.epoch:
             return now
         ref = None
@@ -366,7 +380,7 @@ class Store:
         AlreadyExistsError, InvalidArgumentError, LimitExceededError
         """
         check_name(name, what="collection name")
-        checked = check_fields(fields or {})
+        checked = check_fields({} if fields is None else fields)
 
         def edit(state: StoreState) -> StoreState:
             return edits.create_collection(state, name, checked, self.moment())
@@ -396,6 +410,8 @@ class Store:
         InvalidArgumentError
             Their dimensions or metrics differ, or there is no reason.
         """
+        require_spec(first, what="first")
+        require_spec(second, what="second")
         check_note(reason, what="reason")
 
         def edit(state: StoreState) -> StoreState:
@@ -442,7 +458,7 @@ class Store:
         ------
         NotFoundError
         """
-        return edits.tagged_epoch(self.current().state, tag)
+        return edits.tagged_epoch(self.current().state, require_text(tag, what="tag"))
 
     # Writing.
 
@@ -462,7 +478,8 @@ class Store:
         StateError
             This thread has one open already.
         """
-        return Transaction(lambda: self._begin(timeout_s), self._finish)
+        wait_s = min(check_number(timeout_s, what="timeout_s"), threading.TIMEOUT_MAX)
+        return Transaction(lambda: self._begin(wait_s), self._finish)
 
     def _begin(self, timeout_s: float = -1) -> Snapshot:
         self.current()
@@ -610,12 +627,16 @@ class Store:
         StorageError
             There is no room for the new file; the old one is unharmed.
         """
+        kept = [
+            check_whole(epoch, what=f"keep_epochs[{i}]")
+            for i, epoch in enumerate(listed(keep_epochs, what="keep_epochs"))
+        ]
         self._begin()
         try:
             self._container, self._snapshot, report = vacuum.vacuum(
                 self._medium,
                 self._snapshot,
-                keep_epochs=keep_epochs,
+                keep_epochs=kept,
                 time_us=self._time_us(),
                 find=self._at,
                 verify=self._container.verify,

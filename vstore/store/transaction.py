@@ -27,8 +27,10 @@ from vstore.store.input import (
     chunked,
     document_input,
     metadata_rows,
+    require_length,
     require_size,
 )
+from vstore.store.numbers import check_whole
 from vstore.store.pending import Pending, row_batch
 
 if TYPE_CHECKING:
@@ -99,7 +101,8 @@ class Transaction:
 
     Reads through collections see the snapshot from before the transaction. Leaving the ``with``
     block commits; an exception leaves nothing. Each call is checked whole before it changes
-    anything, so a refused one may be caught and the transaction go on.
+    anything, so a refused one may be caught and the transaction go on. It is for one ``with``
+    block: what it collected, committed or not, is not for another snapshot.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Transaction:
         self._begin = begin
         self._finish = finish
         self._snapshot: Snapshot | None = None
+        self._used = False
         self._pending: dict[str, Pending] = {}
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
@@ -118,6 +122,9 @@ class Transaction:
         self.one_call = False  # the transaction ends when its first call returns
 
     def __enter__(self) -> Self:
+        if self._used:
+            raise TransactionError("a transaction is for one with block; begin a new one")
+        self._used = True
         self._snapshot = self._begin()
         return self
 
@@ -170,10 +177,11 @@ class Transaction:
     ) -> UpsertCounts:
         """Add documents, or change those that are there.
 
-        A document whose source hash is the stored one keeps its revision, and versions that have
-        fresh vectors of it keep them. Any other gets a new revision, and vectors of versions not
-        given here become stale. Vectors without text or hash count as a change, since nothing tells
-        otherwise; metadata alone never does.
+        What is not given leaves what a document has. Its source is given as text, hash or both. If
+        the hash is the stored one, the document keeps its revision, and versions that have fresh
+        vectors of it keep them. Otherwise it gets a new revision, and vectors of versions not given
+        here become stale. Without text and hash the source is what it was, and vectors are of the
+        document's current revision: they replace what the version has.
 
         Parameters
         ----------
@@ -184,9 +192,13 @@ class Transaction:
             One row per document (n, dimension), or one (chunks, dimension) array per document.
         metadata : sequence of mappings, or mapping of field to sequence, optional
             Replaces the documents' metadata; without it they keep theirs.
-        texts : sequence of str, optional
-        source_hashes : sequence of bytes or str, optional
-            32 bytes are taken as they are, anything else is hashed. Default: BLAKE3 of the text.
+        texts : sequence of str or None, optional
+            None is the same as not given, for that document.
+        source_hashes : sequence of bytes or str or None, optional
+            32 bytes are taken as they are, anything else is hashed. Default: BLAKE3 of the text. A
+            new hash without text also removes the old text, which is not what the hash is of.
+            None is no hash: a document without a text keeps its own, one with a text counts as
+            changed, since nothing tells otherwise.
         force : bool
             Write the vectors also where they are fresh already.
 
@@ -238,21 +250,17 @@ class Transaction:
             self._note("upsert", inserted=count, vectors=count * len(batches))
             return UpsertCounts(count, 0, 0, written, dict.fromkeys(batches, 0))
         before = {i: pending.record(int(docnos[i])) for i in known}
-        touches_source = bool(batches) or given.hashes is not None
-        after = _merged(new.records(), before, given, touches_source=touches_source)
+        after, kept = _merged(new.records(), before, given)
         self._require_scope(collection, pending, [*before.values(), *after])
         pending.next_docno += fresh
         numbers = docnos.tolist()
         revisions = np.array([record.revision for record in after], np.uint64)
-        kept = [i for i in known if _same_source(before[i], after[i], touched=touches_source)]
         pending.forget_rows(docnos[np.setdiff1d(known, kept).astype(np.int64)])
+        # Only a hash tells that vectors which are there are of what the given ones are of.
+        told = [] if force or given.hashes is None else [i for i in kept if given.hashes[i]]
         written, skipped = {}, {}
         for label, rows in batches.items():
-            idle = [
-                i
-                for i in kept
-                if not force and pending.has_fresh(label, numbers[i], after[i].revision)
-            ]
+            idle = [i for i in told if pending.has_fresh(label, numbers[i], after[i].revision)]
             self._add_rows(pending, label, rows, docnos, revisions, skipped=idle)
             written[label], skipped[label] = count - len(idle), len(idle)
         for i, record in enumerate(after):
@@ -283,7 +291,7 @@ class Transaction:
         """
         pending = self._of(collection)
         checked = validate_ids(ids)
-        rows = metadata_rows(pending.view.field_types, metadata, len(checked), keep_none=True)
+        rows = metadata_rows(pending.view.field_types, metadata, checked, keep_none=True)
         docnos = self._require_known(collection, pending, checked)
         after = []
         for i, (docno, row) in enumerate(zip(docnos, rows, strict=True)):
@@ -365,10 +373,11 @@ class Transaction:
             records = [pending.record(docno) for docno in docnos]
             stale: list[int] = []
         else:
-            if len(revisions) != len(checked_ids):
-                raise InvalidArgumentError(
-                    f"revisions: expected {len(checked_ids)} of them, found {len(revisions)}"
-                )
+            require_length("revisions", revisions, len(checked_ids))
+            made_from = [
+                check_whole(revision, what=f"revisions[{i}]")
+                for i, revision in enumerate(revisions)
+            ]
             found = pending.find(checked_ids)
             docnos = found.tolist()
             known = [pending.record(docno) if docno >= 0 else None for docno in docnos]
@@ -381,7 +390,7 @@ class Transaction:
                 if record is None
                 or not mine[i]
                 or record.revision == DELETED
-                or record.revision != revisions[i]
+                or record.revision != made_from[i]
             ]
             blank = DocumentRecord("", 0, DELETED, None, {}, None)
             records = [record or blank for record in known]
@@ -518,33 +527,26 @@ def _identical(one: DocumentRecord, other: DocumentRecord) -> bool:
     )
 
 
-def _same_source(before: DocumentRecord, after: DocumentRecord, *, touched: bool) -> bool:
-    # A document that changes twice in a transaction has one revision: the commit's epoch.
-    return before.revision == after.revision and not (
-        touched and (after.source_hash is None or after.source_hash != before.source_hash)
-    )
-
-
 def _merged(
-    new: list[DocumentRecord],
-    before: Mapping[int, DocumentRecord],
-    given: DocumentInput,
-    *,
-    touches_source: bool,
-) -> list[DocumentRecord]:
-    """Return what each document becomes, given what some of them were."""
+    new: list[DocumentRecord], before: Mapping[int, DocumentRecord], given: DocumentInput
+) -> tuple[list[DocumentRecord], list[int]]:
+    """Return what each document becomes, given what some of them were; and who keeps its source."""
+    kept = []
     for i, old in before.items():
         if old.revision == DELETED:
             continue
         record = new[i]
-        same = not touches_source or (
-            record.source_hash is not None and record.source_hash == old.source_hash
-        )
+        hashed, text = record.source_hash, record.text
+        # A document that changes twice in a transaction has one revision, the commit's epoch: so
+        # the hashes are compared, not the revisions.
+        same = hashed == old.source_hash if hashed is not None else text is None
+        if same:
+            kept.append(i)
         new[i] = record._replace(
             created=old.created,
             revision=old.revision if same else record.revision,
-            source_hash=old.source_hash if same else record.source_hash,
+            source_hash=old.source_hash if same else hashed,
             metadata=old.metadata if given.metadata is None else record.metadata,
-            text=old.text if same and given.texts is None else record.text,
+            text=old.text if same and text is None else text,
         )
-    return new
+    return new, kept
