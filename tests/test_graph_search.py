@@ -10,6 +10,7 @@ import pytest
 import vstore
 from tests.native.data import clustered, nearest
 from vstore.native import loader
+from vstore.query.plan import GraphSearch, scans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +84,10 @@ def test_a_search_keeps_the_recall_it_was_asked_for(
 def test_more_recall_costs_more_and_the_plan_says_so(shared: Collection) -> None:
     low, high = (shared.search(QUERIES[0], version="v", recall=r) for r in (0.5, 0.99))
     assert nodes_of(low)[:2] == ["Rerank", "GraphSearch"]
-    low_plan, high_plan = (result.plan.child for result in (low, high))  # type: ignore[union-attr]
-    assert low_plan.ef < high_plan.ef
+    low_leaf, high_leaf = (scans(result.plan)[0] for result in (low, high))
+    assert isinstance(low_leaf, GraphSearch)
+    assert isinstance(high_leaf, GraphSearch)
+    assert low_leaf.ef < high_leaf.ef
     assert "measured recall" in low.explain()
     wide = shared.search(QUERIES[0], version="v", ef_search=300)
     assert "ef=300" in wide.explain()
@@ -167,7 +170,7 @@ def test_hits_are_documents_or_chunks_as_asked(chunks: int) -> None:
         assert all(len(set(result.ids)) == 10 for result in results)
         assert "GraphSearch" in nodes_of(results[0])
         exact = docs.search_batch(QUERIES, version="v", exact=True)
-        assert recall(results, [set(map(int, r.ids)) for r in exact]) >= RECALL_FLOOR  # type: ignore[arg-type]
+        assert recall(results, [set(map(int, r.ids)) for r in exact]) >= RECALL_FLOOR
         flat = docs.search(QUERIES[0], version="v", collapse=False)
         assert {int(hit.id) * chunks + hit.chunk for hit in flat} <= rows[0]
 

@@ -57,8 +57,8 @@ class Execution(Protocol):
         """Return one query's hits."""
         ...
 
-    def docnos(self, query: int) -> list[int]:
-        """Return the documents of one query's hits."""
+    def docnos(self) -> IntArray:
+        """Return the documents of all hits, query by query."""
         ...
 
 
@@ -82,9 +82,9 @@ class ListedExecution:
         """Return one query's hits."""
         return self._executed[query].hits
 
-    def docnos(self, query: int) -> list[int]:
-        """Return the documents of one query's hits."""
-        return [hit.docno for hit in self._executed[query].hits]
+    def docnos(self) -> IntArray:
+        """Return the documents of all hits, query by query."""
+        return np.array([hit.docno for one in self._executed for hit in one.hits], np.int64)
 
 
 class MatchedExecution:
@@ -110,10 +110,9 @@ class MatchedExecution:
         """Return one query's hits."""
         return _hits(self._table, self._batch.one(query))
 
-    def docnos(self, query: int) -> list[int]:
-        """Return the documents of one query's hits."""
-        found: list[int] = self._batch.docno[query, : self._counts[query]].tolist()
-        return found
+    def docnos(self) -> IntArray:
+        """Return the documents of all hits, query by query."""
+        return np.asarray(self._batch.docno[self._batch.docno >= 0])
 
 
 def execute(

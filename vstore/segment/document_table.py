@@ -151,6 +151,27 @@ class DocumentTable:
         segment, row = place
         return segment.id(row)
 
+    def ids(self, docnos: IntArray) -> list[DocumentId]:
+        """Return the ids of documents, also of thousands at once."""
+        result: list[DocumentId] = [0] * len(docnos)
+        missing = np.arange(len(docnos))
+        if self.memtable.documents:
+            recent = np.fromiter(self.memtable.documents, np.int64)
+            for place in np.flatnonzero(np.isin(docnos, recent)).tolist():
+                result[place] = self.memtable.documents[int(docnos[place])].id
+            missing = np.flatnonzero(~np.isin(docnos, recent))
+        for segment in reversed(self.sealed.segments):
+            if not len(missing):
+                break
+            rows = segment.rows_of(docnos[missing])
+            here = rows >= 0
+            found = segment.ids(rows[here])
+            for place, id_ in zip(missing[here].tolist(), found, strict=True):
+                result[place] = id_
+            missing = missing[~here]
+        assert not len(missing), "the docnos came from this table"
+        return result
+
     def source_hash(self, docno: int) -> bytes | None:
         """Return a document's source hash."""
         recent = self.memtable.documents.get(docno)

@@ -20,7 +20,14 @@ from vstore.segment.columns import (
     concat_columns,
     missing_column,
 )
-from vstore.segment.ids import EncodedIds, decode_id, encode_ids, hash_ids, offsets_of
+from vstore.segment.ids import (
+    EncodedIds,
+    decode_id,
+    decode_ids,
+    encode_ids,
+    hash_ids,
+    offsets_of,
+)
 from vstore.segment.sealed import PiecedArray, SealedSegment, write_segment
 from vstore.storage.layout import HASH_BYTES
 
@@ -293,6 +300,14 @@ class DocumentSegment(SealedSegment):
             return decode_id(int(ids.kinds[row]), data)
         except ValueError as error:
             raise self.corrupt(f"id of row {row}: {error}") from error
+
+    def ids(self, rows: IntArray) -> list[DocumentId]:
+        """Return the ids of some rows."""
+        encoded = self.encoded_ids()
+        try:
+            return decode_ids(encoded, rows)
+        except ValueError as error:
+            raise self.corrupt(f"ids: {error}") from error
 
     def encoded_ids(self) -> EncodedIds:
         """Return all ids as they stand in the file."""

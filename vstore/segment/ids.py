@@ -159,6 +159,27 @@ def decode_id(kind: int, data: bytes) -> DocumentId:
     raise ValueError(f"not an id: kind {kind}, {len(data)} bytes")
 
 
+def decode_ids(encoded: EncodedIds, rows: IntArray) -> list[DocumentId]:
+    """Return the ids of some rows.
+
+    Raises
+    ------
+    ValueError
+        The bytes of one are no id of its kind.
+    """
+    kinds = encoded.kinds[rows]
+    starts, ends = encoded.offsets[rows], encoded.offsets[rows + 1]
+    if len(rows) and (kinds == KIND_INT).all() and (ends - starts == 8).all():
+        words = encoded.data[starts[:, None] + np.arange(8)]
+        numbers: list[DocumentId] = words.view("<i8")[:, 0].tolist()
+        return numbers
+    data = encoded.data.data
+    return [
+        decode_id(kind, bytes(data[start:end]))
+        for kind, start, end in zip(kinds.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
 def hash_ids(encoded: EncodedIds) -> U64Array:
     """Hash each id: multiply-xorshift over its 8-byte words, u64 (n,).
 

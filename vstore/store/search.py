@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -144,16 +145,22 @@ class SearchResult:
 class Searched:
     """A batch of queries after it ran, from which results are made when they are looked at."""
 
-    __slots__ = ("_execution", "_view", "batch")
+    __slots__ = ("_execution", "_ids", "_view", "batch")
 
     def __init__(self, view: CollectionView, execution: Execution, batch: TracedBatch) -> None:
         self.batch = batch
         self._view = view
         self._execution = execution
+        self._ids: list[list[DocumentId]] | None = None
 
     def ids(self, number: int) -> list[DocumentId]:
         """Return the ids of one query's hits."""
-        return [self._view.documents.id(docno) for docno in self._execution.docnos(number)]
+        if self._ids is None:  # of all queries at once, which costs little more than of one
+            every = iter(self._view.documents.ids(self._execution.docnos()))
+            summaries = self.batch.summaries
+            counts = map(summaries.hits, range(len(summaries)))
+            self._ids = [list(islice(every, count)) for count in counts]
+        return list(self._ids[number])
 
     def hits(self, number: int) -> tuple[Hit, ...]:
         """Return one query's hits."""
