@@ -28,7 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = vstore.open(Path(folder) / "exact.vstore")
         docs = store.create_collection("docs")
-        docs.create_version("v1", vstore.EmbeddingSpec("benchmark", DIMENSION))
+        docs.create_version("v1", vstore.EmbeddingSpec("benchmark", DIMENSION), graph_rows_min=None)
         docs.upsert(list(range(ROWS)), vectors={"v1": vectors})
 
         def ours_one() -> object:

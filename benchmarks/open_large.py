@@ -47,7 +47,9 @@ def main() -> None:
         path = Path(folder) / "large.vstore"
         with vstore.open(path) as store:
             docs = store.create_collection("docs")
-            docs.create_version("v1", vstore.EmbeddingSpec("benchmark", DIMENSION))
+            docs.create_version(
+                "v1", vstore.EmbeddingSpec("benchmark", DIMENSION), graph_rows_min=None
+            )
             for start in range(0, ROWS, BATCH):
                 vectors = rng.standard_normal((BATCH, DIMENSION)).astype(np.float32)
                 docs.upsert(list(range(start, start + BATCH)), vectors={"v1": vectors})

@@ -33,15 +33,17 @@ class GraphIndex:
 
     Attributes
     ----------
-    node : uint32 (rows,)
-        Node of each row; a row that has none yet has a number beyond them. Rows of equal codes
-        share a node: as neighbours of each other they would take up all their links. A node without
-        a row is passed through and not returned.
+    members : uint32 (rows,)
+        Rows, by node. Rows of equal codes share a node: as neighbours of each other they would take
+        up all their links. A node without a row is passed through and not returned.
+    starts : int64 (nodes + 1,) or None
+        Where each node's rows begin; None if each has one.
     """
 
     arrays: GraphArrays
     quantizer: Quantizer
-    node: Array
+    members: Array
+    starts: Array | None
     curve: RecallCurve
     M: int
     ef_construction: int
@@ -78,15 +80,14 @@ class GraphIndex:
         known = self._rows.get(groups is None)
         if known is not None:
             return known
-        members, starts = self._members
         quantizer = self.quantizer
         return self._rows.setdefault(
             groups is None,
             Rows(
                 vectors,
                 metric,
-                members,
-                starts,
+                self.members,
+                self.starts,
                 groups,
                 quantizer.mean,
                 quantizer.scale,
@@ -102,23 +103,18 @@ class GraphIndex:
         return permitted
 
     @cached_property
-    def _members(self) -> tuple[Array, Array | None]:
-        """Rows by node, and where each node's begin; None for one row each."""
-        nodes = self.arrays.nodes
-        known = np.flatnonzero(self.node < nodes)
-        if len(known) == nodes:
-            rows = np.full(nodes, NONE, np.uint32)
-            rows[self.node[known]] = known
-            if not (rows == NONE).any():
-                return rows, None
-        starts = np.append(0, np.cumsum(np.bincount(self.node[known], minlength=nodes)))
-        return known[np.argsort(self.node[known], kind="stable")].astype(np.uint32), starts
+    def node(self) -> Array:
+        """Node of each row, uint32 (rows,)."""
+        nodes = np.arange(self.arrays.nodes, dtype=np.uint32)
+        node = np.zeros(len(self.members), np.uint32)
+        in_order = nodes if self.starts is None else np.repeat(nodes, np.diff(self.starts))
+        node[self.members] = in_order
+        return node
 
     @cached_property
     def ghosts(self) -> int:
         """Number of nodes without a row."""
-        starts = self._members[1]
-        return 0 if starts is None else int(np.count_nonzero(starts[1:] == starts[:-1]))
+        return 0 if self.starts is None else int(np.count_nonzero(np.diff(self.starts) == 0))
 
     def _scratch(self, rows: Rows, question: Question) -> AnswerScratch:
         """Return memory that no other thread uses; it goes back to the list afterwards."""
@@ -196,8 +192,9 @@ def build_index(
         )
 
     def searchable(arrays: GraphArrays, measured: RecallCurve) -> GraphIndex:
+        ordered = replace(arrays, bias=order[: arrays.nodes])
         return GraphIndex(
-            replace(arrays, bias=order[: arrays.nodes]), fitted, node, measured, M, ef_construction
+            ordered, fitted, *_members(node, arrays.nodes), measured, M, ef_construction
         )
 
     arrays = None if before is None else before.graph.arrays
@@ -214,6 +211,17 @@ def build_index(
         part = ScanPart(vectors, norms, everything, distinct=True, allowed=known)
         measured = measure(searchable(arrays, measured), part, metric, kernels, asked)
     return searchable(grown(len(codes), arrays), measured)
+
+
+def _members(node: Array, nodes: int) -> tuple[Array, Array | None]:
+    """Return rows by node, and where each node's begin; None if each has one.
+
+    Rows whose number is beyond the nodes have none yet.
+    """
+    known = np.flatnonzero(node < nodes)
+    counts = np.bincount(node[known], minlength=nodes)
+    members = known[np.argsort(node[known], kind="stable")].astype(np.uint32)
+    return members, None if (counts == 1).all() else np.append(0, np.cumsum(counts))
 
 
 def distinct(old: Array, new: Array) -> tuple[Array, Array]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import GraphSettings, SegmentRef
     from vstore.segment.vectors import VectorSegment
     from vstore.storage.container import Container
+    from vstore.types import Array
 
 _EF_CONSTRUCTION_MAX: Final = 1 << 16
 _SPARE_MAX: Final = 1 << 16
@@ -79,12 +80,19 @@ def with_graph(
             "codes.mean": quantizer.mean.astype("<f4", copy=False),
             "codes.bytes": arrays.codes,
             "codes.bias": arrays.bias.astype("<i4", copy=False),
-            "graph.node": index.node.astype("<u4", copy=False),
+            **_stored_members(index),
             "graph.links": arrays.links.astype("<u4", copy=False),
             "graph.upper": arrays.upper.astype("<u4", copy=False),
             "graph.first": arrays.first.astype("<u4", copy=False),
         },
     )
+
+
+def _stored_members(index: GraphIndex) -> dict[str, Array]:
+    stored = {"graph.members": index.members.astype("<u4", copy=False)}
+    if index.starts is not None:
+        stored["graph.starts"] = index.starts.astype("<i8", copy=False)
+    return stored
 
 
 def read_graph(segment: VectorSegment) -> GraphIndex | None:
@@ -132,13 +140,21 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
     rescored = _real(plain.raw("rescored"))
     if not 1 <= rescored <= RESCORED[-1]:
         raise ValueError(f"graph: {rescored} candidates for a hit")
-    node = segment.array("graph.node", "<u4", (segment.rows,))
-    if bool((node >= nodes).any()):
-        raise ValueError("graph: rows of nodes that do not exist")
+    members = segment.array("graph.members", "<u4", (segment.rows,))
+    if segment.rows and int(members.max()) >= segment.rows:
+        raise ValueError("graph: a row that does not exist")
+    starts = None
+    if segment.has("graph.starts"):
+        starts = segment.array("graph.starts", "<i8", (nodes + 1,))
+        if starts[0] != 0 or starts[-1] != segment.rows or bool((np.diff(starts) < 0).any()):
+            raise ValueError("graph: rows and nodes do not belong together")
+    elif nodes != segment.rows:
+        raise ValueError("graph: as many nodes as rows, or starts")
     return GraphIndex(
         arrays,
         quantizer,
-        node,
+        members,
+        starts,
         RecallCurve(plain.sequence("recall", _read_point, count_max=len(EF_GRID)), rescored),
         M,
         plain.integer("ef_construction", maximum=_EF_CONSTRUCTION_MAX),
@@ -179,6 +195,9 @@ def check_graph(segment: VectorSegment) -> None:
 
 def _contradiction(index: GraphIndex) -> str | None:
     arrays, nodes = index.arrays, index.arrays.nodes
+    rows = len(index.members)
+    if bool((index.members >= rows).any()) or len(np.unique(index.members)) != rows:
+        return "a row of no node, or of two"
     if bool((np.diff(arrays.first.astype(np.int64)) < 0).any()):
         return "levels do not ascend"
     half = half_lengths(arrays.codes) if index.quantizer.space == "euclidean" else None
