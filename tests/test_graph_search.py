@@ -258,6 +258,25 @@ def test_a_graph_grows_when_segments_merge() -> None:
         assert store.check().ok
 
 
+def test_a_damaged_vector_is_found_when_it_is_scored(tmp_path: Any) -> None:
+    path = tmp_path / "s.vstore"
+    vectors = clustered(6_000, DIMENSION)
+    with vstore.open(path) as store:
+        filled(store, vectors)
+    data = bytearray(path.read_bytes())
+    data[data.index(vectors[4_000].tobytes()) + 5] ^= 1
+    path.write_bytes(data)
+    with vstore.open(path, mode="r") as store:
+        docs = store.collection("docs")
+        other = docs.search(vectors[5], version="v", k=1)  # in another piece of 64 KiB
+        assert other.ids == [5]
+        with pytest.raises(vstore.CorruptionError, match="damaged"):
+            docs.search(vectors[4_000], version="v", k=1)
+        with pytest.raises(vstore.CorruptionError):
+            docs.search(vectors[5], version="v", k=1, exact=True)
+        assert not store.check().ok
+
+
 def test_the_same_rows_give_the_same_file(tmp_path: Any) -> None:
     files = []
     for name in ("one", "two"):

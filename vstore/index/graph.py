@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from vstore.index import construction, curve, quantizer
+from vstore.deferred import Deferred
+from vstore.index import curve, quantizer
 from vstore.index.curve import CurvePoint, RecallCurve
 from vstore.index.flat import ScanPart, scan
 from vstore.native.arrays import NONE, AnswerScratch, GraphArrays, Rows
@@ -16,11 +17,14 @@ from vstore.native.calls import Question
 from vstore.native.flavour import processors
 
 if TYPE_CHECKING:
+    from vstore.index import construction
     from vstore.index.construction import Kernels
     from vstore.index.quantizer import Quantizer
     from vstore.manifest.spec import Metric
     from vstore.native.calls import Answered
     from vstore.types import Array
+else:  # what a search does not need
+    construction = Deferred("vstore.index.construction")
 
 _GHOST_SHARE_MAX: Final = 0.2  # a graph with more of them is built anew, not extended
 _EXTENDED_SHARE_MIN: Final = 0.5  # a graph of fewer of the rows is not worth keeping

@@ -207,7 +207,7 @@ class AnswerScratch:
         self.ef = max(ef, keep)
         self.keep = keep
         self.search = Scratch(graph.nodes, graph.size, self.ef)
-        room = keep + rows.largest_node
+        room = self.room = keep + rows.largest_node
         self.stack = np.zeros(STACK)
         self.wide = np.zeros(rows.vectors.shape[1])
         self.candidate = np.zeros(room, np.uint32)

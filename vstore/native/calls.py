@@ -43,6 +43,8 @@ class Question(NamedTuple):
         Nodes, all of them below the number of nodes.
     allowed : bool (nodes,) and bool (rows,), or None
         Nodes and rows that may be returned.
+    report : bool
+        Whether to say which rows were scored with their vectors.
     """
 
     ef: int
@@ -50,6 +52,7 @@ class Question(NamedTuple):
     k: int
     wanted: Array | None = None
     allowed: tuple[Array, Array] | None = None
+    report: bool = False
 
 
 class Answered(NamedTuple):
@@ -63,11 +66,14 @@ class Answered(NamedTuple):
         Cosine similarity, inner product, or minus the Euclidean distance; -inf behind the last.
     distances : int64 (m,)
         Distances computed between codes.
+    scored : uint32 (m, any)
+        Rows that were scored, if that was asked; NONE behind the last.
     """
 
     row: Array
     score: Array
     distances: Array
+    scored: Array
 
 
 class NativeKernels:
@@ -129,7 +135,8 @@ class NativeKernels:
         CorruptGraphError
         """
         count = len(queries)
-        ef, keep, k, wanted, allowed = question
+        ef, keep, k, wanted, allowed, report = question
+        scored = np.empty((count, scratch.room if report else 0), np.uint32)
         row = np.empty((count, k), np.uint32)
         score = np.empty((count, k))
         distances = np.empty(count, np.int64)
@@ -149,9 +156,11 @@ class NativeKernels:
                 address(row),
                 address(score),
                 address(distances),
+                address(scored),
+                scored.shape[1],
             )
         )
-        return Answered(row, score, distances)
+        return Answered(row, score, distances, scored)
 
     def insert(
         self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int

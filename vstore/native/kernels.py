@@ -526,7 +526,8 @@ def answer_queries(codes, bias, size, nodes, links, width, upper, upper_width, f
                    visited, fresh, code, vectors, halves, rows, dimension, is_half, metric, steps,
                    steps_count, members, starts, has_starts, groups, grouped, mean, scale, unit,
                    product, stack, wide, candidate, score, queries, count, ef, wanted, wanted_count,
-                   allowed, allowed_rows, filtered, keep, k, out_row, out_score, distances):  # fmt: skip
+                   allowed, allowed_rows, filtered, keep, k, out_row, out_score, distances, reported,
+                   report):  # fmt: skip
     """Find for each query the k best rows: by codes first, then by their vectors."""
     upper_rows = np.int64(first[np.uint64(nodes)])
     for i in range(dimension, size):
@@ -559,6 +560,9 @@ def answer_queries(codes, bias, size, nodes, links, width, upper, upper_width, f
                  length, candidate, score, found)  # fmt: skip
         _emit(candidate, score, found, groups, grouped, k, number * k, out_row, out_score)
         distances[np.uint64(number)] = computed
+        for i in range(report):
+            row = candidate[np.uint64(i)] if i < found else NONE
+            reported[np.uint64(number * report + i)] = row
     return OK
 
 
@@ -618,7 +622,7 @@ def answer(codes, bias, size, nodes, links, width, upper, upper_width, first, en
            has_starts, groups, grouped, mean, scale, unit, product,
            stack, wide, candidate, score,
            queries, count, ef, wanted, wanted_count, allowed, allowed_rows, filtered, keep, k,
-           out_row, out_score, distances):  # fmt: skip
+           out_row, out_score, distances, reported, report):  # fmt: skip
     firsts = carray(first, (nodes + 1,))
     return answer_queries(
         carray(codes, (nodes * size,)), carray(bias, (nodes,)), size, nodes,
@@ -636,4 +640,5 @@ def answer(codes, bias, size, nodes, links, width, upper, upper_width, first, en
         count, ef, carray(wanted, (wanted_count,)), wanted_count, carray(allowed, (nodes,)),
         carray(allowed_rows, (rows,)), filtered, keep, k, carray(out_row, (count * k,)),
         carray(out_score, (count * k,)), carray(distances, (count,)),
+        carray(reported, (count * report,)), report,
     )  # fmt: skip

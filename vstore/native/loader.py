@@ -16,23 +16,29 @@ numba and LLVM are not in the name: code once made needs neither, and stays righ
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
-import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
+from vstore.deferred import Deferred
 from vstore.native.calls import NativeKernels
 from vstore.native.flavour import host_flavour
 from vstore.native.reference import ReferenceKernels
 
-_log = logging.getLogger("vstore")
+if TYPE_CHECKING:
+    import logging
+    import subprocess
+    import tempfile
+else:  # only the compiler needs them
+    logging = Deferred("logging")
+    subprocess = Deferred("subprocess")
+    tempfile = Deferred("tempfile")
+
 _SOURCES: Final = ("arrays.py", "compiler.py", "instructions.py", "kernels.py", "signatures.py")
 _HASH_BYTES: Final = 32
 _CODE_BYTES_MAX: Final = 1 << 24
@@ -94,7 +100,7 @@ def status() -> dict[str, object]:
 
 def _give_up(reason: str) -> None:
     _state.final, _state.reason = True, reason
-    _log.info("vstore: no machine code, NumPy is used: %s", reason)
+    logging.getLogger("vstore").info("vstore: no machine code, NumPy is used: %s", reason)
 
 
 def _find(*, wait: bool) -> None:
@@ -136,7 +142,9 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
         if directory is None:
             directory = Path(tempfile.mkdtemp(prefix="vstore-"))  # private, for this process
         _state.output = directory / name
-        _log.info("vstore: compiling machine code into %s; NumPy answers meanwhile", directory)
+        logging.getLogger("vstore").info(
+            "vstore: compiling machine code into %s; NumPy answers meanwhile", directory
+        )
         _state.reason = "the compiler is running"
         _state.compiler = subprocess.Popen(
             [sys.executable, "-m", "vstore.native.compiler", flavour, str(_state.output)],

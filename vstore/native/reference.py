@@ -42,6 +42,7 @@ class ReferenceKernels:
             np.full((len(queries), question.k), NONE, np.uint32),
             np.full((len(queries), question.k), -np.inf),
             np.zeros(len(queries), np.int64),
+            np.full((len(queries), scratch.room if question.report else 0), NONE, np.uint32),
         )
         for i, query in enumerate(queries):
             code = _encode(rows, graph.size, query)
@@ -63,6 +64,8 @@ class ReferenceKernels:
             answered.row[i, : len(best)] = found[best]
             answered.score[i, : len(best)] = scores[best]
             answered.distances[i] = distances
+            if question.report:
+                answered.scored[i, : len(found)] = found[np.lexsort((found, -scores))]
         return answered
 
     def insert(

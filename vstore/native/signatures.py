@@ -102,5 +102,7 @@ SIGNATURES: Final[dict[str, tuple[str, ...]]] = {
         "u32*",  # row (count, k), NONE behind the last
         "f64*",  # score (count, k), best first
         "i64*",  # distances (count,)
+        "u32*",  # candidates scored (count, report), NONE behind the last
+        "i64",  # report; 0 to leave them out
     ),
 }

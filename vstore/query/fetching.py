@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -101,13 +100,7 @@ def part_statistics(part: RowPart, allowed: BoolArray | None) -> PartStatistics:
     """Return what the planner needs to know of a part."""
     rows = part.rows
     count = None if allowed is None else int(np.count_nonzero(allowed))
-    plain = PartStatistics(
-        part.name,
-        len(rows.docno),
-        count,
-        rows.vectors.shape[1] * rows.vectors.itemsize,
-        rows.single,
-    )
+    plain = PartStatistics(part.name, len(rows.docno), count, rows.row_bytes, rows.single)
     graph = rows.graph if isinstance(rows, VectorSegment) else None
     if graph is None:
         return plain
@@ -167,7 +160,7 @@ def _choose(
         path = FLAT
         if _has_graph(part):
             path = choose_path(part_statistics(part, allowed), k, read.wanted, native=native)
-        chosen = _Part(number, _scan_part(part, allowed, collapse=collapse), path)
+        chosen = _Part(number, _scan_part(part, allowed, path, collapse=collapse), path)
         (scanned if path.kind == "flat" else by_codes).append(chosen)
     return scanned, by_codes
 
@@ -176,13 +169,17 @@ def _has_graph(part: RowPart) -> bool:
     return isinstance(part.rows, VectorSegment) and part.rows.has_graph
 
 
-def _scan_part(part: RowPart, allowed: BoolArray | None, *, collapse: bool) -> ScanPart:
+def _scan_part(part: RowPart, allowed: BoolArray | None, path: Path, *, collapse: bool) -> ScanPart:
     rows = part.rows
+    if path.kind != "flat" and isinstance(rows, VectorSegment):
+        vectors, _ = rows.checked_by_piece
+    else:
+        vectors = rows.vectors
     groups, distinct = rows.docno, rows.single
     if not collapse:
         # Ties must not depend on which segment a row is in.
         groups, distinct = groups.astype(np.int64) * CHUNKS_MAX + rows.chunk, True
-    return ScanPart(rows.vectors, rows.norms, groups, distinct, allowed)
+    return ScanPart(vectors, rows.norms, groups, distinct, allowed)
 
 
 def _flat(
@@ -218,16 +215,24 @@ def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> Fet
     assert isinstance(segment, VectorSegment)
     graph = segment.graph
     assert graph is not None
-    rows = graph.rows_of(part.vectors, read.metric, None if part.distinct else part.groups)
+    vectors, pieces = segment.checked_by_piece
+    rows = graph.rows_of(vectors, read.metric, None if part.distinct else part.groups)
+    report = pieces is not None and not pieces.complete
     allowed = None if part.allowed is None else (graph.permitted(part.allowed), part.allowed)
     wanted = None
     if path.kind == "codes":
         assert allowed is not None
         wanted = np.flatnonzero(allowed[0]).astype(np.uint32)
-    question = Question(path.ef, path.keep, k, wanted, allowed)
+    question = Question(path.ef, path.keep, k, wanted, allowed, report)
 
     def answer(queries: Array) -> tuple[Array, Array]:
-        return graph.answer(kernels, rows, queries, question)[:2]
+        answered = graph.answer(kernels, rows, queries, question)
+        if report and pieces is not None:
+            scored = np.unique(answered.scored)
+            damaged = pieces.first_damaged(scored[scored != NONE].astype(np.int64))
+            if damaged is not None:
+                raise segment.corrupt(f"vectors: the piece from byte {damaged:,} on is damaged")
+        return answered.row, answered.score
 
     try:
         row, score = _in_threads(answer, read.queries, read.wanted.threads)
@@ -247,7 +252,8 @@ def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> Fet
     short = np.flatnonzero(np.array(batch.counts()) < min(k, _available(part)))
     if len(short):
         again = VersionRead(read.table, read.metric, read.queries[short], read.wanted)
-        return _replaced(batch, short, _flat([part], [number], again, k))
+        whole = replace(part, vectors=segment.vectors)
+        return _replaced(batch, short, _flat([whole], [number], again, k))
     return batch
 
 
@@ -258,6 +264,8 @@ def _in_threads(
     threads = min(threads, len(queries) // _QUERIES_PER_THREAD)
     if threads < 2:
         return answer(queries)
+    from concurrent.futures import ThreadPoolExecutor  # takes longer to import than a search
+
     pieces = np.array_split(queries, threads)
     with ThreadPoolExecutor(threads - 1) as pool:
         others = pool.map(answer, pieces[1:])

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
-from vstore.index.construction import unreached
 from vstore.index.curve import EF_GRID, RESCORED, CurvePoint, RecallCurve
 from vstore.index.graph import Extended, GraphIndex, build_index
 from vstore.index.quantizer import Quantizer, Space, bias_of, half_lengths
 from vstore.manifest.plain import PlainReader
 from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
+from vstore.segment.pieces import piece_hashes
 from vstore.segment.sealed import write_segment
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def with_graph(
         attributes=attributes,
         arrays={
             **segment.header.arrays,
+            "vectors.pieces": piece_hashes(segment.vectors),
             "codes.mean": quantizer.mean.astype("<f4", copy=False),
             "codes.bytes": arrays.codes,
             "codes.bias": arrays.bias.astype("<i4", copy=False),
@@ -209,6 +210,8 @@ def _contradiction(index: GraphIndex) -> str | None:
             return f"{name} to nodes that do not exist"
         if bool((used[:, 1:] & ~used[:, :-1]).any()):
             return f"{name} with gaps"
+    from vstore.index.construction import unreached  # what a search does not need
+
     if unreached(arrays):
         return "nodes that no path reaches"
     return None

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vstore.segment.pieces import PieceCheck, piece_hashes, pieces_of
 from vstore.segment.sealed import PiecedArray, SealedSegment, write_segment
-from vstore.storage.layout import HASH_BYTES
+from vstore.storage.layout import HASH_BYTES, BlockKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,6 +54,11 @@ class RowBatch:
     def single(self) -> bool:
         """Whether every document has one row here, its chunk number 0."""
         return not self.chunk.any()
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one vector."""
+        return int(self.vectors.shape[1] * self.vectors.itemsize)
 
     def take(self, rows: IntArray) -> RowBatch:
         """Return a copy of some rows."""
@@ -202,6 +208,30 @@ class VectorSegment(SealedSegment):
             raise self.corrupt("no vectors of a known dtype")
         return self.array("vectors", ref.dtype, (self.rows, self.spec.dimension))
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one vector; tells without reading any."""
+        ref = self.header.arrays.get("vectors")
+        return 0 if ref is None else self.spec.dimension * np.dtype(ref.dtype).itemsize
+
+    @cached_property
+    def checked_by_piece(self) -> tuple[Array, PieceCheck | None]:
+        """Vectors that are verified as their rows are used, and what does that.
+
+        None if there is nothing to verify.
+        """
+        ref = self.header.arrays.get("vectors")
+        name = "vectors.pieces"
+        if ref is None or not self.has(name) or self.container.is_verified(ref.block):
+            return self.vectors, None
+        shape = (self.rows, self.spec.dimension)
+        if ref.dtype not in DTYPES.values() or ref.shape != shape:
+            raise self.corrupt("no vectors of a known dtype and the right shape")
+        data = self.container.read(ref.block, BlockKind.ARRAY, unverified=True)
+        vectors = np.frombuffer(data, np.dtype(ref.dtype)).reshape(shape)
+        hashes = self.array(name, "|u1", (pieces_of(ref.block.length), HASH_BYTES))
+        return vectors, PieceCheck(vectors, hashes)
+
     def verify(self) -> None:
         """Check hashes, order, norms and graph."""
         super().verify()
@@ -209,6 +239,12 @@ class VectorSegment(SealedSegment):
             from vstore.segment.graphs import check_graph  # as above
 
             check_graph(self)
+        if self.has("vectors.pieces"):
+            expected = (pieces_of(self.vectors.nbytes), HASH_BYTES)
+            if not np.array_equal(
+                self.array("vectors.pieces", "|u1", expected), piece_hashes(self.vectors)
+            ):
+                raise self.corrupt("hashes of pieces do not belong to the vectors")
         docno, chunk = self.docno, self.chunk
         same = docno[1:] == docno[:-1]
         if bool((same & (chunk[1:] <= chunk[:-1])).any()):

@@ -76,8 +76,13 @@ class Container:
         """Bytes of the file that belong to the current state."""
         return self.superblock.committed_length if self.superblock else BLOCKS_START
 
-    def read(self, ref: BlockRef, kind: BlockKind) -> memoryview:
+    def read(self, ref: BlockRef, kind: BlockKind, *, unverified: bool = False) -> memoryview:
         """Return a block's payload, verified at its first use.
+
+        Parameters
+        ----------
+        unverified : bool
+            The caller verifies what it uses of the payload.
 
         Raises
         ------
@@ -88,7 +93,7 @@ class Container:
         view = self._views.get(ref.offset)
         if view is None or len(view) != ref.length:
             view = self._load(ref, kind)
-        wanted = self.verify != "off" or kind == BlockKind.COMMIT
+        wanted = not unverified and (self.verify != "off" or kind == BlockKind.COMMIT)
         if wanted and ref.offset not in self._verified:
             computed = blake3_digest(view)
             if computed != ref.hash:
@@ -98,6 +103,10 @@ class Container:
             if ref.length >= VIEW_BYTES_MIN:
                 self._verified.add(ref.offset)
         return view
+
+    def is_verified(self, ref: BlockRef) -> bool:
+        """Whether nothing of a block needs to be verified any more."""
+        return self.verify == "off" or ref.offset in self._verified
 
     def _load(self, ref: BlockRef, kind: BlockKind) -> memoryview:
         if ref.end > self._tail:

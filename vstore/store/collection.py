@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.errors import (
     InvalidArgumentError,
     LimitExceededError,
@@ -27,13 +28,10 @@ from vstore.manifest.state import (
     StorageType,
     VersionState,
 )
-from vstore.migration import routing
-from vstore.query.filter import Filter, bind, describe
 from vstore.segment.column_types import UINT64_MAX
 from vstore.segment.columns import FieldType
 from vstore.segment.documents import DELETED
 from vstore.segment.ids import validate_ids
-from vstore.store import migrating
 from vstore.store.document import Document, document_of
 from vstore.store.names import check_name
 from vstore.store.numbers import check_whole
@@ -52,22 +50,30 @@ from vstore.store.search import (
     search,
     wanted_of,
 )
-from vstore.store.version_info import VersionInfo, version_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import RouteState, StoreState
+    from vstore.migration import routing
     from vstore.migration.gates import Coverage, GateResult
+    from vstore.query import filter as filters
+    from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.segment.row_table import RowTable
+    from vstore.store import migrating, version_info
     from vstore.store.embedder import Embedder
     from vstore.store.migrating import BackfillReport, Embed
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.store.store import Store
     from vstore.store.transaction import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.types import Array, BoolArray, DocumentId
+else:  # not what a search needs
+    filters = Deferred("vstore.query.filter")
+    migrating = Deferred("vstore.store.migrating")
+    routing = Deferred("vstore.migration.routing")
+    version_info = Deferred("vstore.store.version_info")
 
 _EXPORT_ROWS = 4_096
 
@@ -146,13 +152,13 @@ class Collection:
     @property
     def scope_text(self) -> str:
         """The scope as text, empty without one."""
-        return "" if self.scope is None else describe(self.scope)
+        return "" if self.scope is None else filters.describe(self.scope)
 
     def bound_scope(self, view: CollectionView) -> Filter:
         """Return the scope, bound to the fields as they are at a snapshot."""
         assert self.scope is not None, "only for scoped handles"
         if self._bound_scope is None or self._bound_scope[0] != view.field_types:
-            self._bound_scope = (view.field_types, bind(self.scope, view.field_types))
+            self._bound_scope = (view.field_types, filters.bind(self.scope, view.field_types))
         return self._bound_scope[1]
 
     def mask(self, view: CollectionView, where: Where) -> BoolArray:
@@ -194,7 +200,7 @@ class Collection:
         M: int = 16,
         ef_construction: int = 200,
         graph_rows_min: int | None = 10_000,
-    ) -> VersionInfo:
+    ) -> version_info.VersionInfo:
         """Declare an embedding version. The first one serves at once, others by `cutover`.
 
         Parameters
@@ -255,20 +261,20 @@ class Collection:
         """Propose a label from collection, model, preprocessing and today's date."""
         return suggest_label(self.name, spec, date=self.store.today())
 
-    def version(self, label: str) -> VersionInfo:
+    def version(self, label: str) -> version_info.VersionInfo:
         """Return what there is to know about a version.
 
         Raises
         ------
         NotFoundError
         """
-        return version_info(self.view(), label)
+        return version_info.version_info(self.view(), label)
 
     @property
-    def versions(self) -> tuple[VersionInfo, ...]:
+    def versions(self) -> tuple[version_info.VersionInfo, ...]:
         """All versions, in the order of their making."""
         view = self.view()
-        return tuple(version_info(view, label) for label in view.state.versions)
+        return tuple(version_info.version_info(view, label) for label in view.state.versions)
 
     # Writing. Each call is one commit; a transaction makes several one.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.errors import (
     FilterError,
     InvalidArgumentError,
@@ -23,8 +24,6 @@ from vstore.native.flavour import processors
 from vstore.observe.trace import TracedBatch
 from vstore.query.executor import execute
 from vstore.query.fetching import VersionRead, allowed_rows, part_statistics
-from vstore.query.filter import FieldReference, Filter, bind, describe, filter_from_dict
-from vstore.query.filter_evaluation import evaluate
 from vstore.query.fusion import DUAL_FUSIONS
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
 from vstore.query.plan import PlanNode, plan_to_dict, render_plan
@@ -36,11 +35,17 @@ from vstore.store.embedder import Embeddings
 
 if TYPE_CHECKING:
     from vstore.observe.trace import Trace
+    from vstore.query import filter as filters
+    from vstore.query import filter_evaluation
     from vstore.query.executor import Execution
+    from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, BoolArray, DocumentId
+else:  # what a search without a filter does not need
+    filters = Deferred("vstore.query.filter")
+    filter_evaluation = Deferred("vstore.query.filter_evaluation")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
@@ -317,18 +322,18 @@ def bound_filter(view: CollectionView, where: Where) -> Filter | None:
     """Return a caller's filter, checked against the collection's fields."""
     if where is None:
         return None
-    if isinstance(where, FieldReference):
+    if isinstance(where, filters.FieldReference):
         name = where.name
         raise FilterError(f"field({name!r}) is no filter yet: compare it, or ask .exists()")
-    tree = where if isinstance(where, Filter) else filter_from_dict(where)
-    return bind(tree, view.field_types)
+    tree = where if isinstance(where, filters.Filter) else filters.filter_from_dict(where)
+    return filters.bind(tree, view.field_types)
 
 
 def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
     """Return by docno which live documents pass a bound filter."""
 
     def predicate(column: object, count: int) -> BoolArray:
-        return evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
+        return filter_evaluation.evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
 
     return view.documents.mask(predicate)
 
@@ -397,7 +402,7 @@ def _filtered(
     both = [tree for tree in (scope, user) if tree is not None]
     bound = both[0] & both[1] if len(both) == 2 else both[0]
     matching = matching_documents(view, bound)
-    return matching, describe(bound), int(np.count_nonzero(matching))
+    return matching, filters.describe(bound), int(np.count_nonzero(matching))
 
 
 def _has_graphs(reads: list[VersionRead]) -> bool:

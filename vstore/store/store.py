@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from vstore.clock import SystemClock
+from vstore.deferred import Deferred
 from vstore.errors import (
     ClosedError,
     InvalidArgumentError,
@@ -27,7 +28,6 @@ from vstore.observe.observer import Observer
 from vstore.storage.file import PathMedium
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.opening import open_container
-from vstore.store import check, history, vacuum
 from vstore.store.collection import Collection, check_fields
 from vstore.store.embedder import Embedder, EmbedderRegistry, Embeddings
 from vstore.store.indexing import INDEXING, Indexing, builders, during_commits
@@ -35,8 +35,6 @@ from vstore.store.input import listed
 from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
 from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
-from vstore.store.transaction import Transaction
-from vstore.store.writer import commit, first_commit
 
 if TYPE_CHECKING:
     import os
@@ -51,6 +49,14 @@ if TYPE_CHECKING:
     from vstore.segment.memtable import CollectionChanges
     from vstore.storage.container import Container, Verify
     from vstore.storage.file import Medium
+    from vstore.store import check, history, vacuum, writer
+    from vstore.store import transaction as transactions
+else:  # not what a search needs
+    check = Deferred("vstore.store.check")
+    history = Deferred("vstore.store.history")
+    transactions = Deferred("vstore.store.transaction")
+    vacuum = Deferred("vstore.store.vacuum")
+    writer = Deferred("vstore.store.writer")
 
 OpenMode: TypeAlias = Literal["rw", "r"]
 Durability: TypeAlias = Literal["full", "relaxed"]
@@ -161,7 +167,7 @@ def open_medium(
     )
     try:
         if container.superblock is None:
-            snapshot = first_commit(container, time_us=clock.now_us())
+            snapshot = writer.first_commit(container, time_us=clock.now_us())
         else:
             snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
         store = Store(
@@ -462,7 +468,7 @@ class Store:
 
     # Writing.
 
-    def transaction(self, *, timeout_s: float = -1) -> Transaction:
+    def transaction(self, *, timeout_s: float = -1) -> transactions.Transaction:
         """Begin a transaction; leaving its ``with`` block commits it.
 
         Parameters
@@ -479,7 +485,7 @@ class Store:
             This thread has one open already.
         """
         wait_s = min(check_number(timeout_s, what="timeout_s"), threading.TIMEOUT_MAX)
-        return Transaction(lambda: self._begin(wait_s), self._finish)
+        return transactions.Transaction(lambda: self._begin(wait_s), self._finish)
 
     def _begin(self, timeout_s: float = -1) -> Snapshot:
         self.current()
@@ -508,14 +514,14 @@ class Store:
         self._writer_thread = None
         self._writing.release()
 
-    def _finish(self, transaction: Transaction | None) -> None:
+    def _finish(self, finished: transactions.Transaction | None) -> None:
         try:
-            if transaction is None:
+            if finished is None:
                 return
-            changes = transaction.changes()
-            state = transaction.edited(self._snapshot.state)
+            changes = finished.changes()
+            state = finished.edited(self._snapshot.state)
             if changes or state is not self._snapshot.state:
-                self._commit(state, changes, transaction.operation())
+                self._commit(state, changes, finished.operation())
         finally:
             self._end()
 
@@ -563,7 +569,7 @@ class Store:
         checkpoint: bool = False,
         kernels: FindKernels | None = None,
     ) -> None:
-        self._snapshot = commit(
+        self._snapshot = writer.commit(
             self._snapshot,
             state,
             changes,
