@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "msgpack", "blake3", "sqlite-vec")
@@ -61,7 +61,7 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
     return once
 
 
-def machine() -> dict[str, object]:
+def machine(more_packages: Sequence[str] = ()) -> dict[str, object]:
     """Describe where and with what this was measured."""
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
@@ -69,7 +69,7 @@ def machine() -> dict[str, object]:
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = names[0].split(":", 1)[1].strip() if names else model
     versions = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more_packages):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -99,6 +99,11 @@ def report(name: str, title: str, rows: list[Comparison]) -> None:
             "ok" if row.passed else "MISSED",
         )
     Console(width=140).print(table)
+    rows_of_report = [vars(row) for row in rows]
+    save(name, {"name": name, "title": title, "machine": machine(), "rows": rows_of_report})
+
+
+def save(name: str, document: Mapping[str, object]) -> None:
+    """Write the JSON of a benchmark."""
     RESULTS.mkdir(exist_ok=True)
-    document = {"name": name, "title": title, "machine": machine(), "rows": [vars(r) for r in rows]}
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -13,16 +13,20 @@ The code map. What happens to the bytes of one commit::
 and of one query::
 
     store/search.py        resolve the versions (caller, stamp or route), guard, plan, run, record
-    query/planner.py       from a request and statistics to a plan; pure
+    query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
+    query/fetching.py      each segment by its path, the parts' answers merged
     index/flat.py          exact top k over arrays
+    index/graph.py         a segment's graph: quantizer.py, construction.py, curve.py (its recall)
+    native/                kernels.py: all machine code; reference.py: the same in NumPy
     query/fusion.py        dual reads: two ranked lists become one
     observe/               counters and the trace on the result
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock
-slots; readers never wait for the writer; a hit's version is one its plan reads. Deliberately
-absent: servers, replication, making embeddings, pickle, compression.
+slots; readers never wait for the writer; a hit's version is one its plan reads; a search imports
+neither numba nor LLVM. Deliberately absent: servers, replication, making embeddings, pickle,
+compression.
 
 Names are imported at their first use, so that ``import vstore`` costs nothing.
 """

@@ -22,9 +22,11 @@ from vstore.cli.ingest import ingest
 from vstore.cli.init import init
 from vstore.cli.metrics import metrics
 from vstore.cli.migrate import cutover, retire, rollback, route
+from vstore.cli.optimize import optimize
 from vstore.cli.report import Report, print_report
 from vstore.cli.search import explain, search
 from vstore.cli.vacuum import vacuum
+from vstore.cli.warmup import warmup
 from vstore.errors import InvalidArgumentError
 
 COMMANDS: Final[dict[str, tuple[Callable[..., Report], ...]]] = {
@@ -32,7 +34,7 @@ COMMANDS: Final[dict[str, tuple[Callable[..., Report], ...]]] = {
     "Look": (info, versions, search, explain, get, history, metrics),
     "Write": (ingest, delete, export),
     "Migrate": (backfill, route, cutover, rollback, retire),
-    "Keep": (check, vacuum, tag),
+    "Keep": (check, vacuum, optimize, tag, warmup),
 }
 
 # typer raises the usage errors of the click it is built on, which is not everywhere the package

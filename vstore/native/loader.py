@@ -94,6 +94,7 @@ def status() -> dict[str, object]:
     return {
         "kernels": "numpy" if found is None else found.name,
         "processor": None if flavour is None else flavour.name,
+        "cache": None if (cache := cache_directory()) is None else str(cache),
         "reason": _state.reason,
     }
 

@@ -10,10 +10,11 @@ import numpy as np
 from vstore.manifest.codec import plain_spec
 from vstore.migration.gates import Coverage
 from vstore.migration.lifecycle import Lifecycle, lifecycle
+from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import JobState, Provenance, StalePolicy, StorageType
+    from vstore.manifest.state import GraphSettings, JobState, Provenance, StalePolicy, StorageType
     from vstore.store.snapshot import CollectionView
 
 
@@ -31,6 +32,10 @@ class VersionInfo:
     rows : int
         Vectors a search may return.
     segments : int
+    graphs : int
+        Segments that have a graph.
+    graph : GraphSettings | None
+        Which segments get one, and how; None if none does.
     size_bytes : int
         Bytes of the file its sealed segments take.
     norm_min, norm_max : float
@@ -53,6 +58,8 @@ class VersionInfo:
     stale_documents: int
     rows: int
     segments: int
+    graphs: int
+    graph: GraphSettings | None
     size_bytes: int
     norm_min: float
     norm_max: float
@@ -97,6 +104,7 @@ class VersionInfo:
                 "coverage": self.coverage.share,
                 "stale_documents": self.stale_documents,
                 "segments": self.segments,
+                "graphs": self.graphs,
                 "size_bytes": self.size_bytes,
                 "norm_min": self.norm_min,
                 "norm_max": self.norm_max,
@@ -133,6 +141,10 @@ def version_info(view: CollectionView, label: str) -> VersionInfo:
         stale_documents=int(np.count_nonzero(stale)),
         rows=table.served_rows,
         segments=len(version.segments),
+        graphs=sum(
+            isinstance(part.rows, VectorSegment) and part.rows.has_graph for part in table.parts
+        ),
+        graph=version.graph,
         size_bytes=sum(ref.size_bytes for ref in version.segments),
         norm_min=min((float(n.min()) for n in norms), default=0.0),
         norm_max=max((float(n.max()) for n in norms), default=0.0),

@@ -1,0 +1,1 @@
+"""Against the libraries that a user would take instead."""

@@ -1,0 +1,140 @@
+"""Recall against queries per second, one thread, and building with two: vstore and its peers.
+
+``python -m benchmarks.compare.search SOURCE [LIBRARY ...]``; SOURCE as in `data.load`. Libraries
+take turns at every width of search; medians are compared at equal recall, between the points that
+were measured.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.compare.data import Data, K, load, recall
+from benchmarks.compare.peers import EF_GRID, Peer, Vstore, installed, seconds_of
+from benchmarks.compare.plot import plot_curves
+from benchmarks.measure import RESULTS, machine, save
+
+RECALLS = (0.90, 0.95, 0.99)
+ROUNDS, SINGLE_QUERIES, BUILD_THREADS = 7, 300, 2
+PACKAGES = ("hnswlib", "faiss-cpu", "usearch", "scalable-vs", "pyvsag", "numba", "llvmlite")
+
+
+def main() -> None:
+    """Measure, print, write JSON and a plot."""
+    source, *only = sys.argv[1:]
+    data = load(source)
+    peers = installed(["vstore", *only] if only else None)
+    report = compare(data, peers)
+    name = f"compare-{data.name.replace(', ', '-').replace(' ', '')}"
+    save(name, report)
+    plot_curves(report, RESULTS / f"{name}.png")
+    show(report)
+
+
+def compare(data: Data, peers: list[Peer]) -> dict[str, Any]:
+    """Return everything measured, as plain data."""
+    console = Console(stderr=True)
+    builds = {}
+    for peer in peers:
+        builds[peer.name] = seconds_of(lambda peer=peer: peer.build(data.vectors, BUILD_THREADS))  # type: ignore[misc]
+        console.print(f"{peer.name}: built in {builds[peer.name]:.1f} s")
+    curves: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}
+    for ef in EF_GRID:
+        times: dict[str, list[float]] = {peer.name: [] for peer in peers}
+        found = {}
+        for peer in peers:
+            peer.tune(ef)
+            found[peer.name] = recall(peer.search(data.queries), data.truth)
+        for _ in range(ROUNDS):
+            for peer in peers:
+                times[peer.name].append(seconds_of(lambda peer=peer: peer.search(data.queries)))  # type: ignore[misc]
+        for name, seconds in times.items():
+            qps = len(data.queries) / statistics.median(seconds)
+            curves[name].append({"ef": ef, "recall": found[name], "qps": qps})
+    return {
+        "data": data.name,
+        "machine": machine(PACKAGES),
+        "build_s": builds,
+        "curves": curves,
+        "qps_at": {
+            str(wanted): {name: qps_at(curve, wanted) for name, curve in curves.items()}
+            for wanted in RECALLS
+        },
+        "single_us": single(data, peers, curves),
+        "two_threads": two_threads(data, peers),
+    }
+
+
+def qps_at(curve: list[dict[str, float]], wanted: float) -> float | None:
+    """Return the queries per second at a recall: log-linear between points; None if not reached."""
+    before: dict[str, float] | None = None
+    for point in curve:
+        if point["recall"] >= wanted:
+            if before is None or point["recall"] == before["recall"]:
+                return point["qps"]
+            share = (wanted - before["recall"]) / (point["recall"] - before["recall"])
+            low, high = np.log(before["qps"]), np.log(point["qps"])
+            return float(np.exp(low + share * (high - low)))
+        before = point
+    return None
+
+
+def single(
+    data: Data, peers: list[Peer], curves: dict[str, list[dict[str, float]]]
+) -> dict[str, float]:
+    """Return the median time of one question at recall 0.95, in turns, in microseconds."""
+    asked = {}
+    for peer in peers:
+        ef = next((p["ef"] for p in curves[peer.name] if p["recall"] >= 0.95), None)
+        if ef is not None:
+            peer.tune(int(ef))
+            asked[peer.name] = peer
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for query in data.queries[:SINGLE_QUERIES]:
+        for name, peer in asked.items():
+            times[name].append(seconds_of(lambda peer=peer: peer.search_one(query)))  # type: ignore[misc]
+    return {name: statistics.median(seconds) * 1e6 for name, seconds in times.items()}
+
+
+def two_threads(data: Data, peers: list[Peer]) -> float | None:
+    """Return how many times as fast vstore is with two threads."""
+    ours = next((peer for peer in peers if isinstance(peer, Vstore)), None)
+    if ours is None:
+        return None
+    ours.tune(32)
+    times: dict[int, list[float]] = {1: [], 2: []}
+    many = np.concatenate([data.queries] * 4)
+    for _ in range(ROUNDS):
+        for threads, seconds in times.items():
+            ours.threads = threads
+            seconds.append(seconds_of(lambda: ours.search(many)))
+    ours.threads = 1
+    return statistics.median(times[1]) / statistics.median(times[2])
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the table."""
+    table = Table(title=f"{report['data']}, k = {K}, one thread")
+    for column in ("library", *(f"QPS at {r}" for r in RECALLS), "build s", "one query us"):
+        table.add_column(column, justify="left" if column == "library" else "right")
+    for name in report["curves"]:
+        speeds = [report["qps_at"][str(wanted)][name] for wanted in RECALLS]
+        table.add_row(
+            name,
+            *("-" if qps is None else f"{qps:,.0f}" for qps in speeds),
+            f"{report['build_s'][name]:.1f}",
+            f"{report['single_us'][name]:.0f}" if name in report["single_us"] else "-",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"vstore with two threads: {report['two_threads']:.2f} x one")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Where machine code comes from, and that nothing fails without it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vstore.native import flavour, loader
+from vstore.native.llvm_loader import LlvmObject
+from vstore.native.object_file import LoadedObject
+from vstore.native.signatures import SIGNATURES
+
+ROOT = Path(__file__).parents[2]
+ASK = """
+import sys
+import numpy as np
+import vstore
+from tests.native.data import clustered, nearest
+vectors = clustered(1_500, 16)
+with vstore.open(":memory:", indexing="manual") as store:
+    docs = store.create_collection("docs")
+    docs.create_version("v", vstore.EmbeddingSpec("m", 16, metric="l2"), graph_rows_min=1_000)
+    docs.upsert(list(range(1_500)), vectors={"v": vectors})
+    if "build" in sys.argv:
+        store.optimize()
+    found = docs.search(vectors[3] + 0.01, version="v", k=5)
+    right = nearest(vectors, (vectors[3] + 0.01)[None], "l2", 5)[0]
+    assert len(set(found.ids) & right) >= 4, (found, right)
+from vstore.native import loader
+print(loader.status()["kernels"], "numba" in sys.modules, "llvmlite" in sys.modules)
+"""
+
+
+def asked(*arguments: str, **environment: str) -> str:
+    """Answer a question in a new process and return what it says of its kernels."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a cache that has just been filled."""
+    if flavour.host_flavour() is None:
+        pytest.skip("this processor is not supported")
+    cache = tmp_path_factory.mktemp("cache")
+    said = asked("build", VSTORE_CACHE_DIR=str(cache), VSTORE_NATIVE="wait")
+    assert said == "native False False"
+    (file,) = cache.iterdir()
+    return file
+
+
+def cache_with(path: Path, data: bytes, name: str) -> str:
+    path.mkdir(mode=0o700)
+    (path / name).write_bytes(data)
+    return str(path)
+
+
+def test_a_filled_cache_is_used_without_numba_and_without_llvm(compiled: Path) -> None:
+    before = compiled.stat().st_mtime_ns
+    said = asked("build", VSTORE_CACHE_DIR=str(compiled.parent))
+    assert said == ("native False False" if sys.platform == "linux" else "native False True")
+    assert compiled.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "hash only", "junk"])
+def test_a_damaged_cache_is_compiled_again(compiled: Path, tmp_path: Path, damage: str) -> None:
+    data = compiled.read_bytes()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    damaged = {
+        "cut": data[:-100],
+        "flipped": bytes(flipped),
+        "empty": b"",
+        "hash only": data[:32],
+        "junk": b"\x7fELF" * 1_000,
+    }[damage]
+    cache = tmp_path / "cache"
+    folder = cache_with(cache, damaged, compiled.name)
+    assert loader.read_code(cache / compiled.name, private=True) is None
+    if damage == "flipped":  # once for all: compiling takes a while
+        said = asked("build", VSTORE_CACHE_DIR=folder, VSTORE_NATIVE="wait")
+        assert said == "native False False"
+        assert (cache / compiled.name).read_bytes() == data
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_cache_that_others_may_write_is_not_trusted(
+    compiled: Path, tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cache_with(tmp_path / "cache", compiled.read_bytes(), compiled.name)
+    monkeypatch.setenv("VSTORE_CACHE_DIR", folder)
+    assert loader.cache_directory() is not None
+    Path(folder).chmod(mode)
+    assert loader.cache_directory() is None
+    Path(folder).chmod(0o700)
+    (Path(folder) / compiled.name).chmod(mode & 0o666)
+    assert loader.read_code(Path(folder) / compiled.name, private=True) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX links")
+def test_a_link_to_a_cache_is_not_followed(
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(compiled.parent)
+    monkeypatch.setenv("VSTORE_CACHE_DIR", str(tmp_path / "link"))
+    assert loader.cache_directory() is None
+
+
+def test_a_cache_that_cannot_be_made_costs_nothing_but_speed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    said = asked("build", VSTORE_CACHE_DIR=str(tmp_path / "file" / "cache"), VSTORE_NATIVE="wait")
+    assert said.startswith("native")
+
+
+def test_off_means_numpy(tmp_path: Path) -> None:
+    said = asked("build", VSTORE_CACHE_DIR=str(tmp_path / "cache"), VSTORE_NATIVE="off")
+    assert said == "numpy False False"
+    assert not list((tmp_path / "cache").glob("*.bin"))
+
+
+def test_a_first_question_waits_for_no_compiler(tmp_path: Path) -> None:
+    if flavour.host_flavour() is None:
+        pytest.skip("this processor is not supported")
+    said = asked(VSTORE_CACHE_DIR=str(tmp_path / "cache"))
+    assert said == "numpy False False"
+
+
+def test_many_processes_may_start_at_once(tmp_path: Path) -> None:
+    if flavour.host_flavour() is None:
+        pytest.skip("this processor is not supported")
+    with ThreadPoolExecutor(3) as pool:
+        said = list(
+            pool.map(
+                lambda _: asked("build", VSTORE_CACHE_DIR=str(tmp_path), VSTORE_NATIVE="wait"),
+                range(3),
+            )
+        )
+    assert said == ["native False False"] * 3
+    assert len(list(tmp_path.glob("*"))) == 1, "no temporary file is left"
+
+
+def test_both_ways_of_loading_find_every_kernel(compiled: Path) -> None:
+    code = loader.read_code(compiled, private=True)
+    assert code is not None
+    ways = [LlvmObject(code)]
+    if sys.platform == "linux" and code[18:20] == b"\x3e\0":
+        ways.append(LoadedObject(code))  # type: ignore[arg-type]
+    for way in ways:
+        assert all(way.address(f"vstore_{name}") for name in SIGNATURES)
+        with pytest.raises((ValueError, KeyError)):
+            way.address("vstore_nothing")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ELF")
+def test_an_object_file_that_is_none_is_refused(compiled: Path) -> None:
+    code = loader.read_code(compiled, private=True)
+    assert code is not None
+    for damaged in (b"", b"\x7fELF", code[:64], b"\0" * 200, code[: len(code) // 2]):
+        with pytest.raises(ValueError, match="object file"):
+            LoadedObject(damaged)
+
+
+def test_flavours_go_from_the_most_capable_to_the_least() -> None:
+    for machine in ("x86_64", "aarch64"):
+        kinds = [kind for kind in flavour.FLAVOURS.values() if kind.machine == machine]
+        needs = [len(kind.features) + len(kind.implied) for kind in kinds]
+        assert len(kinds) >= 2
+        assert needs[-1] == min(needs)

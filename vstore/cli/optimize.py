@@ -1,0 +1,17 @@
+"""``vstore optimize``."""
+
+from vstore.cli.opening import open_to_write
+from vstore.cli.options import AsJson, StorePath, Wait
+from vstore.cli.report import Report, heading
+
+
+def optimize(store: StorePath, *, wait: Wait = 0.0, as_json: AsJson = False) -> Report:
+    """Seal recent commits and build the graphs that are due, in one commit."""
+    with open_to_write(store, wait=wait) as opened:
+        opened.optimize()
+        graphs = {
+            name: {one.label: one.graphs for one in opened.collection(name).versions}
+            for name in opened.collections
+        }
+        data = {"path": opened.path, "epoch": opened.epoch, "graphs": graphs}
+        return Report(data, [heading(f"{opened.path}: epoch {opened.epoch}")])
