@@ -53,12 +53,14 @@ def alternate(contenders: Mapping[str, Callable[[], float]], *, rounds: int) -> 
 def timed(run: Callable[[], object]) -> Callable[[], float]:
     """Return a function that runs another one and returns the seconds it took."""
 
-    def once() -> float:
-        started = time.perf_counter()
-        run()
-        return time.perf_counter() - started
+    return lambda: seconds_of(run)
 
-    return once
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def machine(more_packages: Sequence[str] = ()) -> dict[str, object]:

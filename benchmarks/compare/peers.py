@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 M, EF_CONSTRUCTION, K = 16, 200, 10
 EF_GRID = (10, 16, 24, 32, 48, 64, 96, 128, 200, 300, 500)
@@ -229,10 +225,3 @@ def installed(only: list[str] | None = None) -> list[Peer]:
         for peer in every
         if find_spec(peer.needs) and (not only or any(peer.name.startswith(name) for name in only))
     ]
-
-
-def seconds_of(run: Callable[[], object]) -> float:
-    """Return how long something takes."""
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare.data import Data, K, load, recall
-from benchmarks.compare.peers import EF_GRID, Peer, Vstore, installed, seconds_of
+from benchmarks.compare.peers import EF_GRID, Peer, Vstore, installed
 from benchmarks.compare.plot import plot_curves
-from benchmarks.measure import RESULTS, machine, save
+from benchmarks.measure import RESULTS, machine, save, seconds_of
 
 RECALLS = (0.90, 0.95, 0.99)
 ROUNDS, SINGLE_QUERIES, BUILD_THREADS = 7, 300, 2

@@ -126,6 +126,12 @@ def test_a_cache_that_cannot_be_made_costs_nothing_but_speed(tmp_path: Path) -> 
     assert said.startswith("native")
 
 
+@pytest.mark.parametrize("executable", ["", None, "/opt/app/bin/app", "C:/App/app.exe"])
+def test_a_program_with_python_in_it_is_not_started_again(executable: str | None) -> None:
+    assert not loader._is_python(executable)
+    assert loader._is_python(sys.executable)
+
+
 def test_off_means_numpy(tmp_path: Path) -> None:
     said = asked("build", VSTORE_CACHE_DIR=str(tmp_path / "cache"), VSTORE_NATIVE="off")
     assert said == "numpy False False"

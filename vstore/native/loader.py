@@ -121,6 +121,15 @@ def _find(*, wait: bool) -> None:
     _compile(flavour.name, name, wait=wait)
 
 
+def _is_python(executable: str | None) -> bool:
+    """Whether this is an interpreter, and not a program that has one in it.
+
+    Such a program would start once more.
+    """
+    name = Path(executable or "").stem.lower()
+    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+
+
 def _load(code: bytes) -> None:
     if sys.platform == "linux" and code[:4] == b"\x7fELF" and code[18:20] == b"\x3e\0":
         from vstore.native.object_file import LoadedObject
@@ -136,7 +145,7 @@ def _load(code: bytes) -> None:
 def _compile(flavour: str, name: str, *, wait: bool) -> None:
     """Start the compiler, or see how far it is; load what it made."""
     if _state.compiler is None:
-        if not sys.executable or getattr(sys, "frozen", False):
+        if not _is_python(sys.executable):
             _give_up("no Python to run the compiler with")
             return
         directory = cache_directory()
@@ -152,6 +161,7 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not meant for it
         )
     if wait:
         with contextlib.suppress(subprocess.TimeoutExpired):
