@@ -227,6 +227,25 @@ def test_upkeep_keeps_recall_after_half_is_replaced() -> None:
         assert store.check().ok
 
 
+def test_rows_are_dropped_once_most_of_a_segment_is_dead() -> None:
+    vectors = clustered(3_000, DIMENSION)
+    with vstore.open(":memory:") as store:
+        docs = filled(store, vectors)
+        docs.delete(list(range(1_400)))
+        store.optimize()
+        assert docs.view().rows("v").parts[0].rows.docno.shape == (3_000,)
+        docs.delete(list(range(1_400, 1_800)))
+        store.optimize()
+        assert docs.view().rows("v").parts[0].rows.docno.shape == (1_200,)
+        assert docs.version("v").graphs == 1
+        right = [
+            {1_800 + row for row in best}
+            for best in nearest(vectors[1_800:], QUERIES, "cosine", 10)
+        ]
+        assert recall(docs.search_batch(QUERIES, version="v"), right) >= RECALL_FLOOR
+        assert store.check().ok
+
+
 def test_a_vacuum_leaves_no_code_of_what_is_gone(tmp_path: Any) -> None:
     path = tmp_path / "s.vstore"
     vectors = clustered(2_000, DIMENSION)

@@ -56,5 +56,6 @@ SEAL_DOCUMENTS: Final = 1_024  # memtable entries; a reopen replays at most thes
 SEAL_BYTES: Final = 4 * MIB  # memtable payload, likewise
 SEAL_COMMITS: Final = 1_024  # deltas, likewise
 MERGE_FANOUT: Final = 8  # segments of one tier before they become one: 10,000 commits cost < 3x
+DEAD_SHARE_MAX: Final = 0.5  # of a segment's rows, before it is written without them
 VIEW_BYTES_MIN: Final = 64 * KIB  # smaller blocks are read, larger ones mapped
 STREAM_BYTES: Final = 16 * MIB  # piece size when a merged array is written

@@ -60,16 +60,20 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def machine() -> str:
+    """Return this machine's architecture, by LLVM's name."""
+    name = platform.machine().lower()
+    return _MACHINES.get(name, name)
+
+
 @cache
 def host_flavour() -> Flavour | None:
     """Return the kind of this processor, None if there is no machine code for it."""
-    machine = platform.machine().lower()
-    machine = _MACHINES.get(machine, machine)
     if sys.maxsize < 2**32:  # a 32-bit Python on such a processor
         return None
     features = _host_features()
     for flavour in FLAVOURS.values():
-        if flavour.machine == machine and features.issuperset(
+        if flavour.machine == machine() and features.issuperset(
             (*flavour.features, *flavour.implied)
         ):
             return flavour

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import logging
     import subprocess
     import tempfile
+
+    from vstore.native.flavour import Flavour
 else:  # only the compiler needs them
     logging = Deferred("logging")
     subprocess = Deferred("subprocess")
@@ -112,7 +114,7 @@ def _find(*, wait: bool) -> None:
     if flavour is None:
         _give_up("this processor is not supported")
         return
-    name = f"kernels-{source_hash()}-{sys.platform}-{flavour.name}.bin"
+    name = file_name(flavour)
     for path, private in ((_PACKAGE / "prebuilt" / name, False), (_cached(name), True)):
         code = None if path is None else read_code(path, private=private)
         if code is not None:
@@ -176,6 +178,11 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
 
 
 # The cache.
+
+
+def file_name(flavour: Flavour) -> str:
+    """Return the name of the file with the machine code for a kind of processor."""
+    return f"kernels-{source_hash()}-{sys.platform}-{flavour.name}.bin"
 
 
 def source_hash() -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from vstore.limits import MERGE_FANOUT, SEAL_DOCUMENTS
+from vstore.limits import DEAD_SHARE_MAX, MERGE_FANOUT, SEAL_DOCUMENTS
 from vstore.native.arrays import NONE
 from vstore.segment.document_table import SealedDocuments
 from vstore.segment.documents import (
@@ -112,27 +112,67 @@ def merge_version(
     start = merge_start([ref.rows for ref in version.segments])
     if start is None:
         return version.segments
-    sealed = SealedRows(
+    sealed = _sealed(container, version, documents)
+    merged = _merge(container, version, sealed, slice(start, None), kernels, epoch=epoch)
+    return (*version.segments[:start], *merged)
+
+
+def drop_dead(
+    container: Container,
+    version: VersionState,
+    documents: Sequence[SegmentRef],
+    *,
+    epoch: int,
+    kernels: FindKernels,
+) -> tuple[SegmentRef, ...]:
+    """Return a version's segments after those of mostly dead rows were written without them."""
+    sealed = _sealed(container, version, documents)
+    segments: list[SegmentRef] = []
+    for number, (ref, masks) in enumerate(zip(version.segments, sealed.masks, strict=True)):
+        dead = ref.rows - int(np.count_nonzero(masks.live))
+        if ref.rows >= SEAL_DOCUMENTS and dead > DEAD_SHARE_MAX * ref.rows:
+            only = slice(number, number + 1)
+            segments += _merge(container, version, sealed, only, kernels, epoch=epoch)
+        else:
+            segments.append(ref)
+    return tuple(segments)
+
+
+def _sealed(
+    container: Container, version: VersionState, documents: Sequence[SegmentRef]
+) -> SealedRows:
+    return SealedRows(
         tuple(VectorSegment(container, ref, version.spec) for ref in version.segments),
         SealedDocuments(tuple(DocumentSegment(container, ref) for ref in documents)),
         serve_stale=version.stale_policy == "serve",
     )
-    kept = [np.flatnonzero(masks.live) for masks in sealed.masks[start:]]
+
+
+def _merge(
+    container: Container,
+    version: VersionState,
+    sealed: SealedRows,
+    which: slice,
+    kernels: FindKernels,
+    *,
+    epoch: int,
+) -> tuple[SegmentRef, ...]:
+    """Write the rows of some segments that may be served as one, with a graph if it is due."""
+    segments = sealed.segments[which]
     merged = merge_rows(
         container,
-        sealed.segments[start:],
-        kept,
+        segments,
+        [np.flatnonzero(masks.live) for masks in sealed.masks[which]],
         version.spec,
         dtype=DTYPES[version.storage],
         epoch=epoch,
     )
     if merged is None:
-        return version.segments[:start]
-    ref = merged.ref
-    if takes_graph(version, ref):
-        before = extended_graph(sealed.segments[start:], merged)
-        ref = graph_of(container, version, ref, kernels, epoch=epoch, before=before)
-    return (*version.segments[:start], ref)
+        return ()
+    if not takes_graph(version, merged.ref):
+        return (merged.ref,)
+    before = extended_graph(segments, merged)
+    return (graph_of(container, version, merged.ref, kernels, epoch=epoch, before=before),)
 
 
 def index_version(

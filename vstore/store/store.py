@@ -542,7 +542,9 @@ class Store:
             self._end()
 
     def optimize(self) -> None:
-        """Seal what is in the memtable, and build every graph that is due: one commit.
+        """Seal, write segments of mostly dead rows without them, build the graphs that are due.
+
+        It is one commit, however little there is to do.
 
         Raises
         ------
@@ -554,7 +556,7 @@ class Store:
                 self._snapshot.state,
                 {},
                 Operation("optimize"),
-                checkpoint=True,
+                upkeep=True,
                 kernels=builders,
             )
         finally:
@@ -567,6 +569,7 @@ class Store:
         operation: Operation,
         *,
         checkpoint: bool = False,
+        upkeep: bool = False,
         kernels: FindKernels | None = None,
     ) -> None:
         self._snapshot = writer.commit(
@@ -577,6 +580,7 @@ class Store:
             time_us=self._time_us(),
             durable=self._durability == "full",
             checkpoint=checkpoint,
+            upkeep=upkeep,
             kernels=kernels or during_commits(self._indexing),
         )
         self.observer.metrics.count("commits")

@@ -16,7 +16,13 @@ from vstore.manifest import delta
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation
 from vstore.manifest.state import CollectionState, SegmentRef, StoreState
-from vstore.segment.compaction import index_version, merge_documents, merge_version, no_kernels
+from vstore.segment.compaction import (
+    drop_dead,
+    index_version,
+    merge_documents,
+    merge_version,
+    no_kernels,
+)
 from vstore.segment.documents import batch_of, columns_of, seal_documents
 from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
 from vstore.segment.replay import plain_documents, plain_rows
@@ -57,6 +63,7 @@ def commit(
     time_us: int,
     durable: bool,
     checkpoint: bool = False,
+    upkeep: bool = False,
     kernels: FindKernels = no_kernels,
 ) -> Snapshot:
     """Publish the next epoch and return it.
@@ -67,6 +74,8 @@ def commit(
         Asked for kernels if the commit seals; they build the graphs that are due.
     checkpoint : bool
         Seal the memtable and write a full manifest, however small the commit.
+    upkeep : bool
+        Do that, and look after every collection, not only those that changed.
 
     Raises
     ------
@@ -75,9 +84,16 @@ def commit(
     """
     container = snapshot.container
     try:
-        if checkpoint or _must_seal(snapshot, changes):
+        if checkpoint or upkeep or _must_seal(snapshot, changes):
             return _commit_sealed(
-                snapshot, state, changes, operation, time_us, durable=durable, kernels=kernels
+                snapshot,
+                state,
+                changes,
+                operation,
+                time_us,
+                durable=durable,
+                kernels=kernels,
+                upkeep=upkeep,
             )
         try:
             return _commit_delta(snapshot, state, changes, operation, time_us, durable=durable)
@@ -149,6 +165,7 @@ def _commit_sealed(
     *,
     durable: bool,
     kernels: FindKernels,
+    upkeep: bool = False,
 ) -> Snapshot:
     epoch = snapshot.epoch + 1
     container = snapshot.container
@@ -161,7 +178,7 @@ def _commit_sealed(
         sealed = seal_memtable(container, collection, memtable, epoch=epoch)
         if change is not None:
             sealed = _seal(container, sealed, change, epoch=epoch)
-        if sealed is not collection:
+        if sealed is not collection or upkeep:
             sealed = _merged(container, sealed, epoch=epoch, kernels=kernels)
         collections[name] = _indexed(container, sealed, epoch=epoch, kernels=kernels)
     published = _publish_full(
@@ -215,16 +232,15 @@ def _merged(
     container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels
 ) -> CollectionState:
     # Versions first: which of their rows may go is decided by the segments of the documents.
-    versions = {
-        label: replace(
-            version,
-            segments=merge_version(
-                container, version, collection.segments, epoch=epoch, kernels=kernels
-            ),
-        )
-        for label, version in collection.versions.items()
-    }
+    versions = {}
+    for label, version in collection.versions.items():
+        for step in (merge_version, drop_dead):
+            segments = step(container, version, collection.segments, epoch=epoch, kernels=kernels)
+            version = replace(version, segments=segments)
+        versions[label] = version
     segments = merge_documents(container, collection.segments, collection.fields, epoch=epoch)
+    if versions == collection.versions and segments == collection.segments:
+        return collection
     return replace(collection, versions=versions, segments=segments)
 
 
