@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 class Deferred:
@@ -13,8 +17,10 @@ class Deferred:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._module: ModuleType | None = None
 
     def __getattr__(self, attribute: str) -> object:
-        value: object = getattr(import_module(self._name), attribute)
-        setattr(self, attribute, value)
+        if self._module is None:
+            self._module = import_module(self._name)
+        value: object = getattr(self._module, attribute)
         return value

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.segment.row_table import RowTable
-    from vstore.store import migrating, version_info
+    from vstore.store import migrating, quick, version_info
     from vstore.store.embedder import Embedder
     from vstore.store.migrating import BackfillReport, Embed
     from vstore.store.snapshot import CollectionView, Snapshot
@@ -73,6 +73,7 @@ else:  # not what a search needs
     filters = Deferred("vstore.query.filter")
     migrating = Deferred("vstore.store.migrating")
     routing = Deferred("vstore.migration.routing")
+    quick = Deferred("vstore.store.quick")
     version_info = Deferred("vstore.store.version_info")
 
 _EXPORT_ROWS = 4_096
@@ -490,7 +491,14 @@ class Collection:
         """
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
-        return search(self, one_query(query), options)[0]
+        if where is not None or self._scope is not None or not isinstance(query, np.ndarray):
+            return search(self, one_query(query), options)[0]
+        known: quick.QuickSearch | None = self.view().quick.get(options)
+        found = None if known is None else known(query)
+        if found is None:
+            found = search(self, one_query(query), options)[0]
+            quick.remember(self, options, found)
+        return found
 
     def search_batch(
         self,

@@ -100,7 +100,9 @@ class CollectionView:
         self.field_types = {name: FieldType(value) for name, value in state.fields.items()}
         self.documents = DocumentTable(cache.documents(state.segments), memtable, self.field_types)
         self._tables: dict[str, RowTable] = {}
-        self.plans: dict[object, Any] = {}  # of searches without a filter: a view never changes
+        # Of searches without a filter: a view never changes.
+        self.plans: dict[object, Any] = {}
+        self.quick: dict[object, Any] = {}
 
     def version(self, label: str) -> VersionState:
         """Return a version's state.

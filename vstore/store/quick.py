@@ -1,0 +1,124 @@
+"""The same question again: one vector, one version, no filter, one graph. A third of the time.
+
+A program asks thousands of single questions with the same options, and then what `search` does in
+Python takes longer than the search. What depends on the options and the snapshot alone is
+remembered with the snapshot's view; any question that differs in kind goes the long way. Both give
+the same results, counters and traces (`tests/test_quick_search.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.native import loader
+from vstore.native.arrays import NONE
+from vstore.native.calls import CorruptGraphError, Question
+from vstore.observe.trace import TracedBatch
+from vstore.query.executor import MatchedExecution
+from vstore.query.fetching import FetchedBatch
+from vstore.segment.validation import SQUARE_UNDERFLOW
+from vstore.segment.vectors import VectorSegment
+from vstore.store.search import Searched, SearchOptions, SearchResult
+
+if TYPE_CHECKING:
+    from vstore.store.collection import Collection
+    from vstore.store.snapshot import CollectionView
+    from vstore.types import Array
+
+
+class QuickSearch:
+    """All that a search needs but its query."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        view: CollectionView,
+        options: SearchOptions,
+        result: SearchResult,
+    ) -> None:
+        assert options.version is not None
+        self._name = collection.name
+        self._observer = collection.store.observer
+        self._clock = collection.store.clock
+        self._epoch = collection.snapshot().epoch
+        self._view = view
+        self._k = options.k
+        self._plan = result.plan
+        self._table = view.rows(options.version)
+        self._versions = (options.version,)
+        version = view.version(options.version)
+        self._shape = (version.spec.dimension,)
+        _, (chosen,) = self._table.searches[search_key(options)]
+        self._number, part, path = chosen
+        segment = self._table.parts[self._number].rows
+        assert isinstance(segment, VectorSegment)
+        assert segment.graph is not None
+        self._segment, self._graph = segment, segment.graph
+        self._rows = segment.graph.rows_of(
+            part.vectors, version.spec.metric, None if part.distinct else part.groups
+        )
+        self._question = Question(path.ef, path.keep, options.k)
+        self._docno = segment.docno
+
+    def __call__(self, query: Array) -> SearchResult | None:
+        """Answer one question; None if it has to go the long way."""
+        started = self._clock.monotonic_s()
+        kernels = loader.kernels()
+        if (
+            kernels is None
+            or type(query) is not np.ndarray  # a masked array, for one
+            or query.shape != self._shape
+            or query.dtype != np.float32
+            or not query.flags.c_contiguous
+            or not SQUARE_UNDERFLOW < float(np.vdot(query, query)) < np.inf
+        ):
+            return None
+        try:
+            row, score, _, _ = self._graph.answer(kernels, self._rows, query[None], self._question)
+        except CorruptGraphError:
+            return None
+        if row[0, -1] == NONE:
+            return None
+        batch = FetchedBatch(
+            self._docno[row].astype(np.int64),
+            np.full(row.shape, self._number),
+            row.astype(np.int64),
+            score,
+            full=True,
+        )
+        execution = MatchedExecution(self._table, batch)
+        traced = TracedBatch(
+            self._name,
+            self._epoch,
+            self._plan,
+            self._versions,
+            None,
+            self._clock.monotonic_s() - started,
+            execution.summaries,
+        )
+        self._observer.record(traced, k=self._k)
+        return SearchResult(Searched(self._view, execution, traced), 0)
+
+
+def search_key(options: SearchOptions) -> tuple[object, ...]:
+    """Return under what `fetching` remembers how parts are searched by machine code."""
+    return (options.k, options.collapse, options.wanted, False)
+
+
+def remember(collection: Collection, options: SearchOptions, result: SearchResult) -> None:
+    """Remember how a question was answered, if the next one like it can be answered so."""
+    view = collection.view()
+    if options.version is None or options.mode is not None or options.where is not None:
+        return
+    version, table = view.version(options.version), view.rows(options.version)
+    scanned, by_codes = table.searches.get(search_key(options), ((), ()))
+    if scanned or len(by_codes) != 1 or version.spec.normalized:
+        return
+    part = table.parts[by_codes[0].number]
+    if part.live is not None or part.fresh is not None or not isinstance(part.rows, VectorSegment):
+        return
+    _, pieces = part.rows.checked_by_piece
+    if pieces is None or pieces.complete:
+        view.quick[options] = QuickSearch(collection, view, options, result)
