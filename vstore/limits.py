@@ -37,6 +37,7 @@ FILTER_DEPTH_MAX: Final = 64
 K_MAX: Final = 1_000_000  # hits of one query
 EF_MAX: Final = 1_000_000  # candidates of a graph search: as many as hits
 THREADS_MAX: Final = 1_024
+POOL_MAX: Final = 10_000  # of a search; its pool is kept by insertion, beyond that a scan is faster
 GRAPH_M_MIN: Final = 4  # links of a node; with fewer, graphs fall apart
 GRAPH_M_MAX: Final = 256
 

@@ -41,7 +41,7 @@ PACKAGE = Path(__file__).parents[2] / "vstore"
 NOT_OF_THE_FORMAT = {
     "KIB", "MIB", "GIB", "FILTER_NODES_MAX", "FILTER_DEPTH_MAX", "K_MAX", "SEAL_DOCUMENTS",
     "SEAL_BYTES", "SEAL_COMMITS", "MERGE_FANOUT", "VIEW_BYTES_MIN", "STREAM_BYTES",
-    "THREADS_MAX", "DEAD_SHARE_MAX",
+    "THREADS_MAX", "DEAD_SHARE_MAX", "POOL_MAX",
 }  # fmt: skip
 
 STRUCT_CODES = {"u16": "H", "u32": "I", "u64": "Q"}

@@ -145,6 +145,16 @@ def test_a_first_question_waits_for_no_compiler(tmp_path: Path) -> None:
     assert said == "numpy False False"
 
 
+def test_a_search_does_not_wait_for_a_thread_that_waits_for_the_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fresh = loader._State()
+    monkeypatch.setattr(loader, "_state", fresh)
+    with fresh.lock:
+        assert loader.kernels() is None
+    assert not fresh.final
+
+
 def test_many_processes_may_start_at_once(tmp_path: Path) -> None:
     if flavour.host_flavour() is None:
         pytest.skip("this processor is not supported")

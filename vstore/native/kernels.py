@@ -486,16 +486,35 @@ def _rescore(vectors, halves, is_half, dimension, metric, steps, steps_count, st
             total /= np.sqrt(squares) * length
         elif metric == 2:
             total = -np.sqrt(total)
-        place = i
-        while place > 0 and (
-            score[np.uint64(place - 1)] < total
-            or (score[np.uint64(place - 1)] == total and candidate[np.uint64(place - 1)] > row)
-        ):
-            score[np.uint64(place)] = score[np.uint64(place - 1)]
-            candidate[np.uint64(place)] = candidate[np.uint64(place - 1)]
-            place -= 1
-        score[np.uint64(place)] = total
-        candidate[np.uint64(place)] = row
+        score[np.uint64(i)] = total
+    _sort(candidate, score, count)
+
+
+@_inner
+def _sort(candidate, score, count):
+    """Sort in place, the best first, then the lower row: Shell's sort with Knuth's gaps.
+
+    Nearly always there are a dozen; but a node may have any number of rows.
+    """
+    gap = np.int64(1)
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            row, total = candidate[np.uint64(i)], score[np.uint64(i)]
+            place = i
+            while place >= gap and (
+                score[np.uint64(place - gap)] < total
+                or (
+                    score[np.uint64(place - gap)] == total
+                    and candidate[np.uint64(place - gap)] > row
+                )
+            ):
+                score[np.uint64(place)] = score[np.uint64(place - gap)]
+                candidate[np.uint64(place)] = candidate[np.uint64(place - gap)]
+                place -= gap
+            score[np.uint64(place)], candidate[np.uint64(place)] = total, row
+        gap //= 3
 
 
 @_inner

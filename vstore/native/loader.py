@@ -80,12 +80,16 @@ def kernels(*, wait: bool = False) -> NativeKernels | None:
     """
     if _state.final:
         return _state.kernels
-    with _state.lock:
+    wait = wait or os.environ.get("VSTORE_NATIVE") == "wait"
+    if not _state.lock.acquire(blocking=wait):
+        return None  # another thread waits for the compiler
+    try:
         if not _state.final:
-            try:
-                _find(wait=wait or os.environ.get("VSTORE_NATIVE") == "wait")
-            except (OSError, ValueError) as error:
-                _give_up(f"{type(error).__name__}: {error}")
+            _find(wait=wait)
+    except (OSError, ValueError) as error:
+        _give_up(f"{type(error).__name__}: {error}")
+    finally:
+        _state.lock.release()
     return _state.kernels
 
 

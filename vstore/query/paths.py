@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from vstore.limits import POOL_MAX
+
 if TYPE_CHECKING:
     from vstore.index.curve import RecallCurve
 
@@ -116,6 +118,8 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
         return _with(flat, "exact=True")
     if wanted.ef_search is not None:
         ef = max(wanted.ef_search, k)
+        if ef > POOL_MAX:
+            return _with(flat, f"k is above {POOL_MAX:,}")
         return _graph(part, ef, _kept(ef, k, part), f"ef_search={wanted.ef_search}")
     if not native:
         return _with(flat, "no machine code here (yet)")
@@ -124,7 +128,7 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
     if part.allowed is not None:
         keep = max(4 * k, _CODES_KEPT_MIN)
         codes_ns = part.allowed * (8 + part.code_bytes / 40)
-        if codes_ns < best_ns and keep < part.allowed:
+        if codes_ns < best_ns and keep < min(part.allowed, POOL_MAX):
             reason = f"{part.allowed:,} rows pass: scoring their codes is cheaper than the graph"
             best = Path("codes", 0, keep, 1.0, float(part.allowed), reason)
             best_ns = codes_ns
@@ -140,7 +144,7 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
         asked = -(-asked * part.nodes // part.allowed)
     reason = f"recall {wanted.recall:g} was measured at ef {measured}"
     graph = _graph(part, asked, _kept(measured, k, part), reason)
-    if asked < part.nodes and graph.cost * (20 + part.code_bytes / 12) < best_ns:
+    if asked < min(part.nodes, POOL_MAX) and graph.cost * (20 + part.code_bytes / 12) < best_ns:
         return graph
     return best
 

@@ -17,7 +17,7 @@ from vstore.errors import (
     LimitExceededError,
     StateError,
 )
-from vstore.limits import EF_MAX, K_MAX, THREADS_MAX
+from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
 from vstore.manifest.spec import short
 from vstore.native import loader
 from vstore.native.flavour import processors
@@ -242,7 +242,10 @@ def wanted_of(
         )
     if recall is None and ef_search is None and not exact and threads == 1:
         return ANY
-    for name, value, most in (("ef_search", ef_search, EF_MAX), ("threads", threads, THREADS_MAX)):
+    for name, value, most in (
+        ("ef_search", ef_search, POOL_MAX),
+        ("threads", threads, THREADS_MAX),
+    ):
         if value is not None and not (type(value) is int and 1 <= value <= most):
             raise InvalidArgumentError(f"{name}: expected 1 to {most:,}, found {value!r:.60}")
     return Wanted(
