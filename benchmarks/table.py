@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import RESULTS
 
@@ -14,31 +15,74 @@ ORDER = ("ingest", "commit", "open_large", "exact_search", "import_time")
 
 def main() -> None:
     documents = [json.loads((RESULTS / f"{name}.json").read_text()) for name in ORDER]
-    machine = documents[0]["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    measured_on = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}"
-    lines = [f"Measured on: {measured_on}, Python {machine['python']}, {packages}.\n\n"]
+    lines = [f"Measured on: {_place(documents[0]['machine'])}.\n\n"]
     for document in documents:
-        lines.append(f"**{document['title']}** (`python -m benchmarks.{document['name']}`)\n\n")
-        lines.append(
-            "| what | vstore | baseline | ratio | must be | |\n|---|---|---|---|---|---|\n"
-        )
-        for row in document["rows"]:
-            notes = ", ".join(
-                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                for key, value in row["notes"].items()
-            )
-            name = f"{row['name']} ({notes})" if notes else row["name"]
-            lines.append(
-                f"| {name} | {row['ours']:.4g} {row['unit']} "
-                f"| {row['baseline']:.4g} {row['unit']} ({row['baseline_name']}) "
-                f"| {row['ratio']:.2f} | {row['bound']} | {'ok' if row['passed'] else 'missed'} |\n"
-            )
-        lines.append("\n")
+        lines += _comparisons(document)
+    process = RESULTS / "compare-process.json"
+    if process.exists():
+        lines += _comparisons(json.loads(process.read_text()), "compare.process")
+    for path in sorted(RESULTS.glob("compare-*x*.json")):
+        lines += _curves(json.loads(path.read_text()), path.with_suffix(".png"))
     text = README.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
     README.write_text(before + BEGIN + "".join(lines) + END + after)
+
+
+def _place(machine: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}"
+    return f"{where}, Python {machine['python']}, {packages}"
+
+
+def _comparisons(document: dict[str, Any], module: str | None = None) -> list[str]:
+    command = f"python -m benchmarks.{module or document['name']}"
+    lines = [
+        f"**{document['title']}** (`{command}`)\n\n",
+        "| what | vstore | baseline | ratio | must be | |\n|---|---|---|---|---|---|\n",
+    ]
+    for row in document["rows"]:
+        notes = ", ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in row["notes"].items()
+        )
+        name = f"{row['name']} ({notes})" if notes else row["name"]
+        lines.append(
+            f"| {name} | {row['ours']:.4g} {row['unit']} "
+            f"| {row['baseline']:.4g} {row['unit']} ({row['baseline_name']}) "
+            f"| {row['ratio']:.2f} | {row['bound']} | {'ok' if row['passed'] else 'missed'} |\n"
+        )
+    return [*lines, "\n"]
+
+
+def _curves(report: dict[str, Any], picture: Path) -> list[str]:
+    recalls = list(report["qps_at"])
+    ours = {recall: report["qps_at"][recall].get("vstore") for recall in recalls}
+    head = " | ".join(f"QPS at recall {recall}" for recall in recalls)
+    lines = [
+        f"**{report['data']}, k = 10, one thread** (`python -m benchmarks.compare.search`; "
+        f"{_place(report['machine'])})\n\n",
+        f"| library | {head} | build s | one query us |\n|---|{'---:|' * (len(recalls) + 2)}\n",
+    ]
+    for name in report["curves"]:
+        cells = []
+        for recall in recalls:
+            qps, mine = report["qps_at"][recall][name], ours[recall]
+            if qps is None:
+                cells.append("not reached")
+            elif name == "vstore" or not mine:
+                cells.append(f"{qps:,.0f}")
+            else:
+                cells.append(f"{qps:,.0f} ({mine / qps:.1f} x)")
+        single = report["single_us"].get(name)
+        cells += [f"{report['build_s'][name]:.1f}", "-" if single is None else f"{single:.0f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |\n")
+    threads = report["two_threads"]
+    lines.append(
+        f"\nvstore with two threads: {threads:.2f} times one. In brackets: how many times "
+    )
+    lines.append(f"as fast vstore is. ![recall against speed](results/{picture.name})\n\n")
+    return lines
 
 
 if __name__ == "__main__":

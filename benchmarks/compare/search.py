@@ -31,7 +31,7 @@ def main() -> None:
     data = load(source)
     peers = installed(["vstore", *only] if only else None)
     report = compare(data, peers)
-    name = f"compare-{data.name.replace(', ', '-').replace(' ', '')}"
+    name = "compare-" + data.name.replace(", ", "-").replace(" ", "").replace(",", "")
     save(name, report)
     plot_curves(report, RESULTS / f"{name}.png")
     show(report)
