@@ -60,8 +60,10 @@ def _curves(report: dict[str, Any], picture: Path) -> list[str]:
     ours = {recall: report["qps_at"][recall].get("vstore") for recall in recalls}
     head = " | ".join(f"QPS at recall {recall}" for recall in recalls)
     lines = [
-        f"**{report['data']}, k = 10, one thread** (`python -m benchmarks.compare.search`; "
-        f"{_place(report['machine'])})\n\n",
+        (
+            f"**{report['data']}, k = 10, one thread** (`python -m benchmarks.compare.search`; "
+            f"{_place(report['machine'])})\n\n"
+        ),
         f"| library | {head} | build s | one query us |\n|---|{'---:|' * (len(recalls) + 2)}\n",
     ]
     for name in report["curves"]:
