@@ -27,7 +27,9 @@ DOCUMENTS = 5_183
 INTERRUPTS = 3
 STARTED = "1. A corpus"
 
-RUN = "import sys; from pathlib import Path; from vstore.demo.story import run_demo; "
+# Where tests run in the background, Ctrl-C is ignored, and children would ignore it too.
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+RUN = HEED + "import sys; from pathlib import Path; from vstore.demo.story import run_demo; "
 RUN_TEMPORARY = RUN + "run_demo(None)"
 RUN_KEPT = RUN + "run_demo(Path(sys.argv[1]))"
 

@@ -294,8 +294,9 @@ def test_a_reader_keeps_its_snapshot_through_a_vacuum(path: Path) -> None:
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 import vstore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where tests run in the background
 with vstore.open(sys.argv[1]) as store:
     docs = store.collection("docs")
     with store.transaction() as tx:
