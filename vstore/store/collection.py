@@ -493,7 +493,10 @@ class Collection:
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         if where is not None or self._scope is not None or not isinstance(query, np.ndarray):
             return search(self, one_query(query), options)[0]
-        known: quick.QuickSearch | None = self.view().quick.get(options)
+        try:
+            known: quick.QuickSearch | None = self.view().quick.get(options)
+        except TypeError:  # an option that cannot be hashed, and is refused below
+            known = None
         found = None if known is None else known(query)
         if found is None:
             found = search(self, one_query(query), options)[0]
