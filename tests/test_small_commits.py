@@ -47,7 +47,7 @@ def test_single_document_commits_cost_in_proportion_to_their_payload(count: int)
     medium = MemoryMedium()
     store = store_in(medium)
     docs = store.create_collection("docs", fields={"year": "int"})
-    docs.create_version(OLD, spec(dimension=DIMENSION))
+    docs.create_version(OLD, spec(dimension=DIMENSION), graph_rows_min=None)
     vectors = rows(count, DIMENSION)
     start = size_of(store)
     segments_max = 0
@@ -74,7 +74,7 @@ def test_changing_one_document_over_and_over_costs_no_more(count: int) -> None:
     medium = MemoryMedium()
     store = store_in(medium)
     docs = store.create_collection("docs", fields={"year": "int"})
-    docs.create_version(OLD, spec(dimension=DIMENSION))
+    docs.create_version(OLD, spec(dimension=DIMENSION), graph_rows_min=None)
     vector = rows(2, DIMENSION)
     start = size_of(store)
     for i in range(count):
