@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 M, EF_CONSTRUCTION, K = 16, 200, 10
-EF_GRID = (10, 16, 24, 32, 48, 64, 96, 128, 200, 300, 500)
+EF_GRID = (10, 16, 24, 32, 48, 64, 96, 128, 200)
 
 
 class Peer:

@@ -21,7 +21,7 @@ from benchmarks.compare.plot import plot_curves
 from benchmarks.measure import RESULTS, machine, save, seconds_of
 
 RECALLS = (0.90, 0.95, 0.99)
-ROUNDS, SINGLE_QUERIES, BUILD_THREADS = 7, 300, 2
+ROUNDS, SINGLE_QUERIES, BUILD_THREADS = 5, 300, 2
 PACKAGES = ("hnswlib", "faiss-cpu", "usearch", "scalable-vs", "pyvsag", "numba", "llvmlite")
 
 
