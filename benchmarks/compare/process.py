@@ -7,6 +7,7 @@ questions.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -18,14 +19,15 @@ import numpy as np
 
 import vstore
 from benchmarks.compare.data import seeded
-from benchmarks.compare.search import PACKAGES
-from benchmarks.measure import Comparison, machine, report, save, seconds_of
+from benchmarks.measure import Comparison, report, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROWS, ROUNDS = 100_000, 15
 COLD_MAX, MEMORY_MAX = 1.6, 0.6
+# Modules are compiled once, as after any installation.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 READ_RSS = """
 import sys
@@ -69,7 +71,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [*cold_start(Path(folder) / "384"), *memory(Path(folder) / "768")]
     report("compare-process", f"New processes, {ROWS:,} vectors", rows)
-    save("compare-process-machine", machine(PACKAGES))
 
 
 def saved(folder: Path, dimension: int, questions: int) -> Path:
@@ -99,6 +100,7 @@ def ask(name: str, folder: Path, queries: Path, *more: str) -> str:
     """Run a process and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", ASK[name], str(folder), str(queries), *more],
+        env=ENVIRONMENT,
         check=True,
         capture_output=True,
         text=True,
