@@ -334,6 +334,13 @@ def test_settings_out_of_range_are_refused(options: Any) -> None:
             docs.create_version("v", spec(), **options)
 
 
+def test_a_graph_of_the_widest_construction_can_be_read_again() -> None:
+    with vstore.open(":memory:") as store:
+        docs = filled(store, clustered(1_000, DIMENSION), ef_construction=100_000)
+        assert len(docs.search(QUERIES[0], version="v")) == 10
+        assert store.check().ok
+
+
 def test_without_machine_code_searches_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     with vstore.open(":memory:") as store:
         docs = filled(store, clustered(2_000, DIMENSION))

@@ -13,6 +13,7 @@ import numpy as np
 from vstore.index.curve import EF_GRID, RESCORED, CurvePoint, RecallCurve
 from vstore.index.graph import Extended, GraphIndex, build_index
 from vstore.index.quantizer import Quantizer, Space, bias_of, half_lengths
+from vstore.limits import EF_MAX
 from vstore.manifest.plain import PlainReader
 from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
 from vstore.segment.pieces import piece_hashes
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from vstore.storage.container import Container
     from vstore.types import Array
 
-_EF_CONSTRUCTION_MAX: Final = 1 << 16
 _SPARE_MAX: Final = 1 << 16
 
 
@@ -158,7 +158,7 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
         starts,
         RecallCurve(plain.sequence("recall", _read_point, count_max=len(EF_GRID)), rescored),
         M,
-        plain.integer("ef_construction", maximum=_EF_CONSTRUCTION_MAX),
+        plain.integer("ef_construction", maximum=EF_MAX),
     )
 
 
