@@ -13,7 +13,7 @@ import pytest
 from vstore.native import flavour, loader
 from vstore.native.llvm_loader import LlvmObject
 from vstore.native.object_file import LoadedObject
-from vstore.native.signatures import SIGNATURES
+from vstore.native.signatures import LAYOUTS
 
 ROOT = Path(__file__).parents[2]
 ASK = """
@@ -176,7 +176,7 @@ def test_both_ways_of_loading_find_every_kernel(compiled: Path) -> None:
     if sys.platform == "linux" and code[18:20] == b"\x3e\0":
         ways.append(LoadedObject(code))  # type: ignore[arg-type]
     for way in ways:
-        assert all(way.address(f"vstore_{name}") for name in SIGNATURES)
+        assert all(way.address(f"vstore_{name}") for name in LAYOUTS)
         with pytest.raises((ValueError, KeyError)):
             way.address("vstore_nothing")
 

@@ -59,9 +59,8 @@ def mixed(numbers: Array) -> Array:
 
 
 def build(
-    codes: Array,
+    codes: tuple[Array, Array],
     half: Array,
-    bias: Array,
     *,
     M: int,
     ef_construction: int,
@@ -73,10 +72,11 @@ def build(
 
     Parameters
     ----------
-    codes : int8 (nodes, size)
-        In the order of insertion; the first ones those of ``before``, if given.
-    half, bias : int32 (nodes,)
-        See `quantizer`.
+    codes : uint8 (nodes, size / 2), twice
+        High and low halves, in the order of insertion; the first ones those of ``before``, if
+        given.
+    half : int32 (nodes,)
+        Half of each code's squared length.
     M : int
         Links of a node on an upper level; twice as many on the base.
     ef_construction : int
@@ -84,12 +84,12 @@ def build(
     before : GraphArrays, optional
         A graph to extend.
     """
-    nodes, done = len(codes), 1 if before is None else before.nodes
+    nodes, done = len(half), 1 if before is None else before.nodes
     old_levels = np.zeros(0, np.int64) if before is None else np.diff(before.first.astype(np.int64))
     levels = np.append(old_levels, levels_of(len(old_levels), nodes, M))
     graph = GraphArrays(
-        codes,
-        bias,
+        *codes,
+        half,
         np.full((nodes, 2 * M), NONE, np.uint32),
         np.full((int(levels.sum()), M), NONE, np.uint32),
         np.append(0, np.cumsum(levels)).astype(np.uint32),
@@ -103,7 +103,7 @@ def build(
     ]
     with ThreadPoolExecutor(threads) as pool:
         workers = _Workers(pool, scratches)
-        batches = _Batches(graph, half, levels, kernels, workers)
+        batches = _Batches(graph, levels, kernels, workers)
         while done < nodes:
             end = min(nodes, done + max(1, min(done // _BATCH_SHARE, _BATCH_MAX)))
             batches.insert(done, end, ef_construction)
@@ -142,13 +142,11 @@ class _Batches:
     def __init__(
         self,
         graph: GraphArrays,
-        half: Array,
         levels: Array,
         kernels: Kernels,
         workers: _Workers,
     ) -> None:
         self._graph = graph
-        self._half = half
         self._levels = levels
         self._kernels = kernels
         self._workers = workers
@@ -157,7 +155,7 @@ class _Batches:
         """Choose the links of nodes start..end, in the graph before them."""
 
         def task(scratch: Scratch, first: int, last: int) -> None:
-            self._kernels.insert(self._graph, scratch, self._half, start + first, start + last, ef)
+            self._kernels.insert(self._graph, scratch, start + first, start + last, ef)
 
         self._workers.run(task, end - start)
 
@@ -185,7 +183,7 @@ class _Batches:
 
         def task(scratch: Scratch, first: int, last: int) -> None:
             edges = (targets, sources, starts)
-            self._kernels.link_back(graph, scratch, self._half, level, edges, (first, last))
+            self._kernels.link_back(graph, scratch, level, edges, (first, last))
 
         self._workers.run(task, len(starts) - 1)
 
@@ -203,7 +201,7 @@ def connect(graph: GraphArrays, kernels: Kernels, scratch: Scratch) -> None:
             continue
         near = graph.links[node]
         near = near[near != NONE]
-        query = (graph.codes[node].view(np.uint8) ^ np.uint8(128))[None]
+        query = graph.codes(slice(node, node + 1))
         ef = scratch.ef
         found = kernels.search(graph, scratch, query, ef=ef)[0]
         for other in (*near[reached[near]].tolist(), *found[found != NONE].tolist()):

@@ -14,8 +14,9 @@ EF_GRID: Final = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 SAMPLE_ROWS: Final = 100
 K: Final = 10
 RESCORED: Final = (1.2, 1.5, 2.0, 4.0, 8.0)
-RESCORED_EF: Final = 128  # at which it is measured
-RESCORED_LOSS: Final = 0.001  # of recall
+REFINED: Final = (1.6, 2.4, 3.2, 4.8, 6.4, 9.6, 12.8)
+FACTOR_EF: Final = 128  # at which both are measured
+FACTOR_LOSS: Final = 0.001  # of recall
 
 
 class CurvePoint(NamedTuple):
@@ -42,14 +43,21 @@ class RecallCurve(NamedTuple):
     rescored : float
         Candidates by codes that are scored with their vectors for each hit that is wanted: the
         fewest that were seen to lose nothing.
+    refined : float
+        Likewise, nodes whose codes are looked at in full.
     """
 
     points: tuple[CurvePoint, ...] = ()
     rescored: float = RESCORED[-1]
+    refined: float = REFINED[-1]
 
     def keep_for(self, k: int) -> int:
         """Return how many candidates to score with their vectors for k hits."""
         return max(k + 2, math.ceil(self.rescored * k))
+
+    def refine_for(self, k: int) -> int:
+        """Return how many nodes to look at in full for k hits."""
+        return max(self.keep_for(k), math.ceil(self.refined * k))
 
     def ef_for(self, recall: float, k: int) -> int | None:
         """Return the smallest ef that gives a recall; None if none of those measured does.

@@ -12,7 +12,7 @@ from vstore.deferred import Deferred
 from vstore.index import curve, quantizer
 from vstore.index.curve import CurvePoint, RecallCurve
 from vstore.index.flat import ScanPart, scan
-from vstore.native.arrays import NONE, AnswerScratch, GraphArrays, Rows
+from vstore.native.arrays import NONE, AnswerScratch, GraphArrays, Rows, pack
 from vstore.native.calls import Question
 from vstore.native.flavour import processors
 
@@ -122,7 +122,7 @@ class GraphIndex:
 
     def _scratch(self, rows: Rows, question: Question) -> AnswerScratch:
         """Return memory that no other thread uses; it goes back to the list afterwards."""
-        ef = max(question.ef, question.keep)
+        ef = max(question.ef, question.refine)
         while self._scratches:
             try:
                 scratch = self._scratches.pop()
@@ -170,7 +170,7 @@ def build_index(
     """
     fitted = quantizer.fit(vectors, metric)
     if before is not None and _worth_extending(before, fitted, M):
-        fitted, old = before.graph.quantizer, before.graph.arrays.codes
+        fitted, old = before.graph.quantizer, before.graph.arrays.codes()
         node, added = before.node.copy(), np.flatnonzero(before.node == NONE)
     else:
         before, old = None, np.zeros((0, fitted.size), np.int8)
@@ -180,14 +180,12 @@ def build_index(
         old, fitted.encode(vectors)[added] if before is None else fitted.encode(vectors[added])
     )
     half = quantizer.half_lengths(codes)
-    bias = quantizer.bias_of(codes, half)
-    order = quantizer.bias_of(codes, None) if fitted.space == "product" else bias
+    planes = pack(codes)
 
     def grown(nodes: int, arrays: GraphArrays | None) -> GraphArrays:
         return construction.build(
-            codes[:nodes],
+            (planes[0][:nodes], planes[1][:nodes]),
             half[:nodes],
-            bias[:nodes],
             M=M,
             ef_construction=ef_construction,
             kernels=kernels,
@@ -196,9 +194,10 @@ def build_index(
         )
 
     def searchable(arrays: GraphArrays, measured: RecallCurve) -> GraphIndex:
-        ordered = replace(arrays, bias=order[: arrays.nodes])
+        if fitted.space == "product":  # built by distance, searched by inner product
+            arrays = replace(arrays, bias=np.zeros_like(arrays.bias))
         return GraphIndex(
-            ordered, fitted, *_members(node, arrays.nodes), measured, M, ef_construction
+            arrays, fitted, *_members(node, arrays.nodes), measured, M, ef_construction
         )
 
     arrays = None if before is None else before.graph.arrays
@@ -285,18 +284,22 @@ def measure(
     worst = np.array([found.score[-1] for found in exact])
     rows = index.rows_of(part.vectors, metric, None)
 
-    def recall(ef: int, factor: float) -> tuple[float, float]:
-        keep = min(ef, RecallCurve((), factor).keep_for(k))
-        answered = index.answer(kernels, rows, queries, Question(ef, keep, k))
+    def recall(ef: int, factors: RecallCurve) -> tuple[float, float]:
+        refine, keep = factors.refine_for(k), factors.keep_for(k)
+        answered = index.answer(kernels, rows, queries, Question(ef, refine, keep, k))
         right = answered.score >= worst[:, None]
         return float(right.mean()), float(answered.distances.mean())
 
-    reached = [recall(curve.RESCORED_EF, factor)[0] for factor in curve.RESCORED]
-    enough = max(reached) - curve.RESCORED_LOSS
-    rescored = next(f for f, r in zip(curve.RESCORED, reached, strict=True) if r >= enough)
+    def fewest(candidates: list[RecallCurve]) -> RecallCurve:
+        reached = [recall(curve.FACTOR_EF, factors)[0] for factors in candidates]
+        enough = max(reached) - curve.FACTOR_LOSS
+        return next(f for f, r in zip(candidates, reached, strict=True) if r >= enough)
+
+    factors = fewest([RecallCurve((), factor) for factor in curve.RESCORED])
+    factors = fewest([factors._replace(refined=factor) for factor in curve.REFINED])
     points = []
     for ef in curve.EF_GRID:
-        points.append(CurvePoint(ef, *recall(ef, rescored)))
+        points.append(CurvePoint(ef, *recall(ef, factors)))
         if points[-1].recall == 1.0:
             break
-    return RecallCurve(tuple(points), rescored)
+    return factors._replace(points=tuple(points))

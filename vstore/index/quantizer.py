@@ -2,7 +2,7 @@
 
 One scale keeps distances between codes proportional to distances between vectors, so that a graph
 can be built and searched on codes alone; the vectors themselves only rescore the best few. Codes
-are padded with zeros to a multiple of 64 bytes.
+are padded with zeros to a multiple of 128 bytes.
 
 Two spaces. *Euclidean*: for L2, and for cosine over vectors scaled to length 1. *Product*: for
 inner products over vectors of different lengths. There, a graph needs a distance, and gets one by
@@ -122,18 +122,6 @@ def fit(vectors: Array, metric: Metric) -> Quantizer:
 def half_lengths(codes: Array) -> Array:
     """Return half of each code's squared length, rounded down, int32 (n,)."""
     return np.asarray(np.einsum("ij,ij->i", codes, codes, dtype=np.int32) >> 1)
-
-
-def bias_of(codes: Array, half: Array | None) -> Array:
-    """Return what makes `dot` a key, int32 (n,): see `native.kernels`.
-
-    Parameters
-    ----------
-    half : int32 (n,) or None
-        None for an order by inner product.
-    """
-    bias = codes.sum(axis=1, dtype=np.int32) * np.int32(128)
-    return np.asarray(bias if half is None else bias + half)
 
 
 def _lengths(vectors: Array) -> Array:

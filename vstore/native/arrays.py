@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.native.signatures import STACK
+from vstore.native.signatures import LAYOUTS, QUESTION, STACK
 
 if TYPE_CHECKING:
     from vstore.types import Array
 
 NONE: Final = 0xFFFFFFFF  # no node: fills the rest of a list
-CODE_ALIGNMENT: Final = 64  # bytes: a cache line, and the widest dot product
+CODE_ALIGNMENT: Final = 128  # bytes: a cache line of each plane, and the widest dot product
 LEVELS_MAX: Final = 8  # above the base; with M = 16 the eighth is for four billion nodes
 NODES_MAX: Final = 2**31 - 2  # an entry of a pool has 31 bits for its node
 WIDTH_MAX: Final = 512  # links of a node
+EXPANDED: Final = 2  # nodes of a pool at once
 METRICS: Final = {"cosine": 0, "inner_product": 1, "l2": 2}
+ALL: Final = slice(None)
 _PAIRWISE_MAX: Final = 128  # elements that NumPy sums without halving
 
 
@@ -28,8 +30,8 @@ class GraphArrays:
 
     Attributes
     ----------
-    codes : int8 (nodes, size)
-        ``size`` is a multiple of 64.
+    high, low : uint8 (nodes, size / 2)
+        Halves of codes (`pack`); ``size``, bytes of a code, is a multiple of 128.
     bias : int32 (nodes,)
     links : uint32 (nodes, width)
         Neighbours on the base level, then NONE.
@@ -46,7 +48,8 @@ class GraphArrays:
         Shapes or dtypes do not belong together. Contents are checked by the kernels as they go.
     """
 
-    codes: Array
+    high: Array
+    low: Array
     bias: Array
     links: Array
     upper: Array
@@ -55,7 +58,8 @@ class GraphArrays:
 
     def __post_init__(self) -> None:
         for name, dtype, dimensions in (
-            ("codes", np.int8, 2),
+            ("high", np.uint8, 2),
+            ("low", np.uint8, 2),
             ("bias", np.int32, 1),
             ("links", np.uint32, 2),
             ("upper", np.uint32, 2),
@@ -64,12 +68,13 @@ class GraphArrays:
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
                 raise ValueError(f"graph: {name} is {array.dtype} {array.shape}")
-        nodes, size = self.codes.shape
+        nodes, size = len(self.high), self.size
         rows = int(self.first[-1]) if len(self.first) else 0
         if not (
             0 < nodes <= NODES_MAX
             and size > 0
             and size % CODE_ALIGNMENT == 0
+            and self.low.shape == self.high.shape
             and len(self.bias) == len(self.links) == nodes
             and len(self.first) == nodes + 1
             and len(self.upper) == rows
@@ -82,18 +87,23 @@ class GraphArrays:
     @property
     def nodes(self) -> int:
         """Number of nodes."""
-        return len(self.codes)
+        return len(self.high)
 
     @property
     def size(self) -> int:
         """Bytes of a code."""
-        return int(self.codes.shape[1])
+        return 2 * int(self.high.shape[1])
+
+    def codes(self, nodes: Array | slice = ALL) -> Array:
+        """Return codes of some nodes, int8 (n, size)."""
+        return unpack(self.high[nodes], self.low[nodes])
 
     @cached_property
-    def arguments(self) -> tuple[int, ...]:
+    def words(self) -> tuple[int, ...]:
         """The graph as kernels take it (`signatures.GRAPH`); the arrays must stay alive."""
         return (
-            address(self.codes),
+            address(self.high),
+            address(self.low),
             address(self.bias),
             self.size,
             self.nodes,
@@ -104,6 +114,32 @@ class GraphArrays:
             address(self.first),
             self.entry,
         )
+
+
+def pack(codes: Array) -> tuple[Array, Array]:
+    """Return the high and the low halves of codes, plus 128, each uint8 (n, size / 2).
+
+    Of every 128 elements, the first 64 are the lower four bits of 64 bytes, the others the upper.
+
+    Parameters
+    ----------
+    codes : int8 (n, size)
+    """
+    pieces = (codes.view(np.uint8) ^ np.uint8(128)).reshape(len(codes), -1, 2, 64)
+    first, second = pieces[:, :, 0], pieces[:, :, 1]
+    high = (first >> 4) | (second & 0xF0)
+    low = (first & 15) | (second << 4)
+    shape = (len(codes), codes.shape[1] // 2)
+    return high.reshape(shape), low.reshape(shape)
+
+
+def unpack(high: Array, low: Array) -> Array:
+    """Return codes from their halves, int8 (n, size): the reverse of `pack`."""
+    pieces = np.empty((len(high), high.shape[1] // 64, 2, 64), np.uint8)
+    highs, lows = (half.reshape(len(high), -1, 64) for half in (high, low))
+    pieces[:, :, 0] = (highs << 4) | (lows & 15)
+    pieces[:, :, 1] = (highs & 0xF0) | (lows >> 4)
+    return np.asarray((pieces ^ np.uint8(128)).reshape(len(high), -1).view(np.int8))
 
 
 @lru_cache(maxsize=64)
@@ -162,26 +198,26 @@ class Rows:
         return 1 if self.starts is None else int(np.diff(self.starts).max(initial=1))
 
     @cached_property
-    def arguments(self) -> tuple[int | float, ...]:
-        """The rows as kernels take them; the arrays must stay alive."""
+    def words(self) -> tuple[int, ...]:
+        """The rows as kernels take them (`signatures.ROWS`); the arrays must stay alive."""
         steps = summation_steps(self.vectors.shape[1])
         return (
             address(self.vectors),
             len(self.vectors),
             self.vectors.shape[1],
-            self.vectors.dtype == np.float16,
+            int(self.vectors.dtype == np.float16),
             METRICS[self.metric],
             address(steps),
             len(steps),
             address(self.members),
             0 if self.starts is None else address(self.starts),
-            self.starts is not None,
+            int(self.starts is not None),
             0 if self.groups is None else address(self.groups),
-            self.groups is not None,
+            int(self.groups is not None),
             address(self.mean),
-            self.scale,
-            self.unit,
-            self.product,
+            int(np.float64(self.scale).view(np.int64)),
+            int(self.unit),
+            int(self.product),
         )
 
 
@@ -190,35 +226,47 @@ class Scratch:
 
     def __init__(self, nodes: int, size: int, ef: int, *, edges: int = 0) -> None:
         self.ef = ef
-        self.room = max(ef + 1, WIDTH_MAX + edges)
-        self.pool = np.zeros(self.room, np.int64)
+        self.room = rounded(max(ef, WIDTH_MAX + edges))
+        self.pool, self.refined = np.zeros((2, self.room), np.int64)
         self.visited = np.zeros(nodes + 1, np.uint8)
-        self.fresh = np.zeros(WIDTH_MAX, np.uint32)
-        self.spare = np.zeros((2, size), np.uint8)
-        arrays = (self.pool, self.visited, self.fresh, self.spare)
-        self.arguments = tuple(address(array) for array in arrays)
+        self.fresh = np.zeros(EXPANDED * WIDTH_MAX, np.uint32)
+        self.entries = np.zeros(EXPANDED * WIDTH_MAX, np.int64)
+        self.code, self.other = np.zeros((2, size), np.int8)
+        arrays = (self.pool, self.refined, self.visited, self.fresh, self.entries, self.code,
+                  self.other)  # fmt: skip
+        self.words = (self.room, *(address(array) for array in arrays))
 
 
 class AnswerScratch:
-    """Memory of one thread that answers queries."""
+    """Memory of one thread that answers queries; ``block`` is what the kernel is passed."""
 
     def __init__(self, graph: GraphArrays, rows: Rows, ef: int, keep: int) -> None:
+        self.graph = graph
         self.rows = rows
-        self.ef = max(ef, keep)
+        self.ef = ef
         self.keep = keep
-        self.search = Scratch(graph.nodes, graph.size, self.ef)
+        self.search = Scratch(graph.nodes, graph.size, ef)
         room = self.room = keep + rows.largest_node
         self.stack = np.zeros(STACK)
         self.wide = np.zeros(rows.vectors.shape[1])
         self.candidate = np.zeros(room, np.uint32)
         self.score = np.zeros(room)
-        own = (self.stack, self.wide, self.candidate, self.score)
-        self.arguments = (
-            *graph.arguments,
-            *self.search.arguments,
-            *rows.arguments,
-            *(address(array) for array in own),
+        memory = (
+            address(self.stack),
+            address(self.wide),
+            room,
+            address(self.candidate),
+            address(self.score),
         )
+        self.block = np.zeros(len(LAYOUTS["answer"]), np.int64)
+        self.fixed = len(self.block) - len(QUESTION)
+        self.block[: self.fixed] = (*graph.words, *self.search.words, *rows.words, *memory)
+        self.address = address(self.block)
+
+
+def rounded(room: int) -> int:
+    """Return the room of a pool: kernels move eight entries at once."""
+    return -(-room // 8) * 8
 
 
 def address(array: Array) -> int:

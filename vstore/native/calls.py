@@ -8,20 +8,18 @@ GIL while they run, allocate their outputs here, and believe that their argument
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vstore.native.arrays import address
-from vstore.native.signatures import CORRUPT, SIGNATURES
+from vstore.native.signatures import CORRUPT, LAYOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vstore.native.arrays import AnswerScratch, GraphArrays, Rows, Scratch
     from vstore.types import Array
-
-_SCALARS: Final = {"i64": ctypes.c_int64, "f32": ctypes.c_float}
 
 
 class CorruptGraphError(Exception):
@@ -34,7 +32,9 @@ class Question(NamedTuple):
     Attributes
     ----------
     ef : int
-        Size of the pool; 0 to score the wanted nodes.
+        Nodes expanded, at most; 0 to score the wanted nodes.
+    refine : int
+        Nodes whose codes are looked at in full, after the half of them that all are judged by.
     keep : int
         Candidates to score with their vectors.
     k : int
@@ -48,6 +48,7 @@ class Question(NamedTuple):
     """
 
     ef: int
+    refine: int
     keep: int
     k: int
     wanted: Array | None = None
@@ -83,10 +84,8 @@ class NativeKernels:
 
     def __init__(self, addresses: Callable[[str], int]) -> None:
         self._addresses = addresses  # keeps the code in memory
-        functions = {}
-        for name, arguments in SIGNATURES.items():
-            kinds: list[Any] = [_SCALARS.get(argument, ctypes.c_void_p) for argument in arguments]
-            functions[name] = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(addresses(f"vstore_{name}"))
+        kernel = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+        functions = {name: kernel(addresses(f"vstore_{name}")) for name in LAYOUTS}
         self._search = functions["search"]
         self._insert = functions["insert"]
         self._link_back = functions["link_back"]
@@ -97,23 +96,15 @@ class NativeKernels:
 
         Parameters
         ----------
-        queries : uint8 (m, size)
+        queries : int8 (m, size)
 
         Raises
         ------
         CorruptGraphError
         """
         found = np.empty((len(queries), ef), np.uint32)
-        _check(
-            self._search(
-                *graph.arguments,
-                *scratch.arguments,
-                address(queries),
-                len(queries),
-                ef,
-                address(found),
-            )
-        )
+        asked = (address(queries), len(queries), ef, address(found))
+        _call(self._search, (*graph.words, *scratch.words, *asked))
         return found
 
     def answer(
@@ -135,44 +126,40 @@ class NativeKernels:
         CorruptGraphError
         """
         count = len(queries)
-        ef, keep, k, wanted, allowed, report = question
+        ef, refine, keep, k, wanted, allowed, report = question
         scored = np.empty((count, scratch.room if report else 0), np.uint32)
         row = np.empty((count, k), np.uint32)
         score = np.empty((count, k))
         distances = np.empty(count, np.int64)
-        _check(
-            self._answer(
-                *scratch.arguments,
-                address(queries),
-                count,
-                ef,
-                0 if wanted is None else address(wanted),
-                0 if wanted is None else len(wanted),
-                0 if allowed is None else address(allowed[0]),
-                0 if allowed is None else address(allowed[1]),
-                allowed is not None,
-                keep,
-                k,
-                address(row),
-                address(score),
-                address(distances),
-                address(scored),
-                scored.shape[1],
-            )
+        scratch.block[scratch.fixed :] = (
+            address(queries),
+            count,
+            ef,
+            refine,
+            keep,
+            k,
+            0 if wanted is None else address(wanted),
+            0 if wanted is None else len(wanted),
+            0 if allowed is None else address(allowed[0]),
+            0 if allowed is None else address(allowed[1]),
+            allowed is not None,
+            address(row),
+            address(score),
+            address(distances),
+            address(scored),
+            scored.shape[1],
         )
+        _check(self._answer(scratch.address))
         return Answered(row, score, distances, scored)
 
-    def insert(
-        self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int
-    ) -> None:
+    def insert(self, graph: GraphArrays, scratch: Scratch, start: int, end: int, ef: int) -> None:
         """Choose links of nodes start..end in the graph of the nodes before ``start``."""
-        _check(self._insert(*graph.arguments, *scratch.arguments, address(half), start, end, ef))
+        _call(self._insert, (*graph.words, *scratch.words, start, end, ef))
 
     def link_back(
         self,
         graph: GraphArrays,
         scratch: Scratch,
-        half: Array,
         level: int,
         edges: tuple[Array, Array, Array],
         groups: tuple[int, int],
@@ -184,20 +171,13 @@ class NativeKernels:
         edges : target uint32 (n,) ascending, source uint32 (n,), starts int64 (groups + 1,)
         groups : first and last of the groups to do
         """
-        target, source, starts = edges
-        _check(
-            self._link_back(
-                *graph.arguments,
-                *scratch.arguments,
-                address(half),
-                level,
-                address(target),
-                address(source),
-                address(starts),
-                *groups,
-                scratch.room,
-            )
-        )
+        linked = (level, *(address(array) for array in edges), *groups)
+        _call(self._link_back, (*graph.words, *scratch.words, *linked))
+
+
+def _call(kernel: Callable[[int], int], words: tuple[int, ...]) -> None:
+    block = np.array(words, np.int64)
+    _check(kernel(address(block)))
 
 
 def _check(status: int) -> None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from vstore.native.flavour import FLAVOURS, Flavour
-from vstore.native.signatures import SIGNATURES
+from vstore.native.signatures import LAYOUTS
 
 
 def compile_kernels(flavour: Flavour) -> bytes:
@@ -28,8 +28,8 @@ def compile_kernels(flavour: Flavour) -> bytes:
     from vstore.native import kernels
 
     module = None
-    for name, arguments in SIGNATURES.items():
-        signature = numba.types.int64(*map(_numba_type, arguments))
+    signature = numba.types.int64(numba.types.voidptr)
+    for name in LAYOUTS:
         compiled = numba.cfunc(signature, error_model="numpy")(getattr(kernels, name))
         text = compiled.inspect_llvm().replace(compiled.native_name, f"vstore_{name}")
         part = llvm.parse_assembly(text)
@@ -46,24 +46,6 @@ def compile_kernels(flavour: Flavour) -> bytes:
         codemodel="small",
     )
     return bytes(machine.emit_object(module))
-
-
-def _numba_type(name: str) -> object:
-    import numba
-
-    types = numba.types
-    plain = {
-        "i8": types.int8,
-        "u8": types.uint8,
-        "i32": types.int32,
-        "u32": types.uint32,
-        "i64": types.int64,
-        "f32": types.float32,
-        "f64": types.float64,
-    }
-    if name == "void*":
-        return types.voidptr
-    return types.CPointer(plain[name[:-1]]) if name.endswith("*") else plain[name]
 
 
 def main() -> None:

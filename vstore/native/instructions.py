@@ -69,29 +69,33 @@ def dot_step(features: frozenset[str]) -> _DotStep | None:
     return None
 
 
-def _emit_dot(step: _DotStep, builder: Any, query: Any, code: Any, size: Any) -> Any:
-    """Emit the loop over 64-byte pieces; two running sums hide the instruction's latency."""
+def _emit_dot(step: _DotStep, builder: Any, query: Any, plane: Any, size: Any) -> Any:
+    """Emit the loop over 64 bytes of a plane; two running sums hide the instruction's latency."""
     zero = ir.Constant(step.sums, [0] * step.lanes)
     sums = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
     width = 4 * step.lanes
+    halves = ir.VectorType(_BYTE, width)
 
-    def add(at: Any, slot: int) -> None:
-        pointer = step.operands.as_pointer()
-        q = builder.load(builder.bitcast(builder.gep(query, [at]), pointer), align=1)
-        c = builder.load(builder.bitcast(builder.gep(code, [at]), pointer), align=1)
-        builder.store(step.call(builder, builder.load(sums[slot]), q, c), sums[slot])
+    def load(pointer: Any, at: Any, kind: Any) -> Any:
+        typed = builder.bitcast(builder.gep(pointer, [at]), kind.as_pointer())
+        return builder.load(typed, align=1)
 
-    def add_pieces(start: Any, bytes_count: int) -> None:
-        for number, offset in enumerate(range(0, bytes_count, width)):
-            add(builder.add(start, ir.Constant(_I64, offset)), number % 2)
-
-    double = ir.Constant(_I64, 128)
-    pairs = builder.udiv(size, double)
-    with cgutils.for_range(builder, pairs, intp=_I64) as loop:
-        add_pieces(builder.mul(loop.index, double), 128)
-    odd = builder.and_(size, ir.Constant(_I64, 64))
-    with builder.if_then(builder.icmp_unsigned("!=", odd, ir.Constant(_I64, 0))):
-        add_pieces(builder.mul(pairs, double), 64)
+    with cgutils.for_range(builder, builder.udiv(size, ir.Constant(_I64, 128)), intp=_I64) as loop:
+        from_plane = builder.mul(loop.index, ir.Constant(_I64, 64))
+        from_query = builder.mul(loop.index, ir.Constant(_I64, 128))
+        for offset in range(0, 64, width):
+            both = load(plane, builder.add(from_plane, ir.Constant(_I64, offset)), halves)
+            first = builder.and_(both, ir.Constant(halves, [15] * width))
+            second = builder.lshr(both, ir.Constant(halves, [4] * width))
+            for slot, nibbles in enumerate((first, second)):
+                at = builder.add(from_query, ir.Constant(_I64, offset + 64 * slot))
+                total = step.call(
+                    builder,
+                    builder.load(sums[slot]),
+                    builder.bitcast(nibbles, step.operands),
+                    load(query, at, step.operands),
+                )
+                builder.store(total, sums[slot])
     total = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(_I32, [step.sums]),
@@ -100,35 +104,59 @@ def _emit_dot(step: _DotStep, builder: Any, query: Any, code: Any, size: Any) ->
     return builder.call(total, [builder.add(builder.load(sums[0]), builder.load(sums[1]))])
 
 
-def _emit_portable_dot(builder: Any, query: Any, code: Any, size: Any) -> Any:
-    """Emit a plain loop in 32-bit integers, which LLVM vectorises."""
+def _emit_portable_dot(builder: Any, query: Any, plane: Any, size: Any) -> Any:
+    """Emit plain loops in 32-bit integers, which LLVM vectorises."""
     total = cgutils.alloca_once_value(builder, ir.Constant(_I32, 0))
-    with cgutils.for_range(builder, size, intp=_I64) as loop:
-        q = builder.zext(builder.load(builder.gep(query, [loop.index])), _I32)
-        c = builder.sext(builder.load(builder.gep(code, [loop.index])), _I32)
-        builder.store(builder.add(builder.load(total), builder.mul(q, c)), total)
+
+    def term(nibble: Any, at: Any) -> Any:
+        q = builder.sext(builder.load(builder.gep(query, [at])), _I32)
+        return builder.mul(q, builder.zext(nibble, _I32))
+
+    with cgutils.for_range(builder, builder.udiv(size, ir.Constant(_I64, 128)), intp=_I64) as loop:
+        from_plane = builder.gep(plane, [builder.mul(loop.index, ir.Constant(_I64, 64))])
+        from_query = builder.mul(loop.index, ir.Constant(_I64, 128))
+        with cgutils.for_range(builder, ir.Constant(_I64, 64), intp=_I64) as inner:
+            both = builder.load(builder.gep(from_plane, [inner.index]))
+            first = builder.add(from_query, inner.index)
+            second = builder.add(first, ir.Constant(_I64, 64))
+            terms = builder.add(
+                term(builder.and_(both, ir.Constant(_BYTE, 15)), first),
+                term(builder.lshr(both, ir.Constant(_BYTE, 4)), second),
+            )
+            builder.store(builder.add(builder.load(total), terms), total)
     return builder.load(total)
 
 
 @intrinsic
 def dot(
-    _typing: Any, query: Any, codes: Any, offset: Any, size: Any
+    _typing: Any, query: Any, plane: Any, offset: Any, size: Any
 ) -> tuple[Any, Callable[..., Any]]:
-    """Sum query[i] * codes[offset + i], u8 times i8, in an i32 that wraps.
+    """Sum query[i] times half byte i, i8 times u4, in an i32 that wraps.
 
-    ``size`` is a multiple of 64.
+    ``size`` is a multiple of 128. Of every 64 bytes of the plane, from ``offset`` on, the first 64
+    elements are the lower four bits and the next 64 the upper four.
     """
-    signature = types.int32(query, codes, types.int64, types.int64)
+    signature = types.int32(query, plane, types.int64, types.int64)
     step = dot_step(FEATURES)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         q = _address(context, builder, sig.args[0], args[0], ir.Constant(_I64, 0))
-        c = _address(context, builder, sig.args[1], args[1], args[2])
+        p = _address(context, builder, sig.args[1], args[1], args[2])
         if step is None:
-            return _emit_portable_dot(builder, q, c, args[3])
-        return _emit_dot(step, builder, q, c, args[3])
+            return _emit_portable_dot(builder, q, p, args[3])
+        return _emit_dot(step, builder, q, p, args[3])
 
     return signature, generate
+
+
+@intrinsic
+def pointer(_typing: Any, word: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return an address as a pointer, for `numba.carray`."""
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
 
 
 @intrinsic
@@ -147,6 +175,66 @@ def prefetch(_typing: Any, array: Any, offset: Any) -> tuple[Any, Callable[..., 
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
+
+
+_ENTRIES: Final = ir.VectorType(_I64, 8)
+_ENTRIES_ORDER: Final = ir.VectorType(_I32, 8)
+
+
+@intrinsic
+def insert_entry(
+    _typing: Any, pool: Any, room: Any, entry: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """Insert into a sorted pool; the last entry falls out.
+
+    ``new[i] = min(old[i], max(old[i - 1], entry))``, eight at a time, from the end to where the
+    entry belongs. ``room`` is a multiple of 8, and positive.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = _address(context, builder, sig.args[0], args[0], ir.Constant(_I64, 0))
+        splat = builder.insert_element(ir.Constant(_ENTRIES, ir.Undefined), args[2], _I32(0))
+        splat = builder.shuffle_vector(splat, splat, ir.Constant(_ENTRIES_ORDER, [0] * 8))
+
+        def chunk(index: Any) -> Any:
+            where = builder.gep(base, [builder.mul(index, ir.Constant(_I64, 8))])
+            return builder.bitcast(where, _ENTRIES.as_pointer())
+
+        def merge(old: Any, before: Any, where: Any) -> None:
+            later = builder.select(builder.icmp_signed(">", before, splat), before, splat)
+            new = builder.select(builder.icmp_signed("<", old, later), old, later)
+            builder.store(new, where, align=8)
+
+        # A load is of what one store wrote: of halves of two, the processor would wait for both.
+        order = ir.Constant(_ENTRIES_ORDER, [15, *range(7)])
+        last = builder.sub(args[1], ir.Constant(_I64, 8))
+        start = builder.basic_block
+        check, body, first, done = (
+            builder.append_basic_block(name) for name in ("check", "body", "first", "done")
+        )
+        top = builder.load(chunk(last), align=8)
+        builder.branch(check)
+        builder.position_at_end(check)
+        index, old = builder.phi(_I64), builder.phi(_ENTRIES)
+        builder.cbranch(builder.icmp_signed(">", index, ir.Constant(_I64, 0)), body, first)
+        builder.position_at_end(body)
+        under = builder.sub(index, ir.Constant(_I64, 8))
+        lower = builder.load(chunk(under), align=8)
+        merge(old, builder.shuffle_vector(old, lower, order), chunk(index))
+        for phi, before, value in (
+            (index, start, last), (index, body, under), (old, start, top), (old, body, lower)
+        ):  # fmt: skip
+            phi.add_incoming(value, before)
+        reached = builder.extract_element(lower, _I32(7))
+        builder.cbranch(builder.icmp_signed("<=", reached, args[2]), done, check)
+        builder.position_at_end(first)
+        lowest = ir.Constant(_ENTRIES, [-(2**63)] * 8)
+        merge(old, builder.shuffle_vector(old, lowest, order), chunk(ir.Constant(_I64, 0)))
+        builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(pool, types.int64, types.int64), generate
 
 
 def _lane_sums(*, halves: bool, distance: bool) -> Any:

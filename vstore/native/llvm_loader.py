@@ -38,7 +38,7 @@ class LlvmObject:
     def __init__(self, data: bytes) -> None:
         import llvmlite.binding as llvm
 
-        from vstore.native.signatures import SIGNATURES
+        from vstore.native.signatures import LAYOUTS
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -48,7 +48,7 @@ class LlvmObject:
         never = ctypes.cast(ctypes.pythonapi.Py_FatalError, ctypes.c_void_p).value
         for name in _UNUSED:
             library.import_symbol(name, never)
-        for name in SIGNATURES:
+        for name in LAYOUTS:
             library.export_symbol(f"vstore_{name}")
         try:
             self._tracker = library.link(self._compiler, "vstore")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.native.arrays import LEVELS_MAX, NONE
+from vstore.native.arrays import LEVELS_MAX, NONE, unpack
 from vstore.native.calls import Answered, CorruptGraphError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ReferenceKernels:
         """Return the ef nodes closest to each query."""
         found = np.full((len(queries), ef), NONE, np.uint32)
         for i, query in enumerate(queries):
-            pool, _ = _beam(graph, query, _enter(graph, query, 0), 0, ef)
+            pool, _ = _beam(graph, query, _enter(graph, query, 0), 0, ef, ef)
             found[i, : len(pool)] = [node for _, node in pool]
         return found
 
@@ -46,15 +46,19 @@ class ReferenceKernels:
         )
         for i, query in enumerate(queries):
             code = _encode(rows, graph.size, query)
+            room = max(question.ef, question.refine)
             if question.ef:
-                pool, distances = _beam(graph, code, _enter(graph, code, 0), 0, question.ef)
-                nodes = [node for _, node in pool]
+                pool, distances = _beam(
+                    graph, code, _enter(graph, code, 0), 0, question.ef, room
+                )
+                nodes = np.array([node for _, node in pool])
             else:
                 assert question.wanted is not None
-                order = np.lexsort((question.wanted, _keys(graph, code, question.wanted)))
-                nodes = question.wanted[order[: question.keep]].tolist()
+                order = np.lexsort((question.wanted, _coarse(graph, code, question.wanted)))
+                nodes = question.wanted[order[:room]]
                 distances = len(question.wanted)
-            found = np.array(_candidates(rows, nodes, question), np.int64)
+            nodes = _refined(graph, code, _permitted(rows, nodes, question))
+            found = np.array(_candidates(rows, nodes.tolist(), question), np.int64)
             scores = exact_scores(rows.vectors[found], query, rows.metric)
             best = np.lexsort((found, -scores))
             if rows.groups is not None:
@@ -68,28 +72,26 @@ class ReferenceKernels:
                 answered.scored[i, : len(found)] = found[np.lexsort((found, -scores))]
         return answered
 
-    def insert(
-        self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int
-    ) -> None:
+    def insert(self, graph: GraphArrays, scratch: Scratch, start: int, end: int, ef: int) -> None:
         """Choose links of nodes."""
         room = graph.upper.shape[1]
         for node in range(start, end):
-            query = _as_query(graph.codes[node])
+            query = _code(graph, node)
             first = int(graph.first[node])
             levels = int(graph.first[node + 1]) - first
             near = _enter(graph, query, levels)
             for level in range(levels, -1, -1):
-                pool, _ = _beam(graph, query, near, level, ef)
-                near = pool[0][1]
+                pool, _ = _beam(graph, query, near, level, ef, ef)
+                nodes = _refined(graph, query, np.array([node for _, node in pool]))
+                near = int(nodes[0])
                 row = graph.links[node] if level == 0 else graph.upper[first + level - 1]
-                chosen = _select(graph, half, node, pool, room)
+                chosen = _select(graph, node, nodes, room)
                 row[: len(chosen)] = chosen
 
     def link_back(
         self,
         graph: GraphArrays,
         scratch: Scratch,
-        half: Array,
         level: int,
         edges: tuple[Array, Array, Array],
         groups: tuple[int, int],
@@ -103,9 +105,8 @@ class ReferenceKernels:
             old = row[row != NONE]
             both = np.append(old, new)
             if len(both) > len(row):
-                keys = _keys(graph, _as_query(graph.codes[node]), both)
-                pool = sorted(zip(keys.tolist(), both.tolist(), strict=True))[: scratch.room]
-                both = np.array(_select(graph, half, node, pool, len(row)), np.uint32)
+                near = _refined(graph, _code(graph, node), both)[: scratch.room]
+                both = np.array(_select(graph, node, near, len(row)), np.uint32)
             row[: len(both)] = both
             row[len(both) :] = NONE
 
@@ -143,8 +144,8 @@ def length_of(query: Array) -> float:
 
 
 def _encode(rows: Rows, size: int, query: Array) -> Array:
-    """Code a query as its vectors were, plus 128."""
-    code = np.full(size, 128, np.uint8)
+    """Code a query as its vectors were."""
+    code = np.zeros(size, np.int8)
     if rows.product:
         largest = np.maximum(np.abs(query).max(), np.finfo(np.float32).tiny)
         scaled = query * (np.float32(127) / largest)
@@ -153,8 +154,17 @@ def _encode(rows: Rows, size: int, query: Array) -> Array:
         if rows.unit:
             scaled = query / np.maximum(np.float32(length_of(query)), np.finfo(np.float32).tiny)
         scaled = (scaled - rows.mean) / np.float32(rows.scale)
-    code[: len(query)] = np.clip(np.rint(scaled), -127, 127) + 128
+    code[: len(query)] = np.clip(np.rint(scaled), -127, 127)
     return code
+
+
+def _permitted(rows: Rows, nodes: Array, question: Question) -> Array:
+    """Return the first nodes that have rows which may be returned."""
+    if question.allowed is not None:
+        nodes = nodes[question.allowed[0][nodes] != 0]
+    if rows.starts is not None:
+        nodes = nodes[rows.starts[nodes] < rows.starts[nodes.astype(np.int64) + 1]]
+    return np.asarray(nodes[: question.refine])
 
 
 def _candidates(rows: Rows, nodes: list[int], question: Question) -> list[int]:
@@ -162,8 +172,6 @@ def _candidates(rows: Rows, nodes: list[int], question: Question) -> list[int]:
     for node in nodes:
         if len(found) >= question.keep:
             break
-        if question.allowed is not None and not question.allowed[0][node]:
-            continue
         start, end = (node, node + 1) if rows.starts is None else rows.starts[node : node + 2]
         for row in rows.members[start:end].tolist():
             if row >= len(rows.vectors):
@@ -173,13 +181,25 @@ def _candidates(rows: Rows, nodes: list[int], question: Question) -> list[int]:
     return found
 
 
-def _as_query(code: Array) -> Array:
-    return np.asarray(code.view(np.uint8) ^ np.uint8(128))
+def _code(graph: GraphArrays, node: int) -> Array:
+    return graph.codes(slice(node, node + 1))[0]
+
+
+def _coarse(graph: GraphArrays, query: Array, nodes: Array) -> Array:
+    """Return keys by the high halves of codes."""
+    high = graph.high[nodes]
+    codes = unpack(high, np.zeros_like(high))
+    return np.asarray(graph.bias[nodes] - codes.astype(np.int64) @ query.astype(np.int64))
 
 
 def _keys(graph: GraphArrays, query: Array, nodes: Array) -> Array:
-    products = graph.codes[nodes].astype(np.int64) @ query.astype(np.int64)
-    return np.asarray(graph.bias[nodes].astype(np.int64) - products)
+    products = graph.codes(nodes).astype(np.int64) @ query.astype(np.int64)
+    return np.asarray(graph.bias[nodes] - products)
+
+
+def _refined(graph: GraphArrays, query: Array, nodes: Array) -> Array:
+    """Return nodes in the order of their full keys."""
+    return np.asarray(nodes[np.lexsort((nodes, _keys(graph, query, nodes)))])
 
 
 def _links(graph: GraphArrays, node: int, level: int) -> Array:
@@ -206,12 +226,12 @@ def _enter(graph: GraphArrays, query: Array, level: int) -> int:
     if top > LEVELS_MAX:
         raise CorruptGraphError
     for above in range(top, level, -1):
-        best = int(_keys(graph, query, np.array([node]))[0])
+        best = int(_coarse(graph, query, np.array([node]))[0])
         while True:
             neighbours = _neighbours(graph, node, above)
             if not len(neighbours):
                 break
-            keys = _keys(graph, query, neighbours)
+            keys = _coarse(graph, query, neighbours)
             closest = int(keys.argmin())
             if keys[closest] >= best:
                 break
@@ -220,14 +240,14 @@ def _enter(graph: GraphArrays, query: Array, level: int) -> int:
 
 
 def _beam(
-    graph: GraphArrays, query: Array, start: int, level: int, ef: int
+    graph: GraphArrays, query: Array, start: int, level: int, ef: int, room: int
 ) -> tuple[list[tuple[int, int]], int]:
-    """Return the ef closest found as (key, node), ascending, and the distances computed."""
+    """Return the closest found as (coarse key, node), ascending, and the distances computed."""
     visited = {start}
-    pool = [(int(_keys(graph, query, np.array([start]))[0]), start)]
+    pool = [(int(_coarse(graph, query, np.array([start]))[0]), start)]
     expanded: set[int] = set()
     at, distances = 0, 1
-    while at < len(pool):
+    while at < min(len(pool), ef):
         node = pool[at][1]
         at += 1
         if node in expanded:
@@ -239,29 +259,26 @@ def _beam(
                 visited.add(neighbour)
                 new.append(neighbour)
         distances += len(new)
-        keys = _keys(graph, query, np.array(new, np.int64)).tolist() if new else []
+        keys = _coarse(graph, query, np.array(new, np.int64)).tolist() if new else []
         for entry in zip(keys, new, strict=True):
-            if len(pool) < ef or entry < pool[-1]:
+            if len(pool) < room or entry < pool[-1]:
                 place = bisect.bisect(pool, entry)
                 pool.insert(place, entry)
-                del pool[ef:]
+                del pool[room:]
                 at = min(at, place)
     return pool, distances
 
 
-def _select(
-    graph: GraphArrays, half: Array, node: int, pool: list[tuple[int, int]], room: int
-) -> list[int]:
+def _select(graph: GraphArrays, node: int, nodes: Array, room: int) -> list[int]:
     """Choose links: a candidate closer to the node than to every node already chosen."""
+    distances = _keys(graph, _code(graph, node), nodes) + int(graph.bias[node])
     chosen: list[int] = []
-    for key, candidate in pool:
+    for distance, candidate in zip(distances.tolist(), nodes.tolist(), strict=True):
         if len(chosen) == room:
             break
-        distance = key + int(half[node])
         if chosen:
-            query = _as_query(graph.codes[candidate])
-            between = int(half[candidate]) + _keys(graph, query, np.array(chosen))
-            if bool((between < distance).any()):
+            between = _keys(graph, _code(graph, candidate), np.array(chosen))
+            if bool((between + int(graph.bias[candidate]) < distance).any()):
                 continue
         chosen.append(candidate)
     return chosen

@@ -223,7 +223,7 @@ def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> Fet
     if path.kind == "codes":
         assert allowed is not None
         wanted = np.flatnonzero(allowed[0]).astype(np.uint32)
-    question = Question(path.ef, path.keep, k, wanted, allowed, report)
+    question = Question(path.ef, path.refine, path.keep, k, wanted, allowed, report)
 
     def answer(queries: Array) -> tuple[Array, Array]:
         answered = graph.answer(kernels, rows, queries, question)

@@ -20,6 +20,7 @@ RECALL_DEFAULT: Final = 0.95
 _FLAT_BYTES_PER_NS: Final = 20.0
 _GATHERED_BYTES_PER_NS: Final = 4.0  # of few rows among many
 _FEW: Final = 0.05
+_CODES_REFINED: Final = 4
 _CODES_KEPT_MIN: Final = 64  # by codes alone, errors are larger than between a graph's neighbours
 
 
@@ -83,7 +84,9 @@ class Path:
     Attributes
     ----------
     ef : int
-        Size of the pool of a graph search, 0 otherwise.
+        Nodes that a graph search expands, at most; 0 otherwise.
+    refine : int
+        Nodes whose codes are looked at in full, 0 for a flat scan.
     keep : int
         Candidates by codes that are scored again with their vectors, 0 for a flat scan.
     recall : float
@@ -94,13 +97,14 @@ class Path:
 
     kind: PathKind
     ef: int
+    refine: int
     keep: int
     recall: float
     cost: float
     reason: str
 
 
-FLAT: Final = Path("flat", 0, 0, 1.0, 0.0, "no graph")
+FLAT: Final = Path("flat", 0, 0, 0, 1.0, 0.0, "no graph")
 
 
 def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -> Path:
@@ -111,7 +115,7 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
     native : bool
         Whether there is machine code; without, graphs are followed only if the caller says so.
     """
-    flat = Path("flat", 0, 0, 1.0, float(part.rows), "")
+    flat = Path("flat", 0, 0, 0, 1.0, float(part.rows), "")
     if part.curve is None or not part.nodes:
         return _with(flat, "no graph")
     if wanted.exact:
@@ -120,17 +124,18 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
         ef = max(wanted.ef_search, k)
         if ef > POOL_MAX:
             return _with(flat, f"k is above {POOL_MAX:,}")
-        return _graph(part, ef, _kept(ef, k, part), f"ef_search={wanted.ef_search}")
+        return _graph(part, ef, k, f"ef_search={wanted.ef_search}")
     if not native:
         return _with(flat, "no machine code here (yet)")
     flat_ns = _flat_ns(part)
     best, best_ns = _with(flat, "cheaper than the graph"), flat_ns
     if part.allowed is not None:
         keep = max(4 * k, _CODES_KEPT_MIN)
+        refine = max(_refined(k, part), _CODES_REFINED * keep)
         codes_ns = part.allowed * (8 + part.code_bytes / 40)
-        if codes_ns < best_ns and keep < min(part.allowed, POOL_MAX):
+        if codes_ns < best_ns and refine < min(part.allowed, POOL_MAX):
             reason = f"{part.allowed:,} rows pass: scoring their codes is cheaper than the graph"
-            best = Path("codes", 0, keep, 1.0, float(part.allowed), reason)
+            best = Path("codes", 0, refine, keep, 1.0, float(part.allowed), reason)
             best_ns = codes_ns
     measured = part.curve.ef_for(wanted.recall, k)
     if measured is None:
@@ -143,23 +148,25 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
             return best
         asked = -(-asked * part.nodes // part.allowed)
     reason = f"recall {wanted.recall:g} was measured at ef {measured}"
-    graph = _graph(part, asked, _kept(measured, k, part), reason)
+    graph = _graph(part, asked, k, reason)
     if asked < min(part.nodes, POOL_MAX) and graph.cost * (20 + part.code_bytes / 12) < best_ns:
         return graph
     return best
 
 
-def _graph(part: PartStatistics, ef: int, keep: int, reason: str) -> Path:
+def _graph(part: PartStatistics, ef: int, k: int, reason: str) -> Path:
     assert part.curve is not None
     share = 1.0 if part.allowed is None else max(1, part.allowed) / max(1, part.nodes)
     recall = part.curve.recall_at(max(1, int(ef * min(1.0, share))))
-    return Path("graph", ef, keep, recall, part.curve.distances_at(ef), reason)
+    keep = part.curve.keep_for(k) * (1 if part.single else 3)
+    refine = _refined(k, part)
+    return Path("graph", ef, refine, keep, recall, part.curve.distances_at(ef), reason)
 
 
-def _kept(ef: int, k: int, part: PartStatistics) -> int:
+def _refined(k: int, part: PartStatistics) -> int:
+    """Return how many nodes to look at in full; more if documents have several rows."""
     assert part.curve is not None
-    keep = part.curve.keep_for(k)
-    return min(ef, keep if part.single else 3 * keep)
+    return min(POOL_MAX, part.curve.refine_for(k) * (1 if part.single else 3))
 
 
 def _flat_ns(part: PartStatistics) -> float:
@@ -169,4 +176,4 @@ def _flat_ns(part: PartStatistics) -> float:
 
 
 def _with(path: Path, reason: str) -> Path:
-    return Path(path.kind, path.ef, path.keep, path.recall, path.cost, reason)
+    return Path(path.kind, path.ef, path.refine, path.keep, path.recall, path.cost, reason)

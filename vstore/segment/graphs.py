@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
-from vstore.index.curve import EF_GRID, RESCORED, CurvePoint, RecallCurve
+from vstore.index.curve import EF_GRID, REFINED, RESCORED, CurvePoint, RecallCurve
 from vstore.index.graph import Extended, GraphIndex, build_index
-from vstore.index.quantizer import Quantizer, Space, bias_of, half_lengths
+from vstore.index.quantizer import Quantizer, Space, half_lengths
 from vstore.limits import EF_MAX
 from vstore.manifest.plain import PlainReader
 from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
@@ -66,6 +66,7 @@ def with_graph(
             "entry": arrays.entry,
             "recall": [list(point) for point in index.curve.points],
             "rescored": index.curve.rescored,
+            "refined": index.curve.refined,
         },
     }
     return write_segment(
@@ -79,7 +80,8 @@ def with_graph(
             **segment.header.arrays,
             "vectors.pieces": piece_hashes(segment.vectors),
             "codes.mean": quantizer.mean.astype("<f4", copy=False),
-            "codes.bytes": arrays.codes,
+            "codes.high": arrays.high,
+            "codes.low": arrays.low,
             "codes.bias": arrays.bias.astype("<i4", copy=False),
             **_stored_members(index),
             "graph.links": arrays.links.astype("<u4", copy=False),
@@ -126,21 +128,22 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
     )
     if scale <= 0 or radius < 0 or not np.isfinite(quantizer.mean).all():
         raise ValueError("codes: impossible scale, radius or mean")
-    codes = segment.array("codes.bytes", "|i1", (None, quantizer.size))
-    nodes = len(codes)
+    high = segment.array("codes.high", "|u1", (None, quantizer.size // 2))
+    nodes = len(high)
     plain = PlainReader(segment.header.attributes["graph"], "graph")
     M = plain.integer("M", maximum=WIDTH_MAX // 2)
     arrays = GraphArrays(
-        codes,
+        high,
+        segment.array("codes.low", "|u1", (nodes, quantizer.size // 2)),
         segment.array("codes.bias", "<i4", (nodes,)),
         segment.array("graph.links", "<u4", (nodes, 2 * M)),
         segment.array("graph.upper", "<u4", (None, M)),
         segment.array("graph.first", "<u4", (nodes + 1,)),
         entry=plain.integer("entry"),
     )
-    rescored = _real(plain.raw("rescored"))
-    if not 1 <= rescored <= RESCORED[-1]:
-        raise ValueError(f"graph: {rescored} candidates for a hit")
+    rescored, refined = _real(plain.raw("rescored")), _real(plain.raw("refined"))
+    if not (1 <= rescored <= RESCORED[-1] and 1 <= refined <= REFINED[-1]):
+        raise ValueError(f"graph: {rescored} candidates, {refined} nodes for a hit")
     members = segment.array("graph.members", "<u4", (segment.rows,))
     if segment.rows and int(members.max()) >= segment.rows:
         raise ValueError("graph: a row that does not exist")
@@ -156,7 +159,9 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
         quantizer,
         members,
         starts,
-        RecallCurve(plain.sequence("recall", _read_point, count_max=len(EF_GRID)), rescored),
+        RecallCurve(
+            plain.sequence("recall", _read_point, count_max=len(EF_GRID)), rescored, refined
+        ),
         M,
         plain.integer("ef_construction", maximum=EF_MAX),
     )
@@ -201,8 +206,8 @@ def _contradiction(index: GraphIndex) -> str | None:
         return "a row of no node, or of two"
     if bool((np.diff(arrays.first.astype(np.int64)) < 0).any()):
         return "levels do not ascend"
-    half = half_lengths(arrays.codes) if index.quantizer.space == "euclidean" else None
-    if not np.array_equal(bias_of(arrays.codes, half), arrays.bias):
+    half = half_lengths(arrays.codes())
+    if not np.array_equal(half if index.quantizer.space == "euclidean" else 0 * half, arrays.bias):
         return "bias does not belong to the codes"
     for name, links in (("links", arrays.links), ("upper", arrays.upper)):
         used = links != NONE

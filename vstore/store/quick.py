@@ -59,7 +59,7 @@ class QuickSearch:
         self._rows = segment.graph.rows_of(
             part.vectors, version.spec.metric, None if part.distinct else part.groups
         )
-        self._question = Question(path.ef, path.keep, options.k)
+        self._question = Question(path.ef, path.refine, path.keep, options.k)
         self._docno = segment.docno
 
     def __call__(self, query: Array) -> SearchResult | None:
