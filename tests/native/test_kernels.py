@@ -65,7 +65,7 @@ def test_graphs_and_answers_are_those_of_the_reference(
         vectors = vectors.astype(np.float16)
     reference = ReferenceKernels()
     graph, other = built(vectors, metric, native), built(vectors, metric, reference)
-    for name in ("codes", "bias", "links", "upper", "first"):
+    for name in ("high", "low", "bias", "links", "upper", "first"):
         assert np.array_equal(getattr(graph.arrays, name), getattr(other.arrays, name)), name
     assert graph.curve == other.curve
     queries = clustered(7, dimension, seed=seed + 1)
@@ -73,7 +73,7 @@ def test_graphs_and_answers_are_those_of_the_reference(
     for groups in (None, np.sort(rng.integers(0, 150, ROWS)).astype(np.uint32)):
         rows = graph.rows_of(vectors, metric, groups)
         for question in questions(graph, allowed):
-            scratch = AnswerScratch(graph.arrays, rows, 50, 20)
+            scratch = AnswerScratch(graph.arrays, rows, 60, 20)
             found = native.answer(graph.arrays, rows, scratch, queries, question)
             right = reference.answer(graph.arrays, rows, scratch, queries, question)
             for mine, theirs in zip(found, right, strict=True):
@@ -84,11 +84,12 @@ def questions(graph: GraphIndex, allowed: Array) -> list[Question]:
     permitted = graph.permitted(allowed)
     everything = np.arange(graph.arrays.nodes, dtype=np.uint32)
     return [
-        Question(50, 20, 10),
-        Question(50, 20, 10, None, (permitted, allowed)),
-        Question(0, 20, 10, everything),
-        Question(0, 20, 10, everything[permitted], (permitted, allowed)),
-        Question(1, 1, 1),
+        Question(50, 30, 20, 10),
+        Question(10, 60, 20, 10),
+        Question(50, 30, 20, 10, None, (permitted, allowed)),
+        Question(0, 30, 20, 10, everything),
+        Question(0, 30, 20, 10, everything[permitted], (permitted, allowed)),
+        Question(1, 1, 1, 1),
     ]
 
 
@@ -117,7 +118,7 @@ def test_the_largest_dimension_does_not_overflow(native: NativeKernels) -> None:
     assert np.array_equal(graph.arrays.links, other.arrays.links)
     rows = graph.rows_of(vectors, "l2", None)
     scratch = AnswerScratch(graph.arrays, rows, 40, 40)
-    found = native.answer(graph.arrays, rows, scratch, vectors[:2], Question(40, 40, 40))
+    found = native.answer(graph.arrays, rows, scratch, vectors[:2], Question(40, 40, 40, 40))
     assert found.row[0, 0] == 0
     assert found.row[0, -1] == 1
 
@@ -167,7 +168,7 @@ def test_a_graph_that_lies_is_refused_or_searched_and_the_search_ends(
         rows = replace(graph, arrays=arrays, _rows={}).rows_of(vectors, "l2", None)
         try:
             found = run.answer(
-                arrays, rows, AnswerScratch(arrays, rows, 50, 20), queries, Question(50, 20, 10)
+                arrays, rows, AnswerScratch(arrays, rows, 50, 20), queries, Question(50, 30, 20, 10)
             )
         except CorruptGraphError:
             refused += 1
@@ -179,8 +180,9 @@ def test_a_graph_that_lies_is_refused_or_searched_and_the_search_ends(
 def test_arrays_of_different_graphs_are_refused() -> None:
     arrays = built(clustered(100, 20), "l2", ReferenceKernels()).arrays
     for change in (
-        {"codes": arrays.codes[:, :32].copy()},
-        {"codes": arrays.codes.astype(np.int16)},
+        {"high": arrays.high[:, :32].copy()},
+        {"low": arrays.low[:, :32].copy()},
+        {"low": arrays.low.astype(np.int8)},
         {"bias": arrays.bias[1:]},
         {"links": arrays.links[:, ::2]},
         {"upper": arrays.upper[1:]},
@@ -198,7 +200,7 @@ def test_searches_of_one_graph_by_many_threads_agree(native: NativeKernels) -> N
     graph = built(vectors, "l2", native)
     queries = clustered(64, 30, seed=3)
     rows = graph.rows_of(vectors, "l2", None)
-    question = Question(40, 20, 10)
+    question = Question(40, 30, 20, 10)
     right = graph.answer(native, rows, queries, question).row
     with ThreadPoolExecutor(8) as pool:
         found = list(
@@ -235,30 +237,33 @@ class _Checked(ReferenceKernels):
     def __init__(self, functions: dict[str, Any]) -> None:
         self._functions = functions
 
-    def insert(
-        self, graph: GraphArrays, scratch: Scratch, half: Array, start: int, end: int, ef: int
-    ) -> None:
-        flat = _flat(graph)
-        status = self._functions["insert_nodes"](
-            *flat, graph.entry, scratch.pool, scratch.visited, scratch.fresh, *scratch.spare, half,
-            start, end, ef,
-        )  # fmt: skip
+    def insert(self, graph: GraphArrays, scratch: Scratch, start: int, end: int, ef: int) -> None:
+        status = self._functions["insert_nodes"](_graph(graph), _memory(scratch), start, end, ef)
         assert status == 0
 
     def link_back(
-        self, graph: GraphArrays, scratch: Scratch, half: Array, level: int, edges: Any, groups: Any
+        self, graph: GraphArrays, scratch: Scratch, level: int, edges: Any, groups: Any
     ) -> None:
-        codes, bias, size, nodes, links, width, upper, upper_width, first = _flat(graph)
-        mine = (links, width) if level == 0 else (upper, upper_width)
         status = self._functions["link_groups"](
-            codes, bias, size, nodes, *mine, first, len(graph.upper), level, scratch.pool,
-            *scratch.spare, half, *edges, *groups, scratch.room,
-        )  # fmt: skip
+            _graph(graph), _memory(scratch), level, *edges, *groups, scratch.room
+        )
         assert status == 0
 
 
-def _flat(graph: GraphArrays) -> tuple[Any, ...]:
-    return (
-        graph.codes.reshape(-1), graph.bias, graph.size, graph.nodes, graph.links.reshape(-1),
-        graph.links.shape[1], graph.upper.reshape(-1), graph.upper.shape[1], graph.first,
+def _graph(graph: GraphArrays) -> Any:
+    from vstore.native import kernels as source
+
+    return source.Graph(
+        graph.high.reshape(-1), graph.low.reshape(-1), graph.bias, graph.size, graph.nodes,
+        graph.links.reshape(-1), graph.links.shape[1], graph.upper.reshape(-1),
+        graph.upper.shape[1], graph.first, graph.entry,
+    )  # fmt: skip
+
+
+def _memory(scratch: Scratch) -> Any:
+    from vstore.native import kernels as source
+
+    return source.Memory(
+        scratch.pool, scratch.refined, scratch.visited, scratch.fresh, scratch.entries,
+        scratch.code, scratch.other,
     )  # fmt: skip

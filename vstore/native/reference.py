@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.native.arrays import LEVELS_MAX, NONE, unpack
+from vstore.native.arrays import EXPANDED, LEVELS_MAX, NONE, rounded, unpack
 from vstore.native.calls import Answered, CorruptGraphError
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ class ReferenceKernels:
         """Return the ef nodes closest to each query."""
         found = np.full((len(queries), ef), NONE, np.uint32)
         for i, query in enumerate(queries):
-            pool, _ = _beam(graph, query, _enter(graph, query, 0), 0, ef, ef)
-            found[i, : len(pool)] = [node for _, node in pool]
+            pool, _ = _beam(graph, query, _enter(graph, query, 0), 0, ef, rounded(ef))
+            nodes = [node for _, node in pool[:ef]]
+            found[i, : len(nodes)] = nodes
         return found
 
     def answer(
@@ -46,7 +47,7 @@ class ReferenceKernels:
         )
         for i, query in enumerate(queries):
             code = _encode(rows, graph.size, query)
-            room = max(question.ef, question.refine)
+            room = rounded(max(question.ef, question.refine))
             if question.ef:
                 pool, distances = _beam(
                     graph, code, _enter(graph, code, 0), 0, question.ef, room
@@ -81,7 +82,7 @@ class ReferenceKernels:
             levels = int(graph.first[node + 1]) - first
             near = _enter(graph, query, levels)
             for level in range(levels, -1, -1):
-                pool, _ = _beam(graph, query, near, level, ef, ef)
+                pool, _ = _beam(graph, query, near, level, ef, rounded(ef))
                 nodes = _refined(graph, query, np.array([node for _, node in pool]))
                 near = int(nodes[0])
                 row = graph.links[node] if level == 0 else graph.upper[first + level - 1]
@@ -247,25 +248,26 @@ def _beam(
     pool = [(int(_coarse(graph, query, np.array([start]))[0]), start)]
     expanded: set[int] = set()
     at, distances = 0, 1
-    while at < min(len(pool), ef):
-        node = pool[at][1]
-        at += 1
-        if node in expanded:
-            continue
-        expanded.add(node)
-        new = []
-        for neighbour in _neighbours(graph, node, level).tolist():
-            if neighbour not in visited:
-                visited.add(neighbour)
-                new.append(neighbour)
+    while True:
+        new: list[int] = []
+        before = len(expanded)
+        while at < min(len(pool), ef) and len(expanded) < before + EXPANDED:
+            node = pool[at][1]
+            at += 1
+            if node in expanded:
+                continue
+            expanded.add(node)
+            for neighbour in _neighbours(graph, node, level).tolist():
+                if neighbour not in visited:
+                    visited.add(neighbour)
+                    new.append(neighbour)
+        if len(expanded) == before:
+            break
         distances += len(new)
         keys = _coarse(graph, query, np.array(new, np.int64)).tolist() if new else []
-        for entry in zip(keys, new, strict=True):
-            if len(pool) < room or entry < pool[-1]:
-                place = bisect.bisect(pool, entry)
-                pool.insert(place, entry)
-                del pool[room:]
-                at = min(at, place)
+        pool = sorted([*pool, *zip(keys, new, strict=True)])[:room]
+        if new:
+            at = min(at, bisect.bisect_left(pool, min(zip(keys, new, strict=True))))
     return pool, distances
 
 
