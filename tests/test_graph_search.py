@@ -253,7 +253,7 @@ def test_a_vacuum_leaves_no_code_of_what_is_gone(tmp_path: Any) -> None:
         docs = filled(store, vectors)
         graph = docs.view().rows("v").parts[0].rows.graph  # type: ignore[union-attr]
         assert graph is not None
-        codes = [graph.arrays.codes[graph.node[row]].tobytes() for row in range(5)]
+        codes = [graph.arrays.codes(graph.node[row : row + 1]).tobytes() for row in range(5)]
         docs.delete(list(range(5)))
         store.vacuum()
     data = path.read_bytes()
@@ -303,7 +303,8 @@ def test_the_same_rows_give_the_same_file(tmp_path: Any) -> None:
             docs = filled(store, clustered(2_000, DIMENSION))
             graph = docs.view().rows("v").parts[0].rows.graph  # type: ignore[union-attr]
             assert graph is not None
-            files.append((graph.arrays.links.tobytes(), graph.arrays.codes.tobytes(), graph.curve))
+            codes = graph.arrays.codes()
+            files.append((graph.arrays.links.tobytes(), codes.tobytes(), graph.curve))
     assert files[0] == files[1]
 
 

@@ -153,10 +153,10 @@ def make_dual_route(store: Store) -> None:
 
 def make_graph(store: Store) -> None:
     docs = store.create_collection("docs", fields=FIELDS)
-    docs.create_version("old", OLD, M=4, ef_construction=20, graph_rows_min=150)
-    rows = vectors(160, 4, seed=1)
-    rows[150:] = rows[:10]  # ten nodes have two rows
-    docs.upsert(list(range(160)), vectors={"old": rows})
+    docs.create_version("old", OLD, M=4, ef_construction=20, graph_rows_min=130)
+    rows = vectors(140, 4, seed=1)
+    rows[130:] = rows[:10]  # ten nodes have two rows
+    docs.upsert(list(range(140)), vectors={"old": rows})
     seal(store)
     docs.delete([3, 4])
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vstore.manifest.spec import Metric
     from vstore.types import Array
 
-ROWS = 400
+ROWS = 300
 METRICS: tuple[Metric, ...] = ("l2", "cosine", "inner_product")
 
 
@@ -52,7 +52,7 @@ def built(vectors: Array, metric: Metric, kernels: Any, threads: int = 1) -> Gra
     spread=st.booleans(),
     seed=st.integers(0, 1_000),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_graphs_and_answers_are_those_of_the_reference(
     native: NativeKernels, metric: Metric, dimension: int, half: bool, spread: bool, seed: int
 ) -> None:

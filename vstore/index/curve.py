@@ -14,7 +14,7 @@ EF_GRID: Final = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 SAMPLE_ROWS: Final = 100
 K: Final = 10
 RESCORED: Final = (1.2, 1.5, 2.0, 4.0, 8.0)
-REFINED: Final = (1.6, 2.4, 3.2, 4.8, 6.4, 9.6, 12.8)
+REFINED: Final = (1.6, 2.4, 3.2, 4.8, 6.4, 9.6, 12.8, 19.2, 25.6, 38.4, 51.2)
 FACTOR_EF: Final = 128  # at which both are measured
 FACTOR_LOSS: Final = 0.001  # of recall
 
@@ -44,7 +44,8 @@ class RecallCurve(NamedTuple):
         Candidates by codes that are scored with their vectors for each hit that is wanted: the
         fewest that were seen to lose nothing.
     refined : float
-        Likewise, nodes whose codes are looked at in full.
+        Nodes whose codes are looked at in full, one step more than were seen to lose nothing: it
+        costs little, and questions may be further off than rows.
     """
 
     points: tuple[CurvePoint, ...] = ()

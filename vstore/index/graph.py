@@ -290,13 +290,15 @@ def measure(
         right = answered.score >= worst[:, None]
         return float(right.mean()), float(answered.distances.mean())
 
-    def fewest(candidates: list[RecallCurve]) -> RecallCurve:
+    def fewest(candidates: list[RecallCurve]) -> int:
         reached = [recall(curve.FACTOR_EF, factors)[0] for factors in candidates]
         enough = max(reached) - curve.FACTOR_LOSS
-        return next(f for f, r in zip(candidates, reached, strict=True) if r >= enough)
+        return next(i for i, r in enumerate(reached) if r >= enough)
 
-    factors = fewest([RecallCurve((), factor) for factor in curve.RESCORED])
-    factors = fewest([factors._replace(refined=factor) for factor in curve.REFINED])
+    by_rescored = [RecallCurve((), factor) for factor in curve.RESCORED]
+    factors = by_rescored[fewest(by_rescored)]
+    by_refined = [factors._replace(refined=factor) for factor in curve.REFINED]
+    factors = by_refined[min(fewest(by_refined) + 1, len(by_refined) - 1)]
     points = []
     for ef in curve.EF_GRID:
         points.append(CurvePoint(ef, *recall(ef, factors)))

@@ -11,6 +11,7 @@ import numpy as np
 from vstore.native.signatures import LAYOUTS, QUESTION, STACK
 
 if TYPE_CHECKING:
+    from vstore.native.calls import SingleQuery
     from vstore.types import Array
 
 NONE: Final = 0xFFFFFFFF  # no node: fills the rest of a list
@@ -262,6 +263,7 @@ class AnswerScratch:
         self.fixed = len(self.block) - len(QUESTION)
         self.block[: self.fixed] = (*graph.words, *self.search.words, *rows.words, *memory)
         self.address = address(self.block)
+        self.single: SingleQuery | None = None
 
 
 def rounded(room: int) -> int:

@@ -182,9 +182,7 @@ _ENTRIES_ORDER: Final = ir.VectorType(_I32, 8)
 
 
 @intrinsic
-def insert_entry(
-    _typing: Any, pool: Any, room: Any, entry: Any
-) -> tuple[Any, Callable[..., Any]]:
+def insert_entry(_typing: Any, pool: Any, room: Any, entry: Any) -> tuple[Any, Callable[..., Any]]:
     """Insert into a sorted pool; the last entry falls out.
 
     ``new[i] = min(old[i], max(old[i - 1], entry))``, eight at a time, from the end to where the

@@ -640,9 +640,10 @@ def _permitted(rows, question, pool, have):
         node = _node(pool[np.uint64(i)])
         if question.filtered != 0 and question.allowed[np.uint64(node)] == 0:
             continue
-        if rows.has_starts != 0:
-            if rows.starts[np.uint64(node)] == rows.starts[np.uint64(node + 1)]:
-                continue
+        if rows.has_starts != 0 and (
+            rows.starts[np.uint64(node)] == rows.starts[np.uint64(node + 1)]
+        ):
+            continue
         pool[np.uint64(count)] = pool[np.uint64(i)]
         count += 1
     return count

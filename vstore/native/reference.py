@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.native.arrays import EXPANDED, LEVELS_MAX, NONE, rounded, unpack
+from vstore.native.arrays import EXPANDED, LEVELS_MAX, NONE, rounded
 from vstore.native.calls import Answered, CorruptGraphError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class ReferenceKernels:
     def search(self, graph: GraphArrays, scratch: Scratch, queries: Array, *, ef: int) -> Array:
         """Return the ef nodes closest to each query."""
         found = np.full((len(queries), ef), NONE, np.uint32)
-        for i, query in enumerate(queries):
+        for i, code in enumerate(queries):
+            query = _query(code)
             pool, _ = _beam(graph, query, _enter(graph, query, 0), 0, ef, rounded(ef))
             nodes = [node for _, node in pool[:ef]]
             found[i, : len(nodes)] = nodes
@@ -46,12 +47,10 @@ class ReferenceKernels:
             np.full((len(queries), scratch.room if question.report else 0), NONE, np.uint32),
         )
         for i, query in enumerate(queries):
-            code = _encode(rows, graph.size, query)
+            code = _query(_encode(rows, graph.size, query))
             room = rounded(max(question.ef, question.refine))
             if question.ef:
-                pool, distances = _beam(
-                    graph, code, _enter(graph, code, 0), 0, question.ef, room
-                )
+                pool, distances = _beam(graph, code, _enter(graph, code, 0), 0, question.ef, room)
                 nodes = np.array([node for _, node in pool])
             else:
                 assert question.wanted is not None
@@ -77,7 +76,7 @@ class ReferenceKernels:
         """Choose links of nodes."""
         room = graph.upper.shape[1]
         for node in range(start, end):
-            query = _code(graph, node)
+            query = _as_query(graph, node)
             first = int(graph.first[node])
             levels = int(graph.first[node + 1]) - first
             near = _enter(graph, query, levels)
@@ -106,7 +105,7 @@ class ReferenceKernels:
             old = row[row != NONE]
             both = np.append(old, new)
             if len(both) > len(row):
-                near = _refined(graph, _code(graph, node), both)[: scratch.room]
+                near = _refined(graph, _as_query(graph, node), both)[: scratch.room]
                 both = np.array(_select(graph, node, near, len(row)), np.uint32)
             row[: len(both)] = both
             row[len(both) :] = NONE
@@ -182,23 +181,39 @@ def _candidates(rows: Rows, nodes: list[int], question: Question) -> list[int]:
     return found
 
 
-def _code(graph: GraphArrays, node: int) -> Array:
-    return graph.codes(slice(node, node + 1))[0]
+class _Query(NamedTuple):
+    """A code as `_product` takes it: for the lower and the upper four bits of each byte."""
+
+    lower: Array
+    upper: Array
+    shift: int  # 128 times the sum of the code
 
 
-def _coarse(graph: GraphArrays, query: Array, nodes: Array) -> Array:
+def _query(code: Array) -> _Query:
+    pieces = code.reshape(-1, 2, 64).astype(np.float64)
+    return _Query(pieces[:, 0].ravel(), pieces[:, 1].ravel(), 128 * int(pieces.sum()))
+
+
+def _as_query(graph: GraphArrays, node: int) -> _Query:
+    return _query(graph.codes(slice(node, node + 1))[0])
+
+
+def _product(query: _Query, plane: Array) -> Array:
+    """Return dot products with half bytes, int64; float64 holds them exactly."""
+    products = (plane & 15) @ query.lower + (plane >> 4) @ query.upper
+    return np.asarray(products.astype(np.int64))
+
+
+def _coarse(graph: GraphArrays, query: _Query, nodes: Array) -> Array:
     """Return keys by the high halves of codes."""
-    high = graph.high[nodes]
-    codes = unpack(high, np.zeros_like(high))
-    return np.asarray(graph.bias[nodes] - codes.astype(np.int64) @ query.astype(np.int64))
+    return np.asarray(graph.bias[nodes] + query.shift - 16 * _product(query, graph.high[nodes]))
 
 
-def _keys(graph: GraphArrays, query: Array, nodes: Array) -> Array:
-    products = graph.codes(nodes).astype(np.int64) @ query.astype(np.int64)
-    return np.asarray(graph.bias[nodes] - products)
+def _keys(graph: GraphArrays, query: _Query, nodes: Array) -> Array:
+    return np.asarray(_coarse(graph, query, nodes) - _product(query, graph.low[nodes]))
 
 
-def _refined(graph: GraphArrays, query: Array, nodes: Array) -> Array:
+def _refined(graph: GraphArrays, query: _Query, nodes: Array) -> Array:
     """Return nodes in the order of their full keys."""
     return np.asarray(nodes[np.lexsort((nodes, _keys(graph, query, nodes)))])
 
@@ -221,7 +236,7 @@ def _neighbours(graph: GraphArrays, node: int, level: int) -> Array:
     return links
 
 
-def _enter(graph: GraphArrays, query: Array, level: int) -> int:
+def _enter(graph: GraphArrays, query: _Query, level: int) -> int:
     node = graph.entry
     top = int(graph.first[node + 1]) - int(graph.first[node])
     if top > LEVELS_MAX:
@@ -241,7 +256,7 @@ def _enter(graph: GraphArrays, query: Array, level: int) -> int:
 
 
 def _beam(
-    graph: GraphArrays, query: Array, start: int, level: int, ef: int, room: int
+    graph: GraphArrays, query: _Query, start: int, level: int, ef: int, room: int
 ) -> tuple[list[tuple[int, int]], int]:
     """Return the closest found as (coarse key, node), ascending, and the distances computed."""
     visited = {start}
@@ -273,13 +288,13 @@ def _beam(
 
 def _select(graph: GraphArrays, node: int, nodes: Array, room: int) -> list[int]:
     """Choose links: a candidate closer to the node than to every node already chosen."""
-    distances = _keys(graph, _code(graph, node), nodes) + int(graph.bias[node])
+    distances = _keys(graph, _as_query(graph, node), nodes) + int(graph.bias[node])
     chosen: list[int] = []
     for distance, candidate in zip(distances.tolist(), nodes.tolist(), strict=True):
         if len(chosen) == room:
             break
         if chosen:
-            between = _keys(graph, _code(graph, candidate), np.array(chosen))
+            between = _keys(graph, _as_query(graph, candidate), np.array(chosen))
             if bool((between + int(graph.bias[candidate]) < distance).any()):
                 continue
         chosen.append(candidate)

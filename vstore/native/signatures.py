@@ -9,7 +9,7 @@ None of the kernels allocates, raises, or writes outside its outputs.
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import Any, Final
+from typing import Final
 
 OK: Final = 0
 CORRUPT: Final = -1
@@ -107,7 +107,7 @@ LAYOUTS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def places(kernel: str) -> Any:
+def places(kernel: str) -> tuple[int, ...]:
     """Return the place of each word of a kernel's block, by its name."""
     names = [name.rstrip("*~") for name in LAYOUTS[kernel]]
-    return namedtuple("Places", names)(*range(len(names)))  # noqa: PYI024  # names are data
+    return namedtuple("Places", names)(*range(len(names)))

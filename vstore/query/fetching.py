@@ -228,8 +228,7 @@ def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> Fet
     def answer(queries: Array) -> tuple[Array, Array]:
         answered = graph.answer(kernels, rows, queries, question)
         if report and pieces is not None:
-            scored = np.unique(answered.scored)
-            damaged = pieces.first_damaged(scored[scored != NONE].astype(np.int64))
+            damaged = pieces.first_damaged(answered.scored)
             if damaged is not None:
                 raise segment.corrupt(f"vectors: the piece from byte {damaged:,} on is damaged")
         return answered.row, answered.score

@@ -14,6 +14,7 @@ import numpy as np
 
 from vstore.segment.pieces import PieceCheck, piece_hashes, pieces_of
 from vstore.segment.sealed import PiecedArray, SealedSegment, write_segment
+from vstore.storage.file import let_go
 from vstore.storage.layout import HASH_BYTES, BlockKind
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class VectorSegment(SealedSegment):
         data = self.container.read(ref.block, BlockKind.ARRAY, unverified=True)
         vectors = np.frombuffer(data, np.dtype(ref.dtype)).reshape(shape)
         hashes = self.array(name, "|u1", (pieces_of(ref.block.length), HASH_BYTES))
-        return vectors, PieceCheck(vectors, hashes)
+        return vectors, PieceCheck(vectors, hashes, lambda: let_go(data))
 
     def verify(self) -> None:
         """Check hashes, order, norms and graph."""

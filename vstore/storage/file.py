@@ -31,6 +31,16 @@ if TYPE_CHECKING:
     from vstore.types import Bytes
 
 
+def let_go(view: memoryview) -> None:
+    """Take the pages of a view out of this process's memory, where the system can.
+
+    They come back from the file when they are read next.
+    """
+    advice: int | None = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
+    if advice is not None and isinstance(view.obj, mmap.mmap):
+        view.obj.madvise(advice)
+
+
 class StorageFile(Protocol):
     """One open file. Reads and writes are positioned; none moves a shared cursor."""
 

@@ -60,6 +60,9 @@ class QuickSearch:
             part.vectors, version.spec.metric, None if part.distinct else part.groups
         )
         self._question = Question(path.ef, path.refine, path.keep, options.k)
+        self._reporting = self._question._replace(report=True)
+        self._at = np.full((1, options.k), self._number)
+        _, self._pieces = segment.checked_by_piece
         self._docno = segment.docno
 
     def __call__(self, query: Array) -> SearchResult | None:
@@ -75,15 +78,20 @@ class QuickSearch:
             or not SQUARE_UNDERFLOW < float(np.vdot(query, query)) < np.inf
         ):
             return None
+        question, pieces = self._question, self._pieces
+        if pieces is not None and not pieces.complete:
+            question = self._reporting
         try:
-            row, score, _, _ = self._graph.answer(kernels, self._rows, query[None], self._question)
+            row, score, _, scored = self._graph.answer(kernels, self._rows, query[None], question)
         except CorruptGraphError:
             return None
         if row[0, -1] == NONE:
             return None
+        if question.report and pieces is not None and pieces.first_damaged(scored) is not None:
+            return None
         batch = FetchedBatch(
             self._docno[row].astype(np.int64),
-            np.full(row.shape, self._number),
+            self._at,
             row.astype(np.int64),
             score,
             full=True,
@@ -119,6 +127,4 @@ def remember(collection: Collection, options: SearchOptions, result: SearchResul
     part = table.parts[by_codes[0].number]
     if part.live is not None or part.fresh is not None or not isinstance(part.rows, VectorSegment):
         return
-    _, pieces = part.rows.checked_by_piece
-    if pieces is None or pieces.complete:
-        view.quick[options] = QuickSearch(collection, view, options, result)
+    view.quick[options] = QuickSearch(collection, view, options, result)
