@@ -15,6 +15,7 @@ SAMPLE_ROWS: Final = 100
 K: Final = 10
 RESCORED: Final = (1.2, 1.5, 2.0, 4.0, 8.0)
 REFINED: Final = (1.6, 2.4, 3.2, 4.8, 6.4, 9.6, 12.8, 19.2, 25.6, 38.4, 51.2)
+_REFINED_PER_EXPANDED: Final = 16
 FACTOR_EF: Final = 128  # at which both are measured
 FACTOR_LOSS: Final = 0.001  # of recall
 
@@ -63,11 +64,13 @@ class RecallCurve(NamedTuple):
     def ef_for(self, recall: float, k: int) -> int | None:
         """Return the smallest ef that gives a recall; None if none of those measured does.
 
-        A larger k needs an ef larger in proportion.
+        A larger k needs an ef larger in proportion. Where half codes tell little, as where lengths
+        differ tenfold, questions that are shorter than most rows need more than was measured.
         """
         for point in self.points:
             if point.recall >= recall:
-                return max(k, -(-point.ef * max(k, K) // K))
+                ef = max(point.ef, math.ceil(self.refined * K / _REFINED_PER_EXPANDED))
+                return max(k, -(-ef * max(k, K) // K))
         return None
 
     def recall_at(self, ef: int) -> float:
