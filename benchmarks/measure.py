@@ -63,6 +63,14 @@ def seconds_of(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def resident_mib() -> float:
+    """Return the memory of this process that is in RAM; NaN where that is not known."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return float("nan")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
 def machine(more_packages: Sequence[str] = ()) -> dict[str, object]:
     """Describe where and with what this was measured."""
     model = platform.processor()

@@ -85,6 +85,11 @@ def nearest(
     return best_rows
 
 
+def file_name(data: Data) -> str:
+    """Return what a data set is called in names of files."""
+    return data.name.replace(", ", "-").replace(" ", "").replace(",", "")
+
+
 def recall(found: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> float:
     """Return the share of right answers that were found."""
     hits = sum(

@@ -1,8 +1,9 @@
-"""The libraries, each behind the same few methods. A library that is not installed is left out."""
+"""The libraries, each behind the same few methods; the databases are in `databases`."""
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,40 +11,18 @@ from typing import Any
 
 import numpy as np
 
-M, EF_CONSTRUCTION, K = 16, 200, 10
-EF_GRID = (10, 16, 24, 32, 48, 64, 96, 128, 200)
-
-
-class Peer:
-    """One library with one kind of index, searched by one thread."""
-
-    name: str
-    needs: str
-
-    def build(self, vectors: Any, threads: int) -> None:
-        """Build the index under L2."""
-        raise NotImplementedError
-
-    def tune(self, ef: int) -> None:
-        """Set how widely to search."""
-        raise NotImplementedError
-
-    def search(self, queries: Any) -> Any:
-        """Return the rows of the 10 nearest of each query, (m, 10)."""
-        raise NotImplementedError
-
-    def search_one(self, query: Any) -> Any:
-        """Return the rows nearest to one query, as this library is asked one question."""
-        return self.search(query[None])[0]
+from benchmarks.compare.databases import Lancedb, QdrantEdge, SqliteVec, Zvec
+from benchmarks.compare.peer import EF_CONSTRUCTION, K, M, Peer, padded
+from benchmarks.measure import resident_mib, seconds_of
 
 
 class Vstore(Peer):
-    """vstore, through its public interface."""
+    """vstore, through its public interface; untuned it seeks its default recall, 0.95."""
 
     name, needs = "vstore", "vstore"
-
-    def __init__(self) -> None:
-        self.threads = 1
+    ef: int | None = None
+    where: Any = None
+    threads = 1
 
     def build(self, vectors: Any, threads: int) -> None:
         import vstore
@@ -51,27 +30,41 @@ class Vstore(Peer):
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "compare.vstore"
         self.store = vstore.open(self.path)
-        self.docs = self.store.create_collection("docs")
+        fields = None if self.labels is None else {"label": "int"}
+        self.docs = self.store.create_collection("docs", fields=fields)
         self.docs.create_version("v", vstore.EmbeddingSpec("m", vectors.shape[1], metric="l2"))
-        self.docs.upsert(list(range(len(vectors))), vectors={"v": vectors})
+        metadata = None if self.labels is None else {"label": self.labels.tolist()}
+        self.docs.upsert(list(range(len(vectors))), vectors={"v": vectors}, metadata=metadata)
+
+    def allow(self, below: int) -> None:
+        import vstore
+
+        self.where = vstore.field("label") < below
 
     def tune(self, ef: int) -> None:
         self.ef = ef
 
     def search(self, queries: Any) -> Any:
         results = self.docs.search_batch(
-            queries, version="v", k=K, ef_search=self.ef, threads=self.threads
+            queries,
+            version="v",
+            k=K,
+            where=self.where,
+            ef_search=self.ef,
+            threads=self.threads,
         )
-        return np.array([result.ids for result in results])
+        return padded([result.ids for result in results])
 
     def search_one(self, query: Any) -> Any:
-        return self.docs.search(query, version="v", k=K, ef_search=self.ef).ids
+        return self.docs.search(query, version="v", k=K, where=self.where, ef_search=self.ef).ids
 
 
 class Hnswlib(Peer):
     """hnswlib."""
 
     name, needs = "hnswlib", "hnswlib"
+    allowed: Any = None
+    k = K
 
     def build(self, vectors: Any, threads: int) -> None:
         import hnswlib
@@ -81,17 +74,24 @@ class Hnswlib(Peer):
         self.index.add_items(vectors, num_threads=threads)
         self.index.set_num_threads(1)
 
+    def allow(self, below: int) -> None:
+        # A set's own method is the cheapest function that Python can be called back with.
+        rows = set(np.flatnonzero(self.labels < below).tolist())
+        self.allowed, self.k = rows.__contains__, min(K, len(rows))
+
     def tune(self, ef: int) -> None:
         self.index.set_ef(max(ef, K))
 
     def search(self, queries: Any) -> Any:
-        return self.index.knn_query(queries, k=K, num_threads=1)[0].astype(np.int64)
+        found = self.index.knn_query(queries, k=self.k, num_threads=1, filter=self.allowed)
+        return np.pad(found[0].astype(np.int64), ((0, 0), (0, K - self.k)), constant_values=-1)
 
 
 class Faiss(Peer):
     """faiss, HNSW over float32 or over 8-bit codes."""
 
     needs = "faiss"
+    parameters: Any = None
 
     def __init__(self, *, codes: bool) -> None:
         self.codes = codes
@@ -111,11 +111,19 @@ class Faiss(Peer):
         self.index.add(vectors)
         faiss.omp_set_num_threads(1)
 
+    def allow(self, below: int) -> None:
+        import faiss
+
+        bits = np.packbits(self.labels < below, bitorder="little")
+        self.parameters = faiss.SearchParametersHNSW(sel=faiss.IDSelectorBitmap(bits))
+
     def tune(self, ef: int) -> None:
         self.index.hnsw.efSearch = ef
+        if self.parameters is not None:
+            self.parameters.efSearch = ef
 
     def search(self, queries: Any) -> Any:
-        return self.index.search(queries, K)[1]
+        return self.index.search(queries, K, params=self.parameters)[1]
 
 
 class Usearch(Peer):
@@ -209,9 +217,9 @@ class Vsag(Peer):
         return self.index.knn_search(vector=query, k=K, parameters=self.parameters)[0]
 
 
-def installed(only: list[str] | None = None) -> list[Peer]:
-    """Return the libraries that are here, vstore first."""
-    every: list[Peer] = [
+def every() -> list[Peer]:
+    """Return all that can be compared, vstore first."""
+    return [
         Vstore(),
         Hnswlib(),
         Faiss(codes=False),
@@ -219,9 +227,61 @@ def installed(only: list[str] | None = None) -> list[Peer]:
         *(Usearch(dtype) for dtype in ("f32", "f16", "bf16", "i8")),
         Svs(),
         Vsag(),
+        Lancedb(),
+        QdrantEdge(),
+        Zvec(),
+        SqliteVec(),
     ]
-    return [
+
+
+def installed(
+    peers: list[Peer], only: list[str] | None = None
+) -> tuple[list[Peer], dict[str, str]]:
+    """Return those that are here, and why others are not shown, by name.
+
+    Parameters
+    ----------
+    only : list of str, optional
+        Beginnings of the names that are wanted.
+    """
+    wanted = [
         peer
-        for peer in every
-        if find_spec(peer.needs) and (not only or any(peer.name.startswith(name) for name in only))
+        for peer in peers
+        if not only or any(peer.name.startswith(beginning) for beginning in only)
     ]
+    here = [peer for peer in wanted if find_spec(peer.needs)]
+    return here, {peer.name: "not installed" for peer in wanted if peer not in here}
+
+
+def built(
+    peers: list[Peer], vectors: Any, threads: int
+) -> tuple[dict[str, float], dict[str, float], dict[str, str]]:
+    """Build all indexes; remove from the list what cannot be built or searched, and go on.
+
+    Returns
+    -------
+    seconds : dict
+        How long each took.
+    memory_mib : dict
+        By how much the memory of this process grew meanwhile, which is a hint: what an earlier one
+        gave back is used again, and pages of mapped files count.
+    not_shown : dict
+        What failed, and how.
+    """
+    seconds: dict[str, float] = {}
+    memory_mib: dict[str, float] = {}
+    not_shown: dict[str, str] = {}
+    for peer in list(peers):
+        before = resident_mib()
+        try:
+            took = seconds_of(lambda: peer.build(vectors, threads))
+            peer.tune(peer.widths[-1])
+            peer.search(vectors[:2])
+        except Exception as error:
+            not_shown[peer.name] = f"{type(error).__name__}: {error}"[:300]
+            peers.remove(peer)
+            continue
+        seconds[peer.name] = took
+        memory_mib[peer.name] = resident_mib() - before
+        print(f"{peer.name}: built in {seconds[peer.name]:.1f} s", file=sys.stderr)
+    return seconds, memory_mib, not_shown

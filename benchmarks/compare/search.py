@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.compare.search SOURCE [LIBRARY ...]``; SOURCE as in `data.load`. Libraries
 take turns at every width of search; medians are compared at equal recall, between the points that
-were measured.
+were measured. What is not installed, or fails, is listed with the reason.
 """
 
 from __future__ import annotations
@@ -15,52 +15,55 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.compare.data import Data, K, load, recall
-from benchmarks.compare.peers import EF_GRID, Peer, Vstore, installed
+from benchmarks.compare.data import Data, K, file_name, load, recall
+from benchmarks.compare.peer import EF_GRID, PACKAGES, Peer
+from benchmarks.compare.peers import Vstore, built, every, installed
 from benchmarks.compare.plot import plot_curves
 from benchmarks.measure import RESULTS, machine, save, seconds_of
 
 RECALLS = (0.90, 0.95, 0.99)
 ROUNDS, SINGLE_QUERIES, BUILD_THREADS = 5, 300, 2
-PACKAGES = ("hnswlib", "faiss-cpu", "usearch", "scalable-vs", "pyvsag", "numba", "llvmlite")
 
 
 def main() -> None:
     """Measure, print, write JSON and a plot."""
     source, *only = sys.argv[1:]
     data = load(source)
-    peers = installed(["vstore", *only] if only else None)
-    report = compare(data, peers)
-    name = "compare-" + data.name.replace(", ", "-").replace(" ", "").replace(",", "")
+    peers, missing = installed(every(), ["vstore", *only] if only else None)
+    report = compare(data, peers, missing)
+    name = f"compare-{file_name(data)}"
     save(name, report)
     plot_curves(report, RESULTS / f"{name}.png")
     show(report)
 
 
-def compare(data: Data, peers: list[Peer]) -> dict[str, Any]:
+def compare(data: Data, peers: list[Peer], missing: dict[str, str]) -> dict[str, Any]:
     """Return everything measured, as plain data."""
-    console = Console(stderr=True)
-    builds = {}
-    for peer in peers:
-        builds[peer.name] = seconds_of(lambda peer=peer: peer.build(data.vectors, BUILD_THREADS))  # type: ignore[misc]
-        console.print(f"{peer.name}: built in {builds[peer.name]:.1f} s")
+    builds, memory_mib, failed = built(peers, data.vectors, BUILD_THREADS)
     curves: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}
     for ef in EF_GRID:
-        times: dict[str, list[float]] = {peer.name: [] for peer in peers}
+        asked = {
+            peer.name: (peer, data.queries[: peer.queries_max])
+            for peer in peers
+            if ef in peer.widths
+        }
+        times: dict[str, list[float]] = {name: [] for name in asked}
         found = {}
-        for peer in peers:
+        for name, (peer, queries) in asked.items():
             peer.tune(ef)
-            found[peer.name] = recall(peer.search(data.queries), data.truth)
+            found[name] = recall(peer.search(queries), data.truth[: len(queries)])
         for _ in range(ROUNDS):
-            for peer in peers:
-                times[peer.name].append(seconds_of(lambda peer=peer: peer.search(data.queries)))  # type: ignore[misc]
+            for name, (peer, queries) in asked.items():
+                times[name].append(seconds_of(lambda: peer.search(queries)))
         for name, seconds in times.items():
-            qps = len(data.queries) / statistics.median(seconds)
+            qps = len(asked[name][1]) / statistics.median(seconds)
             curves[name].append({"ef": ef, "recall": found[name], "qps": qps})
     return {
         "data": data.name,
         "machine": machine(PACKAGES),
         "build_s": builds,
+        "memory_mib": memory_mib,
+        "not_shown": missing | failed,
         "curves": curves,
         "qps_at": {
             str(wanted): {name: qps_at(curve, wanted) for name, curve in curves.items()}
@@ -118,6 +121,12 @@ def two_threads(data: Data, peers: list[Peer]) -> float | None:
     return statistics.median(times[1]) / statistics.median(times[2])
 
 
+def not_shown(report: dict[str, Any]) -> list[str]:
+    """Return what is not in the table, and why; older reports do not say."""
+    reasons = report.get("not_shown", {})
+    return [f"not shown: {name}, {reason}" for name, reason in reasons.items()]
+
+
 def show(report: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(title=f"{report['data']}, k = {K}, one thread")
@@ -133,6 +142,8 @@ def show(report: dict[str, Any]) -> None:
         )
     console = Console()
     console.print(table)
+    for note in not_shown(report):
+        console.print(note)
     console.print(f"vstore with two threads: {report['two_threads']:.2f} x one")
 
 
