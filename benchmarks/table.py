@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.compare import filtered, scale
+from benchmarks.compare.search import not_shown
 from benchmarks.measure import RESULTS
 
 README = Path(__file__).parent / "README.md"
@@ -21,8 +23,17 @@ def main() -> None:
     process = RESULTS / "compare-process.json"
     if process.exists():
         lines += _comparisons(json.loads(process.read_text()), "compare.process")
-    for path in sorted(RESULTS.glob("compare-*x*.json")):
-        lines += _curves(json.loads(path.read_text()), path.with_suffix(".png"))
+    first_use = RESULTS / "compare-first-use.json"
+    if first_use.exists():
+        lines += _comparisons(json.loads(first_use.read_text()), "compare.first_use")
+    for kind, shown in (
+        ("compare-*x*", _curves),
+        ("filtered-*", _filtered),
+        ("scale-*", _scale),
+        ("growth", _growth),
+    ):
+        for path in sorted(RESULTS.glob(f"{kind}.json")):
+            lines += shown(json.loads(path.read_text()), path.with_suffix(".png"))
     text = README.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
@@ -84,7 +95,60 @@ def _curves(report: dict[str, Any], picture: Path) -> list[str]:
         f"\nvstore with two threads: {threads:.2f} times one. In brackets: how many times "
     )
     lines.append(f"as fast vstore is. ![recall against speed](results/{picture.name})\n\n")
-    return lines
+    return lines + _notes(not_shown(report))
+
+
+def _filtered(report: dict[str, Any], picture: Path) -> list[str]:
+    head = " | ".join(f"{percent} % pass" for percent in report["results"])
+    lines = [
+        (
+            f"**{report['data']}, filtered, k = 10, one thread: QPS of a batch (recall, width), "
+            "one query** (`python -m benchmarks.compare.filtered`; "
+            f"{_place(report['machine'])})\n\n"
+        ),
+        f"| library | {head} |\n|---|{'---:|' * len(report['results'])}\n",
+    ]
+    for name in report["build_s"]:
+        cells = [filtered.cell(row[name]) for row in report["results"].values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |\n")
+    lines.append(f"\n![share against speed](results/{picture.name})\n\n")
+    return lines + _notes(filtered.notes(report))
+
+
+def _scale(report: dict[str, Any], _picture: Path) -> list[str]:
+    lines = [
+        (
+            f"**Scale: {report['data']}** (`python -m benchmarks.compare.scale`; "
+            f"{_place(report['machine'])})\n\n"
+        ),
+        "| what | measured | against raw vectors | must be | |\n|---|---:|---:|---|---|\n",
+    ]
+    lines += [f"| {' | '.join(row)} |\n" for row in scale.rows_of(report)]
+    return [*lines, "\n"]
+
+
+def _growth(report: dict[str, Any], picture: Path) -> list[str]:
+    lines = [
+        (
+            f"**Growth: {report['data']}, recall {report['recall_wanted']}, one thread** "
+            f"(`python -m benchmarks.compare.growth`; {_place(report['machine'])})\n\n"
+        ),
+        "| rows | us per query | recall reached | segments |\n|---:|---:|---:|---:|\n",
+    ]
+    lines += [
+        f"| {point['rows']:,} | {point['query_us']:.1f} | {point['recall']:.3f} "
+        f"| {point['segments']} |\n"
+        for point in report["points"]
+    ]
+    lines.append(
+        f"\n{report['rows_ratio']:.0f} times the rows take {report['time_ratio']:.2f} times "
+        "the time. "
+    )
+    return [*lines, f"![time against rows](results/{picture.name})\n\n"]
+
+
+def _notes(notes: list[str]) -> list[str]:
+    return ["".join(f"- {note}\n" for note in notes), "\n"] if notes else []
 
 
 if __name__ == "__main__":
