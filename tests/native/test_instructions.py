@@ -22,9 +22,9 @@ def assembly(triple: str, features: str) -> str:
     function = ir.Function(module, signature, "dot")
     builder = ir.IRBuilder(function.append_basic_block())
     if step is None:
-        result = instructions._emit_portable_dot(builder, *function.args)  # noqa: SLF001
+        result = instructions._emit_portable_dot(builder, *function.args)
     else:
-        result = instructions._emit_dot(step, builder, *function.args)  # noqa: SLF001
+        result = instructions._emit_dot(step, builder, *function.args)
     builder.ret(result)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -44,7 +44,7 @@ def assembly(triple: str, features: str) -> str:
     [
         ("x86_64-unknown-linux-gnu", "+avx512vnni,+avx512bw,+avx512vl", "vpdpbusd", "zmm"),
         ("x86_64-unknown-linux-gnu", "+avxvnni,+avx2", "vpdpbusd", "ymm"),
-        ("x86_64-pc-windows-msvc", "+avx2", "vpmadd", "ymm"),
+        ("x86_64-pc-windows-msvc", "+avx2", "vpmaddubsw", "ymm"),
         ("aarch64-unknown-linux-gnu", "+i8mm,+neon", "usdot", ".16b"),
         ("arm64-apple-macosx", "+neon", "mla", ".4s"),
     ],

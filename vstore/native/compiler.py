@@ -21,7 +21,9 @@ def compile_kernels(flavour: Flavour) -> bytes:
     Numba must not have been imported before: the flavour is chosen through its environment.
     """
     os.environ["NUMBA_CPU_NAME"] = flavour.cpu
-    os.environ["NUMBA_CPU_FEATURES"] = ",".join(f"+{feature}" for feature in flavour.features)
+    os.environ["NUMBA_CPU_FEATURES"] = ",".join(
+        f"+{feature}" for feature in (*flavour.implied, *flavour.features)
+    )
     import llvmlite.binding as llvm
     import numba
 
