@@ -166,6 +166,8 @@ class DocumentTable:
             rows = segment.rows_of(docnos[missing])
             here = rows >= 0
             found = segment.ids(rows[here])
+            if len(found) == len(result):
+                return found
             for place, id_ in zip(missing[here].tolist(), found, strict=True):
                 result[place] = id_
             missing = missing[~here]

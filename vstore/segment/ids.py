@@ -170,8 +170,10 @@ def decode_ids(encoded: EncodedIds, rows: IntArray) -> list[DocumentId]:
     kinds = encoded.kinds[rows]
     starts, ends = encoded.offsets[rows], encoded.offsets[rows + 1]
     if len(rows) and (kinds == KIND_INT).all() and (ends - starts == 8).all():
-        words = encoded.data[starts[:, None] + np.arange(8)]
-        numbers: list[DocumentId] = words.view("<i8")[:, 0].tolist()
+        # A word begins at every byte; an id's bytes may begin anywhere among those of texts.
+        shape = (len(encoded.data) - 7,)
+        words: IntArray = np.ndarray(shape, "<i8", buffer=encoded.data.data, strides=(1,))
+        numbers: list[DocumentId] = words[starts].tolist()
         return numbers
     data = encoded.data.data
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -162,10 +162,10 @@ class Searched:
     def ids(self, number: int) -> list[DocumentId]:
         """Return the ids of one query's hits."""
         if self._ids is None:  # of all queries at once, which costs little more than of one
-            every = iter(self._view.documents.ids(self._execution.docnos()))
+            every = self._view.documents.ids(self._execution.docnos())
             summaries = self.batch.summaries
-            counts = map(summaries.hits, range(len(summaries)))
-            self._ids = [list(islice(every, count)) for count in counts]
+            ends = accumulate(map(summaries.hits, range(len(summaries))), initial=0)
+            self._ids = [every[start:end] for start, end in pairwise(ends)]
         return list(self._ids[number])
 
     def hits(self, number: int) -> tuple[Hit, ...]:
