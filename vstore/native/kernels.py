@@ -53,6 +53,7 @@ LEVELS_MAX = np.int64(arrays.LEVELS_MAX)
 TINY = np.finfo(np.float32).tiny  # stands in for a length of 0
 CODE_MAX = np.float32(127.0)
 NO_ENTRY = np.int64(2**63 - 1)  # behind all entries; odd, as if expanded
+FETCHED = np.int64(1024)  # bytes of a vector
 EXPANDED = np.int64(arrays.EXPANDED)
 OK, CORRUPT = np.int64(signatures.OK), np.int64(signatures.CORRUPT)
 
@@ -620,12 +621,13 @@ def _byte(value):
 
 @_inner
 def _fetch_row(rows, row):
+    """Ask for the beginning of a vector; the processor sees by itself that the rest is wanted."""
     start = np.int64(row) * rows.dimension
     if rows.is_half != 0:
-        for i in range(0, rows.dimension, 32):
+        for i in range(0, min(rows.dimension, FETCHED // 2), 32):
             prefetch(rows.halves, 2 * (start + i))
     else:
-        for i in range(0, rows.dimension, 16):
+        for i in range(0, min(rows.dimension, FETCHED // 4), 16):
             prefetch(rows.vectors, 4 * (start + i))
 
 
