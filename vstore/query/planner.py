@@ -169,31 +169,13 @@ def _by_codes(
     path: Path,
     reason: str,
 ) -> Rerank:
+    what = (version.label, version.fingerprint, (part.name,), part.rows)
+    asked = (request.where, part.allowed, request.k)
+    reason = f"{reason}; {path.reason}"
     child: GraphSearch | CodeScan
     if path.kind == "codes":
-        child = CodeScan(
-            version.label,
-            version.fingerprint,
-            (part.name,),
-            part.rows,
-            request.where,
-            part.allowed,
-            request.k,
-            f"{reason}; {path.reason}",
-        )
+        child = CodeScan(*what, *asked, reason)
     else:
         node = GraphSearch if part.allowed is None else FilteredGraphSearch
-        child = node(
-            version.label,
-            version.fingerprint,
-            (part.name,),
-            part.rows,
-            request.where,
-            part.allowed,
-            request.k,
-            path.ef,
-            path.recall,
-            round(path.cost),
-            f"{reason}; {path.reason}",
-        )
+        child = node(*what, *asked, path.ef, path.recall, round(path.cost), reason)
     return Rerank(child, path.keep, "codes are approximate, scores are exact")
