@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import SegmentRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,16 @@ class Moment:
 def put_collection(state: StoreState, collection: CollectionState) -> StoreState:
     """Return the state with a collection added or replaced."""
     return replace(state, collections={**state.collections, collection.name: collection})
+
+
+def put_segments(
+    state: StoreState, name: str, label: str, segments: tuple[SegmentRef, ...]
+) -> StoreState:
+    """Return the state with other segments of a version."""
+    collection = state.collections[name]
+    version = replace(collection.versions[label], segments=segments)
+    versions = {**collection.versions, label: version}
+    return put_collection(state, replace(collection, versions=versions))
 
 
 def create_collection(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vstore.index.construction import Kernels
     from vstore.index.graph import Extended
     from vstore.manifest.state import SegmentRef, VersionState
-    from vstore.segment.vectors import MergedRows, RowBatch
+    from vstore.segment.vectors import Merge, MergedRows, RowBatch
     from vstore.storage.container import Container
 
 
@@ -112,7 +112,7 @@ def merge_version(
     start = merge_start([ref.rows for ref in version.segments])
     if start is None:
         return version.segments
-    sealed = _sealed(container, version, documents)
+    sealed = sealed_rows(container, version, documents)
     merged = _merge(container, version, sealed, slice(start, None), kernels, epoch=epoch)
     return (*version.segments[:start], *merged)
 
@@ -126,11 +126,10 @@ def drop_dead(
     kernels: FindKernels,
 ) -> tuple[SegmentRef, ...]:
     """Return a version's segments after those of mostly dead rows were written without them."""
-    sealed = _sealed(container, version, documents)
+    sealed = sealed_rows(container, version, documents)
     segments: list[SegmentRef] = []
-    for number, (ref, masks) in enumerate(zip(version.segments, sealed.masks, strict=True)):
-        dead = ref.rows - int(np.count_nonzero(masks.live))
-        if ref.rows >= SEAL_DOCUMENTS and dead > DEAD_SHARE_MAX * ref.rows:
+    for number, ref in enumerate(version.segments):
+        if mostly_dead(sealed, number):
             only = slice(number, number + 1)
             segments += _merge(container, version, sealed, only, kernels, epoch=epoch)
         else:
@@ -138,9 +137,17 @@ def drop_dead(
     return tuple(segments)
 
 
-def _sealed(
+def mostly_dead(sealed: SealedRows, number: int) -> bool:
+    """Whether so many rows of a segment may never be served again that it is worth writing anew."""
+    rows = sealed.segments[number].rows
+    dead = rows - int(np.count_nonzero(sealed.masks[number].live))
+    return rows >= SEAL_DOCUMENTS and dead > DEAD_SHARE_MAX * rows
+
+
+def sealed_rows(
     container: Container, version: VersionState, documents: Sequence[SegmentRef]
 ) -> SealedRows:
+    """Return a version's sealed rows, with what is live of them."""
     return SealedRows(
         tuple(VectorSegment(container, ref, version.spec) for ref in version.segments),
         SealedDocuments(tuple(DocumentSegment(container, ref) for ref in documents)),
@@ -211,13 +218,14 @@ def graph_of(
     found = None if segment.has_graph else kernels(ref.rows)
     if found is None or version.graph is None:
         return ref
-    from vstore.segment.graphs import with_graph  # most commits need none
+    from vstore.segment.graphs import build_graph, write_graph  # most commits need none
 
-    return with_graph(container, segment, version.graph, found, epoch=epoch, before=before)
+    index = build_graph(segment, version.spec.metric, version.graph, found, before=before)
+    return write_graph(container, segment, index, epoch=epoch)
 
 
 def extended_graph(
-    segments: Sequence[VectorSegment | RowBatch], merged: MergedRows, *, whole: bool = False
+    segments: Sequence[VectorSegment | RowBatch], merged: MergedRows | Merge, *, whole: bool = False
 ) -> Extended | None:
     """Return the largest graph of some merged segments, to be extended by the other rows.
 

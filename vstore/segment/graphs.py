@@ -21,35 +21,39 @@ from vstore.segment.sealed import write_segment
 
 if TYPE_CHECKING:
     from vstore.index.construction import Kernels
+    from vstore.manifest.spec import Metric
     from vstore.manifest.state import GraphSettings, SegmentRef
-    from vstore.segment.vectors import VectorSegment
+    from vstore.segment.vectors import RowBatch, VectorSegment
     from vstore.storage.container import Container
     from vstore.types import Array
 
 _SPARE_MAX: Final = 1 << 16
 
 
-def with_graph(
-    container: Container,
-    segment: VectorSegment,
+def build_graph(
+    rows: VectorSegment | RowBatch,
+    metric: Metric,
     settings: GraphSettings,
     kernels: Kernels,
     *,
-    epoch: int,
-    threads: int | None = None,
     before: Extended | None = None,
-) -> SegmentRef:
-    """Build a segment's graph, write it, and return the segment with it."""
-    index = build_index(
-        segment.vectors,
-        segment.norms,
-        segment.spec.metric,
+) -> GraphIndex:
+    """Build the graph of some rows, in memory."""
+    return build_index(
+        rows.vectors,
+        rows.norms,
+        metric,
         M=settings.M,
         ef_construction=settings.ef_construction,
         kernels=kernels,
-        threads=threads,
         before=before,
     )
+
+
+def write_graph(
+    container: Container, segment: VectorSegment, index: GraphIndex, *, epoch: int
+) -> SegmentRef:
+    """Write the graph of a segment, and return the segment with it."""
     quantizer, arrays = index.quantizer, index.arrays
     attributes = {
         **segment.header.attributes,

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from vstore.index.construction import Kernels
     from vstore.segment.compaction import FindKernels
 
-Indexing: TypeAlias = Literal["inline", "manual"]
-INDEXING: Final = ("inline", "manual")
+Indexing: TypeAlias = Literal["inline", "background", "manual"]
+INDEXING: Final = ("inline", "background", "manual")
 _REFERENCE_ROWS_MAX: Final = 5_000  # NumPy builds graphs a thousand times slower
 
 
@@ -23,8 +23,10 @@ def builders(rows: int) -> Kernels | None:
     return loader.reference() if rows <= _REFERENCE_ROWS_MAX else None
 
 
-def during_commits(indexing: Indexing) -> FindKernels:
-    """Return what commits ask for kernels."""
+def during_commits(indexing: Indexing) -> FindKernels | None:
+    """Return what commits ask for kernels; None if they leave merges and graphs to a thread."""
+    if indexing == "background":
+        return None
     return builders if indexing == "inline" else _none
 
 

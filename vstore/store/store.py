@@ -45,16 +45,19 @@ if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
     from vstore.observe.trace import Trace
+    from vstore.segment import replacement as replacements
     from vstore.segment.compaction import FindKernels
     from vstore.segment.memtable import CollectionChanges
     from vstore.storage.container import Container, Verify
     from vstore.storage.file import Medium
-    from vstore.store import check, history, vacuum, writer
+    from vstore.store import check, history, upkeep, vacuum, writer
     from vstore.store import transaction as transactions
 else:  # not what a search needs
     check = Deferred("vstore.store.check")
+    replacements = Deferred("vstore.segment.replacement")
     history = Deferred("vstore.store.history")
     transactions = Deferred("vstore.store.transaction")
+    upkeep = Deferred("vstore.store.upkeep")
     vacuum = Deferred("vstore.store.vacuum")
     writer = Deferred("vstore.store.writer")
 
@@ -92,10 +95,10 @@ def open_store(
     durability : {"full", "relaxed"}
         "full": a commit that returned survives power loss. "relaxed": it survives the death of the
         process; it is synced every second and on close.
-    indexing : {"inline", "manual"}
+    indexing : {"inline", "background", "manual"}
         "inline": a commit that seals or merges enough rows also builds their graph, before it
-        returns. "manual": only `Store.optimize` and `Store.vacuum` build graphs, and searches scan
-        what has none yet: for bulk loads.
+        returns. "background": a thread merges and builds, and searches scan what has no graph yet.
+        "manual": only `Store.optimize` and `Store.vacuum` build graphs: for bulk loads.
     timeout_s : float
         How long to wait for another writer to let go; 0 fails at once.
 
@@ -213,6 +216,9 @@ class Store:
         self._settling: threading.Timer | None = None
         self.observer = Observer()
         self._embedders = EmbedderRegistry()
+        self._upkeep: upkeep.Upkeep | None = None
+        if indexing == "background" and self.writable:
+            self._upkeep = upkeep.Upkeep(self)
 
     def __enter__(self) -> Self:
         return self
@@ -235,6 +241,8 @@ class Store:
             return
         if self._writer_thread == threading.get_ident():
             raise StateError(f"{self.path}: end the transaction before closing the store")
+        if self._upkeep is not None:
+            self._upkeep.stop()
         with self._writing:
             self._closed = True
             if self._settling is not None:
@@ -562,6 +570,45 @@ class Store:
         finally:
             self._end()
 
+    def wait_for_upkeep(self, timeout_s: float | None = None) -> bool:
+        """Wait until the background thread has nothing to do; return whether that is so.
+
+        True at once unless the store was opened with ``indexing="background"``.
+
+        Raises
+        ------
+        StorageError, CorruptionError
+            Why the thread's last attempt failed; it goes on trying.
+        """
+        check_number(timeout_s or 0, what="timeout_s")
+        if self._upkeep is None:
+            return True
+        idle = self._upkeep.wait(timeout_s)
+        if self._upkeep.error is not None:
+            raise self._upkeep.error
+        return idle
+
+    def put_replacement(self, name: str, label: str, replacement: replacements.Replacement) -> None:
+        """Put segments made beside the writer in place, if those that they replace still stand."""
+        snapshot = self._begin()
+        try:
+            collection = snapshot.state.collections.get(name)
+            version = None if collection is None else collection.versions.get(label)
+            if collection is None or version is None:
+                return
+            try:
+                segments = replacements.replace_segments(
+                    self._container, version, replacement, epoch=snapshot.epoch + 1
+                )
+            except BaseException:
+                self._container.abort()
+                raise
+            if segments is not None:
+                state = edits.put_segments(snapshot.state, name, label, segments)
+                self._commit(state, {}, Operation("upkeep"))
+        finally:
+            self._end()
+
     def _commit(
         self,
         state: StoreState,
@@ -584,6 +631,8 @@ class Store:
             kernels=kernels or during_commits(self._indexing),
         )
         self.observer.metrics.count("commits")
+        if self._upkeep is not None:
+            self._upkeep.wake()
         if self._durability == "relaxed":
             self._settle_later()
 

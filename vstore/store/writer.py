@@ -64,14 +64,15 @@ def commit(
     durable: bool,
     checkpoint: bool = False,
     upkeep: bool = False,
-    kernels: FindKernels = no_kernels,
+    kernels: FindKernels | None = no_kernels,
 ) -> Snapshot:
     """Publish the next epoch and return it.
 
     Parameters
     ----------
     kernels : callable
-        Asked for kernels if the commit seals; they build the graphs that are due.
+        Asked for kernels if the commit seals; they build the graphs that are due. None to leave
+        the merging of vectors and their graphs to someone else.
     checkpoint : bool
         Seal the memtable and write a full manifest, however small the commit.
     upkeep : bool
@@ -164,7 +165,7 @@ def _commit_sealed(
     time_us: int,
     *,
     durable: bool,
-    kernels: FindKernels,
+    kernels: FindKernels | None,
     upkeep: bool = False,
 ) -> Snapshot:
     epoch = snapshot.epoch + 1
@@ -229,15 +230,18 @@ def _seal(
 
 
 def _merged(
-    container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels
+    container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels | None
 ) -> CollectionState:
     # Versions first: which of their rows may go is decided by the segments of the documents.
-    versions = {}
-    for label, version in collection.versions.items():
-        for step in (merge_version, drop_dead):
-            segments = step(container, version, collection.segments, epoch=epoch, kernels=kernels)
-            version = replace(version, segments=segments)
-        versions[label] = version
+    versions = dict(collection.versions)
+    if kernels is not None:
+        for label, version in collection.versions.items():
+            for step in (merge_version, drop_dead):
+                segments = step(
+                    container, version, collection.segments, epoch=epoch, kernels=kernels
+                )
+                version = replace(version, segments=segments)
+            versions[label] = version
     segments = merge_documents(container, collection.segments, collection.fields, epoch=epoch)
     if versions == collection.versions and segments == collection.segments:
         return collection
@@ -245,9 +249,11 @@ def _merged(
 
 
 def _indexed(
-    container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels
+    container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels | None
 ) -> CollectionState:
     """Build the graphs of segments that are due one."""
+    if kernels is None:
+        return collection
     versions = {
         label: replace(version, segments=index_version(container, version, kernels, epoch=epoch))
         for label, version in collection.versions.items()

@@ -1,0 +1,120 @@
+"""Upkeep on a thread of its own: merging and graphs, while others read and write.
+
+``vstore.open(path, indexing="background")``. A commit then only seals. The thread looks for what is
+due, makes it in memory beside the writer, and takes a writer's turn to put it in place: one commit
+for each merge or graph. Killed at any point, what was not committed is made again.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final, cast
+
+from vstore.errors import ClosedError, VstoreError
+from vstore.segment.replacement import find_replacement
+from vstore.store.indexing import builders
+
+if TYPE_CHECKING:
+    from vstore.index.construction import Kernels
+    from vstore.segment.replacement import Replacement
+    from vstore.store.store import Store
+
+_RETRY_S: Final = 5.0  # after an error: a full disk may have room again
+
+
+class _StoppedError(Exception):
+    """The store is being closed."""
+
+
+class Upkeep:
+    """Keeps the versions of a store in few segments, with graphs.
+
+    Attributes
+    ----------
+    error : VstoreError | None
+        Why the last attempt failed, None if it did not; it is made again.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.error: VstoreError | None = None
+        self._store = store
+        self._changed = threading.Condition()
+        self._seen = -1  # epoch at which nothing was due
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vstore-upkeep", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that a commit was made."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the thread; it gives up what it is building. Not from within a writer's turn."""
+        self._stopping.set()
+        self.wake()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until nothing is due; return whether that is so."""
+
+        def idle() -> bool:
+            return self._seen >= self._store.current().epoch or self._stopping.is_set()
+
+        with self._changed:
+            return self._changed.wait_for(idle, timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                epoch = self._store.current().epoch
+                done = self._step()
+                self.error = None
+            except (_StoppedError, ClosedError):
+                return
+            except VstoreError as error:
+                self.error = error
+                self._stopping.wait(_RETRY_S)
+                continue
+            if done:
+                with self._changed:
+                    self._seen = epoch
+                    self._changed.notify_all()
+                    if epoch == self._store.current().epoch and not self._stopping.is_set():
+                        self._changed.wait()
+
+    def _step(self) -> bool:
+        """Do what is due first; return whether there was nothing."""
+        snapshot = self._store.current()
+        for name, collection in snapshot.state.collections.items():
+            for label, version in collection.versions.items():
+                replacement = find_replacement(
+                    snapshot.container, version, collection.segments, self._builders
+                )
+                if replacement is not None:
+                    self._put(name, label, replacement)
+                    return False
+        return True
+
+    def _put(self, name: str, label: str, replacement: Replacement) -> None:
+        if self._stopping.is_set():
+            raise _StoppedError
+        self._store.put_replacement(name, label, replacement)
+
+    def _builders(self, rows: int) -> Kernels | None:
+        found = builders(rows)
+        return None if found is None else cast("Kernels", _Stoppable(found, self._stopping))
+
+
+class _Stoppable:
+    """Kernels that end a build between two batches when they are told to."""
+
+    def __init__(self, kernels: Kernels, stopping: threading.Event) -> None:
+        self._kernels = kernels
+        self._stopping = stopping
+
+    def __getattr__(self, name: str) -> object:
+        if self._stopping.is_set():
+            raise _StoppedError
+        return getattr(self._kernels, name)
