@@ -588,7 +588,9 @@ class Store:
             raise self._upkeep.error
         return idle
 
-    def put_replacement(self, name: str, label: str, replacement: replacements.Replacement) -> None:
+    def put_replacement(
+        self, replacement: replacements.Replacement, *, name: str, label: str
+    ) -> None:
         """Put segments made beside the writer in place, if those that they replace still stand."""
         snapshot = self._begin()
         try:

@@ -100,7 +100,7 @@ class Upkeep:
     def _put(self, name: str, label: str, replacement: Replacement) -> None:
         if self._stopping.is_set():
             raise _StoppedError
-        self._store.put_replacement(name, label, replacement)
+        self._store.put_replacement(replacement, name=name, label=label)
 
     def _builders(self, rows: int) -> Kernels | None:
         found = builders(rows)
