@@ -9,6 +9,7 @@ import pytest
 
 import vstore
 from tests.native.data import clustered, nearest
+from vstore.limits import MERGE_FANOUT
 from vstore.native import loader
 from vstore.query.plan import GraphSearch, scans
 
@@ -207,15 +208,22 @@ def test_manual_indexing_waits_for_optimize(tmp_path: Any) -> None:
         assert "GraphSearch" in nodes_of(result)
 
 
-def test_upkeep_keeps_recall_after_half_is_replaced() -> None:
+@pytest.mark.parametrize("way", ["vacuum", "optimize", "merge"])
+def test_upkeep_keeps_recall_after_half_is_replaced(way: str) -> None:
     vectors = clustered(ROWS, DIMENSION)
     other = clustered(ROWS, DIMENSION, seed=5)
     half = list(range(0, ROWS, 2))
     with vstore.open(":memory:") as store, vstore.open(":memory:") as fresh:
         docs = filled(store, vectors)
         docs.delete(half)
-        docs.upsert(half, vectors={"v": other[half]})
-        store.vacuum()
+        if way == "merge":  # as many commits as a merge takes
+            for some in np.array_split(np.array(half), 2 * MERGE_FANOUT):
+                docs.upsert(some.tolist(), vectors={"v": other[some]})
+                store.optimize()
+            assert len(docs.view().rows("v").parts) < MERGE_FANOUT
+        else:
+            docs.upsert(half, vectors={"v": other[half]})
+            getattr(store, way)()
         merged = vectors.copy()
         merged[half] = other[half]
         right = nearest(merged, QUERIES, "cosine", 10)
@@ -353,3 +361,28 @@ def test_without_machine_code_searches_scan(monkeypatch: pytest.MonkeyPatch) -> 
         wide = docs.search(QUERIES[0], version="v", ef_search=60)
         assert "GraphSearch" in nodes_of(wide)
         assert len(set(wide.ids) & set(result.ids)) >= 9
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "inner_product"])
+def test_numpy_gives_the_answers_of_machine_code(
+    metric: Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = clustered(2_000, DIMENSION)
+    with vstore.open(":memory:") as store:
+        docs = filled(store, vectors, metric, M=8, ef_construction=40)
+        docs.delete(list(range(100)))
+        docs.upsert(["more"], vectors={"v": [QUERIES[:3]]})
+
+        def answers() -> list[list[tuple[object, float]]]:
+            asked: list[dict[str, Any]] = [
+                {"ef_search": 40},
+                {"ef_search": 10, "k": 30},
+                {"ef_search": 200, "where": vstore.field("year") < 400},
+                {"ef_search": 40, "collapse": False},
+            ]
+            batches = [docs.search_batch(QUERIES[:8], version="v", **more) for more in asked]
+            return [[(hit.id, hit.score) for hit in r] for batch in batches for r in batch]
+
+        native = answers()
+        monkeypatch.setattr(loader, "kernels", lambda **_: None)
+        assert answers() == native
