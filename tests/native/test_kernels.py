@@ -84,12 +84,12 @@ def questions(graph: GraphIndex, allowed: Array) -> list[Question]:
     permitted = graph.permitted(allowed)
     everything = np.arange(graph.arrays.nodes, dtype=np.uint32)
     return [
-        Question(50, 30, 20, 10),
-        Question(10, 60, 20, 10),
-        Question(50, 30, 20, 10, None, (permitted, allowed)),
-        Question(0, 30, 20, 10, everything),
-        Question(0, 30, 20, 10, everything[permitted], (permitted, allowed)),
-        Question(1, 1, 1, 1),
+        Question(50, 50, 30, 20, 10),
+        Question(10, 60, 55, 20, 10),
+        Question(50, 50, 30, 20, 10, None, (permitted, allowed)),
+        Question(0, 40, 30, 20, 10, everything),
+        Question(0, 40, 30, 20, 10, everything[permitted], (permitted, allowed)),
+        Question(1, 1, 1, 1, 1),
     ]
 
 
@@ -118,7 +118,7 @@ def test_the_largest_dimension_does_not_overflow(native: NativeKernels) -> None:
     assert np.array_equal(graph.arrays.links, other.arrays.links)
     rows = graph.rows_of(vectors, "l2", None)
     scratch = AnswerScratch(graph.arrays, rows, 40, 40)
-    found = native.answer(graph.arrays, rows, scratch, vectors[:2], Question(40, 40, 40, 40))
+    found = native.answer(graph.arrays, rows, scratch, vectors[:2], Question(40, 40, 40, 40, 40))
     assert found.row[0, 0] == 0
     assert found.row[0, -1] == 1
 
@@ -168,7 +168,11 @@ def test_a_graph_that_lies_is_refused_or_searched_and_the_search_ends(
         rows = replace(graph, arrays=arrays, _rows={}).rows_of(vectors, "l2", None)
         try:
             found = run.answer(
-                arrays, rows, AnswerScratch(arrays, rows, 50, 20), queries, Question(50, 30, 20, 10)
+                arrays,
+                rows,
+                AnswerScratch(arrays, rows, 50, 20),
+                queries,
+                Question(50, 50, 30, 20, 10),
             )
         except CorruptGraphError:
             refused += 1
@@ -200,7 +204,7 @@ def test_searches_of_one_graph_by_many_threads_agree(native: NativeKernels) -> N
     graph = built(vectors, "l2", native)
     queries = clustered(64, 30, seed=3)
     rows = graph.rows_of(vectors, "l2", None)
-    question = Question(40, 30, 20, 10)
+    question = Question(40, 40, 30, 20, 10)
     right = graph.answer(native, rows, queries, question).row
     with ThreadPoolExecutor(8) as pool:
         found = list(

@@ -122,15 +122,15 @@ class GraphIndex:
 
     def _scratch(self, rows: Rows, question: Question) -> AnswerScratch:
         """Return memory that no other thread uses; it goes back to the list afterwards."""
-        ef = max(question.ef, question.refine)
+        kept = question.kept
         while self._scratches:
             try:
                 scratch = self._scratches.pop()
             except IndexError:  # another thread was faster
                 break
-            if scratch.rows is rows and scratch.ef >= ef and scratch.keep >= question.keep:
+            if scratch.rows is rows and scratch.kept >= kept and scratch.keep >= question.keep:
                 return scratch
-        return AnswerScratch(self.arrays, rows, ef, question.keep)
+        return AnswerScratch(self.arrays, rows, kept, question.keep)
 
 
 class Extended(NamedTuple):
@@ -286,7 +286,8 @@ def measure(
 
     def recall(ef: int, factors: RecallCurve) -> tuple[float, float]:
         refine, keep = factors.refine_for(k), factors.keep_for(k)
-        answered = index.answer(kernels, rows, queries, Question(ef, refine, keep, k))
+        question = Question(ef, max(ef, refine), refine, keep, k)
+        answered = index.answer(kernels, rows, queries, question)
         right = answered.score >= worst[:, None]
         return float(right.mean()), float(answered.distances.mean())
 

@@ -241,12 +241,12 @@ class Scratch:
 class AnswerScratch:
     """Memory of one thread that answers queries; ``block`` is what the kernel is passed."""
 
-    def __init__(self, graph: GraphArrays, rows: Rows, ef: int, keep: int) -> None:
+    def __init__(self, graph: GraphArrays, rows: Rows, kept: int, keep: int) -> None:
         self.graph = graph
         self.rows = rows
-        self.ef = ef
+        self.kept = kept
         self.keep = keep
-        self.search = Scratch(graph.nodes, graph.size, ef)
+        self.search = Scratch(graph.nodes, graph.size, kept)
         room = self.room = keep + rows.largest_node
         self.stack = np.zeros(STACK)
         self.wide = np.zeros(rows.vectors.shape[1])

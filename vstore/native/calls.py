@@ -33,8 +33,10 @@ class Question(NamedTuple):
     ----------
     ef : int
         Nodes expanded, at most; 0 to score the wanted nodes.
+    kept : int
+        Nodes kept, at least ef: the closest of those that were seen, expanded or not.
     refine : int
-        Nodes whose codes are looked at in full, after the half of them that all are judged by.
+        Of them, the nodes whose codes are looked at in full, after the half that all are judged by.
     keep : int
         Candidates to score with their vectors.
     k : int
@@ -48,6 +50,7 @@ class Question(NamedTuple):
     """
 
     ef: int
+    kept: int
     refine: int
     keep: int
     k: int
@@ -188,11 +191,12 @@ def _outputs(scratch: AnswerScratch, count: int, question: Question) -> Answered
 
 def _fill(scratch: AnswerScratch, queries: Array, question: Question, answered: Answered) -> None:
     """Write what changes from call to call into a block."""
-    ef, refine, keep, k, wanted, allowed, _ = question
+    ef, kept, refine, keep, k, wanted, allowed, _ = question
     scratch.block[scratch.fixed :] = (
         address(queries),
         len(queries),
         ef,
+        kept,
         refine,
         keep,
         k,

@@ -120,6 +120,7 @@ class Question(NamedTuple):
     queries: Any
     count: Any
     ef: Any
+    kept: Any
     refine: Any
     keep: Any
     k: Any
@@ -739,7 +740,7 @@ def _emit(rows, count, k, base, answer):
 @_inner
 def answer_queries(graph, memory, rows, question, answer):
     """Find for each query the k best rows: by codes first, then by their vectors."""
-    room = _rounded(max(question.ef, question.refine))
+    room = _rounded(question.kept)
     for number in range(question.count):
         asked = question.queries[number * rows.dimension : (number + 1) * rows.dimension]
         for i in range(rows.dimension):
@@ -850,6 +851,7 @@ def _question(words, graph, rows):
         carray(pointer(words[ANSWER.queries]), (count * rows.dimension,), np.float32),
         count,
         words[ANSWER.ef],
+        words[ANSWER.kept],
         words[ANSWER.refine],
         words[ANSWER.keep],
         words[ANSWER.k],

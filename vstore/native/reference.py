@@ -48,7 +48,7 @@ class ReferenceKernels:
         )
         for i, query in enumerate(queries):
             code = _query(_encode(rows, graph.size, query))
-            room = rounded(max(question.ef, question.refine))
+            room = rounded(question.kept)
             if question.ef:
                 pool, distances = _beam(graph, code, _enter(graph, code, 0), 0, question.ef, room)
                 nodes = np.array([node for _, node in pool])

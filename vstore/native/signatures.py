@@ -68,7 +68,8 @@ QUESTION: Final = (
     "queries*",  # f32 (count, dimension)
     "count",
     "ef",  # 0 to score the wanted nodes instead
-    "refine",  # nodes of the pool whose low halves are looked at
+    "kept",  # nodes of the pool, at least ef
+    "refine",  # of them, those whose low halves are looked at
     "keep",  # candidates to score with their vectors
     "k",
     "wanted*",  # u32 (wanted_count,): nodes

@@ -12,6 +12,7 @@ from vstore.limits import CHUNKS_MAX
 from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError, Question
+from vstore.query.filtered import Filtered, filtered
 from vstore.query.paths import ANY, FLAT, PartStatistics, Path, Wanted, choose_path
 from vstore.query.ranking import Ranking
 from vstore.segment.vectors import VectorSegment
@@ -96,10 +97,10 @@ class _Part(NamedTuple):
     path: Path
 
 
-def part_statistics(part: RowPart, allowed: BoolArray | None) -> PartStatistics:
+def part_statistics(filtered: Filtered, number: int, part: RowPart) -> PartStatistics:
     """Return what the planner needs to know of a part."""
     rows = part.rows
-    count = None if allowed is None else int(np.count_nonzero(allowed))
+    count = filtered.count(number)
     plain = PartStatistics(part.name, len(rows.docno), count, rows.row_bytes, rows.single)
     graph = rows.graph if isinstance(rows, VectorSegment) else None
     if graph is None:
@@ -115,14 +116,6 @@ def part_statistics(part: RowPart, allowed: BoolArray | None) -> PartStatistics:
         graph.arrays.size,
         graph.curve,
     )
-
-
-def allowed_rows(part: RowPart, matching: BoolArray | None) -> BoolArray | None:
-    """Return which rows of a part may be returned, bool (rows,); None if all may."""
-    if matching is None:
-        return part.live
-    passing = matching[part.rows.docno]
-    return passing if part.live is None else passing & part.live
 
 
 def fetch(
@@ -143,7 +136,8 @@ def fetch(
         if matching is None:
             read.table.searches[key] = chosen
     scanned, by_codes = chosen
-    batches = [_by_codes(read, part, native or loader.reference(), k) for part in by_codes]
+    passing = filtered(read.table, matching)
+    batches = [_by_codes(read, part, passing, native or loader.reference(), k) for part in by_codes]
     if scanned or not batches:
         batches.append(_flat([part.rows for part in scanned], [p.number for p in scanned], read, k))
     return batches[0] if len(batches) == 1 else _best(batches, read.table.parts, k)
@@ -155,11 +149,13 @@ def _choose(
     """Return the parts to scan, and those to search by codes."""
     scanned: list[_Part] = []
     by_codes: list[_Part] = []
+    passing = filtered(read.table, matching)
     for number, part in enumerate(read.table.parts):
-        allowed = allowed_rows(part, matching)
+        allowed = passing.rows(number)
         path = FLAT
         if _has_graph(part):
-            path = choose_path(part_statistics(part, allowed), k, read.wanted, native=native)
+            statistics = part_statistics(passing, number, part)
+            path = choose_path(statistics, k, read.wanted, native=native)
         chosen = _Part(number, _scan_part(part, allowed, path, collapse=collapse), path)
         (scanned if path.kind == "flat" else by_codes).append(chosen)
     return scanned, by_codes
@@ -208,7 +204,9 @@ def _padded(
     return batch
 
 
-def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> FetchedBatch:
+def _by_codes(
+    read: VersionRead, chosen: _Part, passing: Filtered, kernels: Kernels, k: int
+) -> FetchedBatch:
     """Search one segment by codes and score again what was found; scan if that is too little."""
     number, part, path = chosen
     segment = read.table.parts[number].rows
@@ -218,12 +216,13 @@ def _by_codes(read: VersionRead, chosen: _Part, kernels: Kernels, k: int) -> Fet
     vectors, pieces = segment.checked_by_piece
     rows = graph.rows_of(vectors, read.metric, None if part.distinct else part.groups)
     report = pieces is not None and not pieces.complete
-    allowed = None if part.allowed is None else (graph.permitted(part.allowed), part.allowed)
+    nodes = passing.nodes(number)
+    allowed = None if nodes is None or part.allowed is None else (nodes, part.allowed)
     wanted = None
     if path.kind == "codes":
         assert allowed is not None
         wanted = np.flatnonzero(allowed[0]).astype(np.uint32)
-    question = Question(path.ef, path.refine, path.keep, k, wanted, allowed, report)
+    question = Question(path.ef, path.kept, path.refine, path.keep, k, wanted, allowed, report)
 
     def answer(queries: Array) -> tuple[Array, Array]:
         answered = graph.answer(kernels, rows, queries, question)

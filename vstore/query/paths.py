@@ -7,6 +7,7 @@ than there are rows to score.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -20,8 +21,8 @@ RECALL_DEFAULT: Final = 0.95
 _FLAT_BYTES_PER_NS: Final = 20.0
 _GATHERED_BYTES_PER_NS: Final = 4.0  # of few rows among many
 _FEW: Final = 0.05
-_CODES_REFINED: Final = 4
-_CODES_KEPT_MIN: Final = 64  # by codes alone, errors are larger than between a graph's neighbours
+_CODES_SPARE: Final = 2
+_PASSING_SPARE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,10 @@ class Path:
     ----------
     ef : int
         Nodes that a graph search expands, at most; 0 otherwise.
+    kept : int
+        Nodes kept of those that were seen, 0 for a flat scan.
     refine : int
-        Nodes whose codes are looked at in full, 0 for a flat scan.
+        Of them, those that pass and whose codes are looked at in full.
     keep : int
         Candidates by codes that are scored again with their vectors, 0 for a flat scan.
     recall : float
@@ -97,6 +100,7 @@ class Path:
 
     kind: PathKind
     ef: int
+    kept: int
     refine: int
     keep: int
     recall: float
@@ -104,7 +108,7 @@ class Path:
     reason: str
 
 
-FLAT: Final = Path("flat", 0, 0, 0, 1.0, 0.0, "no graph")
+FLAT: Final = Path("flat", 0, 0, 0, 0, 1.0, 0.0, "no graph")
 
 
 def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -> Path:
@@ -115,7 +119,7 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
     native : bool
         Whether there is machine code; without, graphs are followed only if the caller says so.
     """
-    flat = Path("flat", 0, 0, 0, 1.0, float(part.rows), "")
+    flat = Path("flat", 0, 0, 0, 0, 1.0, float(part.rows), "")
     if part.curve is None or not part.nodes:
         return _with(flat, "no graph")
     if wanted.exact:
@@ -130,12 +134,13 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
     flat_ns = _flat_ns(part)
     best, best_ns = _with(flat, "cheaper than the graph"), flat_ns
     if part.allowed is not None:
-        keep = max(4 * k, _CODES_KEPT_MIN)
-        refine = max(_refined(k, part), _CODES_REFINED * keep)
-        codes_ns = part.allowed * (8 + part.code_bytes / 40)
+        # All of them are scored, where a graph leaves out some that codes would mistake for near.
+        keep = _CODES_SPARE * part.curve.keep_for(k)
+        refine = min(POOL_MAX, _CODES_SPARE * _refined(k, part))
+        codes_ns = part.allowed * (8 + part.code_bytes / 80)
         if codes_ns < best_ns and refine < min(part.allowed, POOL_MAX):
             reason = f"{part.allowed:,} rows pass: scoring their codes is cheaper than the graph"
-            best = Path("codes", 0, refine, keep, 1.0, float(part.allowed), reason)
+            best = Path("codes", 0, refine, refine, keep, 1.0, float(part.allowed), reason)
             best_ns = codes_ns
     measured = part.curve.ef_for(wanted.recall, k)
     if measured is None:
@@ -149,7 +154,7 @@ def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -
         asked = -(-asked * part.nodes // part.allowed)
     reason = f"recall {wanted.recall:g} was measured at ef {measured}"
     graph = _graph(part, asked, k, reason)
-    if asked < min(part.nodes, POOL_MAX) and graph.cost * (20 + part.code_bytes / 12) < best_ns:
+    if asked < min(part.nodes, POOL_MAX) and graph.cost * (20 + part.code_bytes / 24) < best_ns:
         return graph
     return best
 
@@ -160,7 +165,10 @@ def _graph(part: PartStatistics, ef: int, k: int, reason: str) -> Path:
     recall = part.curve.recall_at(max(1, int(ef * min(1.0, share))))
     keep = part.curve.keep_for(k) * (1 if part.single else 3)
     refine = _refined(k, part)
-    return Path("graph", ef, refine, keep, recall, part.curve.distances_at(ef), reason)
+    # Of what is seen, only a share passes; twice that, since near each other they may be fewer.
+    kept = max(ef, refine if share >= 1 else math.ceil(_PASSING_SPARE * refine / share))
+    distances = part.curve.distances_at(ef)
+    return Path("graph", ef, min(kept, POOL_MAX), refine, keep, recall, distances, reason)
 
 
 def _refined(k: int, part: PartStatistics) -> int:
@@ -176,4 +184,6 @@ def _flat_ns(part: PartStatistics) -> float:
 
 
 def _with(path: Path, reason: str) -> Path:
-    return Path(path.kind, path.ef, path.refine, path.keep, path.recall, path.cost, reason)
+    return Path(
+        path.kind, path.ef, path.kept, path.refine, path.keep, path.recall, path.cost, reason
+    )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vstore.index.ranges import expand_ranges
+from vstore.recent import Recent
 from vstore.segment.documents import DELETED
 from vstore.segment.vectors import RowBatch, VectorSegment
 
@@ -119,6 +120,7 @@ class RowTable:
         self._memtable = memtable
         self._documents = documents
         self.searches: dict[object, Any] = {}  # how parts are searched without a filter
+        self.filtered: Recent[int, Any] = Recent()  # see `query.filtered`
 
     @cached_property
     def parts(self) -> list[RowPart]:

@@ -59,7 +59,7 @@ class QuickSearch:
         self._rows = segment.graph.rows_of(
             part.vectors, version.spec.metric, None if part.distinct else part.groups
         )
-        self._question = Question(path.ef, path.refine, path.keep, options.k)
+        self._question = Question(path.ef, path.kept, path.refine, path.keep, options.k)
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
         _, self._pieces = segment.checked_by_piece

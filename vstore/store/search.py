@@ -23,7 +23,8 @@ from vstore.native import loader
 from vstore.native.flavour import processors
 from vstore.observe.trace import TracedBatch
 from vstore.query.executor import execute
-from vstore.query.fetching import VersionRead, allowed_rows, part_statistics
+from vstore.query.fetching import VersionRead, part_statistics
+from vstore.query.filtered import filtered
 from vstore.query.fusion import DUAL_FUSIONS
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
 from vstore.query.plan import PlanNode, plan_to_dict, render_plan
@@ -333,12 +334,12 @@ def bound_filter(view: CollectionView, where: Where) -> Filter | None:
 
 
 def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
-    """Return by docno which live documents pass a bound filter."""
+    """Return by docno which live documents pass a bound filter; not to be written to."""
 
     def predicate(column: object, count: int) -> BoolArray:
         return filter_evaluation.evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
 
-    return view.documents.mask(predicate)
+    return view.matching.get(bound, lambda: view.documents.mask(predicate))
 
 
 def _prepare(
@@ -483,11 +484,11 @@ def _statistics(
     versions = {}
     for label in labels:
         version, table = view.version(label), view.rows(label)
-        parts = table.parts
+        parts, passing = table.parts, filtered(table, matching)
         versions[label] = VersionStatistics(
             label=label,
             fingerprint=short(version.spec.fingerprint),
-            parts=tuple(part_statistics(part, allowed_rows(part, matching)) for part in parts),
+            parts=tuple(part_statistics(passing, i, part) for i, part in enumerate(parts)),
             rows=table.served_rows,
             multiple_chunks=not all(part.rows.single for part in parts),
             row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),

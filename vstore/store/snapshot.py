@@ -9,6 +9,7 @@ from vstore.errors import CorruptionError, NotFoundError
 from vstore.manifest import delta
 from vstore.manifest.codec import plain_store, read_store
 from vstore.manifest.commit import Commit, chain
+from vstore.recent import Recent
 from vstore.segment.columns import FieldType
 from vstore.segment.document_table import DocumentTable, SealedDocuments
 from vstore.segment.documents import DocumentSegment
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
+    from vstore.types import BoolArray
 
 
 class SegmentCache:
@@ -103,6 +105,7 @@ class CollectionView:
         # Of searches without a filter: a view never changes.
         self.plans: dict[object, Any] = {}
         self.quick: dict[object, Any] = {}
+        self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
 
     def version(self, label: str) -> VersionState:
         """Return a version's state.
