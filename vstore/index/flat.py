@@ -7,7 +7,6 @@ few are scored again in float64, in one fixed order. The result is the true top 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -29,8 +28,7 @@ _PRODUCT_MAX: Final = 1e37
 _GATHER_SHARE: Final = 0.05  # with fewer rows allowed, copying them beats scoring all
 
 
-@dataclass(frozen=True, slots=True)
-class ScanPart:
+class ScanPart(NamedTuple):
     """Rows to scan.
 
     Attributes

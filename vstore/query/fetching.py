@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRead:
+class VersionRead(NamedTuple):
     """One version's side of a search.
 
     Attributes
@@ -250,7 +248,7 @@ def _by_codes(
     short = np.flatnonzero(np.array(batch.counts()) < min(k, _available(part)))
     if len(short):
         again = VersionRead(read.table, read.metric, read.queries[short], read.wanted)
-        whole = replace(part, vectors=segment.vectors)
+        whole = part._replace(vectors=segment.vectors)
         return _replaced(batch, short, _flat([whole], [number], again, k))
     return batch
 

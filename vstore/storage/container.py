@@ -8,7 +8,6 @@ A commit appends blocks, syncs, writes the older slot, syncs. What stands behind
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from blake3 import blake3
@@ -251,7 +250,7 @@ class Container:
         if superblock is None or superblock.settled:
             return
         self.require_healthy()
-        settled = replace(superblock, durable_length=superblock.committed_length)
+        settled = superblock._replace(durable_length=superblock.committed_length)
         self._sync()
         try:
             # The newest slot is durable now, so the kept one may go: it tells the next reader
@@ -265,8 +264,8 @@ class Container:
 
     def adopt(self, previous: Superblock) -> None:
         """Give a new, empty file the identity of the one it will replace."""
-        self.superblock = replace(
-            previous, committed_length=BLOCKS_START, durable_length=BLOCKS_START
+        self.superblock = previous._replace(
+            committed_length=BLOCKS_START, durable_length=BLOCKS_START
         )
 
     def abort(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -203,8 +203,7 @@ class Explanation:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
+class SearchOptions(NamedTuple):
     """What a caller may say about a search."""
 
     version: str | None = None
@@ -217,8 +216,7 @@ class SearchOptions:
     wanted: Wanted = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Prepared(NamedTuple):
     request: SearchRequest
     plan: PlanNode
     reads: list[VersionRead]
