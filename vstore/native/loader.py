@@ -20,6 +20,7 @@ import os
 import stat
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,15 +29,17 @@ from blake3 import blake3
 from vstore.deferred import Deferred
 from vstore.native.calls import NativeKernels
 from vstore.native.flavour import host_flavour
-from vstore.native.reference import ReferenceKernels
 
 if TYPE_CHECKING:
     import logging
     import subprocess
     import tempfile
 
+    from vstore.native import reference as references
     from vstore.native.flavour import Flavour
-else:  # only the compiler needs them
+    from vstore.native.reference import ReferenceKernels
+else:  # only without machine code are they needed
+    references = Deferred("vstore.native.reference")
     logging = Deferred("logging")
     subprocess = Deferred("subprocess")
     tempfile = Deferred("tempfile")
@@ -61,12 +64,12 @@ class _State:
 
 
 _state = _State()
-_reference: Final = ReferenceKernels()
 
 
+@cache
 def reference() -> ReferenceKernels:
     """Return the kernels in NumPy."""
-    return _reference
+    return references.ReferenceKernels()
 
 
 def kernels(*, wait: bool = False) -> NativeKernels | None:

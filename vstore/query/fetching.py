@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.index.flat import Found, ScanPart, scan
 from vstore.limits import CHUNKS_MAX
 from vstore.native import loader
@@ -13,7 +14,6 @@ from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError, Question
 from vstore.query.filtered import Filtered, filtered
 from vstore.query.paths import ANY, FLAT, PartStatistics, Path, Wanted, choose_path
-from vstore.query.ranking import Ranking
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
     from vstore.index.construction import Kernels
     from vstore.manifest.spec import Metric
+    from vstore.query import ranking
+    from vstore.query.ranking import Ranking
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import Array, BoolArray, IntArray
+else:  # only a dual read needs it
+    ranking = Deferred("vstore.query.ranking")
 
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
 
@@ -51,7 +55,7 @@ class Fetched(NamedTuple):
 
     def ranking(self) -> Ranking:
         """Return documents and scores as a ranked list."""
-        return Ranking(self.docno, self.score)
+        return ranking.Ranking(self.docno, self.score)
 
 
 class FetchedBatch(NamedTuple):
