@@ -181,7 +181,7 @@ class Container:
     def append_pieces(self, kind: BlockKind, length: int, pieces: Iterable[Bytes]) -> BlockRef:
         """Write a block whose payload of ``length`` bytes comes in pieces."""
         self.require_healthy()
-        hasher = blake3(max_threads=blake3.AUTO)
+        hasher = blake3()  # by one thread, see `blake3_digest`
         offset = self._tail + FRAME_BYTES
         for piece in pieces:
             hasher.update(piece)
