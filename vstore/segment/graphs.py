@@ -120,6 +120,7 @@ def read_graph(segment: VectorSegment) -> GraphIndex | None:
 
 
 def _read_graph(segment: VectorSegment) -> GraphIndex:
+    segment.load_beside("codes.high", "codes.low", "graph.links")
     plain = PlainReader(segment.header.attributes.get("codes"), "codes")
     scale, radius = _real(plain.raw("scale")), _real(plain.raw("radius"))
     quantizer = Quantizer(
