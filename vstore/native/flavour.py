@@ -90,8 +90,8 @@ def _host_features() -> frozenset[str]:
 
 def _linux_features() -> frozenset[str]:
     try:
-        with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as file:
-            text = file.read(_CPUINFO_BYTES)
+        with Path("/proc/cpuinfo").open("rb") as file:
+            text = file.read(_CPUINFO_BYTES).decode("ascii", "replace")
     except OSError:
         return frozenset()
     for line in text.splitlines():

@@ -21,7 +21,7 @@ from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
 from vstore.manifest.spec import short
 from vstore.native import loader
 from vstore.native.flavour import processors
-from vstore.observe.trace import TracedBatch
+from vstore.observe.traced import TracedBatch
 from vstore.query.executor import execute
 from vstore.query.fetching import VersionRead, part_statistics
 from vstore.query.filtered import filtered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vstore.deferred import Deferred
@@ -13,7 +12,7 @@ from vstore.recent import Recent
 from vstore.segment.column_types import FieldType
 from vstore.segment.document_table import DocumentTable, SealedDocuments
 from vstore.segment.documents import DocumentSegment
-from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
+from vstore.segment.memtable import EMPTY, Memtable
 from vstore.segment.row_table import RowTable, SealedRows
 from vstore.segment.vectors import VectorSegment
 from vstore.store.names import require_text
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from vstore.manifest import delta
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
     from vstore.segment import replay
+    from vstore.segment.changes import CollectionChanges
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
     from vstore.types import BoolArray
@@ -137,9 +137,8 @@ class CollectionView:
         return table
 
 
-@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The store at one epoch.
+    """The store at one epoch; it never changes.
 
     Attributes
     ----------
@@ -151,16 +150,29 @@ class Snapshot:
         Deltas since then.
     """
 
-    container: Container
-    cache: SegmentCache
-    tip: BlockRef
-    base: BlockRef
-    depth: int
-    epoch: int
-    time_us: int
-    state: StoreState
-    memtables: Mapping[str, Memtable]
-    _views: dict[str, CollectionView] = field(default_factory=dict, compare=False, repr=False)
+    def __init__(
+        self,
+        *,
+        container: Container,
+        cache: SegmentCache,
+        tip: BlockRef,
+        base: BlockRef,
+        depth: int,
+        epoch: int,
+        time_us: int,
+        state: StoreState,
+        memtables: Mapping[str, Memtable],
+    ) -> None:
+        self.container = container
+        self.cache = cache
+        self.tip = tip
+        self.base = base
+        self.depth = depth
+        self.epoch = epoch
+        self.time_us = time_us
+        self.state = state
+        self.memtables = memtables
+        self._views: dict[str, CollectionView] = {}
 
     def collection(self, name: str) -> CollectionView:
         """Return a collection.

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from vstore.manifest.state import Equivalence, StoreState, VersionState
     from vstore.observe.trace import Trace
     from vstore.segment import replacement as replacements
+    from vstore.segment.changes import CollectionChanges
     from vstore.segment.compaction import FindKernels
-    from vstore.segment.memtable import CollectionChanges
     from vstore.storage import memory
     from vstore.storage.container import Container, Verify
     from vstore.storage.file import Medium

@@ -15,6 +15,7 @@ from vstore.manifest import delta
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation
 from vstore.manifest.state import CollectionState, SegmentRef, StoreState
+from vstore.segment.changes import CollectionChanges
 from vstore.segment.compaction import (
     drop_dead,
     index_version,
@@ -23,7 +24,7 @@ from vstore.segment.compaction import (
     no_kernels,
 )
 from vstore.segment.documents import batch_of, columns_of, seal_documents
-from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
+from vstore.segment.memtable import EMPTY, Memtable
 from vstore.segment.replay import plain_documents, plain_rows
 from vstore.segment.vectors import seal_rows
 from vstore.storage.layout import BlockKind
