@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Final, NamedTuple
 
 
@@ -90,7 +89,7 @@ def _host_features() -> frozenset[str]:
 
 def _linux_features() -> frozenset[str]:
     try:
-        with Path("/proc/cpuinfo").open("rb") as file:
+        with open("/proc/cpuinfo", "rb") as file:
             text = file.read(_CPUINFO_BYTES).decode("ascii", "replace")
     except OSError:
         return frozenset()

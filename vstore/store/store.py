@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import threading
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from vstore.clock import SystemClock
@@ -24,7 +23,7 @@ from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import Operation, find_epoch
 from vstore.manifest.spec import require_spec
 from vstore.observe.observer import Observer
-from vstore.storage.file import PathMedium
+from vstore.storage.file import PathMedium, path_text
 from vstore.storage.opening import open_container
 from vstore.store.collection import Collection, check_fields
 from vstore.store.indexing import INDEXING, Indexing, builders, during_commits
@@ -118,11 +117,8 @@ def open_store(
         The file cannot be read as a store.
     StorageError
     """
-    try:
-        place = Path(path)
-    except TypeError as error:
-        raise InvalidArgumentError(f"path: expected a str or a Path, found {path!r:.60}") from error
-    in_memory = str(path) == ":memory:"
+    place = path_text(path)
+    in_memory = place == ":memory:"
     if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
         raise InvalidArgumentError(
             "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
