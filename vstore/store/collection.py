@@ -231,7 +231,7 @@ class Collection:
         AlreadyExistsError
             The label is taken, or another version of the collection has this geometry.
         """
-        self._require_unscoped("edits.create_version")
+        self._require_unscoped("create_version")
         check_name(label, what="version label")
         _require_choice("storage", storage, STORAGE_TYPES)
         _require_choice("stale_policy", stale_policy, STALE_POLICIES)
@@ -259,7 +259,7 @@ class Collection:
                 collection = routing.first_route(collection, label, moment)
             return edits.put_collection(state, collection)
 
-        self.store.change(edit, Operation("edits.create_version", label))
+        self.store.change(edit, Operation("create_version", label))
         return self.version(label)
 
     def suggest_label(self, spec: EmbeddingSpec) -> str:
