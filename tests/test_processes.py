@@ -208,6 +208,28 @@ def test_a_forked_handle_is_closed_and_its_parent_is_not(path: Path, place: str)
     assert finished(python(FORKING, path if place == "file" else ":memory:")) == "0 True"
 
 
+HASHING = """
+import os, signal, sys
+import numpy as np
+import vstore
+with vstore.open(sys.argv[1], indexing="manual") as store:
+    docs = store.collection("docs")
+    rows = np.ones((100_000, 4), np.float32)
+    docs.upsert([f"k{i}" for i in range(len(rows))], vectors={"v1": rows})
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    with vstore.open(sys.argv[1], mode="r", verify="full") as store:
+        os._exit(0 if len(store.collection("docs")) == 100_001 else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@linux
+def test_a_forked_child_can_verify_large_arrays_as_its_parent_did(path: Path) -> None:
+    assert finished(python(HASHING, path)) == "0"
+
+
 ORPHANING = """
 import os, sys, time
 import vstore

@@ -13,13 +13,16 @@ import sys
 from importlib import resources
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 import vstore
 from vstore import errors
+from vstore.native import loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 MODULES = [
     info.name
@@ -30,10 +33,10 @@ ERRORS = [value for value in vars(errors).values() if inspect.isclass(value)
           and issubclass(value, BaseException)]  # fmt: skip
 
 
-def run(code: str) -> str:
+def run(code: str, *arguments: str) -> str:
     """Run code in a fresh interpreter and return what it prints."""
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
     )
     return result.stdout
 
@@ -148,6 +151,43 @@ def test_using_a_store_imports_neither_compiler_nor_command_line() -> None:
     loaded = set(json.loads(run(code)))
     for heavy in ("numba", "llvmlite", "typer", "rich", "pandas", "asyncio", "pickle5"):
         assert heavy not in loaded, heavy
+
+
+# What takes long to import, and a search by a vector in a sealed store has no use for.
+NOT_FOR_A_SEARCH = (
+    "concurrent.futures", "logging", "numpy.typing", "pathlib", "subprocess", "tempfile",
+    "urllib.parse", "vstore.manifest.delta", "vstore.manifest.edits", "vstore.native.reference",
+    "vstore.observe.trace", "vstore.query.filter", "vstore.query.fusion", "vstore.query.ranking",
+    "vstore.segment.changes", "vstore.segment.columns", "vstore.segment.replay",
+    "vstore.storage.memory", "vstore.storage.scan", "vstore.store.document",
+    "vstore.store.embedder", "vstore.store.input", "vstore.store.transaction",
+    "vstore.store.writer",
+)  # fmt: skip
+
+
+def test_a_first_search_imports_only_what_it_needs(tmp_path: Path) -> None:
+    if loader.kernels(wait=True) is None:
+        pytest.skip("NumPy answers here")
+    path = tmp_path / "docs.vstore"
+    with vstore.open(path) as store:
+        docs = store.create_collection("docs")
+        docs.create_version("v", vstore.EmbeddingSpec("m", 8), graph_rows_min=1)
+        vectors = np.random.default_rng(0).standard_normal((2_000, 8))
+        docs.upsert([f"d{i}" for i in range(2_000)], vectors={"v": vectors})
+        store.optimize()
+    code = (
+        "import json, sys, numpy as np\n"
+        "numpys = set(sys.modules)\n"
+        "import vstore\n"
+        "store = vstore.open(sys.argv[1], mode='r')\n"
+        "docs, query = store.collection('docs'), np.ones(8, np.float32)\n"
+        "result = docs.search(query, version='v', ef_search=9)\n"
+        "assert len(result.ids) == 10\n"
+        "loaded = sorted(set(sys.modules) - numpys)\n"
+        "assert 'GraphSearch' in result.explain()\n"
+        "print(json.dumps(loaded))"
+    )
+    assert not set(json.loads(run(code, str(path)))) & set(NOT_FOR_A_SEARCH)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import msgpack
@@ -101,15 +101,14 @@ def assemble(image: bytes, payloads: dict[int, Any], superblock: dict[str, int])
             last = ref
     assert last is not None, "the newest commit is among the blocks"
     end = BLOCKS_START + len(body)
-    forged = replace(
-        slot,
+    forged = slot._replace(
         committed_length=end,
         durable_length=end,
         manifest_offset=last.offset,
         manifest_length=last.length,
         manifest_hash=last.hash,
     )
-    forged = replace(forged, **superblock)  # type: ignore[arg-type]  # all of them are numbers
+    forged = forged._replace(**superblock)  # type: ignore[arg-type]  # all of them are numbers
     return forged.encode() + bytes(SLOT_BYTES) + bytes(body)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -44,7 +43,7 @@ def with_more(*args: Any, attributes: dict[str, object], arrays: Any, **rest: An
 def with_flags(data: bytes, **flags: int) -> bytes:
     """Return a file whose superblock has feature flags."""
     slots = read_slots(data[: layout.BLOCKS_START]).slots
-    heads = [bytes(4096) if slot is None else replace(slot, **flags).encode() for slot in slots]  # type: ignore[arg-type]
+    heads = [bytes(4096) if slot is None else slot._replace(**flags).encode() for slot in slots]  # type: ignore[arg-type]
     return b"".join(heads) + data[layout.BLOCKS_START :]
 
 
@@ -143,7 +142,7 @@ def test_an_older_slot_is_no_way_around_an_unknown_feature() -> None:
         filled(store)
     data = medium.tobytes()
     index, newest = read_slots(data[: layout.BLOCKS_START]).newest_first()[0]
-    changed = replace(newest, features_incompat=1).encode()
+    changed = newest._replace(features_incompat=1).encode()
     start = index * layout.SLOT_BYTES
     data = data[:start] + changed + data[start + layout.SLOT_BYTES :]
     with pytest.raises(FormatVersionError):

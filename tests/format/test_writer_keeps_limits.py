@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,7 +166,7 @@ def test_a_chain_whose_base_is_another_commit_is_refused() -> None:
     with open_medium(medium) as store:
         store.tag("a delta")
         tip, container = store.current().tip, store._container
-        commit = replace(read_commit(container, tip), previous=store.current().base, base=tip)
+        commit = read_commit(container, tip)._replace(previous=store.current().base, base=tip)
         lying = append_commit(container, commit)
         with pytest.raises(CorruptionError, match="not the base"):
             chain(container, lying)

@@ -7,18 +7,20 @@ few are scored again in float64, in one fixed order. The result is the true top 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from vstore.native.reference import exact_scores
+from vstore.deferred import Deferred
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.manifest.spec import Metric
+    from vstore.native import reference
     from vstore.types import Array, BoolArray, IntArray
+else:  # a search by codes does not need it
+    reference = Deferred("vstore.native.reference")
 
 _UNIT_ROUNDOFF: Final = 2.0**-24  # of float32
 _SCORES_MAX: Final = 1 << 21  # scores held at once, 8 MiB: about what a core's cache keeps
@@ -29,8 +31,7 @@ _PRODUCT_MAX: Final = 1e37
 _GATHER_SHARE: Final = 0.05  # with fewer rows allowed, copying them beats scoring all
 
 
-@dataclass(frozen=True, slots=True)
-class ScanPart:
+class ScanPart(NamedTuple):
     """Rows to scan.
 
     Attributes
@@ -258,7 +259,7 @@ def _rescored(
         part = narrowed[number].whole
         if part.allowed is not None:
             rows = rows[part.allowed[rows]]
-        found.append((number, rows, exact_scores(part.vectors[rows], query, metric)))
+        found.append((number, rows, reference.exact_scores(part.vectors[rows], query, metric)))
     number = np.repeat([n for n, _, _ in found], [len(rows) for _, rows, _ in found])
     row = np.concatenate([rows for _, rows, _ in found])
     score = np.concatenate([scores for _, _, scores in found])

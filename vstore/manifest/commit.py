@@ -7,8 +7,8 @@ back from full manifest to full manifest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from vstore.errors import CorruptionError
 from vstore.limits import DELTA_CHAIN_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
@@ -26,8 +26,7 @@ CommitKind: TypeAlias = Literal["delta", "full"]
 _COUNTS_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """What a commit did, in a person's words: the history's entry.
 
     Attributes
@@ -42,11 +41,10 @@ class Operation:
 
     name: str
     note: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """One commit block.
 
     Attributes
@@ -71,8 +69,8 @@ class Commit:
     base: BlockRef | None
     depth: int
     body: object
-    documents: object = field(default_factory=dict)
-    rows: object = field(default_factory=dict)
+    documents: object = MappingProxyType({})
+    rows: object = MappingProxyType({})
 
     def encode(self) -> bytes:
         """Return the block's payload."""

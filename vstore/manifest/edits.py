@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.errors import (
     AlreadyExistsError,
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import SegmentRef
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """The commit a change belongs to: its epoch, its time, and a person's reason."""
 
     epoch: int
@@ -38,7 +36,7 @@ class Moment:
 
 def put_collection(state: StoreState, collection: CollectionState) -> StoreState:
     """Return the state with a collection added or replaced."""
-    return replace(state, collections={**state.collections, collection.name: collection})
+    return state._replace(collections={**state.collections, collection.name: collection})
 
 
 def put_segments(
@@ -46,9 +44,9 @@ def put_segments(
 ) -> StoreState:
     """Return the state with other segments of a version."""
     collection = state.collections[name]
-    version = replace(collection.versions[label], segments=segments)
+    version = collection.versions[label]._replace(segments=segments)
     versions = {**collection.versions, label: version}
-    return put_collection(state, replace(collection, versions=versions))
+    return put_collection(state, collection._replace(versions=versions))
 
 
 def create_collection(
@@ -69,7 +67,7 @@ def create_collection(
 def drop_collection(state: StoreState, name: str) -> StoreState:
     """Remove a collection."""
     kept = {key: value for key, value in state.collections.items() if key != name}
-    return replace(state, collections=kept)
+    return state._replace(collections=kept)
 
 
 def add_fields(collection: CollectionState, fields: Mapping[str, str]) -> CollectionState:
@@ -84,7 +82,7 @@ def add_fields(collection: CollectionState, fields: Mapping[str, str]) -> Collec
             raise AlreadyExistsError(f"collection {collection.name!r} has a field {name!r} already")
     merged = {**collection.fields, **fields}
     require_count("fields", len(merged), "FIELDS_MAX", FIELDS_MAX)
-    return replace(collection, fields=merged)
+    return collection._replace(fields=merged)
 
 
 def create_version(collection: CollectionState, version: VersionState) -> CollectionState:
@@ -104,7 +102,7 @@ def create_version(collection: CollectionState, version: VersionState) -> Collec
         if other.spec.fingerprint == version.spec.fingerprint and other.retired_us is None:
             raise AlreadyExistsError(f"version {other.label!r} has this spec already; write to it")
     require_count("versions", len(collection.versions) + 1, "VERSIONS_MAX", VERSIONS_MAX)
-    return replace(collection, versions={**collection.versions, version.label: version})
+    return collection._replace(versions={**collection.versions, version.label: version})
 
 
 def declare_equivalent(
@@ -128,7 +126,7 @@ def declare_equivalent(
     count = len(state.equivalences) + 1
     require_count("equivalences", count, "EQUIVALENCES_MAX", EQUIVALENCES_MAX)
     pair = Equivalence(first.fingerprint, second.fingerprint, moment.reason, moment.time_us)
-    return replace(state, equivalences=(*state.equivalences, pair))
+    return state._replace(equivalences=(*state.equivalences, pair))
 
 
 def add_tag(state: StoreState, name: str, epoch: int, moment: Moment) -> StoreState:
@@ -142,12 +140,12 @@ def add_tag(state: StoreState, name: str, epoch: int, moment: Moment) -> StoreSt
         raise AlreadyExistsError(f"there is a tag {name!r} already")
     require_count("tags", len(state.tags) + 1, "TAGS_MAX", TAGS_MAX)
     tag = TagState(epoch, moment.reason, moment.time_us)
-    return replace(state, tags={**state.tags, name: tag})
+    return state._replace(tags={**state.tags, name: tag})
 
 
 def remove_tag(state: StoreState, name: str) -> StoreState:
     """Remove a tag."""
-    return replace(state, tags={key: tag for key, tag in state.tags.items() if key != name})
+    return state._replace(tags={key: tag for key, tag in state.tags.items() if key != name})
 
 
 def tagged_epoch(state: StoreState, name: str) -> int:

@@ -6,8 +6,8 @@ is computed (`segment.freshness`, `migration.lifecycle`) from these facts and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Never, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +26,10 @@ STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
 PROVENANCES: Final[tuple[Provenance, ...]] = get_args(Provenance)
 READ_MODES: Final[tuple[ReadMode, ...]] = get_args(ReadMode)
 JOB_STATUSES: Final[tuple[JobStatus, ...]] = get_args(JobStatus)
+_EMPTY: Final[Mapping[str, Never]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRef:
+class SegmentRef(NamedTuple):
     """A sealed segment, as the manifest names it.
 
     Attributes
@@ -53,8 +53,7 @@ class SegmentRef:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class GraphSettings:
+class GraphSettings(NamedTuple):
     """How the segments of a version get their graphs.
 
     Attributes
@@ -72,8 +71,7 @@ class GraphSettings:
     rows_min: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class VersionState:
+class VersionState(NamedTuple):
     """One embedding version of a collection.
 
     Attributes
@@ -103,8 +101,7 @@ class VersionState:
     graph: GraphSettings | None = GraphSettings()
 
 
-@dataclass(frozen=True, slots=True)
-class RouteState:
+class RouteState(NamedTuple):
     """Which version, or versions, answer a query that names none.
 
     Attributes
@@ -136,8 +133,7 @@ class RouteState:
         return (self.old_version, self.version) if self.mode == "dual" else (self.version,)
 
 
-@dataclass(frozen=True, slots=True)
-class JobState:
+class JobState(NamedTuple):
     """A backfill: its durable record. What is left to do is a scan, not a cursor."""
 
     target: str
@@ -150,8 +146,7 @@ class JobState:
     documents_skipped: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionState:
+class CollectionState(NamedTuple):
     """A named corpus of documents, its versions, and how it is read.
 
     ``routes`` and ``jobs`` are keyed by route key (``""`` is the default) and by target label.
@@ -160,15 +155,14 @@ class CollectionState:
     name: str
     created_epoch: int
     created_us: int
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = _EMPTY
     segments: tuple[SegmentRef, ...] = ()
-    versions: Mapping[str, VersionState] = field(default_factory=dict)
-    routes: Mapping[str, RouteState] = field(default_factory=dict)
-    jobs: Mapping[str, JobState] = field(default_factory=dict)
+    versions: Mapping[str, VersionState] = _EMPTY
+    routes: Mapping[str, RouteState] = _EMPTY
+    jobs: Mapping[str, JobState] = _EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Equivalence:
+class Equivalence(NamedTuple):
     """Two fingerprints declared to be one geometry, and why."""
 
     first: bytes
@@ -177,8 +171,7 @@ class Equivalence:
     declared_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class TagState:
+class TagState(NamedTuple):
     """A name for an epoch; a vacuum keeps the epoch as long as the tag exists."""
 
     epoch: int
@@ -186,8 +179,7 @@ class TagState:
     created_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoreState:
+class StoreState(NamedTuple):
     """Everything a store contains at one epoch, but the contents of its memtable.
 
     Attributes
@@ -196,9 +188,9 @@ class StoreState:
         Summaries of commits whose blocks a vacuum dropped.
     """
 
-    collections: Mapping[str, CollectionState] = field(default_factory=dict)
+    collections: Mapping[str, CollectionState] = _EMPTY
     equivalences: tuple[Equivalence, ...] = ()
-    tags: Mapping[str, TagState] = field(default_factory=dict)
+    tags: Mapping[str, TagState] = _EMPTY
     history: BlockRef | None = None
 
     def equivalent(self, fingerprint: bytes) -> frozenset[bytes]:

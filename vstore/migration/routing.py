@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import GateError, InvalidArgumentError, StateError
@@ -155,11 +154,11 @@ def retire(collection: CollectionState, label: str, moment: Moment) -> Collectio
     for key, route in collection.routes.items():
         if label in route.labels:
             raise StateError(f"version {label!r} serves; cut over to another one first")
-        routes[key] = replace(route, previous=tuple(p for p in route.previous if p != label))
+        routes[key] = route._replace(previous=tuple(p for p in route.previous if p != label))
     jobs = {target: job for target, job in collection.jobs.items() if target != label}
-    retired = replace(version, retired_us=moment.time_us)
-    return replace(
-        collection, routes=routes, jobs=jobs, versions={**collection.versions, label: retired}
+    retired = version._replace(retired_us=moment.time_us)
+    return collection._replace(
+        routes=routes, jobs=jobs, versions={**collection.versions, label: retired}
     )
 
 
@@ -172,7 +171,7 @@ def start_job(collection: CollectionState, target: str, moment: Moment) -> Colle
     route = collection.routes.get(DEFAULT_ROUTE)
     source = "" if route is None or route.labels[0] == target else route.labels[0]
     started = JobState(target, source, "running", moment.epoch, moment.time_us)
-    return replace(collection, jobs={**collection.jobs, target: started})
+    return collection._replace(jobs={**collection.jobs, target: started})
 
 
 def record_batch(
@@ -180,19 +179,18 @@ def record_batch(
 ) -> CollectionState:
     """Count one batch of a running job."""
     job = collection.jobs[target]
-    counted = replace(
-        job,
+    counted = job._replace(
         batches=job.batches + 1,
         documents_done=job.documents_done + done,
         documents_skipped=job.documents_skipped + skipped,
     )
-    return replace(collection, jobs={**collection.jobs, target: counted})
+    return collection._replace(jobs={**collection.jobs, target: counted})
 
 
 def finish_job(collection: CollectionState, target: str) -> CollectionState:
     """Record that nothing is left to fill."""
-    job = replace(collection.jobs[target], status="done")
-    return replace(collection, jobs={**collection.jobs, target: job})
+    job = collection.jobs[target]._replace(status="done")
+    return collection._replace(jobs={**collection.jobs, target: job})
 
 
 def current_route(collection: CollectionState) -> RouteState:
@@ -217,4 +215,4 @@ def _require_open(collection: CollectionState, label: str) -> VersionState:
 
 
 def _with_route(collection: CollectionState, route: RouteState) -> CollectionState:
-    return replace(collection, routes={**collection.routes, DEFAULT_ROUTE: route})
+    return collection._replace(routes={**collection.routes, DEFAULT_ROUTE: route})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from vstore.native.flavour import FLAVOURS, Flavour
 from vstore.native.signatures import LAYOUTS
@@ -55,7 +54,7 @@ def main() -> None:
     from vstore.native.loader import write_code
 
     flavour, output = sys.argv[1:]
-    write_code(Path(output), compile_kernels(FLAVOURS[flavour]))
+    write_code(output, compile_kernels(FLAVOURS[flavour]))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Flavour:
+class Flavour(NamedTuple):
     """A kind of processor.
 
     Attributes
@@ -92,8 +89,8 @@ def _host_features() -> frozenset[str]:
 
 def _linux_features() -> frozenset[str]:
     try:
-        with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as file:
-            text = file.read(_CPUINFO_BYTES)
+        with open("/proc/cpuinfo", "rb") as file:
+            text = file.read(_CPUINFO_BYTES).decode("ascii", "replace")
     except OSError:
         return frozenset()
     for line in text.splitlines():

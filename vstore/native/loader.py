@@ -11,6 +11,8 @@ numba and LLVM are not in the name: code once made needs neither, and stays righ
 
 ``VSTORE_NATIVE`` says ``off`` (NumPy only), ``wait`` (compile now, if need be) or ``auto``.
 ``VSTORE_CACHE_DIR`` is where the cache is.
+
+Paths are text here and in `storage.file`: importing `pathlib` would be a tenth of a cold search.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import os
 import stat
 import sys
 import threading
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
@@ -28,15 +30,17 @@ from blake3 import blake3
 from vstore.deferred import Deferred
 from vstore.native.calls import NativeKernels
 from vstore.native.flavour import host_flavour
-from vstore.native.reference import ReferenceKernels
 
 if TYPE_CHECKING:
     import logging
     import subprocess
     import tempfile
 
+    from vstore.native import reference as references
     from vstore.native.flavour import Flavour
-else:  # only the compiler needs them
+    from vstore.native.reference import ReferenceKernels
+else:  # only without machine code are they needed
+    references = Deferred("vstore.native.reference")
     logging = Deferred("logging")
     subprocess = Deferred("subprocess")
     tempfile = Deferred("tempfile")
@@ -45,7 +49,7 @@ _SOURCES: Final = ("arrays.py", "compiler.py", "instructions.py", "kernels.py", 
 _HASH_BYTES: Final = 32
 _CODE_BYTES_MAX: Final = 1 << 24
 _COMPILE_S_MAX: Final = 300.0
-_PACKAGE: Final = Path(__file__).parent
+_PACKAGE: Final = os.path.dirname(__file__)
 
 
 class _State:
@@ -55,18 +59,18 @@ class _State:
         self.lock = threading.Lock()
         self.kernels: NativeKernels | None = None
         self.compiler: subprocess.Popen[bytes] | None = None
-        self.output = Path()
+        self.output = ""
         self.reason = ""
         self.final = False  # no use to look again
 
 
 _state = _State()
-_reference: Final = ReferenceKernels()
 
 
+@cache
 def reference() -> ReferenceKernels:
     """Return the kernels in NumPy."""
-    return _reference
+    return references.ReferenceKernels()
 
 
 def kernels(*, wait: bool = False) -> NativeKernels | None:
@@ -100,7 +104,7 @@ def status() -> dict[str, object]:
     return {
         "kernels": "numpy" if found is None else found.name,
         "processor": None if flavour is None else flavour.name,
-        "cache": None if (cache := cache_directory()) is None else str(cache),
+        "cache": cache_directory(),
         "reason": _state.reason,
     }
 
@@ -119,7 +123,7 @@ def _find(*, wait: bool) -> None:
         _give_up("this processor is not supported")
         return
     name = file_name(flavour)
-    for path, private in ((_PACKAGE / "prebuilt" / name, False), (_cached(name), True)):
+    for path, private in ((os.path.join(_PACKAGE, "prebuilt", name), False), (_cached(name), True)):
         code = None if path is None else read_code(path, private=private)
         if code is not None:
             _load(code)
@@ -132,7 +136,7 @@ def _is_python(executable: str | None) -> bool:
 
     Such a program would start once more.
     """
-    name = Path(executable or "").stem.lower()
+    name = os.path.basename(executable or "").lower()
     return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
 
 
@@ -156,14 +160,14 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
             return
         directory = cache_directory()
         if directory is None:
-            directory = Path(tempfile.mkdtemp(prefix="vstore-"))  # private, for this process
-        _state.output = directory / name
+            directory = tempfile.mkdtemp(prefix="vstore-")  # private, for this process
+        _state.output = os.path.join(directory, name)
         logging.getLogger("vstore").info(
             "vstore: compiling machine code into %s; NumPy answers meanwhile", directory
         )
         _state.reason = "the compiler is running"
         _state.compiler = subprocess.Popen(
-            [sys.executable, "-m", "vstore.native.compiler", flavour, str(_state.output)],
+            [sys.executable, "-m", "vstore.native.compiler", flavour, _state.output],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -193,34 +197,40 @@ def source_hash() -> str:
     """Return a hash of what the machine code is made from."""
     hasher = blake3()
     for name in _SOURCES:
-        hasher.update((_PACKAGE / name).read_bytes())
+        with open(os.path.join(_PACKAGE, name), "rb") as file:
+            hasher.update(file.read())
     return hasher.hexdigest()[:16]
 
 
-def cache_directory() -> Path | None:
+def cache_directory() -> str | None:
     """Return the private cache, made if need be; None if there cannot be one."""
     given = os.environ.get("VSTORE_CACHE_DIR")
-    home = Path.home()
+    home = os.path.expanduser("~")
     if given:
-        path = Path(given)
+        path = os.path.normpath(given)  # else a link with a slash behind it would be followed
+    elif home == "~":  # a user without a home
+        return None
     elif sys.platform == "win32":
-        path = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "vstore" / "Cache"
+        local = os.environ.get("LOCALAPPDATA", os.path.join(home, "AppData", "Local"))
+        path = os.path.join(local, "vstore", "Cache")
     elif sys.platform == "darwin":
-        path = home / "Library" / "Caches" / "vstore"
+        path = os.path.join(home, "Library", "Caches", "vstore")
     else:
-        path = Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "vstore"
+        path = os.path.join(
+            os.environ.get("XDG_CACHE_HOME", os.path.join(home, ".cache")), "vstore"
+        )
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_private(path.lstat()) or not os.access(path, os.W_OK):
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if not _is_private(os.lstat(path)) or not os.access(path, os.W_OK):
             return None
     except OSError:
         return None
     return path
 
 
-def _cached(name: str) -> Path | None:
+def _cached(name: str) -> str | None:
     directory = cache_directory()
-    return None if directory is None else directory / name
+    return None if directory is None else os.path.join(directory, name)
 
 
 def _is_private(status: os.stat_result) -> bool:
@@ -230,10 +240,10 @@ def _is_private(status: os.stat_result) -> bool:
     return mine and not stat.S_ISLNK(status.st_mode) and not status.st_mode & 0o022
 
 
-def read_code(path: Path, *, private: bool) -> bytes | None:
+def read_code(path: str | os.PathLike[str], *, private: bool) -> bytes | None:
     """Return the machine code in a file, None if there is none that may be run."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             if private and not _is_private(os.fstat(file.fileno())):
                 return None
             data = file.read(_CODE_BYTES_MAX)
@@ -243,14 +253,14 @@ def read_code(path: Path, *, private: bool) -> bytes | None:
     return code if code and blake3(code).digest() == digest else None
 
 
-def write_code(path: Path, code: bytes) -> None:
+def write_code(path: str, code: bytes) -> None:
     """Write machine code so that a reader sees all of it or none."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(blake3(code).digest() + code)
-        os.replace(temporary, path)  # noqa: PTH105 - atomic, also over another's
+        os.replace(temporary, path)  # atomic, also over another's
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
+            os.unlink(temporary)
         raise

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.observe.metrics import Metrics
-from vstore.observe.trace import TraceRing
+from vstore.observe.traced import TraceRing
 
 if TYPE_CHECKING:
-    from vstore.observe.trace import TracedBatch
+    from vstore.observe.traced import TracedBatch
 
 
 class Observer:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.index.ranges import expand_ranges
-from vstore.native.reference import exact_scores
-from vstore.query import fusion
 from vstore.query.fetching import Fetched, fetch
 from vstore.query.plan import DualRead
 from vstore.query.planner import EVIDENCE_DEPTH
@@ -18,11 +17,16 @@ from vstore.query.summary import ListedSummaries, MatchedSummaries, QuerySummary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.native import reference
+    from vstore.query import fusion
     from vstore.query.fetching import FetchedBatch, VersionRead
     from vstore.query.plan import PlanNode
     from vstore.query.summary import Summaries
     from vstore.segment.row_table import RowTable
     from vstore.types import BoolArray, IntArray
+else:  # only a dual read needs them
+    fusion = Deferred("vstore.query.fusion")
+    reference = Deferred("vstore.native.reference")
 
 SCORE_FUSION_DEPTH: Final = 100  # hits per version whose scores a score-based rule normalises
 
@@ -288,7 +292,9 @@ def _score(read: VersionRead, query: int, docnos: IntArray) -> Fetched:
         rows, owner = expand_ranges(starts, np.searchsorted(stored, wanted, side="right"))
         if rows_part.live is not None:
             rows, owner = rows[rows_part.live[rows]], owner[rows_part.live[rows]]
-        scores = exact_scores(rows_part.rows.vectors[rows], read.queries[query], read.metric)
+        scores = reference.exact_scores(
+            rows_part.rows.vectors[rows], read.queries[query], read.metric
+        )
         order = np.lexsort((rows, -scores, owner))
         mine, first = np.unique(owner[order], return_index=True)
         best = order[first]

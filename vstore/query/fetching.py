@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.index.flat import Found, ScanPart, scan
 from vstore.limits import CHUNKS_MAX
 from vstore.native import loader
@@ -14,7 +14,6 @@ from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError, Question
 from vstore.query.filtered import Filtered, filtered
 from vstore.query.paths import ANY, FLAT, PartStatistics, Path, Wanted, choose_path
-from vstore.query.ranking import Ranking
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
@@ -22,14 +21,17 @@ if TYPE_CHECKING:
 
     from vstore.index.construction import Kernels
     from vstore.manifest.spec import Metric
+    from vstore.query import ranking
+    from vstore.query.ranking import Ranking
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import Array, BoolArray, IntArray
+else:  # only a dual read needs it
+    ranking = Deferred("vstore.query.ranking")
 
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRead:
+class VersionRead(NamedTuple):
     """One version's side of a search.
 
     Attributes
@@ -53,7 +55,7 @@ class Fetched(NamedTuple):
 
     def ranking(self) -> Ranking:
         """Return documents and scores as a ranked list."""
-        return Ranking(self.docno, self.score)
+        return ranking.Ranking(self.docno, self.score)
 
 
 class FetchedBatch(NamedTuple):
@@ -250,7 +252,7 @@ def _by_codes(
     short = np.flatnonzero(np.array(batch.counts()) < min(k, _available(part)))
     if len(short):
         again = VersionRead(read.table, read.metric, read.queries[short], read.wanted)
-        whole = replace(part, vectors=segment.vectors)
+        whole = part._replace(vectors=segment.vectors)
         return _replaced(batch, short, _flat([whole], [number], again, k))
     return batch
 

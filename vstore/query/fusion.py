@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -52,8 +51,7 @@ _UNPLACED_EVERY: Final = 10
 _NOT_MIGRATED: Final = "not migrated, and in the new one"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Migrated documents with their scores in both versions, in any order.
 
     Attributes

@@ -8,8 +8,7 @@ than there are rows to score.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from vstore.limits import POOL_MAX
 
@@ -25,8 +24,7 @@ _CODES_SPARE: Final = 2
 _PASSING_SPARE: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a caller asks of a search besides k.
 
     Attributes
@@ -50,8 +48,7 @@ class Wanted:
 ANY: Final = Wanted()  # of a caller who says nothing
 
 
-@dataclass(frozen=True, slots=True)
-class PartStatistics:
+class PartStatistics(NamedTuple):
     """What there is to know of a segment, or of the memtable.
 
     Attributes
@@ -78,8 +75,7 @@ class PartStatistics:
     curve: RecallCurve | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """How one segment is searched.
 
     Attributes

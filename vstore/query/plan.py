@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class FlatScan:
+class FlatScan(NamedTuple):
     """Score rows of one version exactly.
 
     Attributes
@@ -45,8 +42,7 @@ class FlatScan:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class GraphSearch:
+class GraphSearch(NamedTuple):
     """Follow the graph of one segment on codes.
 
     Attributes
@@ -74,16 +70,16 @@ class GraphSearch:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class FilteredGraphSearch(GraphSearch):
     """Follow a graph with a pool that is larger by as much as the filter leaves out.
 
     If it finds too few rows that pass, all that pass are scanned.
     """
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class CodeScan:
+
+class CodeScan(NamedTuple):
     """Score the codes of the rows of one segment that pass.
 
     Attributes
@@ -102,8 +98,7 @@ class CodeScan:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rerank:
+class Rerank(NamedTuple):
     """Score the best candidates by codes again, exactly, with their vectors."""
 
     child: GraphSearch | CodeScan
@@ -111,24 +106,21 @@ class Rerank:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(NamedTuple):
     """Merge the hits of the parts of one version by their exact scores."""
 
     children: tuple[FlatScan | Rerank, ...]
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Collapse:
+class Collapse(NamedTuple):
     """Keep the best chunk of each document."""
 
     child: FlatScan | Rerank | Merge
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DualRead:
+class DualRead(NamedTuple):
     """Read two versions and fuse them, explicitly.
 
     Attributes
@@ -186,15 +178,15 @@ def segments(node: PlanNode) -> dict[str, tuple[str, ...]]:
 def plan_to_dict(node: PlanNode) -> dict[str, object]:
     """Return a plan as plain data."""
     result: dict[str, object] = {"node": type(node).__name__}
-    for entry in dataclasses.fields(node):
-        result[entry.name] = _plain(getattr(node, entry.name))
+    for name, value in zip(node._fields, node, strict=True):
+        result[name] = _plain(value)
     return result
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return plan_to_dict(value) if isinstance(value, PlanNode) else value
+    if isinstance(value, PlanNode):  # before the tuples, for it is one
+        return plan_to_dict(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def render_plan(node: PlanNode, actuals: Mapping[str, object] | None = None) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.query.paths import ANY, Wanted, choose_path
 from vstore.query.plan import (
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 EVIDENCE_DEPTH = 50  # migrated documents whose scores standardise a version, as design section 8
 
 
-@dataclass(frozen=True, slots=True)
-class VersionStatistics:
+class VersionStatistics(NamedTuple):
     """What the planner knows of a version.
 
     Attributes
@@ -50,8 +48,7 @@ class VersionStatistics:
     row_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
+class SearchRequest(NamedTuple):
     """A search whose query vectors have been checked against their versions.
 
     Attributes
@@ -76,8 +73,7 @@ class SearchRequest:
     wanted: Wanted = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class PlanStatistics:
+class PlanStatistics(NamedTuple):
     """Everything the planner looks at.
 
     Attributes

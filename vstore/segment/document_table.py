@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.segment.columns import FieldType, build_column
+from vstore.deferred import Deferred
 from vstore.segment.documents import DELETED, DocumentRecord, DocumentSegment
 from vstore.segment.ids import encode_ids, hash_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from vstore.segment import columns
+    from vstore.segment.column_types import FieldType
     from vstore.segment.columns import Column
     from vstore.segment.memtable import Memtable
     from vstore.types import Array, BoolArray, DocumentId, IntArray
 
     # Given a way to get a field's column and the number of rows: which rows match.
     Predicate = Callable[[Callable[[str], Column | None], int], BoolArray]
+else:  # what a search without a filter does not need
+    columns = Deferred("vstore.segment.columns")
 
 
 class SealedDocuments:
@@ -193,7 +197,7 @@ class DocumentTable:
 
         def column(name: str) -> Column | None:
             values = [record.metadata.get(name) for record in records]
-            return build_column(self.field_types[name], values)
+            return columns.build_column(self.field_types[name], values)
 
         alive = np.fromiter((record.revision != DELETED for record in records), np.bool_)
         docnos = np.fromiter(self.memtable.documents, np.int64, len(records))

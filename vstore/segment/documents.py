@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.segment.columns import (
-    ARRAY_DTYPES,
-    Column,
-    FieldType,
-    build_column,
-    column_from_arrays,
-    concat_columns,
-    missing_column,
-)
+from vstore.deferred import Deferred
+from vstore.segment.column_types import FieldType
 from vstore.segment.ids import (
     EncodedIds,
     decode_id,
@@ -36,9 +29,13 @@ if TYPE_CHECKING:
 
     from vstore.errors import CorruptionError
     from vstore.manifest.state import SegmentRef
+    from vstore.segment import columns
+    from vstore.segment.columns import Column
     from vstore.segment.ids import U64Array
     from vstore.storage.container import Container
     from vstore.types import Array, BoolArray, DocumentId, IntArray
+else:  # what a search without a filter does not need
+    columns = Deferred("vstore.segment.columns")
 
 DELETED = 0  # the revision of a tombstone
 NO_HASH = bytes(HASH_BYTES)
@@ -185,7 +182,7 @@ def columns_of(batch: DocumentBatch, field_types: Mapping[str, str]) -> Document
         for name, field_type in field_types.items():
             values = [entry.get(name) for entry in batch.metadata]
             if any(value is not None for value in values):
-                fields[name] = build_column(FieldType(field_type), values)
+                fields[name] = columns.build_column(FieldType(field_type), values)
     return DocumentColumns(
         docno=batch.docno,
         created=batch.created,
@@ -363,10 +360,10 @@ class DocumentSegment(SealedSegment):
     def _column(self, name: str, field_type: FieldType) -> Column:
         arrays = {
             part: self.array(f"field.{name}.{part}", dtype, (None,))
-            for part, dtype in ARRAY_DTYPES[field_type].items()
+            for part, dtype in columns.ARRAY_DTYPES[field_type].items()
         }
         try:
-            return column_from_arrays(field_type, arrays, count=self.rows)
+            return columns.column_from_arrays(field_type, arrays, count=self.rows)
         except ValueError as error:
             raise self.corrupt(f"field {name!r}: {error}") from error
 
@@ -463,11 +460,11 @@ def concat_documents(
     for name, type_name in field_types.items():
         if any(name in part.fields for part in parts):
             field_type = FieldType(type_name)
-            columns = [
-                part.fields.get(name) or missing_column(field_type, len(part.docno))
+            of_parts = [
+                part.fields.get(name) or columns.missing_column(field_type, len(part.docno))
                 for part in parts
             ]
-            fields[name] = concat_columns(field_type, columns).take(order)
+            fields[name] = columns.concat_columns(field_type, of_parts).take(order)
     return DocumentColumns(
         docno=docno[order],
         created=np.concatenate([part.created for part in parts])[order],

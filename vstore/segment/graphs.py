@@ -120,6 +120,7 @@ def read_graph(segment: VectorSegment) -> GraphIndex | None:
 
 
 def _read_graph(segment: VectorSegment) -> GraphIndex:
+    segment.load_beside("codes.high", "codes.low", "graph.links")
     plain = PlainReader(segment.header.attributes.get("codes"), "codes")
     scale, radius = _real(plain.raw("scale")), _real(plain.raw("radius"))
     quantizer = Quantizer(
@@ -154,7 +155,7 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
     starts = None
     if segment.has("graph.starts"):
         starts = segment.array("graph.starts", "<i8", (nodes + 1,))
-        if starts[0] != 0 or starts[-1] != segment.rows or bool((np.diff(starts) < 0).any()):
+        if starts[0] != 0 or starts[-1] != segment.rows or bool((starts[1:] < starts[:-1]).any()):
             raise ValueError("graph: rows and nodes do not belong together")
     elif nodes != segment.rows:
         raise ValueError("graph: as many nodes as rows, or starts")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import ID_BYTES_MAX, INT_ID_MAX, INT_ID_MIN
@@ -17,11 +16,14 @@ from vstore.segment.column_types import short_repr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy.typing as npt
+
     from vstore.types import Array, DocumentId, IntArray
+
+    U64Array = npt.NDArray[np.uint64]
 
 KIND_TEXT: Final = 0
 KIND_INT: Final = 1
-U64Array = npt.NDArray[np.uint64]
 
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth)
 _FINAL: Final = np.uint64(0xD6E8FEB86659FD93)

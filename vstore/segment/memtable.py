@@ -5,55 +5,21 @@ Immutable: a commit makes a new one, so snapshots share it without locks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.segment.vectors import RowBatch, concat_batches
+from vstore.segment.vectors import concat_batches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.segment.documents import DocumentBatch, DocumentRecord
+    from vstore.segment.changes import CollectionChanges
+    from vstore.segment.documents import DocumentRecord
+    from vstore.segment.vectors import RowBatch
     from vstore.types import Array, DocumentId, IntArray
 
-_RECORD_BYTES = 64  # rough cost of a record beside its id, metadata and text
 
-
-@dataclass(frozen=True, slots=True)
-class CollectionChanges:
-    """What one commit does to a collection's documents and rows.
-
-    Attributes
-    ----------
-    documents : dict
-        Whole new records by docno.
-    rows : dict
-        New rows by version label; all rows of each document in the batch.
-    bulk : tuple[DocumentBatch, ...]
-        More documents, all new; only in changes too large for the memtable.
-    """
-
-    documents: dict[int, DocumentRecord] = field(default_factory=dict)
-    rows: dict[str, RowBatch] = field(default_factory=dict)
-    bulk: tuple[DocumentBatch, ...] = ()
-
-    @property
-    def size_bytes(self) -> int:
-        """Payload, roughly: it decides about sealing only."""
-        rows = sum(batch.vectors.nbytes for batch in self.rows.values())
-        texts = sum(len(record.text or "") for record in self.documents.values())
-        metadata = sum(_weight(record.metadata) for record in self.documents.values())
-        return rows + texts + metadata + _RECORD_BYTES * len(self.documents)
-
-    def __len__(self) -> int:
-        """Count the entries: documents, or rows where there are more."""
-        documents = len(self.documents) + sum(len(batch.ids) for batch in self.bulk)
-        return max([documents, *map(len, self.rows.values())])
-
-
-@dataclass(frozen=True, slots=True)
 class Memtable:
     """Unsealed documents and rows of one collection.
 
@@ -67,15 +33,22 @@ class Memtable:
         Batches by version label, oldest first.
     """
 
-    documents: Mapping[int, DocumentRecord] = field(default_factory=dict)
-    docnos: Mapping[DocumentId, int] = field(default_factory=dict)
-    rows: Mapping[str, tuple[RowBatch, ...]] = field(default_factory=dict)
-    size_bytes: int = 0
-    entries: int = 0
-    _joined: dict[str, RowBatch] = field(default_factory=dict, compare=False, repr=False)
-    _revisions: list[tuple[IntArray, Array, Array]] = field(
-        default_factory=list, compare=False, repr=False
-    )
+    def __init__(
+        self,
+        *,
+        documents: Mapping[int, DocumentRecord],
+        docnos: Mapping[DocumentId, int],
+        rows: Mapping[str, tuple[RowBatch, ...]],
+        size_bytes: int,
+        entries: int,
+    ) -> None:
+        self.documents = documents
+        self.docnos = docnos
+        self.rows = rows
+        self.size_bytes = size_bytes
+        self.entries = entries
+        self._joined: dict[str, RowBatch] = {}
+        self._revisions: tuple[IntArray, Array, Array] | None = None
 
     def with_changes(self, *commits: CollectionChanges) -> Memtable:
         """Return the memtable after some commits, oldest first."""
@@ -105,21 +78,15 @@ class Memtable:
 
     def revisions(self) -> tuple[IntArray, Array, Array]:
         """Return docnos (int64, ascending), created and revision (u64) of the documents here."""
-        if not self._revisions:
+        if self._revisions is None:
             count = len(self.documents)
             docnos = np.fromiter(self.documents, np.int64, count)
             records = self.documents.values()
             created = np.fromiter((record.created for record in records), np.uint64, count)
             revisions = np.fromiter((record.revision for record in records), np.uint64, count)
             order = np.argsort(docnos)
-            self._revisions.append((docnos[order], created[order], revisions[order]))
-        return self._revisions[0]
+            self._revisions = (docnos[order], created[order], revisions[order])
+        return self._revisions
 
 
-def _weight(metadata: Mapping[str, object]) -> int:
-    """Return about how many bytes metadata takes."""
-    values = metadata.values()
-    return sum(len(v if isinstance(v, str) else repr(v)) for v in values if v is not None)
-
-
-EMPTY = Memtable()
+EMPTY = Memtable(documents={}, docnos={}, rows={}, size_bytes=0, entries=0)

@@ -15,9 +15,9 @@ from vstore.limits import (
     TEXT_BYTES_MAX,
 )
 from vstore.manifest.plain import U64_MAX
+from vstore.segment.changes import CollectionChanges
 from vstore.segment.columns import FieldType, normalize_value
 from vstore.segment.documents import DocumentRecord
-from vstore.segment.memtable import CollectionChanges
 from vstore.segment.validation import check_vectors
 from vstore.segment.vectors import DTYPES, RowBatch
 from vstore.storage.layout import HASH_BYTES

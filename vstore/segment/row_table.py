@@ -7,7 +7,6 @@ revisions, and stored nowhere (`design`: derive, don't flag). So a late row can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from vstore.types import Array, BoolArray
 
 
-@dataclass(frozen=True, slots=True)
-class RowPart:
+class RowPart(NamedTuple):
     """Some rows of a version: a sealed segment, or the memtable's.
 
     Attributes

@@ -6,12 +6,14 @@ the block's length here, contents by the class that reads them.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from vstore.errors import CorruptionError
+from vstore.errors import CorruptionError, VstoreError
 from vstore.limits import (
     ARRAY_NAME_BYTES_MAX,
     ARRAYS_MAX,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 SegmentKind: TypeAlias = Literal["documents", "vectors"]
+_HASHED_BESIDE_MIN: Final = 1 << 20  # bytes; a thread takes as long as hashing a tenth of that
 DTYPES: Final = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8")
 
 
@@ -191,6 +194,36 @@ class SealedSegment:
                 f"array {name!r} is {array.dtype.str} {array.shape}, expected {dtype} {shape}"
             )
         return array
+
+    def load_beside(self, *names: str) -> None:
+        """Load the large ones of some arrays at once, one of two threads each.
+
+        What is hard to load is left to `array`, which says why.
+        """
+        arrays = self.header.arrays
+        large = [
+            name
+            for name in names
+            if name not in self._arrays
+            and name in arrays
+            and arrays[name].block.length >= _HASHED_BESIDE_MIN
+        ]
+        if len(large) < 2:
+            return
+        waiting = sorted(large, key=lambda name: arrays[name].block.length)  # the largest first
+
+        def work() -> None:
+            with contextlib.suppress(IndexError, VstoreError):  # of an empty list; of `_load`
+                while True:
+                    name = waiting.pop()
+                    self._arrays[name] = self._load(name)
+
+        # Hashing lets go of the interpreter's lock. A plain thread: to import `concurrent.futures`
+        # takes as long as is won here.
+        other = threading.Thread(target=work)
+        other.start()
+        work()
+        other.join()
 
     def _load(self, name: str) -> Array:
         ref = self.header.arrays.get(name)

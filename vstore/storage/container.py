@@ -8,7 +8,6 @@ A commit appends blocks, syncs, writes the older slot, syncs. What stands behind
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from blake3 import blake3
@@ -182,7 +181,7 @@ class Container:
     def append_pieces(self, kind: BlockKind, length: int, pieces: Iterable[Bytes]) -> BlockRef:
         """Write a block whose payload of ``length`` bytes comes in pieces."""
         self.require_healthy()
-        hasher = blake3(max_threads=blake3.AUTO)
+        hasher = blake3()  # by one thread, see `blake3_digest`
         offset = self._tail + FRAME_BYTES
         for piece in pieces:
             hasher.update(piece)
@@ -251,7 +250,7 @@ class Container:
         if superblock is None or superblock.settled:
             return
         self.require_healthy()
-        settled = replace(superblock, durable_length=superblock.committed_length)
+        settled = superblock._replace(durable_length=superblock.committed_length)
         self._sync()
         try:
             # The newest slot is durable now, so the kept one may go: it tells the next reader
@@ -265,8 +264,8 @@ class Container:
 
     def adopt(self, previous: Superblock) -> None:
         """Give a new, empty file the identity of the one it will replace."""
-        self.superblock = replace(
-            previous, committed_length=BLOCKS_START, durable_length=BLOCKS_START
+        self.superblock = previous._replace(
+            committed_length=BLOCKS_START, durable_length=BLOCKS_START
         )
 
     def abort(self) -> None:

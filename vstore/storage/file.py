@@ -12,7 +12,6 @@ import os
 import stat
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from vstore.errors import (
@@ -131,7 +130,7 @@ class RealFile:
     """
 
     def __init__(
-        self, path: Path, *, name: str, writable: bool, create: bool, mode: int = 0o644
+        self, path: str, *, name: str, writable: bool, create: bool, mode: int = 0o644
     ) -> None:
         flags = (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0)
         if create:
@@ -140,7 +139,7 @@ class RealFile:
             self._fd = os.open(path, flags, mode)
         except FileNotFoundError as error:
             if create:
-                raise NotFoundError(f"{path.parent}: no such directory") from error
+                raise NotFoundError(f"{os.path.dirname(path)}: no such directory") from error
             hint = "Leave out create=False" if writable else "Open it with mode='rw'"
             raise NotFoundError(f"{name}: no such file. {hint} to create it.") from error
         except OSError as error:
@@ -274,6 +273,20 @@ class RealFile:
                 os.close(fd)
 
 
+def path_text(path: object) -> str:
+    """Return a path as text.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is none.
+    """
+    text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise InvalidArgumentError(f"path: expected a str or a Path, found {path!r:.60}")
+    return text
+
+
 class PathMedium:
     """A store at a path.
 
@@ -282,15 +295,15 @@ class PathMedium:
     file it leads to, and a vacuum leaves the link as it is.
     """
 
-    def __init__(self, path: Path) -> None:
-        if "\0" in str(path):
-            raise InvalidArgumentError(f"{str(path)!r:.80}: a path cannot have a null character")
-        self.name = str(path)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = path_text(path)
+        if "\0" in self.name:
+            raise InvalidArgumentError(f"{self.name!r:.80}: a path cannot have a null character")
         try:
-            self.path = Path(os.path.realpath(path))
+            self.path = os.path.realpath(path)
         except OSError as error:  # a relative path, and the current directory was removed
             raise StorageError(f"{path}: cannot resolve: {error.strerror}") from error
-        self._replacement_path = self.path.parent / (self.path.name + "-vacuum")
+        self._replacement_path = self.path + "-vacuum"
 
     def open(self, *, writable: bool, create: bool) -> RealFile:
         return RealFile(self.path, name=self.name, writable=writable, create=create)
@@ -298,7 +311,7 @@ class PathMedium:
     def is_current(self, file: StorageFile) -> bool:
         assert isinstance(file, RealFile)
         try:
-            status = self.path.stat()
+            status = os.stat(self.path)
         except FileNotFoundError:
             return False
         return (status.st_dev, status.st_ino) == file.identity()
@@ -308,17 +321,17 @@ class PathMedium:
         path = self._replacement_path
         # Nobody else's until it has the owner and mode of the file it will replace: whoever opened
         # it while it is empty could read what is written to it later.
-        file = RealFile(path, name=str(path), writable=True, create=True, mode=0o600)
+        file = RealFile(path, name=path, writable=True, create=True, mode=0o600)
         self._inherit_permissions(file)
         # Locked before it gets the store's name, so that there is no moment without a writer.
         if not file.lock():
-            raise LockedError(str(path), waited_s=0)
+            raise LockedError(path, waited_s=0)
         return file
 
     def _inherit_permissions(self, file: RealFile) -> None:
         if sys.platform != "win32":  # there they come from the folder
             try:
-                old = self.path.stat()
+                old = os.stat(self.path)
             except OSError:  # removed under the writer's feet: nothing to inherit
                 return
             # The group before the mode, which may open the file to it; the owner last, because
@@ -337,7 +350,7 @@ class PathMedium:
             current.close()
             replacement.close()
         try:
-            self._replacement_path.replace(self.path)
+            os.replace(self._replacement_path, self.path)
         except OSError as error:
             raise StorageError(
                 f"{self.name}: cannot replace it by its vacuumed copy: {error.strerror}. "
@@ -354,7 +367,9 @@ class PathMedium:
 
     def discard_replacement(self) -> None:
         try:
-            self._replacement_path.unlink(missing_ok=True)
+            os.unlink(self._replacement_path)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise StorageError(
                 f"{self._replacement_path}: cannot remove: {error.strerror}"
@@ -365,13 +380,14 @@ class PathMedium:
         # cannot open a directory; NTFS journals the entry itself.
         if sys.platform == "win32":
             return
+        directory = os.path.dirname(self.path)
         try:
-            fd = os.open(self.path.parent, os.O_RDONLY)
+            fd = os.open(directory, os.O_RDONLY)
             try:
                 os.fsync(fd)
             finally:
                 os.close(fd)
         except OSError as error:
             raise StorageError(
-                f"{self.path.parent}: cannot sync the directory: {error.strerror}"
+                f"{directory}: cannot sync the directory: {error.strerror}"
             ) from error

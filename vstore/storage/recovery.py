@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
 from vstore.limits import KIB
 from vstore.storage import layout
 from vstore.storage.block import BlockRef, decode_frame
 from vstore.storage.layout import BLOCKS_START, FRAME_BYTES, SLOT_BYTES, BlockKind
-from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import (
     SlotPair,
     Superblock,
@@ -20,7 +20,10 @@ from vstore.storage.superblock import (
 )
 
 if TYPE_CHECKING:
+    from vstore.storage import scan
     from vstore.storage.file import StorageFile
+else:  # only what may be lost is walked over
+    scan = Deferred("vstore.storage.scan")
 
 _CREATION_BYTES_MAX: Final = BLOCKS_START + KIB  # the first commit takes a quarter of that
 _SLOT_READ_ATTEMPTS: Final = 5  # a slot read while its writer writes it looks torn
@@ -64,7 +67,7 @@ def _tail_intact(file: StorageFile, slot: Superblock) -> bool:
         return False
     return all(
         block.problem is None
-        for block in scan_blocks(file, slot.durable_length, slot.committed_length)
+        for block in scan.scan_blocks(file, slot.durable_length, slot.committed_length)
     )
 
 

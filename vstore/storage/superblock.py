@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
@@ -27,8 +26,7 @@ _HASH_OFFSET: Final = layout.SUPERBLOCK[-1].offset
 _ZERO_TAIL: Final = bytes(SLOT_HASHED_BYTES - _SLOT.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Superblock:
+class Superblock(NamedTuple):
     """One slot: which manifest is the state, and how much of the file belongs to it.
 
     ``durable_length`` is the length that was synced when the slot was written. It equals
@@ -106,8 +104,7 @@ def decode(slot: bytes) -> Superblock | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SlotPair:
+class SlotPair(NamedTuple):
     """Both slots as read; index 0 is slot A."""
 
     slots: tuple[Superblock | None, Superblock | None]

@@ -16,7 +16,6 @@ from vstore.errors import (
 )
 from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
 from vstore.manifest.commit import Operation
-from vstore.manifest.edits import add_fields, create_version, put_collection, require_count
 from vstore.manifest.spec import require_spec, suggest_label
 from vstore.manifest.state import (
     PROVENANCES,
@@ -28,11 +27,9 @@ from vstore.manifest.state import (
     StorageType,
     VersionState,
 )
-from vstore.segment.column_types import UINT64_MAX
-from vstore.segment.columns import FieldType
+from vstore.segment.column_types import UINT64_MAX, FieldType
 from vstore.segment.documents import DELETED
 from vstore.segment.ids import validate_ids
-from vstore.store.document import Document, document_of
 from vstore.store.names import check_name
 from vstore.store.numbers import check_whole
 from vstore.store.search import (
@@ -54,6 +51,7 @@ from vstore.store.search import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from vstore.manifest import edits
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import RouteState, StoreState
     from vstore.migration import routing
@@ -62,7 +60,9 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.segment.row_table import RowTable
+    from vstore.store import document as documents
     from vstore.store import migrating, quick, version_info
+    from vstore.store.document import Document
     from vstore.store.embedder import Embedder
     from vstore.store.migrating import BackfillReport, Embed
     from vstore.store.snapshot import CollectionView, Snapshot
@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from vstore.store.transaction import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.types import Array, BoolArray, DocumentId
 else:  # not what a search needs
+    documents = Deferred("vstore.store.document")
+    edits = Deferred("vstore.manifest.edits")
     filters = Deferred("vstore.query.filter")
     migrating = Deferred("vstore.store.migrating")
     routing = Deferred("vstore.migration.routing")
@@ -185,7 +187,9 @@ class Collection:
         checked = check_fields({check_name(name, what="field name"): field_type})
 
         def edit(state: StoreState) -> StoreState:
-            return put_collection(state, add_fields(state.collections[self.name], checked))
+            return edits.put_collection(
+                state, edits.add_fields(state.collections[self.name], checked)
+            )
 
         self.store.change(edit, Operation("add_field", f"{self.name}.{name}: {field_type}"))
 
@@ -250,10 +254,10 @@ class Collection:
                 retire_grace_s,
                 graph=settings,
             )
-            collection = create_version(state.collections[self.name], version)
+            collection = edits.create_version(state.collections[self.name], version)
             if not collection.routes:
                 collection = routing.first_route(collection, label, moment)
-            return put_collection(state, collection)
+            return edits.put_collection(state, collection)
 
         self.store.change(edit, Operation("create_version", label))
         return self.version(label)
@@ -383,14 +387,19 @@ class Collection:
             known = docno >= 0 and (mask is None or bool(mask[docno]))
             record = view.documents.record(docno) if known else None
             alive = record is not None and record.revision != DELETED
-            result.append(document_of(record, view.field_types) if alive and record else None)
+            result.append(
+                documents.document_of(record, view.field_types) if alive and record else None
+            )
         return result
 
     def documents(self, where: Where = None) -> Iterator[Document]:
         """Iterate over the documents that pass a filter, on the snapshot of this call."""
         view = self.view()
         docnos = np.flatnonzero(self.mask(view, where)).tolist()
-        return (document_of(view.documents.record(docno), view.field_types) for docno in docnos)
+        return (
+            documents.document_of(view.documents.record(docno), view.field_types)
+            for docno in docnos
+        )
 
     def ids(self, where: Where = None) -> list[DocumentId]:
         """Return the ids of the documents that pass a filter."""
@@ -653,7 +662,7 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
             raise InvalidArgumentError(
                 f"field {name!r}: expected one of {known}, found {field_type!r:.60}"
             ) from error
-    require_count("fields", len(checked), "FIELDS_MAX", FIELDS_MAX)
+    edits.require_count("fields", len(checked), "FIELDS_MAX", FIELDS_MAX)
     return checked
 
 

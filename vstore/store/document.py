@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vstore.segment.column_types import copied_json, timestamp_to_datetime
-from vstore.segment.columns import FieldType
+from vstore.segment.column_types import FieldType, copied_json, timestamp_to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, StateError, VersionMismatchError
 from vstore.manifest.spec import short
 from vstore.segment.validation import SQUARE_UNDERFLOW, CheckedVectors, check_vectors
-from vstore.store.embedder import Embeddings
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import CollectionState, StoreState, VersionState
+    from vstore.store import embedder as embedders
+    from vstore.store.embedder import Embeddings
     from vstore.types import Array
+else:  # a bare vector does not need it
+    embedders = Deferred("vstore.store.embedder")
 
 
 def require_version(
@@ -88,7 +92,7 @@ def check_batch(
     VersionMismatchError, InvalidVectorError, StateError
     """
     require_open(version, where=where)
-    if isinstance(vectors, Embeddings):
+    if not isinstance(vectors, np.ndarray) and isinstance(vectors, embedders.Embeddings):
         require_version(
             version,
             vectors.spec,
@@ -111,7 +115,7 @@ def check_queries(
     """
     require_open(version, where=where)
     vectors: object = queries
-    if isinstance(queries, Embeddings):
+    if not isinstance(queries, np.ndarray) and isinstance(queries, embedders.Embeddings):
         require_version(
             version,
             queries.spec,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.limits import SEAL_DOCUMENTS
-from vstore.segment.memtable import CollectionChanges
+from vstore.segment.changes import CollectionChanges
 from vstore.segment.vectors import RowBatch, concat_batches
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError, Question
-from vstore.observe.trace import TracedBatch
+from vstore.observe.traced import TracedBatch
 from vstore.query.executor import MatchedExecution
 from vstore.query.fetching import FetchedBatch
 from vstore.segment.validation import SQUARE_UNDERFLOW

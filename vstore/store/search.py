@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,32 +21,37 @@ from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
 from vstore.manifest.spec import short
 from vstore.native import loader
 from vstore.native.flavour import processors
-from vstore.observe.trace import TracedBatch
+from vstore.observe.traced import TracedBatch
 from vstore.query.executor import execute
 from vstore.query.fetching import VersionRead, part_statistics
 from vstore.query.filtered import filtered
-from vstore.query.fusion import DUAL_FUSIONS
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
 from vstore.query.plan import PlanNode, plan_to_dict, render_plan
 from vstore.query.planner import PlanStatistics, SearchRequest, VersionStatistics, plan_search
 from vstore.segment.validation import as_array
 from vstore.store import guard
-from vstore.store.document import Document, document_of
-from vstore.store.embedder import Embeddings
 
 if TYPE_CHECKING:
     from vstore.observe.trace import Trace
     from vstore.query import filter as filters
     from vstore.query import filter_evaluation
+    from vstore.query import fusion as fusions
     from vstore.query.executor import Execution
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
+    from vstore.store import document as documents
+    from vstore.store import embedder as embedders
     from vstore.store.collection import Collection
+    from vstore.store.document import Document
+    from vstore.store.embedder import Embeddings
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, BoolArray, DocumentId
-else:  # what a search without a filter does not need
+else:  # what a search by a vector without a filter does not need
+    documents = Deferred("vstore.store.document")
+    embedders = Deferred("vstore.store.embedder")
     filters = Deferred("vstore.query.filter")
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
+    fusions = Deferred("vstore.query.fusion")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
@@ -83,7 +88,9 @@ class Hit:
     def document(self) -> Document:
         """The document, as it stood at the epoch of the search."""
         assert self._view is not None, "made by a search"
-        return document_of(self._view.documents.record(self._docno), self._view.field_types)
+        return documents.document_of(
+            self._view.documents.record(self._docno), self._view.field_types
+        )
 
     @property
     def metadata(self) -> Mapping[str, object]:
@@ -203,8 +210,7 @@ class Explanation:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
+class SearchOptions(NamedTuple):
     """What a caller may say about a search."""
 
     version: str | None = None
@@ -217,8 +223,7 @@ class SearchOptions:
     wanted: Wanted = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Prepared(NamedTuple):
     request: SearchRequest
     plan: PlanNode
     reads: list[VersionRead]
@@ -301,13 +306,17 @@ def explain(collection: Collection, query: Query, options: SearchOptions) -> Exp
 
 def one_query(query: Query) -> Queries:
     """Return one query as a batch of one."""
+    if type(query) is np.ndarray:  # first, as a search by a vector needs no Embeddings
+        return _row(query)
     if isinstance(query, str):
         return [query]
-    if isinstance(query, Embeddings):
-        return Embeddings(query.spec, _row(query.vectors))
+    if isinstance(query, embedders.Embeddings):
+        return embedders.Embeddings(query.spec, _row(query.vectors))
     if isinstance(query, Mapping):
         return {
-            label: Embeddings(q.spec, _row(q.vectors)) if isinstance(q, Embeddings) else _row(q)
+            label: embedders.Embeddings(q.spec, _row(q.vectors))
+            if isinstance(q, embedders.Embeddings)
+            else _row(q)
             for label, q in query.items()
         }
     return _row(query)
@@ -417,9 +426,10 @@ def _route(
     view: CollectionView, queries: Queries, options: SearchOptions, snapshot: Snapshot
 ) -> tuple[str | None, str, str, str]:
     """Return old version, new version, fusion rule, and who decided."""
-    if options.fusion not in (None, *DUAL_FUSIONS):
+    if options.fusion is not None and options.fusion not in fusions.DUAL_FUSIONS:
         raise InvalidArgumentError(
-            f"fusion: expected one of {', '.join(DUAL_FUSIONS)}, found {options.fusion!r:.60}"
+            f"fusion: expected one of {', '.join(fusions.DUAL_FUSIONS)}, "
+            f"found {options.fusion!r:.60}"
         )
     if options.old_version is not None and options.mode != "dual":
         raise InvalidArgumentError("old_version: needs mode='dual'")
@@ -436,12 +446,12 @@ def _route(
     route = view.state.routes.get("")
     if route is None:
         raise StateError(f"collection {view.state.name!r} has no version to search yet")
-    bare = not isinstance(queries, Embeddings | Mapping) and not _is_text(queries)
+    bare = not isinstance(queries, embedders.Embeddings | Mapping) and not _is_text(queries)
     if bare:
         guard.require_label(None, view.state, where="query")
     if route.mode == "dual" and options.mode is None:
         return route.old_version, route.version, options.fusion or route.fusion, "the route"
-    if isinstance(queries, Embeddings) and options.mode == "matched":
+    if isinstance(queries, embedders.Embeddings) and options.mode == "matched":
         found = guard.version_of(view.state, queries.spec, snapshot.state, where="query")
         return None, found.label, "", "the query's stamp"
     return None, route.version, "", "the route"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vstore.deferred import Deferred
 from vstore.errors import CorruptionError, NotFoundError
-from vstore.manifest import delta
 from vstore.manifest.codec import plain_store, read_store
 from vstore.manifest.commit import Commit, chain
 from vstore.recent import Recent
-from vstore.segment.columns import FieldType
+from vstore.segment.column_types import FieldType
 from vstore.segment.document_table import DocumentTable, SealedDocuments
 from vstore.segment.documents import DocumentSegment
-from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
-from vstore.segment.replay import read_changes
+from vstore.segment.memtable import EMPTY, Memtable
 from vstore.segment.row_table import RowTable, SealedRows
 from vstore.segment.vectors import VectorSegment
 from vstore.store.names import require_text
@@ -22,10 +20,16 @@ from vstore.store.names import require_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vstore.manifest import delta
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.segment import replay
+    from vstore.segment.changes import CollectionChanges
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
     from vstore.types import BoolArray
+else:  # what a store without unsealed commits does not need
+    delta = Deferred("vstore.manifest.delta")
+    replay = Deferred("vstore.segment.replay")
 
 
 class SegmentCache:
@@ -133,9 +137,8 @@ class CollectionView:
         return table
 
 
-@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The store at one epoch.
+    """The store at one epoch; it never changes.
 
     Attributes
     ----------
@@ -147,16 +150,29 @@ class Snapshot:
         Deltas since then.
     """
 
-    container: Container
-    cache: SegmentCache
-    tip: BlockRef
-    base: BlockRef
-    depth: int
-    epoch: int
-    time_us: int
-    state: StoreState
-    memtables: Mapping[str, Memtable]
-    _views: dict[str, CollectionView] = field(default_factory=dict, compare=False, repr=False)
+    def __init__(
+        self,
+        *,
+        container: Container,
+        cache: SegmentCache,
+        tip: BlockRef,
+        base: BlockRef,
+        depth: int,
+        epoch: int,
+        time_us: int,
+        state: StoreState,
+        memtables: Mapping[str, Memtable],
+    ) -> None:
+        self.container = container
+        self.cache = cache
+        self.tip = tip
+        self.base = base
+        self.depth = depth
+        self.epoch = epoch
+        self.time_us = time_us
+        self.state = state
+        self.memtables = memtables
+        self._views: dict[str, CollectionView] = {}
 
     def collection(self, name: str) -> CollectionView:
         """Return a collection.
@@ -233,7 +249,7 @@ def _replayed(
         _require_known_fields(known, state, memtables)
     changes: dict[str, list[CollectionChanges]] = {}
     for commit in deltas:
-        for name, change in read_changes(state, commit.documents, commit.rows).items():
+        for name, change in replay.read_changes(state, commit.documents, commit.rows).items():
             changes.setdefault(name, []).append(change)
     for name, list_ in changes.items():
         memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)

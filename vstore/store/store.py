@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import threading
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from vstore.clock import SystemClock
@@ -20,18 +20,13 @@ from vstore.errors import (
     VstoreError,
 )
 from vstore.limits import HISTORY_MAX
-from vstore.manifest import edits
 from vstore.manifest.commit import Operation, find_epoch
-from vstore.manifest.edits import Moment
 from vstore.manifest.spec import require_spec
 from vstore.observe.observer import Observer
-from vstore.storage.file import PathMedium
-from vstore.storage.memory import MemoryMedium
+from vstore.storage.file import PathMedium, path_text
 from vstore.storage.opening import open_container
 from vstore.store.collection import Collection, check_fields
-from vstore.store.embedder import Embedder, EmbedderRegistry, Embeddings
 from vstore.store.indexing import INDEXING, Indexing, builders, during_commits
-from vstore.store.input import listed
 from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
 from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
@@ -42,18 +37,28 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vstore.clock import Clock
+    from vstore.manifest import edits
+    from vstore.manifest.edits import Moment
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
     from vstore.observe.trace import Trace
     from vstore.segment import replacement as replacements
+    from vstore.segment.changes import CollectionChanges
     from vstore.segment.compaction import FindKernels
-    from vstore.segment.memtable import CollectionChanges
+    from vstore.storage import memory
     from vstore.storage.container import Container, Verify
     from vstore.storage.file import Medium
     from vstore.store import check, history, upkeep, vacuum, writer
+    from vstore.store import embedder as embedders
+    from vstore.store import input as inputs
     from vstore.store import transaction as transactions
+    from vstore.store.embedder import Embedder, Embeddings
 else:  # not what a search needs
     check = Deferred("vstore.store.check")
+    edits = Deferred("vstore.manifest.edits")
+    embedders = Deferred("vstore.store.embedder")
+    inputs = Deferred("vstore.store.input")
+    memory = Deferred("vstore.storage.memory")
     replacements = Deferred("vstore.segment.replacement")
     history = Deferred("vstore.store.history")
     transactions = Deferred("vstore.store.transaction")
@@ -112,18 +117,15 @@ def open_store(
         The file cannot be read as a store.
     StorageError
     """
-    try:
-        place = Path(path)
-    except TypeError as error:
-        raise InvalidArgumentError(f"path: expected a str or a Path, found {path!r:.60}") from error
-    in_memory = str(path) == ":memory:"
+    place = path_text(path)
+    in_memory = place == ":memory:"
     if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
         raise InvalidArgumentError(
             "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
             "without create=False, epoch= and tag="
         )
     return open_medium(
-        MemoryMedium() if in_memory else PathMedium(place),
+        memory.MemoryMedium() if in_memory else PathMedium(place),
         mode=mode,
         create=create,
         epoch=epoch,
@@ -215,7 +217,6 @@ class Store:
         self._writer_thread: int | None = None
         self._settling: threading.Timer | None = None
         self.observer = Observer()
-        self._embedders = EmbedderRegistry()
         self._upkeep: upkeep.Upkeep | None = None
         if indexing == "background" and self.writable:
             self._upkeep = upkeep.Upkeep(self)
@@ -665,7 +666,7 @@ class Store:
 
     def moment(self, reason: str = "") -> Moment:
         """Return the epoch and time of the commit being made."""
-        return Moment(self._snapshot.epoch + 1, self._time_us(), reason)
+        return edits.Moment(self._snapshot.epoch + 1, self._time_us(), reason)
 
     def _time_us(self) -> int:
         # Never before the last commit, also when someone sets the clock back.
@@ -690,7 +691,7 @@ class Store:
         """
         kept = [
             check_whole(epoch, what=f"keep_epochs[{i}]")
-            for i, epoch in enumerate(listed(keep_epochs, what="keep_epochs"))
+            for i, epoch in enumerate(inputs.listed(keep_epochs, what="keep_epochs"))
         ]
         self._begin()
         try:
@@ -732,6 +733,10 @@ class Store:
         return self.observer.traces.recent()
 
     # Embedding.
+
+    @cached_property
+    def _embedders(self) -> embedders.EmbedderRegistry:
+        return embedders.EmbedderRegistry()
 
     def register_embedder(self, embedder: Embedder) -> None:
         """Let an embedder embed the text queries of its version through this handle."""

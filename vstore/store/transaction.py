@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vstore.manifest.state import StoreState
+    from vstore.segment.changes import CollectionChanges
     from vstore.segment.columns import Column
-    from vstore.segment.memtable import CollectionChanges
     from vstore.segment.validation import CheckedVectors
     from vstore.store.collection import Collection
     from vstore.store.search import Where

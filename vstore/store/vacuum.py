@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -138,8 +138,7 @@ def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | No
         for name, state in snapshot.state.collections.items():
             container = snapshot.container
             versions = {
-                label: replace(
-                    version,
+                label: version._replace(
                     segments=tuple(
                         copy(VectorSegment(container, ref, version.spec))
                         for ref in version.segments
@@ -147,8 +146,7 @@ def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | No
                 )
                 for label, version in state.versions.items()
             }
-            moved = replace(
-                state,
+            moved = state._replace(
                 versions=versions,
                 segments=tuple(copy(DocumentSegment(container, ref)) for ref in state.segments),
             )
@@ -157,7 +155,7 @@ def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | No
         original = read_commit(snapshot.container, snapshot.tip)
         previous = _append_full(
             new,
-            replace(snapshot.state, collections=collections, history=None),
+            snapshot.state._replace(collections=collections, history=None),
             epoch=snapshot.epoch,
             time_us=snapshot.time_us,
             operation=original.operation,
@@ -183,7 +181,7 @@ def _write_current(
     history = new.append(BlockKind.HISTORY, pack(_remembered(current)))
     return _append_full(
         new,
-        replace(current.state, collections=collections, history=history),
+        current.state._replace(collections=collections, history=history),
         epoch=epoch,
         time_us=time_us,
         operation=Operation("vacuum"),
@@ -229,23 +227,22 @@ def _compacted(
         parts.append(columns_of(batch_of(recent), state.fields))
     count = sum(len(part.docno) for part in parts)
     if not count:
-        empty = {label: replace(v, segments=()) for label, v in state.versions.items()}
-        return replace(state, segments=(), versions=empty)
+        empty = {label: v._replace(segments=()) for label, v in state.versions.items()}
+        return state._replace(segments=(), versions=empty)
     columns = concat_documents(parts, state.fields)
     renumbered = np.zeros(table.docno_end, np.uint32)
     renumbered[columns.docno] = np.arange(count, dtype=np.uint32)
     columns = columns._replace(docno=np.arange(count, dtype=np.uint32))
     documents = seal_documents(new, columns, docno_end=count, epoch=epoch)
     versions = {
-        label: replace(
-            version,
+        label: version._replace(
             segments=()
             if _expired(version, time_us)
             else _compacted_rows(new, view, version, renumbered, epoch=epoch, kernels=kernels),
         )
         for label, version in state.versions.items()
     }
-    return replace(state, segments=(documents,), versions=versions)
+    return state._replace(segments=(documents,), versions=versions)
 
 
 def _expired(version: VersionState, time_us: int) -> bool:

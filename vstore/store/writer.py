@@ -7,7 +7,6 @@ written.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vstore.errors import LimitExceededError
@@ -16,6 +15,7 @@ from vstore.manifest import delta
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation
 from vstore.manifest.state import CollectionState, SegmentRef, StoreState
+from vstore.segment.changes import CollectionChanges
 from vstore.segment.compaction import (
     drop_dead,
     index_version,
@@ -24,7 +24,7 @@ from vstore.segment.compaction import (
     no_kernels,
 )
 from vstore.segment.documents import batch_of, columns_of, seal_documents
-from vstore.segment.memtable import EMPTY, CollectionChanges, Memtable
+from vstore.segment.memtable import EMPTY, Memtable
 from vstore.segment.replay import plain_documents, plain_rows
 from vstore.segment.vectors import seal_rows
 from vstore.storage.layout import BlockKind
@@ -185,7 +185,7 @@ def _commit_sealed(
     published = _publish_full(
         container,
         snapshot.cache,
-        replace(state, collections=collections),
+        state._replace(collections=collections),
         epoch=epoch,
         time_us=time_us,
         operation=operation,
@@ -217,7 +217,7 @@ def _seal(
         if len(batch) and label in versions:
             version = versions[label]
             ref = seal_rows(container, batch, version.spec, epoch=epoch)
-            versions[label] = replace(version, segments=(*version.segments, ref))
+            versions[label] = version._replace(segments=(*version.segments, ref))
     batches = [*changes.bulk, *([batch_of(changes.documents)] if changes.documents else [])]
     for documents in batches:
         columns = columns_of(documents, collection.fields)
@@ -226,7 +226,7 @@ def _seal(
         segments = (*segments, ref)
     if segments is collection.segments and versions == collection.versions:
         return collection
-    return replace(collection, segments=segments, versions=versions)
+    return collection._replace(segments=segments, versions=versions)
 
 
 def _merged(
@@ -240,12 +240,12 @@ def _merged(
                 segments = step(
                     container, version, collection.segments, epoch=epoch, kernels=kernels
                 )
-                version = replace(version, segments=segments)
+                version = version._replace(segments=segments)
             versions[label] = version
     segments = merge_documents(container, collection.segments, collection.fields, epoch=epoch)
     if versions == collection.versions and segments == collection.segments:
         return collection
-    return replace(collection, versions=versions, segments=segments)
+    return collection._replace(versions=versions, segments=segments)
 
 
 def _indexed(
@@ -255,10 +255,10 @@ def _indexed(
     if kernels is None:
         return collection
     versions = {
-        label: replace(version, segments=index_version(container, version, kernels, epoch=epoch))
+        label: version._replace(segments=index_version(container, version, kernels, epoch=epoch))
         for label, version in collection.versions.items()
     }
-    return collection if versions == collection.versions else replace(collection, versions=versions)
+    return collection if versions == collection.versions else collection._replace(versions=versions)
 
 
 def _publish_full(
