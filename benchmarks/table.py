@@ -20,12 +20,10 @@ def main() -> None:
     lines = [f"Measured on: {_place(documents[0]['machine'])}.\n\n"]
     for document in documents:
         lines += _comparisons(document)
-    process = RESULTS / "compare-process.json"
-    if process.exists():
-        lines += _comparisons(json.loads(process.read_text()), "compare.process")
-    first_use = RESULTS / "compare-first-use.json"
-    if first_use.exists():
-        lines += _comparisons(json.loads(first_use.read_text()), "compare.first_use")
+    for name in ("process", "first_use", "threads"):
+        path = RESULTS / f"compare-{name.replace('_', '-')}.json"
+        if path.exists():
+            lines += _comparisons(json.loads(path.read_text()), f"compare.{name}")
     for kind, shown in (
         ("compare-*x*", _curves),
         ("filtered-*", _filtered),
@@ -90,11 +88,8 @@ def _curves(report: dict[str, Any], picture: Path) -> list[str]:
         single = report["single_us"].get(name)
         cells += [f"{report['build_s'][name]:.1f}", "-" if single is None else f"{single:.0f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |\n")
-    threads = report["two_threads"]
-    lines.append(
-        f"\nvstore with two threads: {threads:.2f} times one. In brackets: how many times "
-    )
-    lines.append(f"as fast vstore is. ![recall against speed](results/{picture.name})\n\n")
+    lines.append("\nIn brackets: how many times as fast vstore is. ")
+    lines.append(f"![recall against speed](results/{picture.name})\n\n")
     return lines + _notes(not_shown(report))
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.compare.data import Data, K, file_name, load, recall
 from benchmarks.compare.peer import EF_GRID, PACKAGES, Peer
-from benchmarks.compare.peers import Vstore, built, every, installed
+from benchmarks.compare.peers import built, every, installed
 from benchmarks.compare.plot import plot_curves
 from benchmarks.measure import RESULTS, machine, save, seconds_of
 
@@ -70,7 +70,6 @@ def compare(data: Data, peers: list[Peer], missing: dict[str, str]) -> dict[str,
             for wanted in RECALLS
         },
         "single_us": single(data, peers, curves),
-        "two_threads": two_threads(data, peers),
     }
 
 
@@ -105,28 +104,6 @@ def single(
     return {name: statistics.median(seconds) * 1e6 for name, seconds in times.items()}
 
 
-def two_threads(data: Data, peers: list[Peer]) -> float | None:
-    """Return how many times as fast vstore is with two threads."""
-    ours = next((peer for peer in peers if isinstance(peer, Vstore)), None)
-    if ours is None:
-        return None
-    ours.tune(32)
-    times: dict[int, list[float]] = {1: [], 2: []}
-    many = np.concatenate([data.queries] * 4)
-    for _ in range(ROUNDS):
-        for threads, seconds in times.items():
-            ours.threads = threads
-            seconds.append(seconds_of(lambda: ours.search(many)))
-    ours.threads = 1
-    return statistics.median(times[1]) / statistics.median(times[2])
-
-
-def not_shown(report: dict[str, Any]) -> list[str]:
-    """Return what is not in the table, and why; older reports do not say."""
-    reasons = report.get("not_shown", {})
-    return [f"not shown: {name}, {reason}" for name, reason in reasons.items()]
-
-
 def show(report: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(title=f"{report['data']}, k = {K}, one thread")
@@ -144,7 +121,6 @@ def show(report: dict[str, Any]) -> None:
     console.print(table)
     for note in not_shown(report):
         console.print(note)
-    console.print(f"vstore with two threads: {report['two_threads']:.2f} x one")
 
 
 if __name__ == "__main__":
