@@ -104,6 +104,12 @@ def single(
     return {name: statistics.median(seconds) * 1e6 for name, seconds in times.items()}
 
 
+def not_shown(report: dict[str, Any]) -> list[str]:
+    """Return what is not in the table, and why; older reports do not say."""
+    reasons = report.get("not_shown", {})
+    return [f"not shown: {name}, {reason}" for name, reason in reasons.items()]
+
+
 def show(report: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(title=f"{report['data']}, k = {K}, one thread")
