@@ -74,7 +74,7 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     ]
     pages = int(ask("vstore", folder, folder / "queries.npy", "rss").split()[-1])
     size_bytes = (folder / "index.vstore").stat().st_size
-    return {
+    measured = {
         "data": f"seeded, {built['rows']:,} x {built['dimension']}",
         "machine": machine(("hnswlib",)),
         "raw_mib": raw["raw_mib"],
@@ -87,10 +87,12 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "peak_before_mib": built["before_mib"],
         "peak_private_mib": built["peak_private_mib"],
         "peak_bound": PEAK_MAX,
-        "peak_passed": built["peak_mib"] <= PEAK_MAX * raw["raw_mib"],
+        "peak_passed": (built["peak_private_mib"] or built["peak_mib"]) + raw["raw_mib"]
+        <= PEAK_MAX * raw["raw_mib"],
         "first_answer_ms": statistics.median(first) * 1e3,
         "resident_mib": pages * resource.getpagesize() / 2**20,
-    } | in_process("speed", folder, given)
+    }
+    return in_process("speed", folder, given) | measured
 
 
 def in_process(step: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -256,8 +258,13 @@ def rows_of(report: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
     rows = [
         plain("ingest, one call", f"{report['ingest_s']:.1f} s"),
         plain(f"graphs ({report['graphs']})", f"{report['graph_s']:.1f} s"),
-        size("peak memory of both, pages of files included", report["peak_mib"], "<= 2", verdict),
-        size("peak memory of both without pages of files", report["peak_private_mib"]),
+        size(
+            "peak memory of both, vectors given included",
+            report["peak_private_mib"] + raw,
+            "<= 2",
+            verdict,
+        ),
+        size("the same with all pages of mapped files", report["peak_mib"]),
         size("file", report["file_mib"]),
         plain("open and first answer, new process", f"{report['first_answer_ms']:.0f} ms"),
         size("resident after 1,000 single questions", report["resident_mib"]),

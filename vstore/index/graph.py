@@ -176,11 +176,16 @@ def build_index(
         before, old = None, np.zeros((0, fitted.size), np.int8)
         node, added = np.full(len(vectors), NONE, np.uint32), np.arange(len(vectors))
     added = added[construction.shuffled(len(added))]
-    codes, node[added] = distinct(
-        old, fitted.encode(vectors)[added] if before is None else fitted.encode(vectors[added])
-    )
+    if before is None:
+        places = np.empty(len(added), np.int64)
+        places[added] = np.arange(len(added))
+        new = fitted.encode(vectors, places)
+    else:
+        new = fitted.encode(vectors[added])
+    codes, node[added] = distinct(old, new)
     half = quantizer.half_lengths(codes)
-    planes = pack(codes)
+    planes, count = pack(codes), len(codes)
+    del old, new, codes  # as large as the planes, and building takes memory too
 
     def grown(nodes: int, arrays: GraphArrays | None) -> GraphArrays:
         return construction.build(
@@ -204,16 +209,16 @@ def build_index(
     done = 0 if arrays is None else arrays.nodes
     # The last nodes to come are asked for before they are there: questions that are like the rows,
     # and not among them.
-    held_out = min(curve.SAMPLE_ROWS, (len(codes) - done) // 2)
+    held_out = min(curve.SAMPLE_ROWS, (count - done) // 2)
     measured = RecallCurve() if before is None else before.graph.curve
-    if held_out >= min(curve.SAMPLE_ROWS, len(codes) // 2):
-        arrays = grown(len(codes) - held_out, arrays)
+    if held_out >= min(curve.SAMPLE_ROWS, count // 2):
+        arrays = grown(count - held_out, arrays)
         known = node < arrays.nodes
         asked = added[~known[added]][: curve.SAMPLE_ROWS]
         everything = np.arange(len(vectors), dtype=np.uint32)
         part = ScanPart(vectors, norms, everything, distinct=True, allowed=known)
         measured = measure(searchable(arrays, measured), part, metric, kernels, asked)
-    return searchable(grown(len(codes), arrays), measured)
+    return searchable(grown(count, arrays), measured)
 
 
 def _members(node: Array, nodes: int) -> tuple[Array, Array | None]:
@@ -229,7 +234,7 @@ def _members(node: Array, nodes: int) -> tuple[Array, Array | None]:
 
 def distinct(old: Array, new: Array) -> tuple[Array, Array]:
     """Return the distinct codes, the old ones first, and which of them each new code is, uint32."""
-    codes = np.concatenate([old, new])
+    codes = np.concatenate([old, new]) if len(old) else new
     words = codes.view(np.uint64)
     with np.errstate(over="ignore"):
         factors = construction.mixed(np.arange(words.shape[1], dtype=np.uint64)) | np.uint64(1)

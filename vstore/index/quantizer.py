@@ -63,20 +63,27 @@ class Quantizer:
         """Bytes of a code."""
         return -(-(len(self.mean) + self.spare) // CODE_ALIGNMENT) * CODE_ALIGNMENT
 
-    def encode(self, vectors: Array) -> Array:
-        """Return the codes of stored vectors, int8 (n, size)."""
+    def encode(self, vectors: Array, places: Array | None = None) -> Array:
+        """Return the codes of stored vectors, int8 (n, size).
+
+        Parameters
+        ----------
+        places : int64 (n,), optional
+            Where each vector's code goes. Vectors are read in their own order, as they are stored.
+        """
         codes = np.zeros((len(vectors), self.size), np.int8)
         step = max(1, _BLOCK_BYTES // (4 * len(self.mean)))
         for start in range(0, len(vectors), step):
             block = self._centred(vectors[start : start + step])
-            part = codes[start : start + step]
+            here = (
+                slice(start, start + len(block)) if places is None else places[start : start + step]
+            )
             if self.spare:
                 lengths = np.einsum("ij,ij->i", block, block)
                 added = np.sqrt(np.maximum(self.radius**2 - lengths, 0) / self.spare)
-                part[:, len(self.mean) : len(self.mean) + self.spare] = self._rounded(added)[
-                    :, None
-                ]
-            part[:, : len(self.mean)] = self._rounded(block)
+                behind = slice(len(self.mean), len(self.mean) + self.spare)
+                codes[here, behind] = self._rounded(added)[:, None]
+            codes[here, : len(self.mean)] = self._rounded(block)
         return codes
 
     def _centred(self, vectors: Array) -> Array:

@@ -21,6 +21,7 @@ NODES_MAX: Final = 2**31 - 2  # an entry of a pool has 31 bits for its node
 WIDTH_MAX: Final = 512  # links of a node
 EXPANDED: Final = 2  # nodes of a pool at once
 METRICS: Final = {"cosine": 0, "inner_product": 1, "l2": 2}
+_PACKED: Final = 4_096  # codes at once
 ALL: Final = slice(None)
 _PAIRWISE_MAX: Final = 128  # elements that NumPy sums without halving
 
@@ -126,12 +127,16 @@ def pack(codes: Array) -> tuple[Array, Array]:
     ----------
     codes : int8 (n, size)
     """
-    pieces = (codes.view(np.uint8) ^ np.uint8(128)).reshape(len(codes), -1, 2, 64)
-    first, second = pieces[:, :, 0], pieces[:, :, 1]
-    high = (first >> 4) | (second & 0xF0)
-    low = (first & 15) | (second << 4)
-    shape = (len(codes), codes.shape[1] // 2)
-    return high.reshape(shape), low.reshape(shape)
+    halves = codes.shape[1] // 2
+    high, low = (np.empty((len(codes), halves // 64, 64), np.uint8) for _ in range(2))
+    for start in range(0, len(codes), _PACKED):
+        some = slice(start, start + _PACKED)
+        block = codes[some].view(np.uint8) ^ np.uint8(128)
+        pieces = block.reshape(len(block), -1, 2, 64)
+        first, second = pieces[:, :, 0], pieces[:, :, 1]
+        high[some] = (first >> 4) | (second & 0xF0)
+        low[some] = (first & 15) | (second << 4)
+    return high.reshape(-1, halves), low.reshape(-1, halves)
 
 
 def unpack(high: Array, low: Array) -> Array:
