@@ -30,7 +30,8 @@ def docs() -> Iterator[Collection]:
         made = store.create_collection("docs", fields={"year": "int"})
         spec = vstore.EmbeddingSpec("m", DIMENSION)
         made.create_version("v", spec, graph_rows_min=1_000)
-        made.upsert(list(range(2_000)), vectors={"v": clustered(2_000, DIMENSION)})
+        years = [{"year": i} for i in range(2_000)]
+        made.upsert(list(range(2_000)), vectors={"v": clustered(2_000, DIMENSION)}, metadata=years)
         yield made
 
 
@@ -50,7 +51,16 @@ def parts_of(result: SearchResult) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"k": 3}, {"recall": 0.99}, {"ef_search": 40}, {"collapse": False}]
+    "options",
+    [
+        {},
+        {"k": 3},
+        {"recall": 0.99},
+        {"ef_search": 40},
+        {"collapse": False},
+        {"where": vstore.field("year") < 1_000},
+        {"where": (vstore.field("year") >= 40) & (vstore.field("year") < 400), "ef_search": 90},
+    ],
 )
 def test_results_counters_and_traces_are_the_same(docs: Collection, options: Any) -> None:
     with mock.patch.object(quick, "remember", return_value=None):
@@ -145,3 +155,18 @@ def test_a_normalized_version_checks_every_length(docs: Collection) -> None:
         docs.search(unit[0], version="unit")
     with pytest.raises(vstore.InvalidVectorError, match="length"):
         docs.search(unit[0] * 2, version="unit")
+
+
+def test_filters_that_are_equal_and_not_the_same_are_not_confused(docs: Collection) -> None:
+    ask: dict[str, Any] = {"version": "v", "k": 1, "ef_search": 400}
+    assert docs.search(QUERIES[0], where=vstore.field("year") == 1, **ask).ids == [1]
+    assert docs.search(QUERIES[0], where=vstore.field("year") == 1, **ask).ids == [1]
+    with pytest.raises(vstore.FilterError):
+        docs.search(QUERIES[0], where=vstore.field("year") == True, **ask)  # noqa: E712
+
+
+def test_many_filters_are_not_all_remembered(docs: Collection) -> None:
+    for year in range(100, 140):
+        hits = docs.search(QUERIES[0], version="v", where=vstore.field("year") < year, ef_search=50)
+        assert all(int(hit.id) < year for hit in hits)
+    assert short_ways(docs) <= 16

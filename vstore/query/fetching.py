@@ -93,7 +93,9 @@ class FetchedBatch(NamedTuple):
         return (self.one(query) for query in range(len(self.docno)))
 
 
-class _Part(NamedTuple):
+class SearchedPart(NamedTuple):
+    """A part, its rows that may be returned, and how it is searched."""
+
     number: int
     rows: ScanPart
     path: Path
@@ -132,13 +134,12 @@ def fetch(
     """
     native = loader.kernels() if read.table.has_graphs else None
     key = (k, collapse, read.wanted, native is None)
-    chosen = None if matching is not None else read.table.searches.get(key)
-    if chosen is None:
-        chosen = _choose(read, matching, k, collapse=collapse, native=native is not None)
-        if matching is None:
-            read.table.searches[key] = chosen
-    scanned, by_codes = chosen
     passing = filtered(read.table, matching)
+    chosen = passing.searches.get(key)
+    if chosen is None:
+        chosen = _choose(read, passing, k, collapse=collapse, native=native is not None)
+        passing.searches[key] = chosen
+    scanned, by_codes = chosen
     batches = [_by_codes(read, part, passing, native or loader.reference(), k) for part in by_codes]
     if scanned or not batches:
         batches.append(_flat([part.rows for part in scanned], [p.number for p in scanned], read, k))
@@ -146,19 +147,18 @@ def fetch(
 
 
 def _choose(
-    read: VersionRead, matching: BoolArray | None, k: int, *, collapse: bool, native: bool
-) -> tuple[list[_Part], list[_Part]]:
+    read: VersionRead, passing: Filtered, k: int, *, collapse: bool, native: bool
+) -> tuple[list[SearchedPart], list[SearchedPart]]:
     """Return the parts to scan, and those to search by codes."""
-    scanned: list[_Part] = []
-    by_codes: list[_Part] = []
-    passing = filtered(read.table, matching)
+    scanned: list[SearchedPart] = []
+    by_codes: list[SearchedPart] = []
     for number, part in enumerate(read.table.parts):
         allowed = passing.rows(number)
         path = FLAT
         if _has_graph(part):
             statistics = part_statistics(passing, number, part)
             path = choose_path(statistics, k, read.wanted, native=native)
-        chosen = _Part(number, _scan_part(part, allowed, path, collapse=collapse), path)
+        chosen = SearchedPart(number, _scan_part(part, allowed, path, collapse=collapse), path)
         (scanned if path.kind == "flat" else by_codes).append(chosen)
     return scanned, by_codes
 
@@ -207,10 +207,10 @@ def _padded(
 
 
 def _by_codes(
-    read: VersionRead, chosen: _Part, passing: Filtered, kernels: Kernels, k: int
+    read: VersionRead, chosen: SearchedPart, passing: Filtered, kernels: Kernels, k: int
 ) -> FetchedBatch:
     """Search one segment by codes and score again what was found; scan if that is too little."""
-    number, part, path = chosen
+    number, part, _ = chosen
     segment = read.table.parts[number].rows
     assert isinstance(segment, VectorSegment)
     graph = segment.graph
@@ -218,13 +218,7 @@ def _by_codes(
     vectors, pieces = segment.checked_by_piece
     rows = graph.rows_of(vectors, read.metric, None if part.distinct else part.groups)
     report = pieces is not None and not pieces.complete
-    nodes = passing.nodes(number)
-    allowed = None if nodes is None or part.allowed is None else (nodes, part.allowed)
-    wanted = None
-    if path.kind == "codes":
-        assert allowed is not None
-        wanted = np.flatnonzero(allowed[0]).astype(np.uint32)
-    question = Question(path.ef, path.kept, path.refine, path.keep, k, wanted, allowed, report)
+    question = question_of(chosen, passing, k)._replace(report=report)
 
     def answer(queries: Array) -> tuple[Array, Array]:
         answered = graph.answer(kernels, rows, queries, question)
@@ -255,6 +249,18 @@ def _by_codes(
         whole = part._replace(vectors=segment.vectors)
         return _replaced(batch, short, _flat([whole], [number], again, k))
     return batch
+
+
+def question_of(chosen: SearchedPart, passing: Filtered, k: int) -> Question:
+    """Return what a part's graph is asked."""
+    number, part, path = chosen
+    nodes = passing.nodes(number)
+    allowed = None if nodes is None or part.allowed is None else (nodes, part.allowed)
+    wanted = None
+    if path.kind == "codes":
+        assert allowed is not None
+        wanted = np.flatnonzero(allowed[0]).astype(np.uint32)
+    return Question(path.ef, path.kept, path.refine, path.keep, k, wanted, allowed)
 
 
 def _in_threads(

@@ -6,7 +6,7 @@ few are kept with the snapshot.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Filtered:
         self._rows: dict[int, BoolArray | None] = {}
         self._counts: dict[int, int | None] = {}
         self._nodes: dict[int, BoolArray] = {}
+        self.searches: dict[object, Any] = {}  # how parts are searched, by what was asked
 
     def rows(self, number: int) -> BoolArray | None:
         """Return by row of a part whether it may be returned; None if all may."""

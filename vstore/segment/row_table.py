@@ -117,7 +117,6 @@ class RowTable:
         self._sealed = sealed
         self._memtable = memtable
         self._documents = documents
-        self.searches: dict[object, Any] = {}  # how parts are searched without a filter
         self.filtered: Recent[int, Any] = Recent()  # see `query.filtered`
 
     @cached_property

@@ -500,12 +500,12 @@ class Collection:
         """
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
-        if where is not None or self._scope is not None or not isinstance(query, np.ndarray):
+        if self._scope is not None or not isinstance(query, np.ndarray):
             return search(self, one_query(query), options)[0]
         try:
-            known: quick.QuickSearch | None = self.view().quick.get(options)
-        except TypeError:  # an option that cannot be hashed, and is refused below
-            known = None
+            known: quick.QuickSearch | None = self.view().quick.get(quick.quick_key(options))
+        except TypeError:  # an option that cannot be hashed
+            return search(self, one_query(query), options)[0]
         found = None if known is None else known(query)
         if found is None:
             found = search(self, one_query(query), options)[0]

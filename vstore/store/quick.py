@@ -1,4 +1,4 @@
-"""The same question again: one vector, one version, no filter, one graph. A third of the time.
+"""The same question again: one vector, one version, one filter, one graph. A third of the time.
 
 A program asks thousands of single questions with the same options, and then what `search` does in
 Python takes longer than the search. What depends on the options and the snapshot alone is
@@ -12,20 +12,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.native import loader
 from vstore.native.arrays import NONE
-from vstore.native.calls import CorruptGraphError, Question
+from vstore.native.calls import CorruptGraphError
 from vstore.observe.traced import TracedBatch
 from vstore.query.executor import MatchedExecution
-from vstore.query.fetching import FetchedBatch
+from vstore.query.fetching import FetchedBatch, question_of
+from vstore.query.filtered import Filtered, filtered
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
-from vstore.store.search import Searched, SearchOptions, SearchResult
+from vstore.store.search import (
+    Searched,
+    SearchOptions,
+    SearchResult,
+    bound_filter,
+    matching_documents,
+)
 
 if TYPE_CHECKING:
+    from vstore.query import filter as filters
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array
+else:  # what a search without a filter does not need
+    filters = Deferred("vstore.query.filter")
+
+_MOST = 16  # questions of a snapshot
 
 
 class QuickSearch:
@@ -50,8 +63,10 @@ class QuickSearch:
         self._versions = (options.version,)
         version = view.version(options.version)
         self._shape = (version.spec.dimension,)
-        _, (chosen,) = self._table.searches[search_key(options)]
-        self._number, part, path = chosen
+        self._matches = result.trace.matches
+        passing = passing_of(view, options)
+        _, (chosen,) = passing.searches[search_key(options)]
+        self._number, part, _ = chosen
         segment = self._table.parts[self._number].rows
         assert isinstance(segment, VectorSegment)
         assert segment.graph is not None
@@ -59,7 +74,7 @@ class QuickSearch:
         self._rows = segment.graph.rows_of(
             part.vectors, version.spec.metric, None if part.distinct else part.groups
         )
-        self._question = Question(path.ef, path.kept, path.refine, path.keep, options.k)
+        self._question = question_of(chosen, passing, options.k)
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
         _, self._pieces = segment.checked_by_piece
@@ -102,12 +117,35 @@ class QuickSearch:
             self._epoch,
             self._plan,
             self._versions,
-            None,
+            self._matches,
             self._clock.monotonic_s() - started,
             execution.summaries,
         )
         self._observer.record(traced, k=self._k)
         return SearchResult(Searched(self._view, execution, traced), 0)
+
+
+def quick_key(options: SearchOptions) -> object:
+    """Return under what a question is remembered.
+
+    Raises
+    ------
+    TypeError
+        The filter is none that can be a key: a dict, for one.
+    """
+    if options.where is None:
+        return options
+    if not isinstance(options.where, filters.Filter):
+        raise TypeError
+    return options, repr(options.where)  # 1 and True are equal, and not as good in every field
+
+
+def passing_of(view: CollectionView, options: SearchOptions) -> Filtered:
+    """Return which rows may be returned; made before, by the search that is remembered."""
+    assert options.version is not None
+    bound = bound_filter(view, options.where)
+    matching = None if bound is None else matching_documents(view, bound)
+    return filtered(view.rows(options.version), matching)
 
 
 def search_key(options: SearchOptions) -> tuple[object, ...]:
@@ -118,13 +156,15 @@ def search_key(options: SearchOptions) -> tuple[object, ...]:
 def remember(collection: Collection, options: SearchOptions, result: SearchResult) -> None:
     """Remember how a question was answered, if the next one like it can be answered so."""
     view = collection.view()
-    if options.version is None or options.mode is not None or options.where is not None:
+    if options.version is None or options.mode is not None:
         return
     version, table = view.version(options.version), view.rows(options.version)
-    scanned, by_codes = table.searches.get(search_key(options), ((), ()))
+    scanned, by_codes = passing_of(view, options).searches.get(search_key(options), ((), ()))
     if scanned or len(by_codes) != 1 or version.spec.normalized:
         return
     part = table.parts[by_codes[0].number]
     if part.live is not None or part.fresh is not None or not isinstance(part.rows, VectorSegment):
         return
-    view.quick[options] = QuickSearch(collection, view, options, result)
+    if len(view.quick) >= _MOST:  # filters hold masks
+        view.quick.clear()
+    view.quick[quick_key(options)] = QuickSearch(collection, view, options, result)
