@@ -20,7 +20,7 @@ def main() -> None:
     lines = [f"Measured on: {_place(documents[0]['machine'])}.\n\n"]
     for document in documents:
         lines += _comparisons(document)
-    for name in ("process", "first_use", "threads"):
+    for name in ("process", "first_use", "single", "threads"):
         path = RESULTS / f"compare-{name.replace('_', '-')}.json"
         if path.exists():
             lines += _comparisons(json.loads(path.read_text()), f"compare.{name}")
