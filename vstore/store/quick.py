@@ -63,8 +63,9 @@ class QuickSearch:
         self._versions = (options.version,)
         version = view.version(options.version)
         self._shape = (version.spec.dimension,)
-        self._matches = result.trace.matches
         passing = passing_of(view, options)
+        matching = passing.matching
+        self._matches = None if matching is None else int(np.count_nonzero(matching))
         _, (chosen,) = passing.searches[search_key(options)]
         self._number, part, _ = chosen
         segment = self._table.parts[self._number].rows
