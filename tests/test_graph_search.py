@@ -386,3 +386,7 @@ def test_numpy_gives_the_answers_of_machine_code(
         native = answers()
         monkeypatch.setattr(loader, "kernels", lambda **_: None)
         assert answers() == native
+
+
+def test_no_questions_get_no_answers(shared: Collection) -> None:
+    assert shared.search_batch(np.zeros((0, DIMENSION), np.float32), version="v") == []

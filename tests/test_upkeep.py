@@ -139,6 +139,38 @@ def test_a_commit_after_the_snapshot_keeps_its_rows(
         store.check()
 
 
+def test_a_vacuum_is_waited_for_as_well(tmp_path: Path) -> None:
+    with vstore.open(tmp_path / "s", indexing="background") as store:
+        fill(collection(store), range(ROWS), batch=ROWS)
+        assert store.wait_for_upkeep(PATIENCE_S)
+        store.vacuum()
+        assert store.wait_for_upkeep(PATIENCE_S)
+
+
+@pytest.mark.parametrize("error", [MemoryError("much"), vstore.StorageError("no room")])
+def test_whoever_waits_without_a_limit_hears_of_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from vstore.store import upkeep
+
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(upkeep, "_RETRY_S", 0.05)
+    with vstore.open(tmp_path / "s", indexing="background") as store:
+        docs = collection(store)
+        assert store.wait_for_upkeep(PATIENCE_S)
+        with monkeypatch.context() as broken:
+            broken.setattr(upkeep, "find_replacement", fails)
+            fill(docs, range(ROWS), batch=ROWS)
+            with pytest.raises(vstore.StorageError, match=str(error)):
+                store.wait_for_upkeep()
+        deadline = time.monotonic() + PATIENCE_S
+        while graphs(store) != [True]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 def test_closing_does_not_wait_for_a_build(tmp_path: Path) -> None:
     store = vstore.open(tmp_path / "s", indexing="background")
     docs = store.create_collection("docs")

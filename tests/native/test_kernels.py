@@ -213,6 +213,27 @@ def test_searches_of_one_graph_by_many_threads_agree(native: NativeKernels) -> N
     assert all(np.array_equal(one, right) for one in found)
 
 
+def test_a_remembered_question_survives_a_call_that_failed(native: NativeKernels) -> None:
+    vectors = clustered(300, 20)
+    graph = built(vectors, "l2", native)
+    queries, once, again = clustered(6, 20, seed=3), Question(40, 40, 30, 20, 10), None
+    rows = graph.rows_of(vectors, "l2", None)
+    scratch = AnswerScratch(graph.arrays, rows, 40, 20)
+    for query in queries:
+        again = native.answer(graph.arrays, rows, scratch, query[None], once)
+    assert again is not None
+    nowhere = np.full(1, graph.arrays.nodes, np.uint32)
+    with pytest.raises(CorruptGraphError):
+        native.answer(
+            graph.arrays, rows, scratch, queries, Question(0, 40, 30, 20, 10, nowhere, None)
+        )
+    for query in queries:
+        found = native.answer(graph.arrays, rows, scratch, query[None], once)
+        fresh = AnswerScratch(graph.arrays, rows, 40, 20)
+        right = native.answer(graph.arrays, rows, fresh, query[None], once)
+        assert np.array_equal(found.row, right.row)
+
+
 def test_kernels_stay_inside_their_arrays() -> None:
     """The same source, compiled with bounds checks."""
     numba = pytest.importorskip("numba")

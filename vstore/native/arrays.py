@@ -204,9 +204,14 @@ class Rows:
         return 1 if self.starts is None else int(np.diff(self.starts).max(initial=1))
 
     @cached_property
+    def steps(self) -> Array:
+        """See `summation_steps`; held here, since kernels are given its address."""
+        return summation_steps(self.vectors.shape[1])
+
+    @cached_property
     def words(self) -> tuple[int, ...]:
         """The rows as kernels take them (`signatures.ROWS`); the arrays must stay alive."""
-        steps = summation_steps(self.vectors.shape[1])
+        steps = self.steps
         return (
             address(self.vectors),
             len(self.vectors),

@@ -132,11 +132,13 @@ class NativeKernels:
         if len(queries) == 1 and single is not None and single.question is question:
             answered = single.answered
             if answered is None:
-                answered = single.answered = _outputs(scratch, 1, question)
+                answered = _outputs(scratch, 1, question)
                 _fill(scratch, single.query, question, answered)
+                single.answered = answered  # not before the block is whole: Ctrl-C may come
             single.query[:] = queries
             _check(self._answer(scratch.address))
             return Answered(*(array.copy() for array in answered))
+        scratch.single = None  # what the block holds is no longer its, whatever happens below
         answered = _outputs(scratch, len(queries), question)
         _fill(scratch, queries, question, answered)
         _check(self._answer(scratch.address))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 else:  # only a dual read needs it
     ranking = Deferred("vstore.query.ranking")
 
+_SEARCHES_MAX: Final = 16  # ways of searching that are remembered with a filter
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
 
 
@@ -138,6 +139,8 @@ def fetch(
     chosen = passing.searches.get(key)
     if chosen is None:
         chosen = _choose(read, passing, k, collapse=collapse, native=native is not None)
+        if len(passing.searches) >= _SEARCHES_MAX:  # a caller may ask for any k and recall
+            passing.searches.clear()
         passing.searches[key] = chosen
     scanned, by_codes = chosen
     batches = [_by_codes(read, part, passing, native or loader.reference(), k) for part in by_codes]
@@ -233,7 +236,7 @@ def _by_codes(
     except CorruptGraphError as error:
         raise segment.corrupt("graph: a link, level or row leads nowhere") from error
     docno = segment.docno
-    if int(row[:, -1].max()) != NONE:
+    if not (row[:, -1] == NONE).any():
         return FetchedBatch(
             docno[row].astype(np.int64), np.full(row.shape, number), row.astype(np.int64), score,
             full=True,

@@ -59,6 +59,9 @@ Where: TypeAlias = "Filter | Mapping[str, object] | None"
 Mode: TypeAlias = Literal["matched", "dual"]
 
 
+_PLANS_MAX = 64  # of a snapshot
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One hit.
@@ -399,6 +402,8 @@ def _prepare(
         statistics = _statistics(view, labels, matching, matches, native=native)
         known = (request, plan_search(request, statistics))
         if key is not None:
+            if len(view.plans) >= _PLANS_MAX:  # a caller may ask for any k and recall
+                view.plans.clear()
             view.plans[key] = known
     request, plan = known
     return _Prepared(request, plan, reads, matching, matches)

@@ -240,6 +240,9 @@ class Store:
         """Sync what is relaxed, release file and lock. Arrays handed out stay valid."""
         if self._closed:
             return
+        if self._container.closed:  # of a parent process; its locks may never be let go here
+            self._closed = True
+            return
         if self._writer_thread == threading.get_ident():
             raise StateError(f"{self.path}: end the transaction before closing the store")
         if self._upkeep is not None:
@@ -522,6 +525,8 @@ class Store:
     def _end(self) -> None:
         self._writer_thread = None
         self._writing.release()
+        if self._upkeep is not None:  # a commit, a vacuum, or a commit found after Ctrl-C
+            self._upkeep.wake()
 
     def _finish(self, finished: transactions.Transaction | None) -> None:
         try:
@@ -634,8 +639,6 @@ class Store:
             kernels=kernels or during_commits(self._indexing),
         )
         self.observer.metrics.count("commits")
-        if self._upkeep is not None:
-            self._upkeep.wake()
         if self._durability == "relaxed":
             self._settle_later()
 

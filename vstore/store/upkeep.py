@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final, cast
 
-from vstore.errors import ClosedError, VstoreError
+from vstore.errors import ClosedError, StorageError, VstoreError
 from vstore.segment.replacement import find_replacement
 from vstore.store.indexing import builders
 
@@ -60,10 +60,11 @@ class Upkeep:
         """Wait until nothing is due; return whether that is so."""
 
         def idle() -> bool:
-            return self._seen >= self._store.current().epoch or self._stopping.is_set()
+            done = self._seen >= self._store.current().epoch
+            return done or self._stopping.is_set() or self.error is not None
 
         with self._changed:
-            return self._changed.wait_for(idle, timeout_s)
+            return self._changed.wait_for(idle, timeout_s) and self.error is None
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -73,8 +74,10 @@ class Upkeep:
                 self.error = None
             except (_StoppedError, ClosedError):
                 return
-            except VstoreError as error:
-                self.error = error
+            except Exception as error:  # a thread that ends leaves its callers waiting
+                with self._changed:
+                    self.error = _as_ours(error)
+                    self._changed.notify_all()
                 self._stopping.wait(_RETRY_S)
                 continue
             if done:
@@ -105,6 +108,13 @@ class Upkeep:
     def _builders(self, rows: int) -> Kernels | None:
         found = builders(rows)
         return None if found is None else cast("Kernels", _Stoppable(found, self._stopping))
+
+
+def _as_ours(error: Exception) -> VstoreError:
+    """Return an error that says where it comes from."""
+    if isinstance(error, VstoreError):
+        return error
+    return StorageError(f"upkeep: {type(error).__name__}: {error}")
 
 
 class _Stoppable:
