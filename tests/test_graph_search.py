@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ import vstore
 from tests.native.data import clustered, nearest
 from vstore.limits import MERGE_FANOUT
 from vstore.native import loader
+from vstore.native.arrays import NONE
 from vstore.query.plan import GraphSearch, scans
+from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -390,3 +394,25 @@ def test_numpy_gives_the_answers_of_machine_code(
 
 def test_no_questions_get_no_answers(shared: Collection) -> None:
     assert shared.search_batch(np.zeros((0, DIMENSION), np.float32), version="v") == []
+
+
+def test_a_graph_that_lies_is_not_extended(tmp_path: Any) -> None:
+    vectors = clustered(3_000, DIMENSION)
+    with vstore.open(tmp_path / "s.vstore") as store:
+        docs = filled(store, vectors[:2_000])
+        segment = docs.view().rows("v").parts[0].rows
+        graph = segment.graph  # type: ignore[union-attr]
+        assert graph is not None
+        nowhere = np.full_like(graph.arrays.links, NONE - 1)
+        lying = replace(graph, arrays=replace(graph.arrays, links=nowhere))
+
+        def until_it_is_merged() -> None:
+            for some in np.array_split(np.arange(2_000, 3_000), MERGE_FANOUT):
+                docs.upsert(some.tolist(), vectors={"v": vectors[some]})
+                store.optimize()
+
+        with (
+            mock.patch.object(VectorSegment, "graph", lying),
+            pytest.raises(vstore.CorruptionError, match="leads nowhere"),
+        ):
+            until_it_is_merged()

@@ -11,6 +11,7 @@ import pytest
 import vstore
 from tests.native.data import clustered
 from vstore.native import loader
+from vstore.query.filtered import filtered
 from vstore.store import quick
 
 if TYPE_CHECKING:
@@ -163,6 +164,16 @@ def test_filters_that_are_equal_and_not_the_same_are_not_confused(docs: Collecti
     assert docs.search(QUERIES[0], where=vstore.field("year") == 1, **ask).ids == [1]
     with pytest.raises(vstore.FilterError):
         docs.search(QUERIES[0], where=vstore.field("year") == True, **ask)  # noqa: E712
+
+
+def test_many_kinds_of_questions_are_not_all_remembered(docs: Collection) -> None:
+    for k in range(1, 200):
+        docs.search(QUERIES[0], version="v", k=k, ef_search=250)
+    assert len(docs.view().plans) <= 16
+    assert len(filtered(docs.view().rows("v"), None).searches) <= 16
+    docs.search(QUERIES[0], version="v", k=1)
+    with pytest.raises(vstore.InvalidArgumentError):
+        docs.search(QUERIES[0], version="v", k=True)
 
 
 def test_many_filters_are_not_all_remembered(docs: Collection) -> None:

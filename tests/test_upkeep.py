@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -111,10 +112,14 @@ def test_deletes_and_writes_meanwhile_are_neither_lost_nor_undone(tmp_path: Path
         store.check()
 
 
+@pytest.mark.parametrize("vacuum", [False, True])
 def test_a_commit_after_the_snapshot_keeps_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vacuum: bool
 ) -> None:
-    """Between making a replacement and putting it in place: a delete, an update, a vacuum."""
+    """Between making a replacement and putting it in place: a delete, an update, a vacuum.
+
+    The vacuum leaves nothing to be replaced; without it, what was made is put in place.
+    """
     from vstore.store import upkeep
 
     with vstore.open(tmp_path / "s", indexing="background") as store:
@@ -127,13 +132,17 @@ def test_a_commit_after_the_snapshot_keeps_its_rows(
                 interfered.set()
                 docs.delete([5])
                 docs.upsert([6], vectors={"v": new[None]})
-                store.vacuum()
+                if vacuum:
+                    store.vacuum()
             put(self, name, label, replacement)
 
         monkeypatch.setattr(upkeep.Upkeep, "_put", late)
         fill(docs, range(ROWS), batch=ROWS)
         assert store.wait_for_upkeep(PATIENCE_S)
         assert interfered.is_set()
+        names = [entry.operation for entry in store.history()]
+        assert ("upkeep" in names) is not vacuum
+        assert all(graphs(store))
         assert docs.search(new, version="v", k=1).ids == [6]
         assert 5 not in docs
         store.check()
@@ -215,6 +224,43 @@ def test_a_failing_thread_says_so_and_tries_again(
             except vstore.StorageError as error:
                 assert "no room" in str(error)  # noqa: PT017
         assert store.wait_for_upkeep(PATIENCE_S)
+
+
+def test_small_commits_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vstore.store import upkeep
+
+    with vstore.open(tmp_path / "s", indexing="background") as store:
+        docs = collection(store)
+        fill(docs, range(ROWS), batch=ROWS)
+        assert store.wait_for_upkeep(PATIENCE_S)
+        monkeypatch.setattr(upkeep, "find_replacement", None)
+        for number in range(5):
+            docs.upsert([f"small {number}"], vectors={"v": QUERIES[:1]})
+        assert store.wait_for_upkeep(PATIENCE_S)
+
+
+def test_a_store_that_nobody_holds_lets_go_of_its_file(tmp_path: Path) -> None:
+    store = vstore.open(tmp_path / "s", indexing="background")
+    fill(collection(store), range(ROWS), batch=ROWS)
+    assert store.wait_for_upkeep(PATIENCE_S)
+    del store
+    gc.collect()
+    with vstore.open(tmp_path / "s", timeout_s=5) as again:
+        assert again.check().ok
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_that_was_forked_in_a_writers_turn_can_close(tmp_path: Path) -> None:
+    with vstore.open(tmp_path / "s", indexing="background") as store, store.transaction():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that hangs is killed
+            closing = threading.Thread(target=store.close)  # this thread has the turn
+            closing.start()
+            closing.join()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 KILLED = """

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from tests.native.data import clustered, lengths
 from vstore.index.graph import GraphIndex, build_index
 from vstore.native import loader
-from vstore.native.arrays import NONE, AnswerScratch, GraphArrays, Scratch, summation_steps
+from vstore.native.arrays import (
+    NONE,
+    AnswerScratch,
+    GraphArrays,
+    Scratch,
+    address,
+    summation_steps,
+)
 from vstore.native.calls import CorruptGraphError, NativeKernels, Question
 from vstore.native.reference import ReferenceKernels
 
@@ -108,6 +115,16 @@ def test_steps_add_up_and_halve_as_numpy_does(dimension: int) -> None:
     assert steps.sum() == dimension
     assert steps.max() <= 128
     assert np.count_nonzero(steps) - np.count_nonzero(steps == 0) == 1
+
+
+def test_steps_stay_where_kernels_were_told_that_they_are() -> None:
+    vectors = clustered(50, 300)
+    rows = built(vectors, "l2", ReferenceKernels()).rows_of(vectors, "l2", None)
+    assert address(rows.steps) in rows.words
+    for dimension in range(1, 200):  # more than are remembered
+        summation_steps(dimension)
+    assert address(rows.steps) in rows.words
+    assert rows.steps.tolist() == summation_steps(300).tolist()
 
 
 def test_the_largest_dimension_does_not_overflow(native: NativeKernels) -> None:

@@ -6,11 +6,11 @@ run with bounds checks.
 
 Distances. A vector is a code of signed bytes around the mean, c. Stored is u = c + 128, as two
 planes: the high halves of all bytes, and the low halves. A search reads the high plane, half the
-memory and so nearly half the time, and looks at the low halves of the best few only. With half[i]
-half the squared length of code i, and shift 128 times the sum of a query's code q, the key
-``half[i] + shift - q . u[i]`` is half the squared distance less the query's own share: an integer,
-so that every processor and every order of summation agree. For an inner product the half is left
-out. The coarse key is the same with the low halves taken as zero.
+memory, and looks at the low halves of the best few only. With half[i] half the squared length of
+code i, and shift 128 times the sum of a query's code q, the key ``half[i] + shift - q . u[i]`` is
+half the squared distance less the query's own share: an integer, so that every processor and every
+order of summation agree. For an inner product the half is left out. The coarse key is the same with
+the low halves taken as zero.
 
 The graph is HNSW (Malkov and Yashunin 2018, arXiv 1603.09320). It departs from the paper:
 

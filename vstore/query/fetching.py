@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 else:  # only a dual read needs it
     ranking = Deferred("vstore.query.ranking")
 
-_SEARCHES_MAX: Final = 16  # ways of searching that are remembered with a filter
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
 
 
@@ -102,10 +101,10 @@ class SearchedPart(NamedTuple):
     path: Path
 
 
-def part_statistics(filtered: Filtered, number: int, part: RowPart) -> PartStatistics:
+def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatistics:
     """Return what the planner needs to know of a part."""
     rows = part.rows
-    count = filtered.count(number)
+    count = passing.count(number)
     plain = PartStatistics(part.name, len(rows.docno), count, rows.row_bytes, rows.single)
     graph = rows.graph if isinstance(rows, VectorSegment) else None
     if graph is None:
@@ -136,13 +135,9 @@ def fetch(
     native = loader.kernels() if read.table.has_graphs else None
     key = (k, collapse, read.wanted, native is None)
     passing = filtered(read.table, matching)
-    chosen = passing.searches.get(key)
-    if chosen is None:
-        chosen = _choose(read, passing, k, collapse=collapse, native=native is not None)
-        if len(passing.searches) >= _SEARCHES_MAX:  # a caller may ask for any k and recall
-            passing.searches.clear()
-        passing.searches[key] = chosen
-    scanned, by_codes = chosen
+    scanned, by_codes = passing.searches.get(
+        key, lambda: _choose(read, passing, k, collapse=collapse, native=native is not None)
+    )
     batches = [_by_codes(read, part, passing, native or loader.reference(), k) for part in by_codes]
     if scanned or not batches:
         batches.append(_flat([part.rows for part in scanned], [p.number for p in scanned], read, k))

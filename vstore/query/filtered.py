@@ -6,10 +6,11 @@ few are kept with the snapshot.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from vstore.recent import Recent
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import BoolArray
+
+_SEARCHES: Final = 16  # a caller may ask for any k and recall
 
 
 class Filtered:
@@ -34,7 +37,7 @@ class Filtered:
         self._rows: dict[int, BoolArray | None] = {}
         self._counts: dict[int, int | None] = {}
         self._nodes: dict[int, BoolArray] = {}
-        self.searches: dict[object, Any] = {}  # how parts are searched, by what was asked
+        self.searches: Recent[object, Any] = Recent(_SEARCHES)  # how parts are, by what was asked
 
     def rows(self, number: int) -> BoolArray | None:
         """Return by row of a part whether it may be returned; None if all may."""
@@ -67,7 +70,6 @@ class Filtered:
 
 def filtered(table: RowTable, matching: BoolArray | None) -> Filtered:
     """Return which rows of a version pass a filter: the same for the same mask."""
-    found = table.filtered.get(id(matching), lambda: Filtered(table.parts, matching))
-    if isinstance(found, Filtered) and found.matching is matching:
-        return found
-    return Filtered(table.parts, matching)  # another mask has been where this one is
+    # What is remembered holds its mask, so that no other mask is where that one is.
+    found: Filtered = table.filtered.get(id(matching), lambda: Filtered(table.parts, matching))
+    return found

@@ -112,7 +112,7 @@ def merge_version(
     start = merge_start([ref.rows for ref in version.segments])
     if start is None:
         return version.segments
-    sealed = sealed_rows(container, version, documents)
+    sealed = _sealed(container, version, documents)
     merged = _merge(container, version, sealed, slice(start, None), kernels, epoch=epoch)
     return (*version.segments[:start], *merged)
 
@@ -126,7 +126,7 @@ def drop_dead(
     kernels: FindKernels,
 ) -> tuple[SegmentRef, ...]:
     """Return a version's segments after those of mostly dead rows were written without them."""
-    sealed = sealed_rows(container, version, documents)
+    sealed = _sealed(container, version, documents)
     segments: list[SegmentRef] = []
     for number, ref in enumerate(version.segments):
         if mostly_dead(sealed, number):
@@ -144,10 +144,9 @@ def mostly_dead(sealed: SealedRows, number: int) -> bool:
     return rows >= SEAL_DOCUMENTS and dead > DEAD_SHARE_MAX * rows
 
 
-def sealed_rows(
+def _sealed(
     container: Container, version: VersionState, documents: Sequence[SegmentRef]
 ) -> SealedRows:
-    """Return a version's sealed rows, with what is live of them."""
     return SealedRows(
         tuple(VectorSegment(container, ref, version.spec) for ref in version.segments),
         SealedDocuments(tuple(DocumentSegment(container, ref) for ref in documents)),
@@ -176,7 +175,7 @@ def _merge(
     )
     if merged is None:
         return ()
-    if not takes_graph(version, merged.ref):
+    if not takes_graph(version, merged.ref.rows):
         return (merged.ref,)
     before = extended_graph(segments, merged)
     return (graph_of(container, version, merged.ref, kernels, epoch=epoch, before=before),)
@@ -188,20 +187,16 @@ def index_version(
     """Return a version's segments after those that are due a graph have got one."""
     return tuple(
         graph_of(container, version, ref, kernels, epoch=epoch)
-        if takes_graph(version, ref)
+        if takes_graph(version, ref.rows)
         else ref
         for ref in version.segments
     )
 
 
-def takes_graph(version: VersionState, ref: SegmentRef) -> bool:
-    """Whether a segment is large enough for a graph, by the version's settings."""
+def takes_graph(version: VersionState, rows: int) -> bool:
+    """Whether so many rows are enough for a graph, by the version's settings."""
     settings = version.graph
-    return (
-        settings is not None
-        and version.retired_us is None
-        and ref.rows >= max(1, settings.rows_min)
-    )
+    return settings is not None and version.retired_us is None and rows >= max(1, settings.rows_min)
 
 
 def graph_of(
@@ -220,7 +215,7 @@ def graph_of(
         return ref
     from vstore.segment.graphs import build_graph, write_graph  # most commits need none
 
-    index = build_graph(segment, version.spec.metric, version.graph, found, before=before)
+    index = build_graph(container.name, segment, version, found, before=before)
     return write_graph(container, segment, index, epoch=epoch)
 
 
@@ -230,6 +225,10 @@ def extended_graph(
     """Return the largest graph of some merged segments, to be extended by the other rows.
 
     With ``whole``, None if a row of it is not among the merged ones.
+
+    Raises
+    ------
+    CorruptionError
     """
     graphs = [
         (segment.rows, number)
@@ -245,6 +244,8 @@ def extended_graph(
     assert isinstance(segment, VectorSegment)
     graph = segment.graph
     assert graph is not None
+    if bool((graph.arrays.first[1:] < graph.arrays.first[:-1]).any()):
+        raise segment.corrupt("graph: levels do not ascend")
     node = np.full(len(merged.row), NONE, np.uint32)
     mine = merged.source == number
     if whole and (graph.ghosts or np.count_nonzero(mine) < segment.rows):

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
+from vstore.errors import CorruptionError
 from vstore.index.curve import EF_GRID, REFINED, RESCORED, CurvePoint, RecallCurve
 from vstore.index.graph import Extended, GraphIndex, build_index
 from vstore.index.quantizer import Quantizer, Space, half_lengths
 from vstore.limits import EF_MAX
 from vstore.manifest.plain import PlainReader
 from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
+from vstore.native.calls import CorruptGraphError
 from vstore.segment.pieces import piece_hashes
 from vstore.segment.sealed import write_segment
 
 if TYPE_CHECKING:
     from vstore.index.construction import Kernels
-    from vstore.manifest.spec import Metric
-    from vstore.manifest.state import GraphSettings, SegmentRef
+    from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment.vectors import RowBatch, VectorSegment
     from vstore.storage.container import Container
     from vstore.types import Array
@@ -31,23 +32,33 @@ _SPARE_MAX: Final = 1 << 16
 
 
 def build_graph(
+    name: str,
     rows: VectorSegment | RowBatch,
-    metric: Metric,
-    settings: GraphSettings,
+    version: VersionState,
     kernels: Kernels,
     *,
     before: Extended | None = None,
 ) -> GraphIndex:
-    """Build the graph of some rows, in memory."""
-    return build_index(
-        rows.vectors,
-        rows.norms,
-        metric,
-        M=settings.M,
-        ef_construction=settings.ef_construction,
-        kernels=kernels,
-        before=before,
-    )
+    """Build the graph of some rows of the file ``name``, in memory.
+
+    Raises
+    ------
+    CorruptionError
+        The graph to extend contradicts itself.
+    """
+    assert version.graph is not None
+    try:
+        return build_index(
+            rows.vectors,
+            rows.norms,
+            version.spec.metric,
+            M=version.graph.M,
+            ef_construction=version.graph.ef_construction,
+            kernels=kernels,
+            before=before,
+        )
+    except CorruptGraphError as error:
+        raise CorruptionError(name, "graph: a link or level leads nowhere") from error
 
 
 def write_graph(

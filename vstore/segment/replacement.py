@@ -16,15 +16,12 @@ from vstore.segment.compaction import (
     extended_graph,
     merge_start,
     mostly_dead,
-    sealed_rows,
     takes_graph,
 )
 from vstore.segment.vectors import DTYPES, Merge, RowBatch, VectorSegment, seal_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from vstore.index.graph import GraphIndex
+    from vstore.index.graph import Extended, GraphIndex
     from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment.compaction import FindKernels
     from vstore.segment.row_table import SealedRows
@@ -49,13 +46,12 @@ class Replacement(NamedTuple):
 
 
 def find_replacement(
-    container: Container,
-    version: VersionState,
-    documents: Sequence[SegmentRef],
-    kernels: FindKernels,
+    version: VersionState, sealed: SealedRows, kernels: FindKernels
 ) -> Replacement | None:
-    """Return the next replacement that is due, made in memory; None if nothing is."""
-    sealed = sealed_rows(container, version, documents)
+    """Return the next replacement that is due, made in memory; None if nothing is.
+
+    It depends on nothing but the version and the sealed rows.
+    """
     start = merge_start([ref.rows for ref in version.segments])
     if start is not None:
         return _merged(version, sealed, slice(start, None), kernels)
@@ -63,8 +59,8 @@ def find_replacement(
         if mostly_dead(sealed, number):
             return _merged(version, sealed, slice(number, number + 1), kernels)
         segment = sealed.segments[number]
-        if takes_graph(version, ref) and not segment.has_graph:
-            graph = _graph(version, segment, kernels)
+        if takes_graph(version, ref.rows) and not segment.has_graph:
+            graph = _graph(version, segment, segment, kernels)
             if graph is not None:
                 return Replacement((ref,), None, graph)
     return None
@@ -78,25 +74,26 @@ def _merged(
     dtype = DTYPES[version.storage]
     merge = Merge(segments, kept, dimension=version.spec.dimension, dtype=dtype)
     rows, graph = merge.batch(), None
-    if version.graph is not None and len(rows) >= max(1, version.graph.rows_min):
-        graph = _graph(version, rows, kernels, segments, merge)
+    if takes_graph(version, len(rows)):
+        before = extended_graph(segments, merge)
+        graph = _graph(version, segments[0], rows, kernels, before=before)
     return Replacement(version.segments[which], rows, graph)
 
 
 def _graph(
     version: VersionState,
+    segment: VectorSegment,
     rows: VectorSegment | RowBatch,
     kernels: FindKernels,
-    segments: Sequence[VectorSegment] = (),
-    merge: Merge | None = None,
+    *,
+    before: Extended | None = None,
 ) -> GraphIndex | None:
     found = kernels(len(rows.docno))
-    if found is None or version.graph is None or version.retired_us is not None:
+    if found is None:
         return None
     from vstore.segment.graphs import build_graph  # most commits need none
 
-    before = None if merge is None else extended_graph(segments, merge)
-    return build_graph(rows, version.spec.metric, version.graph, found, before=before)
+    return build_graph(segment.container.name, rows, version, found, before=before)
 
 
 def replace_segments(
@@ -104,9 +101,11 @@ def replace_segments(
 ) -> tuple[SegmentRef, ...] | None:
     """Write a replacement and return the version's segments with it.
 
-    None if the version's segments are no longer those that it was made from.
+    None if the version's segments are no longer those that it was made from, or it is retired.
     """
     old, rows, graph = replacement
+    if version.retired_us is not None:
+        return None
     places = [i for i, ref in enumerate(version.segments) if ref == old[0]]
     if not places or version.segments[places[0] : places[0] + len(old)] != old:
         return None

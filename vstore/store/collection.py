@@ -503,7 +503,7 @@ class Collection:
         if self._scope is not None or not isinstance(query, np.ndarray):
             return search(self, one_query(query), options)[0]
         try:
-            known: quick.QuickSearch | None = self.view().quick.get(quick.quick_key(options))
+            known: quick.QuickSearch | None = self.view().quick.find(quick.quick_key(options))
         except TypeError:  # an option that cannot be hashed
             return search(self, one_query(query), options)[0]
         found = None if known is None else known(query)

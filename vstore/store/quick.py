@@ -1,4 +1,4 @@
-"""The same question again: one vector, one version, one filter, one graph. A third of the time.
+"""The same question again: one vector, one version, one filter, one graph, without detours.
 
 A program asks thousands of single questions with the same options, and then what `search` does in
 Python takes longer than the search. What depends on the options and the snapshot alone is
@@ -8,7 +8,7 @@ the same results, counters and traces (`tests/test_quick_search.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,35 +38,26 @@ if TYPE_CHECKING:
 else:  # what a search without a filter does not need
     filters = Deferred("vstore.query.filter")
 
-_MOST = 16  # questions of a snapshot
-
 
 class QuickSearch:
     """All that a search needs but its query."""
 
-    def __init__(
-        self,
-        collection: Collection,
-        view: CollectionView,
-        options: SearchOptions,
-        result: SearchResult,
-    ) -> None:
+    def __init__(self, collection: Collection, options: SearchOptions, searched: Searched) -> None:
         assert options.version is not None
+        view, batch = searched.view, searched.batch
         self._name = collection.name
         self._observer = collection.store.observer
         self._clock = collection.store.clock
-        self._epoch = collection.snapshot().epoch
+        self._epoch = batch.epoch
         self._view = view
         self._k = options.k
-        self._plan = result.plan
+        self._plan = batch.plan
         self._table = view.rows(options.version)
         self._versions = (options.version,)
         version = view.version(options.version)
         self._shape = (version.spec.dimension,)
-        passing = passing_of(view, options)
-        matching = passing.matching
-        self._matches = None if matching is None else int(np.count_nonzero(matching))
-        _, (chosen,) = passing.searches[search_key(options)]
+        self._matches = batch.matches
+        passing, (_, (chosen,)) = passing_of(view, options), _chosen(view, options)
         self._number, part, _ = chosen
         segment = self._table.parts[self._number].rows
         assert isinstance(segment, VectorSegment)
@@ -132,8 +123,10 @@ def quick_key(options: SearchOptions) -> object:
     Raises
     ------
     TypeError
-        The filter is none that can be a key: a dict, for one.
+        No question that was answered has such options, or the filter cannot be a key.
     """
+    if type(options.k) is not int:  # True is 1, and refused
+        raise TypeError
     if options.where is None:
         return options
     if not isinstance(options.where, filters.Filter):
@@ -149,23 +142,22 @@ def passing_of(view: CollectionView, options: SearchOptions) -> Filtered:
     return filtered(view.rows(options.version), matching)
 
 
-def search_key(options: SearchOptions) -> tuple[object, ...]:
-    """Return under what `fetching` remembers how parts are searched by machine code."""
-    return (options.k, options.collapse, options.wanted, False)
+def _chosen(view: CollectionView, options: SearchOptions) -> tuple[Any, Any]:
+    """Return the parts that were scanned and those searched by machine code, if that is known."""
+    key = (options.k, options.collapse, options.wanted, False)  # as in `fetching.fetch`
+    return passing_of(view, options).searches.find(key) or ((), ())
 
 
 def remember(collection: Collection, options: SearchOptions, result: SearchResult) -> None:
     """Remember how a question was answered, if the next one like it can be answered so."""
-    view = collection.view()
+    view = result.searched.view  # of its own epoch: a commit may have been made since
     if options.version is None or options.mode is not None:
         return
     version, table = view.version(options.version), view.rows(options.version)
-    scanned, by_codes = passing_of(view, options).searches.get(search_key(options), ((), ()))
+    scanned, by_codes = _chosen(view, options)
     if scanned or len(by_codes) != 1 or version.spec.normalized:
         return
     part = table.parts[by_codes[0].number]
     if part.live is not None or part.fresh is not None or not isinstance(part.rows, VectorSegment):
         return
-    if len(view.quick) >= _MOST:  # filters hold masks
-        view.quick.clear()
-    view.quick[quick_key(options)] = QuickSearch(collection, view, options, result)
+    view.quick.put(quick_key(options), QuickSearch(collection, options, result.searched))

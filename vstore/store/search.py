@@ -59,9 +59,6 @@ Where: TypeAlias = "Filter | Mapping[str, object] | None"
 Mode: TypeAlias = Literal["matched", "dual"]
 
 
-_PLANS_MAX = 64  # of a snapshot
-
-
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One hit.
@@ -112,10 +109,10 @@ class SearchResult:
     A sequence of `Hit`. Hits and trace are made when they are first looked at.
     """
 
-    __slots__ = ("_hits", "_number", "_searched")
+    __slots__ = ("_hits", "_number", "searched")
 
     def __init__(self, searched: Searched, number: int) -> None:
-        self._searched = searched
+        self.searched = searched
         self._number = number
         self._hits: tuple[Hit, ...] | None = None
 
@@ -123,23 +120,23 @@ class SearchResult:
     def hits(self) -> tuple[Hit, ...]:
         """The hits, best first."""
         if self._hits is None:
-            self._hits = self._searched.hits(self._number)
+            self._hits = self.searched.hits(self._number)
         return self._hits
 
     @property
     def plan(self) -> PlanNode:
         """The plan that found them."""
-        return self._searched.batch.plan
+        return self.searched.batch.plan
 
     @property
     def trace(self) -> Trace:
         """What was read, when, and what came of it."""
-        return self._searched.batch.trace(self._number)
+        return self.searched.batch.trace(self._number)
 
     @property
     def ids(self) -> list[DocumentId]:
         """The hits' ids."""
-        return self._searched.ids(self._number)
+        return self.searched.ids(self._number)
 
     def explain(self) -> str:
         """Return the plan with what happened, as text."""
@@ -149,7 +146,7 @@ class SearchResult:
         return iter(self.hits)
 
     def __len__(self) -> int:
-        return self._searched.batch.summaries.hits(self._number)
+        return self.searched.batch.summaries.hits(self._number)
 
     def __getitem__(self, index: int) -> Hit:
         return self.hits[index]
@@ -161,18 +158,18 @@ class SearchResult:
 class Searched:
     """A batch of queries after it ran, from which results are made when they are looked at."""
 
-    __slots__ = ("_execution", "_ids", "_view", "batch")
+    __slots__ = ("_execution", "_ids", "batch", "view")
 
     def __init__(self, view: CollectionView, execution: Execution, batch: TracedBatch) -> None:
         self.batch = batch
-        self._view = view
+        self.view = view
         self._execution = execution
         self._ids: list[list[DocumentId]] | None = None
 
     def ids(self, number: int) -> list[DocumentId]:
         """Return the ids of one query's hits."""
         if self._ids is None:  # of all queries at once, which costs little more than of one
-            every = self._view.documents.ids(self._execution.docnos())
+            every = self.view.documents.ids(self._execution.docnos())
             summaries = self.batch.summaries
             ends = accumulate(map(summaries.hits, range(len(summaries))), initial=0)
             self._ids = [every[start:end] for start, end in pairwise(ends)]
@@ -180,7 +177,7 @@ class Searched:
 
     def hits(self, number: int) -> tuple[Hit, ...]:
         """Return one query's hits."""
-        view = self._view
+        view = self.view
         return tuple(
             Hit(
                 view.documents.id(hit.docno),
@@ -387,7 +384,7 @@ def _prepare(
     matching, where, matches = _filtered(collection, view, options)
     native = loader.kernels() is not None if _has_graphs(reads) else False
     key = (options, labels, fusion, native) if matching is None else None
-    known = None if key is None else view.plans.get(key)
+    known = None if key is None else view.plans.find(key)
     if known is None:
         request = SearchRequest(
             new=new,
@@ -402,9 +399,7 @@ def _prepare(
         statistics = _statistics(view, labels, matching, matches, native=native)
         known = (request, plan_search(request, statistics))
         if key is not None:
-            if len(view.plans) >= _PLANS_MAX:  # a caller may ask for any k and recall
-                view.plans.clear()
-            view.plans[key] = known
+            view.plans.put(key, known)
     request, plan = known
     return _Prepared(request, plan, reads, matching, matches)
 

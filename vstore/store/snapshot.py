@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError, NotFoundError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 else:  # what a store without unsealed commits does not need
     delta = Deferred("vstore.manifest.delta")
     replay = Deferred("vstore.segment.replay")
+
+
+_QUESTIONS: Final = 16  # kinds of them that a view remembers
 
 
 class SegmentCache:
@@ -107,8 +110,8 @@ class CollectionView:
         self.documents = DocumentTable(cache.documents(state.segments), memtable, self.field_types)
         self._tables: dict[str, RowTable] = {}
         # Of searches without a filter: a view never changes.
-        self.plans: dict[object, Any] = {}
-        self.quick: dict[object, Any] = {}
+        self.plans: Recent[object, Any] = Recent(_QUESTIONS)
+        self.quick: Recent[object, Any] = Recent(_QUESTIONS)
         self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
 
     def version(self, label: str) -> VersionState:

@@ -589,10 +589,7 @@ class Store:
         check_number(timeout_s or 0, what="timeout_s")
         if self._upkeep is None:
             return True
-        idle = self._upkeep.wait(timeout_s)
-        if self._upkeep.error is not None:
-            raise self._upkeep.error
-        return idle
+        return self._upkeep.wait(lambda: self.epoch, timeout_s)
 
     def put_replacement(
         self, replacement: replacements.Replacement, *, name: str, label: str

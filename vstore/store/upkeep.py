@@ -8,6 +8,7 @@ for each merge or graph. Killed at any point, what was not committed is made aga
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Final, cast
 
 from vstore.errors import ClosedError, StorageError, VstoreError
@@ -15,6 +16,8 @@ from vstore.segment.replacement import find_replacement
 from vstore.store.indexing import builders
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vstore.index.construction import Kernels
     from vstore.segment.replacement import Replacement
     from vstore.store.store import Store
@@ -37,9 +40,11 @@ class Upkeep:
 
     def __init__(self, store: Store) -> None:
         self.error: VstoreError | None = None
-        self._store = store
+        # A store that nobody holds any more lets go of its file; this thread does not hold it.
+        self._store = weakref.ref(store, lambda _: self._end())
         self._changed = threading.Condition()
         self._seen = -1  # epoch at which nothing was due
+        self._settled: object = None  # segments of which nothing was due
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vstore-upkeep", daemon=True)
         self._thread.start()
@@ -51,27 +56,44 @@ class Upkeep:
 
     def stop(self) -> None:
         """End the thread; it gives up what it is building. Not from within a writer's turn."""
-        self._stopping.set()
-        self.wake()
+        self._end()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
-    def wait(self, timeout_s: float | None) -> bool:
-        """Wait until nothing is due; return whether that is so."""
+    def _end(self) -> None:
+        self._stopping.set()
+        self.wake()
+
+    def wait(self, epoch: Callable[[], int], timeout_s: float | None) -> bool:
+        """Wait until nothing is due; return whether that is so.
+
+        Parameters
+        ----------
+        epoch : callable
+            Returns the store's.
+
+        Raises
+        ------
+        VstoreError
+            Why the last attempt failed.
+        """
 
         def idle() -> bool:
-            done = self._seen >= self._store.current().epoch
-            return done or self._stopping.is_set() or self.error is not None
+            return self._seen >= epoch() or self._stopping.is_set() or self.error is not None
 
         with self._changed:
-            return self._changed.wait_for(idle, timeout_s) and self.error is None
+            reached = self._changed.wait_for(idle, timeout_s)
+            if self.error is not None:
+                raise self.error
+            return reached
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                epoch = self._store.current().epoch
-                done = self._step()
+                epoch = self._step()
                 self.error = None
+                if epoch is not None:
+                    self._rest(epoch)
             except (_StoppedError, ClosedError):
                 return
             except Exception as error:  # a thread that ends leaves its callers waiting
@@ -79,31 +101,46 @@ class Upkeep:
                     self.error = _as_ours(error)
                     self._changed.notify_all()
                 self._stopping.wait(_RETRY_S)
-                continue
-            if done:
-                with self._changed:
-                    self._seen = epoch
-                    self._changed.notify_all()
-                    if epoch == self._store.current().epoch and not self._stopping.is_set():
-                        self._changed.wait()
 
-    def _step(self) -> bool:
-        """Do what is due first; return whether there was nothing."""
-        snapshot = self._store.current()
-        for name, collection in snapshot.state.collections.items():
+    def _rest(self, epoch: int) -> None:
+        """Say that nothing is due, and wait for the next commit if it was not made yet."""
+        with self._changed:
+            self._seen = epoch
+            self._changed.notify_all()
+            if epoch == self._open().epoch and not self._stopping.is_set():
+                self._changed.wait()
+
+    def _open(self) -> Store:
+        store = self._store()
+        if store is None:
+            raise _StoppedError
+        return store
+
+    def _step(self) -> int | None:
+        """Do what is due first; return the epoch if nothing was."""
+        snapshot = self._open().current()
+        collections = snapshot.state.collections
+        # Nothing else decides what is due: small commits, which come often, change none of it.
+        sealed = {
+            name: (one.segments, {label: v.segments for label, v in one.versions.items()})
+            for name, one in collections.items()
+        }
+        if sealed == self._settled:
+            return snapshot.epoch
+        for name, collection in collections.items():
             for label, version in collection.versions.items():
-                replacement = find_replacement(
-                    snapshot.container, version, collection.segments, self._builders
-                )
+                rows = snapshot.cache.rows(version, collection.segments)
+                replacement = find_replacement(version, rows, self._builders)
                 if replacement is not None:
                     self._put(name, label, replacement)
-                    return False
-        return True
+                    return None
+        self._settled = sealed
+        return snapshot.epoch
 
     def _put(self, name: str, label: str, replacement: Replacement) -> None:
         if self._stopping.is_set():
             raise _StoppedError
-        self._store.put_replacement(replacement, name=name, label=label)
+        self._open().put_replacement(replacement, name=name, label=label)
 
     def _builders(self, rows: int) -> Kernels | None:
         found = builders(rows)

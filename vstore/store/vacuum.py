@@ -276,7 +276,7 @@ def _compacted_rows(
     if merged is None:
         return ()
     ref = merged.ref
-    if takes_graph(version, ref):
+    if takes_graph(version, ref.rows):
         # A code tells much of its vector, so that none of a deleted one may stay.
         before = extended_graph([part.rows for part in parts], merged, whole=True)
         ref = graph_of(new, version, ref, kernels, epoch=epoch, before=before)
