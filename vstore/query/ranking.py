@@ -10,6 +10,8 @@ import numpy as np
 from vstore.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from vstore.types import Array, BoolArray, IntArray
 
 
@@ -79,3 +81,29 @@ class Fused(NamedTuple):
     key: int
     score: float
     source: int
+
+
+def check_apart(
+    old_keys: IntArray,
+    others: Collection[int],
+    contradiction: str = "not migrated, and in the new one",
+) -> None:
+    """Refuse a document that would be put into an answer twice."""
+    both = set(old_keys.tolist()).intersection(others)
+    if both:
+        raise InvalidArgumentError(
+            f"dual read: document {min(both)} is in the old ranking, {contradiction}; "
+            "it would be returned twice"
+        )
+
+
+def disjoint(old: Ranking, new: Ranking, migrated: BoolArray) -> tuple[Ranking, Ranking]:
+    """Return the old list without its migrated documents, and the new list.
+
+    Parameters
+    ----------
+    migrated : bool, as ``old.keys``
+    """
+    unmigrated = old.where(~migrated)
+    check_apart(unmigrated.keys, new.keys.tolist())
+    return unmigrated, new

@@ -1,0 +1,170 @@
+"""Choosing a fusion rule by what it is worth on judged queries, at the coverage of the day.
+
+No rule is best for all pairs of models, and which one is shows in judgments only: where two
+versions disagree, nothing but a judgment says which is right. People's clicks will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from vstore.errors import InvalidArgumentError
+from vstore.evaluation.measures import ndcg_at_k
+from vstore.evaluation.significance import ALPHA, QUERIES_MIN, PairedTest, not_worse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Mapping, Sequence
+
+Id = TypeVar("Id", bound="Hashable")
+
+DEFAULT_RULE: Final = "slots"
+K: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRule:
+    """One rule's worth.
+
+    Attributes
+    ----------
+    rule : str
+    ndcg : float
+        Mean nDCG@k.
+    against_default : PairedTest
+        The default rule is its ``old``; a margin of 0, and the part of alpha this rule may use.
+    """
+
+    rule: str
+    ndcg: float
+    against_default: PairedTest
+
+    @property
+    def better(self) -> bool:
+        """Whether it is shown to be better than the default rule."""
+        return self.against_default.passed
+
+
+@dataclass(frozen=True, slots=True)
+class FusionChoice:
+    """What was measured, and chosen.
+
+    Attributes
+    ----------
+    rule : str
+        The rule to use.
+    default : str
+    default_ndcg : float
+    measured : tuple of MeasuredRule
+        All others, best first.
+    queries : int
+        Those with something to find.
+    k : int
+    coverage : float
+        At which it was measured; the choice is good near it.
+    """
+
+    rule: str
+    default: str
+    default_ndcg: float
+    measured: tuple[MeasuredRule, ...]
+    queries: int
+    k: int
+    coverage: float
+
+    @property
+    def reason(self) -> str:
+        """Why this rule, in one line."""
+        where = (
+            f"nDCG@{self.k} over {self.queries:,} judged queries at {self.coverage:.1%} coverage"
+        )
+        for one in self.measured:
+            if one.rule == self.rule:
+                return (
+                    f"{self.rule} {one.ndcg:.4f}, {self.default} {self.default_ndcg:.4f} (p "
+                    f"{one.against_default.p_value:.4f}): {where}"
+                )
+        return f"{self.default} {self.default_ndcg:.4f}, and no rule is shown to be better: {where}"
+
+
+def choose_fusion(
+    answers: Mapping[str, Sequence[Sequence[Id]]],
+    judgments: Sequence[Mapping[Id, float]],
+    *,
+    coverage: float,
+    default: str = DEFAULT_RULE,
+    k: int = K,
+    alpha: float = ALPHA,
+    seed: int = 0,
+) -> FusionChoice:
+    """Measure rules on judged queries, and choose.
+
+    The default stands unless another rule is shown to be better: by a one-sided paired test
+    (`not_worse`), at alpha divided by the number of other rules, so that trying many does not make
+    luck look like merit. Of those shown to be better the one with the largest mean is chosen.
+
+    Parameters
+    ----------
+    answers : mapping of rule to answers
+        Each rule's ranked ids, one list per query, all at the same coverage.
+    judgments : sequence of mapping of id to gain
+        One per query; see `clicked`. Queries without a gain above 0 are left out.
+    coverage : float
+        Recorded with the choice.
+    default : str
+        One of the rules.
+    k, alpha, seed
+        Of nDCG@k and `not_worse`.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the default has no answers, a rule's answers are not one per query, or fewer than two
+        queries have anything to find.
+    """
+    if default not in answers:
+        raise InvalidArgumentError(
+            f"fusion: no answers of the default {default!r}; found {', '.join(answers) or 'none'}"
+        )
+    for rule, given in answers.items():
+        if len(given) != len(judgments):
+            raise InvalidArgumentError(
+                f"fusion: {len(given):,} answers of {rule!r}; expected one for each of the "
+                f"{len(judgments):,} judged queries"
+            )
+    judged = [i for i, gains in enumerate(judgments) if any(gain > 0 for gain in gains.values())]
+    if len(judged) < QUERIES_MIN:
+        raise InvalidArgumentError(
+            f"fusion: {len(judged)} of {len(judgments):,} queries have a gain above 0; expected at "
+            f"least {QUERIES_MIN}, and some hundreds to see small differences"
+        )
+    values = {
+        rule: [ndcg_at_k(given[i], judgments[i], k=k) for i in judged]
+        for rule, given in answers.items()
+    }
+    others = [rule for rule in values if rule != default]
+    tests = {
+        rule: not_worse(
+            values[default], values[rule], margin=0.0, alpha=alpha / len(others), seed=seed
+        )
+        for rule in others
+    }
+    measured = [MeasuredRule(rule, test.new_mean, test) for rule, test in tests.items()]
+    measured.sort(key=lambda one: -one.ndcg)
+    return FusionChoice(
+        rule=next((one.rule for one in measured if one.better), default),
+        default=default,
+        default_ndcg=sum(values[default]) / len(judged),
+        measured=tuple(measured),
+        queries=len(judged),
+        k=k,
+        coverage=coverage,
+    )
+
+
+def clicked(choices: Sequence[Collection[Id]]) -> list[dict[Id, float]]:
+    """Return what people chose, query by query, as judgments of gain 1.
+
+    People choose from what they are shown: this favours the rule whose answers were logged.
+    """
+    return [dict.fromkeys(ids, 1.0) for ids in choices]

@@ -1,0 +1,192 @@
+"""Bridges: maps from one embedding space into another.
+
+A bridge answers a query that has the vector of one version only, by an estimate of the other one.
+It is never better than what was measured: `bridge_fitting` holds documents back, maps them as if
+they were queries, and compares the neighbours found with their own. `bridge_gate` asks for that.
+
+All kinds are affine, ``y = (x - source_mean) @ matrix + target_mean``:
+
+- ``procrustes``: a rotation (or its like between different dimensions) and one scale. Few
+  parameters, no tuning; right if the models differ by little more than a rotation.
+- ``ridge``: any matrix, by regularised least squares.
+- ``low-rank``: the ridge map, restricted to the directions of the target that it explains best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from vstore.errors import InvalidArgumentError
+from vstore.migration.gates import GateResult
+
+if TYPE_CHECKING:
+    from vstore.types import Array, FloatArray
+
+BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
+RECALL_K: Final = 10
+_SCORES_MAX: Final = 1 << 22  # scores held at once while recall is measured
+
+
+class BridgeTrial(NamedTuple):
+    """One map that was tried, and its recall@10 on the validation documents.
+
+    Attributes
+    ----------
+    penalty : float
+        Of the ridge, in units of the source's mean variance by direction; 0 for Procrustes.
+    rank : int
+        Directions of the target that are used; 0 if all are.
+    """
+
+    kind: BridgeKind
+    penalty: float
+    rank: int
+    recall: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bridge:
+    """A fitted map, and how good it is.
+
+    Attributes
+    ----------
+    kind, penalty, rank
+        As of `BridgeTrial`.
+    matrix : float32 (source dimension, target dimension)
+    source_mean, target_mean : float32 (dimension,)
+    unit : bool
+        The target's vectors have unit length, and so have mapped ones.
+    recall : float
+        Recall@10 of held-out documents, mapped, against their own exact neighbours.
+    pairs, held_out : int
+        Documents the map was fitted on (validation included), and measured on.
+    seed : int
+    trials : tuple of BridgeTrial
+        What the choice was made from.
+    """
+
+    kind: BridgeKind
+    penalty: float
+    rank: int
+    matrix: FloatArray
+    source_mean: FloatArray
+    target_mean: FloatArray
+    unit: bool
+    recall: float
+    pairs: int
+    held_out: int
+    seed: int
+    trials: tuple[BridgeTrial, ...]
+
+    @property
+    def source_dimension(self) -> int:
+        """Dimension of what is mapped."""
+        return len(self.source_mean)
+
+    @property
+    def target_dimension(self) -> int:
+        """Dimension of what comes out."""
+        return len(self.target_mean)
+
+    def apply(self, vectors: Array) -> FloatArray:
+        """Map finite vectors (n, source dimension) into the target space, as float32.
+
+        Raises
+        ------
+        InvalidArgumentError
+            For vectors of another shape.
+        """
+        _check_shape(vectors, self.source_dimension)
+        centred = np.asarray(vectors, np.float32) - self.source_mean
+        mapped = centred @ self.matrix + self.target_mean
+        return unit_rows(mapped) if self.unit else np.asarray(mapped, np.float32)
+
+    def pulled_back(self, queries: Array) -> FloatArray:
+        """Return vectors of the source space that score what the queries would score, if mapped.
+
+        For a query q and a vector x, ``q . (x A) = (q A') . x`` but for what all vectors have in
+        common. So one search of the source estimates the target's scores of documents that have no
+        vector there. The unit length of mapped vectors is left out of account.
+
+        Parameters
+        ----------
+        queries : float (n, target dimension)
+
+        Returns
+        -------
+        float32 (n, source dimension)
+            Of unit length; 0 for a query the map says nothing about.
+        """
+        _check_shape(queries, self.target_dimension)
+        return unit_rows(np.asarray(queries, np.float32) @ self.matrix.T)
+
+
+def bridge_gate(bridge: Bridge, *, required: float) -> GateResult:
+    """Measure a bridge's held-out recall against the least that is allowed."""
+    return GateResult("bridge recall", bridge.recall, required)
+
+
+def bridge_recall(
+    bridge: Bridge, source_queries: Array, target_queries: Array, documents: Array
+) -> float:
+    """Return recall@10 of mapped queries against the target's own exact neighbours.
+
+    With real queries that have both vectors this says more than `Bridge.recall`: the map was fitted
+    on documents, and measured on documents.
+
+    Parameters
+    ----------
+    source_queries : float (n, source dimension)
+        At least one.
+    target_queries : float (n, target dimension)
+        The same queries in the target space.
+    documents : float (m, target dimension)
+        Target vectors to find; at least one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        For arrays that do not go together.
+    """
+    _check_shape(target_queries, bridge.target_dimension)
+    _check_shape(documents, bridge.target_dimension)
+    if len(source_queries) != len(target_queries) or not len(source_queries) or not len(documents):
+        raise InvalidArgumentError(
+            f"bridge recall: {len(source_queries)} queries of the source, {len(target_queries)} of "
+            f"the target, {len(documents)} documents; expected as many of the one as of the other, "
+            "at least one, and something to find"
+        )
+    return neighbour_recall(bridge.apply(source_queries), target_queries, documents)
+
+
+def neighbour_recall(mapped: Array, own: Array, documents: Array) -> float:
+    """Return the mean share of own exact top 10 that the mapped queries' exact top 10 has.
+
+    By inner product: for unit vectors that is cosine. Ties at the tenth place count as found.
+    """
+    k = min(RECALL_K, len(documents))
+    step = max(1, _SCORES_MAX // len(documents))
+    found = 0
+    for start in range(0, len(own), step):
+        scores = own[start : start + step] @ documents.T
+        guessed = mapped[start : start + step] @ documents.T
+        top = np.argpartition(-guessed, k - 1, axis=1)[:, :k]
+        kth = np.partition(scores, -k, axis=1)[:, -k]
+        found += int((np.take_along_axis(scores, top, axis=1) >= kth[:, None]).sum())
+    return found / (k * len(own))
+
+
+def unit_rows(vectors: Array) -> FloatArray:
+    """Return vectors of unit length; rows of zeros stay as they are."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+
+
+def _check_shape(vectors: Array, dimension: int) -> None:
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        raise InvalidArgumentError(
+            f"bridge: vectors of shape {vectors.shape}; expected (n, {dimension})"
+        )
