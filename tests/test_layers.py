@@ -80,13 +80,16 @@ def test_the_planner_and_the_pure_layers_read_no_file(path: Path) -> None:
         assert not name.startswith("vstore.storage"), name
 
 
-@pytest.mark.parametrize("name", ["plan", "planner", "fusion"])
+FUSIONS = ["fusion", "symmetric", "slots", "expected_gain", "cascade", "isotonic", "ranking"]
+
+
+@pytest.mark.parametrize("name", ["plan", "planner", *FUSIONS])
 def test_the_planner_sees_no_vector_and_no_segment(name: str) -> None:
     for imported in imports(PACKAGE / "query" / f"{name}.py", at_runtime=False):
         layer = imported.split(".")[1] if imported.startswith("vstore.") else ""
         assert layer in {"", "query", "errors", "limits", "types", "clock"}, imported
         assert not imported.startswith("vstore.query.executor")
-        assert name == "fusion" or not imported.startswith("numpy")
+        assert name in FUSIONS or not imported.startswith("numpy")
 
 
 @pytest.mark.parametrize("path", modules("index"), ids=name_of)

@@ -98,13 +98,14 @@ def evidence(
     *,
     k: int,
     depth: int,
+    new_weight: float = NEW_WEIGHT,
     new: Ranking | None = None,
     new_only: Collection[int] = (),
     new_only_share: float = 0.0,
 ) -> list[Fused]:
     """Keep the old ranking's slots, and fill them by the evidence of both versions.
 
-    Migrated documents are ordered by their old plus `NEW_WEIGHT` times their new standard score.
+    Migrated documents are ordered by their old plus ``new_weight`` times their new standard score.
     Exactly the old ranking before anything is migrated, but not the new one after: each version
     knows something that the other does not, and at full coverage that is no less true.
 
@@ -116,12 +117,14 @@ def evidence(
         The ``depth`` (or k, if more) best migrated documents of each version.
     depth : int
         How many of the best scores of each version give its mean and deviation; about 50.
+    new_weight : float
+        At least 0. The default is right where the new version is somewhat better than the old one.
     new, new_only, new_only_share
         As for `slots`. Only to place documents that live in the new version alone, by its rule:
         before the candidate that follows them there.
     """
     alone = frozenset(new_only)
-    combined = _against_best(candidates.old_scores, depth) + NEW_WEIGHT * _against_best(
+    combined = _against_best(candidates.old_scores, depth) + new_weight * _against_best(
         candidates.new_scores, depth
     )
     order = np.lexsort((candidates.keys, -combined))
