@@ -9,6 +9,7 @@ import pytest
 
 from vstore.demo.corpus import load_scifact
 from vstore.errors import InvalidArgumentError, StateError
+from vstore.evaluation.measures import mean_ndcg_at_k
 from vstore.migration.bridge import bridge_gate, bridge_recall, unit_rows
 from vstore.migration.bridge_fitting import KINDS, PAIRS_MIN, fit_bridge
 
@@ -188,3 +189,32 @@ def test_pairs_that_do_not_go_together_are_refused() -> None:
     bridge = fit_bridge(cloud(), cloud(), unit=True, kinds=["procrustes"])
     with pytest.raises(InvalidArgumentError, match="something to find"):
         bridge_recall(bridge, cloud(2), cloud(2), cloud(0))
+
+
+def test_a_blended_query_asks_both_questions() -> None:
+    source = cloud()
+    target = source @ rotation(DIMENSION, DIMENSION)
+    bridge = fit_bridge(source, target, unit=True, kinds=["procrustes"])
+    own, other = cloud(4, seed=2), cloud(4, seed=3)
+    np.testing.assert_allclose(bridge.blended(own, other, weight=0.0), own, atol=1e-6)
+    blended = bridge.blended(own, other)
+    np.testing.assert_allclose(np.linalg.norm(blended, axis=1), 1, rtol=1e-5)
+    expected = unit_rows(own + 0.5 * other @ rotation(DIMENSION, DIMENSION).T)
+    np.testing.assert_allclose(blended, expected, atol=1e-3)
+    with pytest.raises(InvalidArgumentError, match="the same queries"):
+        bridge.blended(own, other[:3])
+
+
+def test_blending_improves_the_old_version_s_answers_for_documents_it_never_saw() -> None:
+    demo = load_scifact()
+    migrated = slice(0, 1_500)
+    bridge = fit_bridge(demo.old_documents[migrated], demo.new_documents[migrated], unit=True)
+    before = demo.old_queries @ demo.old_documents.T
+    after = bridge.blended(demo.old_queries, demo.new_queries) @ demo.old_documents.T
+
+    def ndcg(scores: Array) -> float:
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+        answers = [[demo.document_ids[i] for i in row] for row in best.tolist()]
+        return mean_ndcg_at_k(answers, demo.judgments, k=10)
+
+    assert ndcg(after) > ndcg(before) + 0.02

@@ -174,7 +174,7 @@ def test_where_the_old_version_says_nothing_about_the_new_one_migrated_documents
     curve = fit_gain_curve(observed)
     asked = Backfill(list(range(count))[::-1], list(range(count)), frozenset(range(count // 2)))
     assert [hit.source for hit in asked.fused(curve, k=10)] == [1] * 10
-    # Without trust the old version's ranks count as they are: its best, not migrated, go in between.
+    # Without trust the old version's ranks count as they are: its best go in between.
     assert {hit.source for hit in asked.fused(curve, k=10, trust=0.0)} == {0, 1}
 
 

@@ -80,7 +80,7 @@ def test_the_planner_and_the_pure_layers_read_no_file(path: Path) -> None:
         assert not name.startswith("vstore.storage"), name
 
 
-FUSIONS = ["fusion", "symmetric", "slots", "expected_gain", "cascade", "isotonic", "ranking"]
+FUSIONS = ["fusion", "symmetric", "slots", "expected_gain", "imputed", "cascade", "isotonic"]
 
 
 @pytest.mark.parametrize("name", ["plan", "planner", *FUSIONS])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
 RECALL_K: Final = 10
+# On SciFact and Cranfield .25 to .75 are nearly as good; 1 is too much at low coverage.
+BLEND_WEIGHT: Final = 0.5
 _SCORES_MAX: Final = 1 << 22  # scores held at once while recall is measured
 
 
@@ -122,6 +124,31 @@ class Bridge:
         """
         _check_shape(queries, self.target_dimension)
         return unit_rows(np.asarray(queries, np.float32) @ self.matrix.T)
+
+    def blended(self, own: Array, other: Array, *, weight: float = BLEND_WEIGHT) -> FloatArray:
+        """Return queries of the source space that also ask what the target's queries ask.
+
+        Of a dual read's old version (the source) this improves the ranking by what the new model
+        makes of the query, for documents that the new model has not seen: see "Quality during a
+        migration" in ``benchmarks/README.md``. For cosine and inner product; by Euclidean distance,
+        only if the source's vectors have unit length.
+
+        Parameters
+        ----------
+        own : float (n, source dimension)
+        other : float (n, target dimension)
+            The same queries in the target space.
+        weight : float
+            Of the pulled-back query, against 1 for the own one, both at unit length.
+        """
+        _check_shape(own, self.source_dimension)
+        pulled = self.pulled_back(other)
+        if len(own) != len(pulled):
+            raise InvalidArgumentError(
+                f"bridge: {len(own)} queries of the source and {len(pulled)} of the target; "
+                "expected the same queries"
+            )
+        return unit_rows(unit_rows(own) + weight * pulled)
 
 
 def bridge_gate(bridge: Bridge, *, required: float) -> GateResult:

@@ -5,10 +5,11 @@
   newest version.
 - `slots`: `slots` and `evidence` are for a dual read: an *old* version that ranks every document
   with an old row, and a *new* one that ranks those already migrated.
-- `expected_gain`: for a dual read whose new version is far better.
+- `expected_gain`, `imputed`: for a dual read too. They learn from recent queries how far what is
+  not migrated can be expected to hold its place.
 
-Every rule but `evidence` gives exactly the old ranking before the first document is migrated, and
-exactly the new one after the last. (Equal scores count as ranked by key.)
+Every rule but `evidence` and `imputed` gives exactly the old ranking before the first document is
+migrated, and exactly the new one after the last. (Equal scores count as ranked by key.)
 
 Lists are trusted to be what they are called; only what would put a document twice into an answer is
 refused. ``k`` is at least 1.
@@ -21,6 +22,9 @@ from typing import Final, Literal, TypeAlias
 from vstore.query.expected_gain import NO_CURVE as NO_CURVE
 from vstore.query.expected_gain import GainCurve as GainCurve
 from vstore.query.expected_gain import expected_gain as expected_gain
+from vstore.query.imputed import NO_IMPUTATION as NO_IMPUTATION
+from vstore.query.imputed import Imputation as Imputation
+from vstore.query.imputed import imputed as imputed
 from vstore.query.ranking import Fused as Fused
 from vstore.query.ranking import Ranking as Ranking
 from vstore.query.ranking import disjoint as disjoint

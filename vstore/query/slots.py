@@ -6,6 +6,7 @@ alone what is not migrated.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -118,15 +119,15 @@ def evidence(
     depth : int
         How many of the best scores of each version give its mean and deviation; about 50.
     new_weight : float
-        At least 0. The default is right where the new version is somewhat better than the old one.
+        At least 0; infinite for the new version alone. The default is right where the new version is somewhat better than the old one.
     new, new_only, new_only_share
         As for `slots`. Only to place documents that live in the new version alone, by its rule:
         before the candidate that follows them there.
     """
     alone = frozenset(new_only)
-    combined = _against_best(candidates.old_scores, depth) + new_weight * _against_best(
-        candidates.new_scores, depth
-    )
+    combined = _against_best(candidates.new_scores, depth)
+    if not math.isinf(new_weight):
+        combined = _against_best(candidates.old_scores, depth) + new_weight * combined
     order = np.lexsort((candidates.keys, -combined))
     answers = _hits(candidates.keys[order], candidates.new_scores[order], 1)
     if new is not None and alone:
