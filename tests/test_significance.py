@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vstore.errors import InvalidArgumentError
-from vstore.evaluation.significance import bootstrap_interval, not_worse
+from vstore.evaluation.significance import better_than, bootstrap_interval, not_worse
 
 FALSE_ALARMS_MAX = 0.08  # of 400 tests at alpha 0.05: nearly three standard errors above it
 COVERED_MIN = 0.90  # of 200 intervals at 95 %
@@ -94,6 +94,44 @@ def test_intervals_hold_what_they_say() -> None:
         low, high = bootstrap_interval(values, resamples=200, seed=seed)
         held.append(low <= 0.3 <= high)
     assert np.mean(held) >= COVERED_MIN
+
+
+def test_of_several_contenders_the_better_one_is_found() -> None:
+    old, new = queries(200, better_by=0.02)
+    tests = better_than(old, {"better": new, "equal": old, "worse": old - 0.1})
+    assert [name for name, test in tests.items() if test.passed] == ["better"]
+    assert tests["better"].difference == pytest.approx(float((new - old).mean()))
+    assert tests["equal"].p_value > 0.5
+    assert tests["worse"].p_value == pytest.approx(1)
+    assert better_than(old, {}) == {}
+
+
+def test_one_contender_is_tested_as_by_itself() -> None:
+    old, new = queries(12, better_by=0.02, seed=3)
+    alone = better_than(old, {"new": new})["new"]
+    assert alone.p_value == not_worse(old, new, margin=0.0).p_value
+
+
+def test_many_contenders_need_more_evidence_and_copies_do_not() -> None:
+    old, new = queries(100, better_by=0.012, seed=2)
+    alone = better_than(old, {"new": new})["new"].p_value
+    copies = better_than(old, {"new": new, **{str(i): new for i in range(20)}})["new"].p_value
+    others = {
+        str(i): queries(100, seed=50 + i)[1] - queries(100, seed=50 + i)[0] for i in range(20)
+    }
+    crowd = better_than(old, {"new": new, **{name: old + d for name, d in others.items()}})["new"]
+    assert copies == pytest.approx(alone, abs=0.01)
+    assert crowd.p_value > 3 * alone
+
+
+def test_luck_among_many_contenders_is_as_rare_as_alpha_says() -> None:
+    alarms = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        tries = {str(i): rng.normal(size=30) for i in range(8)}
+        found = better_than(np.zeros(30), tries, resamples=200, seed=seed)
+        alarms.append(any(test.passed for test in found.values()))
+    assert 0 < np.mean(alarms) <= 0.1  # of 200 at 5 %: three standard errors above it
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -92,4 +92,30 @@ def plot_growth(report: dict[str, Any], path: Path) -> None:
             xlabel="rows",
             ylabel="us per query, batch of 1,000, one thread",
             title=f"{report['data']}, recall {report['recall_wanted']}",
+        )
+
+
+def plot_quality(report: dict[str, Any], rules: Sequence[str], path: Path) -> None:
+    """Draw nDCG against coverage, and the line between old and new."""
+    points = report["points"]
+    with picture(path) as axes:
+        for rule in rules:
+            shown = [point for point in points if rule in point["rules"]]
+            _curve(
+                axes,
+                rule,
+                [100 * point["coverage"] for point in shown],
+                [point["rules"][rule]["ndcg"] for point in shown],
+            )
+        axes.plot(
+            [100 * point["coverage"] for point in points],
+            [point["line"] for point in points],
+            linestyle="--",
+            color="black",
+            label="linear interpolation",
+        )
+        axes.set(
+            xlabel="per cent of the documents that are migrated",
+            ylabel="nDCG@10",
+            title=report["pair"],
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ndcg_at_k
-from vstore.evaluation.significance import ALPHA, QUERIES_MIN, PairedTest, not_worse
+from vstore.evaluation.significance import ALPHA, QUERIES_MIN, PairedTest, better_than
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -32,7 +32,7 @@ class MeasuredRule:
     ndcg : float
         Mean nDCG@k.
     against_default : PairedTest
-        The default rule is its ``old``; a margin of 0, and the part of alpha this rule may use.
+        The default rule is its ``old``; its p-value allows for the number of rules tried.
     """
 
     rule: str
@@ -99,9 +99,9 @@ def choose_fusion(
 ) -> FusionChoice:
     """Measure rules on judged queries, and choose.
 
-    The default stands unless another rule is shown to be better: by a one-sided paired test
-    (`not_worse`), at alpha divided by the number of other rules, so that trying many does not make
-    luck look like merit. Of those shown to be better the one with the largest mean is chosen.
+    The default stands unless another rule is shown to be better, by `better_than`: trying many
+    rules does not make luck look like merit. Of those shown to be better the one with the largest
+    mean is chosen.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def choose_fusion(
     default : str
         One of the rules.
     k, alpha, seed
-        Of nDCG@k and `not_worse`.
+        Of nDCG@k and `better_than`.
 
     Raises
     ------
@@ -142,13 +142,8 @@ def choose_fusion(
         rule: [ndcg_at_k(given[i], judgments[i], k=k) for i in judged]
         for rule, given in answers.items()
     }
-    others = [rule for rule in values if rule != default]
-    tests = {
-        rule: not_worse(
-            values[default], values[rule], margin=0.0, alpha=alpha / len(others), seed=seed
-        )
-        for rule in others
-    }
+    others = {rule: given for rule, given in values.items() if rule != default}
+    tests = better_than(values[default], others, alpha=alpha, seed=seed)
     measured = [MeasuredRule(rule, test.new_mean, test) for rule, test in tests.items()]
     measured.sort(key=lambda one: -one.ndcg)
     return FusionChoice(

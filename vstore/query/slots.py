@@ -119,7 +119,8 @@ def evidence(
     depth : int
         How many of the best scores of each version give its mean and deviation; about 50.
     new_weight : float
-        At least 0; infinite for the new version alone. The default is right where the new version is somewhat better than the old one.
+        At least 0; infinite for the new version alone. The default is right where the new version
+        is somewhat better than the old one.
     new, new_only, new_only_share
         As for `slots`. Only to place documents that live in the new version alone, by its rule:
         before the candidate that follows them there.

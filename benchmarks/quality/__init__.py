@@ -1,0 +1,1 @@
+"""Quality during a migration: every rule, at every coverage, between pairs of models."""
