@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.segment.documents import DocumentBatch, DocumentRecord
+    from vstore.segment.document_batch import DocumentBatch
+    from vstore.segment.documents import DocumentRecord
     from vstore.segment.vectors import RowBatch
 
 _RECORD_BYTES = 64  # rough cost of a record beside its id, metadata and text

@@ -14,13 +14,9 @@ import numpy as np
 
 from vstore.limits import DEAD_SHARE_MAX, MERGE_FANOUT, SEAL_DOCUMENTS
 from vstore.native.arrays import NONE
+from vstore.segment.document_columns import columns_of_rows, concat_documents, seal_documents
 from vstore.segment.document_table import SealedDocuments
-from vstore.segment.documents import (
-    DocumentSegment,
-    concat_documents,
-    newest_rows,
-    seal_documents,
-)
+from vstore.segment.documents import DocumentSegment, newest_rows
 from vstore.segment.row_table import SealedRows
 from vstore.segment.vectors import DTYPES, VectorSegment, merge_rows
 
@@ -85,7 +81,8 @@ def merge_documents(
     loaded = [DocumentSegment(container, ref) for ref in segments[start:]]
     kept = [np.flatnonzero(keep) for keep in newest_rows(loaded)]
     columns = concat_documents(
-        [s.columns(rows, field_types) for s, rows in zip(loaded, kept, strict=True)], field_types
+        [columns_of_rows(s, rows, field_types) for s, rows in zip(loaded, kept, strict=True)],
+        field_types,
     )
     docno_end = max(ref.docno_end for ref in segments[start:])
     return (

@@ -13,7 +13,8 @@ from vstore.segment.vectors import RowBatch, concat_batches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.segment.documents import DocumentBatch, DocumentRecord
+    from vstore.segment.document_batch import DocumentBatch
+    from vstore.segment.documents import DocumentRecord
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array, DocumentId, IntArray
 

@@ -19,7 +19,8 @@ from vstore.limits import DOCUMENTS_MAX, SEAL_BYTES, SEAL_DOCUMENTS
 from vstore.manifest.commit import Operation
 from vstore.query.filter_evaluation import evaluate
 from vstore.segment.columns import build_column
-from vstore.segment.documents import DELETED, DocumentBatch, DocumentRecord
+from vstore.segment.document_batch import DocumentBatch
+from vstore.segment.documents import DELETED, DocumentRecord
 from vstore.segment.ids import validate_ids
 from vstore.store import guard
 from vstore.store.input import (

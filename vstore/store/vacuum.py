@@ -13,15 +13,14 @@ from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation, ancestry, read_commit
 from vstore.segment.compaction import extended_graph, graph_of, takes_graph
-from vstore.segment.documents import (
-    DELETED,
-    DocumentSegment,
-    batch_of,
+from vstore.segment.document_batch import batch_of
+from vstore.segment.document_columns import (
     columns_of,
+    columns_of_rows,
     concat_documents,
-    newest_rows,
     seal_documents,
 )
+from vstore.segment.documents import DELETED, DocumentSegment, newest_rows
 from vstore.segment.sealed import SealedSegment, copy_segment
 from vstore.segment.vectors import DTYPES, VectorSegment, merge_rows
 from vstore.storage.container import Container, new_container
@@ -221,7 +220,7 @@ def _compacted(
     replaced[list(view.memtable.documents)] = True
     for segment, keep in zip(segments, newest_rows(segments), strict=True):
         alive = keep & (segment.revision != DELETED) & ~replaced[segment.docno]
-        parts.append(segment.columns(np.flatnonzero(alive), state.fields))
+        parts.append(columns_of_rows(segment, np.flatnonzero(alive), state.fields))
     recent = {d: r for d, r in view.memtable.documents.items() if r.revision != DELETED}
     if recent:
         parts.append(columns_of(batch_of(recent), state.fields))

@@ -23,7 +23,8 @@ from vstore.segment.compaction import (
     merge_version,
     no_kernels,
 )
-from vstore.segment.documents import batch_of, columns_of, seal_documents
+from vstore.segment.document_batch import batch_of
+from vstore.segment.document_columns import columns_of, seal_documents
 from vstore.segment.memtable import EMPTY, Memtable
 from vstore.segment.replay import plain_documents, plain_rows
 from vstore.segment.vectors import seal_rows
