@@ -8,7 +8,7 @@ import numpy as np
 
 import vstore
 from vstore.storage.memory import MemoryMedium
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

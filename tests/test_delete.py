@@ -136,6 +136,6 @@ def test_deleted_documents_leave_the_file_with_a_vacuum() -> None:
     report = store.vacuum()
     assert report.bytes_after < report.bytes_before
     assert docs.ids() == ["b"]
-    assert secret.encode() not in store._medium.tobytes()  # type: ignore[attr-defined]
+    assert secret.encode() not in store.open_file.medium.tobytes()  # type: ignore[attr-defined]
     assert docs.upsert(["a"], texts=["again"]).inserted == 1
     assert docs.ids() == ["b", "a"]

@@ -90,7 +90,10 @@ def public_members() -> list[tuple[str, object]]:
             continue
         found.append((name, value))
         if inspect.isclass(value):
-            for attribute, member in vars(value).items():
+            members: dict[str, object] = {}
+            for base in reversed(value.__mro__):
+                members |= vars(base) if base.__module__.startswith("vstore.") else {}
+            for attribute, member in members.items():
                 documented = inspect.isfunction(member) or isinstance(
                     member, property | classmethod | staticmethod
                 )

@@ -157,7 +157,7 @@ def test_equivalence_is_remembered_after_reopening() -> None:
     docs = documents(store)
     store.declare_equivalent(spec(), OTHER, reason="same weights")
     docs.upsert(["a"], vectors={OLD: stamped(OTHER, rows(1))})
-    medium = store._medium
+    medium = store.open_file.medium
     store.close()
     with store_in(medium) as again:  # type: ignore[arg-type]
         assert again.collection("docs").search(stamped(OTHER, axis(0))).ids == ["a"]

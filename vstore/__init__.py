@@ -3,15 +3,18 @@
 The code map. What happens to the bytes of one commit::
 
     store/transaction.py   collects documents and vectors, checked by store/input.py, store/guard.py
-    store/store.py         Store._commit, under the writer lock
+    store/revisions.py     what an upsert makes of documents that are there
+    store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
     store/writer.py        small: one delta block; large: segments, due merges, a full manifest
-    segment/               documents.py, vectors.py: columns and rows as arrays; compaction.py
+    segment/               document_columns.py, vectors.py: what is sealed; compaction.py
     manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
     storage/container.py   append blocks, sync, write the older superblock slot, sync
     storage/file.py        the only place that asks the operating system
 
-and of one query::
+of one query::
 
+    store/opening.py       a file is opened; open_file.py: the snapshot that its readers see
+    store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
     store/search.py        resolve the versions (caller, stamp or route), guard, plan, run, record
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
@@ -21,6 +24,13 @@ and of one query::
     native/                kernels.py: all machine code; reference.py: the same in NumPy
     query/fusion.py        dual reads: two ranked lists become one
     observe/               counters and the trace on the result
+
+and of one migration::
+
+    store/schema.py        declares the new version
+    store/backfilling.py   gives documents its vectors, one commit per batch
+    store/gate_measurements.py  what holds now; migration/gates.py: what must hold
+    store/routes.py        dual read, cutover, rollback, retirement, as migration/routing.py decides
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock
@@ -61,15 +71,17 @@ if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec, suggest_label
     from vstore.migration.gates import Coverage, GateResult
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
+    from vstore.store.backfilling import BackfillReport
     from vstore.store.check import CheckReport
     from vstore.store.collection import Collection
+    from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
-    from vstore.store.migrating import BackfillReport
+    from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
+    from vstore.store.reader import Reader
     from vstore.store.search import Explanation, Hit, SearchResult
-    from vstore.store.store import Reader, Store
-    from vstore.store.store import open_store as open  # noqa: A004 - vstore.open is how it reads
-    from vstore.store.transaction import DeleteCounts, Transaction, UpsertCounts, VectorCounts
+    from vstore.store.store import Store
+    from vstore.store.transaction import Transaction
     from vstore.store.version_info import VersionInfo
 
 __version__ = "0.1.0.dev0"
@@ -112,30 +124,28 @@ _MODULES = {
         "filter_from_dict",
         "filter_to_dict",
     ),
+    "vstore.store.backfilling": ("BackfillReport",),
     "vstore.store.check": ("CheckReport",),
     "vstore.store.collection": ("Collection",),
+    "vstore.store.counts": (
+        "DeleteCounts",
+        "UpsertCounts",
+        "VectorCounts",
+    ),
     "vstore.store.document": ("Document",),
     "vstore.store.embedder": (
         "Embedder",
         "Embeddings",
         "HashingEmbedder",
     ),
-    "vstore.store.migrating": ("BackfillReport",),
+    "vstore.store.reader": ("Reader",),
     "vstore.store.search": (
         "Explanation",
         "Hit",
         "SearchResult",
     ),
-    "vstore.store.store": (
-        "Reader",
-        "Store",
-    ),
-    "vstore.store.transaction": (
-        "DeleteCounts",
-        "Transaction",
-        "UpsertCounts",
-        "VectorCounts",
-    ),
+    "vstore.store.store": ("Store",),
+    "vstore.store.transaction": ("Transaction",),
     "vstore.store.version_info": ("VersionInfo",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -143,7 +153,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 def __getattr__(name: str) -> object:
     if name == "open":
-        value: object = import_module("vstore.store.store").open_store
+        value: object = import_module("vstore.store.opening").open_store
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

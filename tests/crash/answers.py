@@ -10,7 +10,7 @@ from tests.crash.workload import FrozenClock, contents, dump, unit_rows
 from vstore.errors import VstoreError
 from vstore.storage.memory import MemoryMedium
 from vstore.store.check import check_file
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable

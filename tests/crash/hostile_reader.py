@@ -19,7 +19,7 @@ from tests.crash.forgery import Forger
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.superblock import read_slots
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from vstore.errors import CorruptionError, NotAStoreError
 from vstore.storage.faulty import FaultyMedium, Operation
 from vstore.storage.memory import MemoryContent, MemoryFile, MemoryMedium
 from vstore.storage.recovery import choose_slot
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

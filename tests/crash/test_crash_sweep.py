@@ -14,7 +14,7 @@ import pytest
 from tests.crash.recovery import Recoveries, mark, medium_after, reopen
 from tests.crash.workload import WHOLE_LIFE, Dump, Recording, dump, record
 from vstore.storage.faulty import DAMAGES, Damage, FaultyMedium, survivors
-from vstore.store import store as store_module
+from vstore.store import open_file as open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +153,7 @@ def relaxed_run() -> Recording:
 @pytest.fixture
 def without_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no background sync come in between: the script says when to sync."""
-    monkeypatch.setattr(store_module, "RELAXED_SYNC_S", 3_600.0)
+    monkeypatch.setattr(open_files, "RELAXED_SYNC_S", 3_600.0)
 
 
 @pytest.mark.usefixtures("without_timer")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from vstore.storage.file import PathMedium
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from vstore.storage.faulty import FaultyMedium
 from vstore.storage.layout import BlockKind
 from vstore.storage.superblock import Superblock, read_slots
 from vstore.store import writer
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 ROWS = np.eye(4, dtype=np.float32)
 
@@ -175,7 +175,7 @@ def test_a_checker_knows_what_it_cannot_know(flags: dict[str, int], ok: bool) ->
     """A block of unknown kind is damage, unless a flag says that a newer program was here."""
     medium = FaultyMedium()
     with open_medium(medium) as store:
-        store._container.append(BlockKind.GRAPH, b"a block that nothing names")
+        store.open_file.container.append(BlockKind.GRAPH, b"a block that nothing names")
         store.tag("the commit that takes it along")
     with open_medium(FaultyMedium(with_flags(medium.tobytes(), **flags)), mode="r") as store:
         assert store.check().ok == ok

@@ -30,7 +30,7 @@ from vstore.segment.columns import ARRAY_DTYPES
 from vstore.segment.documents import DocumentRecord
 from vstore.storage import layout, recovery
 from vstore.storage.faulty import FaultyMedium
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from vstore.types import Array

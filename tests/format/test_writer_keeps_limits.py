@@ -21,8 +21,8 @@ from vstore import (
 from vstore.manifest import codec
 from vstore.manifest.commit import chain, read_commit
 from vstore.storage.faulty import FaultyMedium
+from vstore.store.opening import open_medium
 from vstore.store.pending import Pending
-from vstore.store.store import open_medium
 from vstore.store.writer import append_commit
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def test_a_chain_whose_base_is_another_commit_is_refused() -> None:
     medium = FaultyMedium()
     with open_medium(medium) as store:
         store.tag("a delta")
-        tip, container = store.current().tip, store._container
+        tip, container = store.current().tip, store.open_file.container
         commit = read_commit(container, tip)._replace(previous=store.current().base, base=tip)
         lying = append_commit(container, commit)
         with pytest.raises(CorruptionError, match="not the base"):

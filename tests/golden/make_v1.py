@@ -14,7 +14,7 @@ from tests.format.answers import answers_of_vstore
 from tests.format.frozen import create_store, reopen_relaxed
 from vstore import EmbeddingSpec
 from vstore.storage.file import PathMedium
-from vstore.store.store import open_medium
+from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from vstore import Collection, Store

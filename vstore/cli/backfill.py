@@ -27,8 +27,8 @@ from vstore.errors import InvalidArgumentError
 from vstore.manifest.edits import put_collection
 from vstore.manifest.state import StoreState
 from vstore.migration import routing
+from vstore.store.backfilling import BackfillReport
 from vstore.store.collection import Collection
-from vstore.store.migrating import BackfillReport
 from vstore.types import Array, DocumentId
 
 IdsFile = Annotated[

@@ -14,9 +14,10 @@ from vstore.cli.report import Report, heading
 from vstore.cli.spec_file import VersionWish, Wish, read_spec_file
 from vstore.errors import InvalidArgumentError, StateError, VersionMismatchError
 from vstore.manifest.spec import short
-from vstore.store.collection import Collection, check_fields
+from vstore.store.collection import Collection
 from vstore.store.names import check_name
-from vstore.store.store import open_store
+from vstore.store.opening import open_store
+from vstore.store.schema import check_fields
 
 SpecFile = Annotated[
     Path | None,

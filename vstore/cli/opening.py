@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError, NotFoundError
-from vstore.store.store import open_store
+from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from vstore.cli.json_argument import json_file
 from vstore.errors import InvalidArgumentError
 from vstore.manifest.spec import EmbeddingSpec
-from vstore.store.collection import check_fields
 from vstore.store.embedder import HashingEmbedder
 from vstore.store.names import check_name
+from vstore.store.schema import check_fields
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from vstore.demo.quality import mixed_on_purpose, single_read
 from vstore.demo.stage import BATCH_SIZE, CLAIM
 from vstore.errors import GateError, VersionMismatchError
 from vstore.store.embedder import Embeddings
-from vstore.store.store import open_store
+from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from vstore.demo.corpus import load_scifact
 from vstore.demo.models import COLLECTION, NEW, document_texts, new_model
 from vstore.store.embedder import Embeddings
-from vstore.store.store import open_store
+from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import numpy as np
 
 from vstore.demo.models import COLLECTION, NEW, OLD
 from vstore.evaluation.measures import mean_ndcg_at_k, mean_recall_at_k
-from vstore.store.store import open_store
+from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from vstore.demo import tables
 from vstore.demo.corpus import load_scifact
 from vstore.demo.models import COLLECTION, NEW, OLD, new_model, old_model
 from vstore.demo.quality import dual_read, single_read
-from vstore.store.store import open_store
+from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path

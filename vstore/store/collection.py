@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.deferred import Deferred
-from vstore.errors import (
-    InvalidArgumentError,
-    LimitExceededError,
-    NotFoundError,
-    ReadOnlyError,
-)
-from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
-from vstore.manifest.commit import Operation
-from vstore.manifest.spec import require_spec, suggest_label
-from vstore.manifest.state import (
-    PROVENANCES,
-    STALE_POLICIES,
-    STORAGE_TYPES,
-    GraphSettings,
-    Provenance,
-    StalePolicy,
-    StorageType,
-    VersionState,
-)
-from vstore.segment.column_types import UINT64_MAX, FieldType
-from vstore.segment.documents import DELETED
-from vstore.segment.ids import validate_ids
-from vstore.store.names import check_name
-from vstore.store.numbers import check_whole
+from vstore.manifest.spec import suggest_label
+from vstore.store.collection_reader import CollectionReader
 from vstore.store.search import (
     Explanation,
     Mode,
@@ -40,139 +17,51 @@ from vstore.store.search import (
     SearchOptions,
     SearchResult,
     Where,
-    bound_filter,
     explain,
-    matching_documents,
     one_query,
     search,
     wanted_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from vstore.manifest import edits
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import RouteState, StoreState
+    from vstore.manifest.state import Provenance, RouteState, StalePolicy, StorageType
     from vstore.migration import routing
     from vstore.migration.gates import Coverage, GateResult
-    from vstore.query import filter as filters
-    from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
-    from vstore.segment.row_table import RowTable
-    from vstore.store import document as documents
-    from vstore.store import migrating, quick, version_info
+    from vstore.store import (
+        backfilling,
+        gate_measurements,
+        quick,
+        routes,
+        schema,
+        text_upserts,
+        version_info,
+    )
+    from vstore.store.backfilling import BackfillReport, Embed
+    from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder
-    from vstore.store.migrating import BackfillReport, Embed
-    from vstore.store.snapshot import CollectionView, Snapshot
-    from vstore.store.store import Store
-    from vstore.store.transaction import DeleteCounts, UpsertCounts, VectorCounts
-    from vstore.types import Array, BoolArray, DocumentId
+    from vstore.types import DocumentId
 else:  # not what a search needs
-    documents = Deferred("vstore.store.document")
-    edits = Deferred("vstore.manifest.edits")
-    filters = Deferred("vstore.query.filter")
-    migrating = Deferred("vstore.store.migrating")
-    routing = Deferred("vstore.migration.routing")
+    backfilling = Deferred("vstore.store.backfilling")
+    gate_measurements = Deferred("vstore.store.gate_measurements")
     quick = Deferred("vstore.store.quick")
+    routes = Deferred("vstore.store.routes")
+    routing = Deferred("vstore.migration.routing")
+    schema = Deferred("vstore.store.schema")
+    text_upserts = Deferred("vstore.store.text_upserts")
     version_info = Deferred("vstore.store.version_info")
 
-_EXPORT_ROWS = 4_096
 
-
-class Collection:
+class Collection(CollectionReader):
     """A named corpus of documents and its embedding versions.
 
     A handle holds no data: reads see the store's current snapshot (or the one the handle is pinned
     to), writes are transactions of their own. Made by ``Store.collection()``.
     """
-
-    def __init__(
-        self,
-        store: Store,
-        name: str,
-        *,
-        scope: Filter | None = None,
-        pinned: Snapshot | None = None,
-    ) -> None:
-        self.store = store
-        self.name = name
-        self._scope = scope
-        self._pinned = pinned
-        self._bound_scope: tuple[object, Filter] | None = None
-
-    def __repr__(self) -> str:
-        scope = f", scope={self.scope_text}" if self.scope is not None else ""
-        return f"Collection({self.name!r}{scope})"
-
-    @property
-    def scope(self) -> Filter | None:
-        """The filter that every read and write through this handle stays inside; None for all."""
-        return self._scope
-
-    # Where reads come from.
-
-    def snapshot(self) -> Snapshot:
-        """Return the snapshot reads see now."""
-        return self.store.current() if self._pinned is None else self._pinned
-
-    def require_writable(self) -> None:
-        """Refuse to write through a handle on an older epoch.
-
-        Raises
-        ------
-        ReadOnlyError, NotFoundError
-        """
-        self.view()  # raises if the collection was dropped
-        if self._pinned is not None:
-            raise ReadOnlyError(
-                f"this handle on {self.name!r} reads epoch {self._pinned.epoch}; "
-                "write through Store.collection()"
-            )
-
-    def view(self) -> CollectionView:
-        """Return the collection at that snapshot."""
-        return self.snapshot().collection(self.name)
-
-    def scoped(self, where: Where) -> Collection:
-        """Return a handle confined to the documents that pass a filter.
-
-        Every read and write through it stays inside, also by id, and what would touch the whole
-        collection is refused. Scopes of scopes are combined. It guards against mistakes, not
-        against code that means harm: that has ``handle.store`` and with it the whole collection.
-
-        Raises
-        ------
-        FilterError
-        """
-        bound = bound_filter(self.view(), where)
-        if bound is None:
-            raise InvalidArgumentError("scoped: expected a filter, found None")
-        tree = bound if self.scope is None else self.scope & bound
-        return Collection(self.store, self.name, scope=tree, pinned=self._pinned)
-
-    @property
-    def scope_text(self) -> str:
-        """The scope as text, empty without one."""
-        return "" if self.scope is None else filters.describe(self.scope)
-
-    def bound_scope(self, view: CollectionView) -> Filter:
-        """Return the scope, bound to the fields as they are at a snapshot."""
-        assert self.scope is not None, "only for scoped handles"
-        if self._bound_scope is None or self._bound_scope[0] != view.field_types:
-            self._bound_scope = (view.field_types, filters.bind(self.scope, view.field_types))
-        return self._bound_scope[1]
-
-    def mask(self, view: CollectionView, where: Where) -> BoolArray:
-        """Return by docno which live documents pass a filter, inside the scope."""
-        bound = bound_filter(view, where)
-        if self.scope is not None:
-            scope = self.bound_scope(view)
-            bound = scope if bound is None else scope & bound
-        if bound is None:
-            return np.asarray(view.documents.revision != DELETED)
-        return matching_documents(view, bound)
 
     # Schema.
 
@@ -183,15 +72,7 @@ class Collection:
 
     def add_field(self, name: str, field_type: str) -> None:
         """Declare a metadata field; documents that are there lack it."""
-        self._require_unscoped("add_field")
-        checked = check_fields({check_name(name, what="field name"): field_type})
-
-        def edit(state: StoreState) -> StoreState:
-            return edits.put_collection(
-                state, edits.add_fields(state.collections[self.name], checked)
-            )
-
-        self.store.change(edit, Operation("add_field", f"{self.name}.{name}: {field_type}"))
+        schema.add_field(self, name, field_type)
 
     def create_version(
         self,
@@ -231,35 +112,18 @@ class Collection:
         AlreadyExistsError
             The label is taken, or another version of the collection has this geometry.
         """
-        self._require_unscoped("create_version")
-        check_name(label, what="version label")
-        _require_choice("storage", storage, STORAGE_TYPES)
-        _require_choice("stale_policy", stale_policy, STALE_POLICIES)
-        _require_choice("provenance", provenance, PROVENANCES)
-        require_spec(spec, what="spec")
-        check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
-
-        settings = _graph_settings(M, ef_construction, graph_rows_min)
-
-        def edit(state: StoreState) -> StoreState:
-            moment = self.store.moment()
-            version = VersionState(
-                label,
-                spec,
-                moment.epoch,
-                moment.time_us,
-                storage,
-                stale_policy,
-                provenance,
-                retire_grace_s,
-                graph=settings,
-            )
-            collection = edits.create_version(state.collections[self.name], version)
-            if not collection.routes:
-                collection = routing.first_route(collection, label, moment)
-            return edits.put_collection(state, collection)
-
-        self.store.change(edit, Operation("create_version", label))
+        schema.create_version(
+            self,
+            label,
+            spec,
+            storage=storage,
+            stale_policy=stale_policy,
+            provenance=provenance,
+            retire_grace_s=retire_grace_s,
+            M=M,
+            ef_construction=ef_construction,
+            graph_rows_min=graph_rows_min,
+        )
         return self.version(label)
 
     def suggest_label(self, spec: EmbeddingSpec) -> str:
@@ -316,8 +180,8 @@ class Collection:
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
     ) -> UpsertCounts:
-        """Embed texts and upsert them, one commit per batch; see `migrating.upsert_texts`."""
-        return migrating.upsert_texts(
+        """Embed texts and upsert them, one commit per batch; see `text_upserts.upsert_texts`."""
+        return text_upserts.upsert_texts(
             self,
             ids,
             texts,
@@ -355,99 +219,6 @@ class Collection:
         with self.store.transaction() as tx:
             tx.one_call = True
             return tx.add_vectors(self, version, ids, vectors, revisions=revisions)
-
-    # Reading.
-
-    def __len__(self) -> int:
-        view = self.view()
-        if self.scope is None:
-            return view.documents.live_count
-        return int(np.count_nonzero(self.mask(view, None)))
-
-    def __contains__(self, id_: object) -> bool:
-        try:
-            checked = validate_ids([id_])  # type: ignore[list-item]  # that is the question
-        except (InvalidArgumentError, LimitExceededError):
-            return False  # no document can have it
-        return self.get(checked[0]) is not None
-
-    def get(self, id_: DocumentId) -> Document | None:
-        """Return a document, None if there is none (inside the scope)."""
-        return self.get_many([id_])[0]
-
-    def get_many(self, ids: Sequence[DocumentId]) -> list[Document | None]:
-        """Return documents in the order of their ids, None where there is none.
-
-        An id may come more than once.
-        """
-        view = self.view()
-        mask = None if self.scope is None else self.mask(view, None)
-        result: list[Document | None] = []
-        for docno in view.documents.find(validate_ids(ids, unique=False)).tolist():
-            known = docno >= 0 and (mask is None or bool(mask[docno]))
-            record = view.documents.record(docno) if known else None
-            alive = record is not None and record.revision != DELETED
-            result.append(
-                documents.document_of(record, view.field_types) if alive and record else None
-            )
-        return result
-
-    def documents(self, where: Where = None) -> Iterator[Document]:
-        """Iterate over the documents that pass a filter, on the snapshot of this call."""
-        view = self.view()
-        docnos = np.flatnonzero(self.mask(view, where)).tolist()
-        return (
-            documents.document_of(view.documents.record(docno), view.field_types)
-            for docno in docnos
-        )
-
-    def ids(self, where: Where = None) -> list[DocumentId]:
-        """Return the ids of the documents that pass a filter."""
-        view = self.view()
-        return [view.documents.id(d) for d in np.flatnonzero(self.mask(view, where)).tolist()]
-
-    def get_vectors(self, id_: DocumentId, version: str) -> Array:
-        """Return a document's vectors of a version exactly as stored, (chunks, dimension).
-
-        Raises
-        ------
-        NotFoundError
-            No such document, or it has no vectors that may be served.
-        """
-        view = self.view()
-        docno = int(view.documents.find(validate_ids([id_]))[0])
-        if docno >= 0 and (self.scope is None or self.mask(view, None)[docno]):
-            places = view.rows(version).rows_of(docno)
-            if places:
-                return np.stack([part.rows.vectors[row] for part, row in places])
-        view.version(version)
-        raise NotFoundError(f"no vectors of {id_!r:.80} in version {version!r}")
-
-    def get_vector(self, id_: DocumentId, version: str, *, chunk: int = 0) -> Array:
-        """Return one vector exactly as stored, (dimension,); see `get_vectors`."""
-        check_whole(chunk, what="chunk")
-        vectors = self.get_vectors(id_, version)
-        if not 0 <= chunk < len(vectors):
-            raise NotFoundError(f"{id_!r:.80} has {len(vectors)} chunks, no chunk {chunk}")
-        return np.asarray(vectors[chunk])
-
-    def vectors(
-        self, version: str, where: Where = None
-    ) -> Iterator[tuple[list[DocumentId], Array, Array, Array]]:
-        """Iterate over a version's served rows in batches, on the snapshot of this call.
-
-        Each batch is a tuple:
-
-        ids : list
-            Document of each row.
-        chunks : u32 (n,)
-        revisions : u64 (n,)
-        vectors : (n, dimension)
-            Exactly as stored.
-        """
-        view = self.view()
-        mask = None if where is None and self.scope is None else self.mask(view, where)
-        return _exported(view, view.rows(version), mask)
 
     # Searching.
 
@@ -563,7 +334,7 @@ class Collection:
         result = search(self, one_query(query), options)[0]
         return Explanation(result.plan, result.trace.actuals())
 
-    # Migrating; see `migrating` for the details.
+    # Migrating; see `backfilling`, `gate_measurements` and `routes` for the details.
 
     @property
     def route(self) -> RouteState:
@@ -572,11 +343,11 @@ class Collection:
 
     def coverage(self, version: str, where: Where = None) -> Coverage:
         """Return how many live documents have fresh vectors in a version."""
-        return migrating.coverage(self, version, where)
+        return gate_measurements.coverage(self, version, where)
 
     def pending(self, version: str, *, limit: int | None = None) -> list[Document]:
         """Return live documents without fresh vectors in a version: the regeneration queue."""
-        return migrating.pending(self, version, limit=limit)
+        return backfilling.pending(self, version, limit=limit)
 
     def backfill(
         self,
@@ -587,8 +358,8 @@ class Collection:
         batches_max: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> BackfillReport:
-        """Fill a version from the documents, one commit per batch; see `migrating.backfill`."""
-        return migrating.backfill(
+        """Fill a version from the documents, one commit per batch; see `backfilling.backfill`."""
+        return backfilling.backfill(
             self,
             version,
             embed,
@@ -599,7 +370,7 @@ class Collection:
 
     def read_both(self, version: str, *, fusion: FusionName = "slots", reason: str = "") -> None:
         """Route to a dual read of the serving version and this one."""
-        migrating.read_both(self, version, fusion=fusion, reason=reason)
+        routes.read_both(self, version, fusion=fusion, reason=reason)
 
     def cutover(
         self,
@@ -609,76 +380,13 @@ class Collection:
         force: bool = False,
         reason: str = "",
     ) -> list[GateResult]:
-        """Let a version serve alone, if its gates pass; see `migrating.cutover`."""
-        return migrating.cutover(
-            self, version, min_coverage=min_coverage, force=force, reason=reason
-        )
+        """Let a version serve alone, if its gates pass; see `routes.cutover`."""
+        return routes.cutover(self, version, min_coverage=min_coverage, force=force, reason=reason)
 
     def rollback(self, *, reason: str = "") -> None:
         """Return to the version that served before, in one commit."""
-        migrating.rollback(self, reason=reason)
+        routes.rollback(self, reason=reason)
 
     def retire(self, version: str, *, reason: str = "") -> None:
         """End a version: no more writes or queries; a vacuum drops its vectors."""
-        migrating.retire(self, version, reason=reason)
-
-    def _require_unscoped(self, what: str) -> None:
-        self.require_writable()
-        if self.scope is not None:
-            raise InvalidArgumentError(f"{what}: not through a scoped handle")
-
-
-def _exported(
-    view: CollectionView, table: RowTable, mask: BoolArray | None
-) -> Iterator[tuple[list[DocumentId], Array, Array, Array]]:
-    for part in table.parts:
-        rows = np.arange(len(part.rows.docno))
-        keep = np.ones(len(rows), np.bool_) if part.live is None else part.live.copy()
-        if mask is not None:
-            keep &= mask[part.rows.docno]
-        rows = rows[keep]
-        for start in range(0, len(rows), _EXPORT_ROWS):
-            some = rows[start : start + _EXPORT_ROWS]
-            ids = [view.documents.id(docno) for docno in part.rows.docno[some].tolist()]
-            yield ids, part.rows.chunk[some], part.rows.revision[some], part.rows.vectors[some]
-
-
-def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return metadata fields, checked.
-
-    Raises
-    ------
-    InvalidArgumentError, LimitExceededError
-    """
-    checked: dict[str, str] = {}
-    if not isinstance(fields, Mapping):
-        raise InvalidArgumentError(f"fields: expected a mapping of name to type: {fields!r:.60}")
-    for name, field_type in fields.items():
-        check_name(name, what="field name")
-        try:
-            checked[name] = str(FieldType(field_type))
-        except ValueError as error:
-            known = ", ".join(FieldType)
-            raise InvalidArgumentError(
-                f"field {name!r}: expected one of {known}, found {field_type!r:.60}"
-            ) from error
-    edits.require_count("fields", len(checked), "FIELDS_MAX", FIELDS_MAX)
-    return checked
-
-
-def _require_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise InvalidArgumentError(
-            f"{what}: expected one of {', '.join(map(str, choices))}, found {value!r:.60}"
-        )
-
-
-def _graph_settings(M: int, ef_construction: int, rows_min: int | None) -> GraphSettings | None:
-    for name, value, least, most in (
-        ("M", M, GRAPH_M_MIN, GRAPH_M_MAX),
-        ("ef_construction", ef_construction, 1, EF_MAX),
-        ("graph_rows_min", 0 if rows_min is None else rows_min, 0, SEGMENT_ROWS_MAX),
-    ):
-        if type(value) is not int or not least <= value <= most:
-            raise InvalidArgumentError(f"{name}: expected {least} to {most:,}, found {value!r:.60}")
-    return None if rows_min is None else GraphSettings(M, ef_construction, rows_min)
+        routes.retire(self, version, reason=reason)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from vstore.segment.compaction import FindKernels
 
 Indexing: TypeAlias = Literal["inline", "background", "manual"]
-INDEXING: Final = ("inline", "background", "manual")
 _REFERENCE_ROWS_MAX: Final = 5_000  # NumPy builds graphs a thousand times slower
 
 

@@ -47,6 +47,17 @@ def check_number(
     return number
 
 
+def check_batch_size(value: object) -> None:
+    """Refuse a size no batch can have.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if type(value) is not int or value < 1:
+        raise InvalidArgumentError(f"batch_size: expected an int >= 1, found {value!r}")
+
+
 def _require_range(value: float, what: str, least: float | None, most: float | None) -> None:
     below, above = least is not None and value < least, most is not None and value > most
     if below or above:

@@ -2,190 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
-from vstore.clock import SystemClock
 from vstore.deferred import Deferred
-from vstore.errors import (
-    ClosedError,
-    InvalidArgumentError,
-    LockedError,
-    NotFoundError,
-    ReadOnlyError,
-    StateError,
-    VstoreError,
-)
-from vstore.limits import HISTORY_MAX
-from vstore.manifest.commit import Operation, find_epoch
+from vstore.manifest.commit import Operation
 from vstore.manifest.spec import require_spec
-from vstore.observe.observer import Observer
-from vstore.storage.file import PathMedium, path_text
-from vstore.storage.opening import open_container
-from vstore.store.collection import Collection, check_fields
-from vstore.store.indexing import INDEXING, Indexing, builders, during_commits
+from vstore.store.collection import Collection
 from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
-from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from vstore.clock import Clock
     from vstore.manifest import edits
     from vstore.manifest.edits import Moment
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
     from vstore.observe.trace import Trace
-    from vstore.segment import replacement as replacements
-    from vstore.segment.changes import CollectionChanges
-    from vstore.segment.compaction import FindKernels
-    from vstore.storage import memory
-    from vstore.storage.container import Container, Verify
-    from vstore.storage.file import Medium
-    from vstore.store import check, history, upkeep, vacuum, writer
+    from vstore.store import check, history, schema
     from vstore.store import embedder as embedders
     from vstore.store import input as inputs
+    from vstore.store import reader as readers
     from vstore.store import transaction as transactions
     from vstore.store.embedder import Embedder, Embeddings
+    from vstore.store.open_file import OpenFile
+    from vstore.store.snapshot import Snapshot
+    from vstore.store.vacuum import VacuumReport
 else:  # not what a search needs
     check = Deferred("vstore.store.check")
     edits = Deferred("vstore.manifest.edits")
     embedders = Deferred("vstore.store.embedder")
-    inputs = Deferred("vstore.store.input")
-    memory = Deferred("vstore.storage.memory")
-    replacements = Deferred("vstore.segment.replacement")
     history = Deferred("vstore.store.history")
+    inputs = Deferred("vstore.store.input")
+    readers = Deferred("vstore.store.reader")
+    schema = Deferred("vstore.store.schema")
     transactions = Deferred("vstore.store.transaction")
-    upkeep = Deferred("vstore.store.upkeep")
-    vacuum = Deferred("vstore.store.vacuum")
-    writer = Deferred("vstore.store.writer")
-
-OpenMode: TypeAlias = Literal["rw", "r"]
-Durability: TypeAlias = Literal["full", "relaxed"]
-RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
-
-
-def open_store(
-    path: str | os.PathLike[str],
-    *,
-    mode: OpenMode = "rw",
-    create: bool = True,
-    epoch: int | None = None,
-    tag: str | None = None,
-    verify: Verify = "lazy",
-    durability: Durability = "full",
-    indexing: Indexing = "inline",
-    timeout_s: float = 0.0,
-) -> Store:
-    """Open a store.
-
-    Parameters
-    ----------
-    path : path-like
-        The file; ``":memory:"`` for a store without one.
-    mode : {"rw", "r"}
-        "rw" makes this the one writer; "r" takes no lock and needs no write permission.
-    create : bool
-        With "rw", make a new store if the file is missing or empty.
-    epoch, tag : optional
-        Open the store read-only as it was at an epoch.
-    verify : {"lazy", "full", "off"}
-        Check each block's hash at its first use, all of them now, or none but the manifest's.
-    durability : {"full", "relaxed"}
-        "full": a commit that returned survives power loss. "relaxed": it survives the death of the
-        process; it is synced every second and on close.
-    indexing : {"inline", "background", "manual"}
-        "inline": a commit that seals or merges enough rows also builds their graph, before it
-        returns. "background": a thread merges and builds, and searches scan what has no graph yet.
-        "manual": only `Store.optimize` and `Store.vacuum` build graphs: for bulk loads.
-    timeout_s : float
-        How long to wait for another writer to let go; 0 fails at once.
-
-    Raises
-    ------
-    LockedError
-        Another writer holds the store.
-    NotFoundError
-        No such file, directory, epoch or tag.
-    NotAStoreError, FormatVersionError, CorruptionError
-        The file cannot be read as a store.
-    StorageError
-    """
-    place = path_text(path)
-    in_memory = place == ":memory:"
-    if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
-        raise InvalidArgumentError(
-            "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
-            "without create=False, epoch= and tag="
-        )
-    return open_medium(
-        memory.MemoryMedium() if in_memory else PathMedium(place),
-        mode=mode,
-        create=create,
-        epoch=epoch,
-        tag=tag,
-        verify=verify,
-        durability=durability,
-        indexing=indexing,
-        timeout_s=timeout_s,
-    )
-
-
-def open_medium(
-    medium: Medium,
-    *,
-    mode: OpenMode = "rw",
-    create: bool = True,
-    epoch: int | None = None,
-    tag: str | None = None,
-    verify: Verify = "lazy",
-    durability: Durability = "full",
-    indexing: Indexing = "inline",
-    timeout_s: float = 0.0,
-    clock: Clock | None = None,
-) -> Store:
-    """Open a store in any medium; `open_store` documents the rest."""
-    for name, value, choices in (
-        ("mode", mode, ("rw", "r")),
-        ("verify", verify, ("lazy", "full", "off")),
-        ("durability", durability, ("full", "relaxed")),
-        ("indexing", indexing, INDEXING),
-    ):
-        if value not in choices:
-            raise InvalidArgumentError(
-                f"{name}: expected one of {', '.join(choices)}, found {value!r:.60}"
-            )
-    if epoch is not None and tag is not None:
-        raise InvalidArgumentError("open: pass epoch or tag, not both")
-    check_number(timeout_s, what="timeout_s")
-    past = epoch is not None or tag is not None
-    writable = mode == "rw" and not past
-    clock = clock or SystemClock()
-    container = open_container(
-        medium, writable=writable, create=create and writable, verify=verify, timeout_s=timeout_s
-    )
-    try:
-        if container.superblock is None:
-            snapshot = writer.first_commit(container, time_us=clock.now_us())
-        else:
-            snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
-        store = Store(
-            medium, container, snapshot, durability=durability, indexing=indexing, clock=clock
-        )
-        if past:
-            store.pin(store.epoch_of(tag) if tag is not None else epoch)
-        if verify == "full":
-            check.verify_snapshot(store.current())
-    except BaseException:
-        container.close()
-        raise
-    return store
 
 
 class Store:
@@ -195,31 +50,10 @@ class Store:
     of one process take turns.
     """
 
-    def __init__(
-        self,
-        medium: Medium,
-        container: Container,
-        snapshot: Snapshot,
-        *,
-        durability: Durability,
-        indexing: Indexing,
-        clock: Clock,
-    ) -> None:
-        self.clock = clock
-        self._medium = medium
-        self._container = container
-        self._snapshot = snapshot
-        self._durability = durability
-        self._indexing = indexing
-        self._pinned = False
-        self._closed = False
-        self._writing = threading.Lock()
-        self._writer_thread: int | None = None
-        self._settling: threading.Timer | None = None
-        self.observer = Observer()
-        self._upkeep: upkeep.Upkeep | None = None
-        if indexing == "background" and self.writable:
-            self._upkeep = upkeep.Upkeep(self)
+    def __init__(self, open_file: OpenFile) -> None:
+        self.open_file = open_file
+        self.clock = open_file.clock
+        self.observer = open_file.observer
 
     def __enter__(self) -> Self:
         return self
@@ -233,36 +67,25 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"epoch {self._snapshot.epoch}"
+        state = "closed" if self.open_file.closed else f"epoch {self.open_file.snapshot.epoch}"
         return f"<vstore.Store {self.path!r}, {state}>"
 
     def close(self) -> None:
-        """Sync what is relaxed, release file and lock. Arrays handed out stay valid."""
-        if self._closed:
-            return
-        if self._container.closed:  # of a parent process; its locks may never be let go here
-            self._closed = True
-            return
-        if self._writer_thread == threading.get_ident():
-            raise StateError(f"{self.path}: end the transaction before closing the store")
-        if self._upkeep is not None:
-            self._upkeep.stop()
-        with self._writing:
-            self._closed = True
-            if self._settling is not None:
-                self._settling.cancel()
-            try:
-                if self._container.writable and not self._container.poisoned:
-                    self._container.settle()
-            finally:
-                self._container.close()
+        """Sync what is relaxed, release file and lock. Arrays handed out stay valid.
+
+        Raises
+        ------
+        StateError
+            This thread has a transaction open.
+        """
+        self.open_file.close()
 
     # State.
 
     @property
     def path(self) -> str:
         """Name of the file, or ``":memory:"``."""
-        return self._medium.name
+        return self.open_file.name
 
     @property
     def epoch(self) -> int:
@@ -272,12 +95,12 @@ class Store:
     @property
     def writable(self) -> bool:
         """Whether this handle is the store's writer."""
-        return self._container.writable
+        return self.open_file.container.writable
 
     @property
     def recovery_note(self) -> str | None:
         """What opening had to pass over, for example a torn superblock; None normally."""
-        return self._container.skipped
+        return self.open_file.container.skipped
 
     def current(self) -> Snapshot:
         """Return the snapshot that reads see.
@@ -287,11 +110,7 @@ class Store:
         ClosedError
             The store is closed.
         """
-        if self._closed or self._container.closed:
-            raise ClosedError(
-                f"{self.path}: the store is closed, or was opened before a fork; open it again"
-            )
-        return self._snapshot
+        return self.open_file.current()
 
     def refresh(self) -> bool:
         """Move a read-only handle to the newest commit; False if it is there already.
@@ -301,46 +120,9 @@ class Store:
         StateError
             The handle was opened at an epoch.
         """
-        self.current()
-        if self._pinned:
-            raise StateError(f"{self.path} was opened at an epoch; open it again to move on")
-        if self._container.writable:
-            return False
-        with self._writing:
-            if not self._medium.is_current(self._container.file):
-                return self._reopen()
-            if not self._container.reload():
-                return False
-            self._snapshot = load_snapshot(
-                self._container,
-                self._snapshot.cache,
-                self._container.manifest_ref(),
-                known=self._snapshot,
-            )
-            return True
+        return self.open_file.refresh()
 
-    def _reopen(self) -> bool:
-        """Move to the file that a vacuum put in this one's place."""
-        container = open_container(
-            self._medium, writable=False, create=False, verify=self._container.verify, timeout_s=0
-        )
-        try:
-            snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
-        except BaseException:
-            container.close()
-            raise
-        # The old container is not closed: older snapshots may still read from it. Its descriptor
-        # goes with the last of them.
-        self._container, self._snapshot = container, snapshot
-        return True
-
-    def pin(self, epoch: int | None) -> None:
-        """Show a read-only handle an older epoch, for good."""
-        assert epoch is not None, "an epoch or a tag was given"
-        self._snapshot = self._at(epoch)
-        self._pinned = True
-
-    def snapshot(self, epoch: int | None = None) -> Reader:
+    def snapshot(self, epoch: int | None = None) -> readers.Reader:
         """Return a view of the store at one epoch, the current one by default.
 
         Raises
@@ -348,22 +130,8 @@ class Store:
         NotFoundError
             The file no longer has that epoch.
         """
-        return Reader(self, self.current() if epoch is None else self._at(epoch))
-
-    def _at(self, epoch: int) -> Snapshot:
-        now = self.current()
-        epoch = check_whole(epoch, what="epoch")
-        if epoch == now.epoch:
-            return now
-        ref = None
-        if 0 <= epoch < now.epoch:
-            ref = find_epoch(now.container, now.tip, epoch, limit=HISTORY_MAX)
-        if ref is None:
-            raise NotFoundError(
-                f"{self.path} has no epoch {epoch}; history() lists those it has. "
-                "A vacuum drops epochs that no tag names."
-            )
-        return load_snapshot(now.container, now.cache, ref)
+        shown = self.current() if epoch is None else self.open_file.at(epoch)
+        return readers.Reader(self, shown)
 
     # Collections.
 
@@ -398,7 +166,7 @@ class Store:
         AlreadyExistsError, InvalidArgumentError, LimitExceededError
         """
         check_name(name, what="collection name")
-        checked = check_fields({} if fields is None else fields)
+        checked = schema.check_fields({} if fields is None else fields)
 
         def edit(state: StoreState) -> StoreState:
             return edits.create_collection(state, name, checked, self.moment())
@@ -456,7 +224,7 @@ class Store:
         """
         check_name(name, what="tag")
         check_note(note, what="note")
-        named = self.current().epoch if epoch is None else self._at(epoch).epoch
+        named = self.current().epoch if epoch is None else self.open_file.at(epoch).epoch
 
         def edit(state: StoreState) -> StoreState:
             return edits.add_tag(state, name, named, self.moment(note))
@@ -497,47 +265,7 @@ class Store:
             This thread has one open already.
         """
         wait_s = min(check_number(timeout_s, what="timeout_s"), threading.TIMEOUT_MAX)
-        return transactions.Transaction(lambda: self._begin(wait_s), self._finish)
-
-    def _begin(self, timeout_s: float = -1) -> Snapshot:
-        self.current()
-        if not self._container.writable:
-            raise ReadOnlyError(f"{self.path} is open read-only; open it with mode='rw' to write")
-        if self._writer_thread == threading.get_ident():
-            raise StateError(f"{self.path}: this thread has an open transaction; end it first")
-        if not self._writing.acquire(timeout=timeout_s if timeout_s >= 0 else -1):
-            raise LockedError(self.path, waited_s=timeout_s)
-        self._writer_thread = threading.get_ident()
-        try:
-            self.current()
-            self._container.require_healthy()
-            published = self._container.superblock
-            if published is not None and published.epoch > self._snapshot.epoch:
-                # Ctrl-C came between a commit and the moment it was taken note of here.
-                self._snapshot = load_snapshot(
-                    self._container, self._snapshot.cache, self._container.manifest_ref()
-                )
-        except BaseException:
-            self._end()
-            raise
-        return self._snapshot
-
-    def _end(self) -> None:
-        self._writer_thread = None
-        self._writing.release()
-        if self._upkeep is not None:  # a commit, a vacuum, or a commit found after Ctrl-C
-            self._upkeep.wake()
-
-    def _finish(self, finished: transactions.Transaction | None) -> None:
-        try:
-            if finished is None:
-                return
-            changes = finished.changes()
-            state = finished.edited(self._snapshot.state)
-            if changes or state is not self._snapshot.state:
-                self._commit(state, changes, finished.operation())
-        finally:
-            self._end()
+        return transactions.Transaction(lambda: self.open_file.begin(wait_s), self.open_file.finish)
 
     def change(
         self,
@@ -546,14 +274,13 @@ class Store:
         *,
         checkpoint: bool = False,
     ) -> None:
-        """Commit a change of the store's state that touches no document."""
-        self._begin()
-        try:
-            state = edit(self._snapshot.state)
-            if state is not self._snapshot.state:
-                self._commit(state, {}, operation, checkpoint=checkpoint)
-        finally:
-            self._end()
+        """Commit a change of the store's state that touches no document.
+
+        Raises
+        ------
+        LockedError, ReadOnlyError, StateError, StorageError
+        """
+        self.open_file.change(edit, operation, checkpoint=checkpoint)
 
     def optimize(self) -> None:
         """Seal, write segments of mostly dead rows without them, build the graphs that are due.
@@ -564,17 +291,7 @@ class Store:
         ------
         LockedError, ReadOnlyError, StorageError
         """
-        self._begin()
-        try:
-            self._commit(
-                self._snapshot.state,
-                {},
-                Operation("optimize"),
-                upkeep=True,
-                kernels=builders,
-            )
-        finally:
-            self._end()
+        self.open_file.optimize()
 
     def wait_for_upkeep(self, timeout_s: float | None = None) -> bool:
         """Wait until the background thread has nothing to do; return whether that is so.
@@ -587,68 +304,7 @@ class Store:
             Why the thread's last attempt failed; it goes on trying.
         """
         check_number(timeout_s or 0, what="timeout_s")
-        if self._upkeep is None:
-            return True
-        return self._upkeep.wait(lambda: self.epoch, timeout_s)
-
-    def put_replacement(
-        self, replacement: replacements.Replacement, *, name: str, label: str
-    ) -> None:
-        """Put segments made beside the writer in place, if those that they replace still stand."""
-        snapshot = self._begin()
-        try:
-            collection = snapshot.state.collections.get(name)
-            version = None if collection is None else collection.versions.get(label)
-            if collection is None or version is None:
-                return
-            try:
-                segments = replacements.replace_segments(
-                    self._container, version, replacement, epoch=snapshot.epoch + 1
-                )
-            except BaseException:
-                self._container.abort()
-                raise
-            if segments is not None:
-                state = edits.put_segments(snapshot.state, name, label, segments)
-                self._commit(state, {}, Operation("upkeep"))
-        finally:
-            self._end()
-
-    def _commit(
-        self,
-        state: StoreState,
-        changes: Mapping[str, CollectionChanges],
-        operation: Operation,
-        *,
-        checkpoint: bool = False,
-        upkeep: bool = False,
-        kernels: FindKernels | None = None,
-    ) -> None:
-        self._snapshot = writer.commit(
-            self._snapshot,
-            state,
-            changes,
-            operation,
-            time_us=self._time_us(),
-            durable=self._durability == "full",
-            checkpoint=checkpoint,
-            upkeep=upkeep,
-            kernels=kernels or during_commits(self._indexing),
-        )
-        self.observer.metrics.count("commits")
-        if self._durability == "relaxed":
-            self._settle_later()
-
-    def _settle_later(self) -> None:
-        if self._settling is None or not self._settling.is_alive():
-            self._settling = threading.Timer(RELAXED_SYNC_S, self._settle_now)
-            self._settling.daemon = True
-            self._settling.start()
-
-    def _settle_now(self) -> None:
-        # A failure has poisoned the container: the next write says so, to someone who listens.
-        with contextlib.suppress(VstoreError):
-            self.sync()
+        return self.open_file.wait_for_upkeep(timeout_s)
 
     def sync(self) -> None:
         """Make every commit durable now; under full durability they are.
@@ -658,26 +314,18 @@ class Store:
         StateError
             This thread has a transaction open.
         """
-        if self._writer_thread == threading.get_ident():
-            raise StateError(f"{self.path}: end the transaction before sync()")
-        with self._writing:
-            if not self._closed and self._container.writable and not self._container.poisoned:
-                self._container.settle()
+        self.open_file.sync()
 
     def moment(self, reason: str = "") -> Moment:
         """Return the epoch and time of the commit being made."""
-        return edits.Moment(self._snapshot.epoch + 1, self._time_us(), reason)
-
-    def _time_us(self) -> int:
-        # Never before the last commit, also when someone sets the clock back.
-        return max(self.clock.now_us(), self._snapshot.time_us)
+        return edits.Moment(self.open_file.snapshot.epoch + 1, self.open_file.time_us(), reason)
 
     def today(self) -> str:
         """Return the date in UTC, for labels."""
         now = dt.datetime.fromtimestamp(self.clock.now_us() / 1e6, dt.UTC)
         return now.date().isoformat()
 
-    def vacuum(self, *, keep_epochs: Sequence[int] = ()) -> vacuum.VacuumReport:
+    def vacuum(self, *, keep_epochs: Sequence[int] = ()) -> VacuumReport:
         """Write a new file without what is dead, and put it in place of this one.
 
         Deleted documents, stale and superseded vectors, retired versions past their grace period,
@@ -693,21 +341,7 @@ class Store:
             check_whole(epoch, what=f"keep_epochs[{i}]")
             for i, epoch in enumerate(inputs.listed(keep_epochs, what="keep_epochs"))
         ]
-        self._begin()
-        try:
-            self._container, self._snapshot, report = vacuum.vacuum(
-                self._medium,
-                self._snapshot,
-                keep_epochs=kept,
-                time_us=self._time_us(),
-                find=self._at,
-                verify=self._container.verify,
-                kernels=builders,
-            )
-            self.observer.metrics.count("vacuums")
-            return report
-        finally:
-            self._end()
+        return self.open_file.vacuum(kept)
 
     # Observing.
 
@@ -718,7 +352,7 @@ class Store:
     def check(self) -> check.CheckReport:
         """Verify every byte and every invariant of the file; see `check.check_file`."""
         self.current()
-        return check.check_file(self._medium.name, self._container.file)
+        return check.check_file(self.path, self.open_file.container.file)
 
     def info(self) -> dict[str, object]:
         """Return the manifest as plain data: what to look at first in an incident."""
@@ -746,31 +380,3 @@ class Store:
         """Return stamped vectors of query texts for a version; see `EmbedderRegistry`."""
         accepted = self.current().state.equivalent(version.spec.fingerprint)
         return self._embedders.embed_queries(version, accepted, texts)
-
-
-class Reader:
-    """The store at one epoch, read-only. Made by ``Store.snapshot``."""
-
-    def __init__(self, store: Store, snapshot: Snapshot) -> None:
-        self._store = store
-        self._snapshot = snapshot
-
-    @property
-    def epoch(self) -> int:
-        """The epoch."""
-        return self._snapshot.epoch
-
-    @property
-    def collections(self) -> tuple[str, ...]:
-        """Names of the collections."""
-        return tuple(self._snapshot.state.collections)
-
-    def collection(self, name: str) -> Collection:
-        """Return a handle whose reads see this epoch.
-
-        Raises
-        ------
-        NotFoundError
-        """
-        self._snapshot.collection(name)
-        return Collection(self._store, name, pinned=self._snapshot)

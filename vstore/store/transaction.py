@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from vstore.errors import (
-    InvalidArgumentError,
-    LimitExceededError,
-    NotFoundError,
-    ScopeError,
-    TransactionError,
-)
-from vstore.limits import DOCUMENTS_MAX, SEAL_BYTES, SEAL_DOCUMENTS
+from vstore.errors import InvalidArgumentError, LimitExceededError, TransactionError
+from vstore.limits import DOCUMENTS_MAX, SEAL_DOCUMENTS
 from vstore.manifest.commit import Operation
-from vstore.query.filter_evaluation import evaluate
-from vstore.segment.columns import build_column
 from vstore.segment.document_batch import DocumentBatch
 from vstore.segment.documents import DELETED, DocumentRecord
 from vstore.segment.ids import validate_ids
-from vstore.store import guard
-from vstore.store.input import (
-    DocumentInput,
-    chunked,
-    document_input,
-    metadata_rows,
-    require_length,
-    require_size,
-)
+from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
+from vstore.store.given_vectors import check_given
+from vstore.store.input import document_input, metadata_rows, require_length, require_size
 from vstore.store.numbers import check_whole
-from vstore.store.pending import Pending, row_batch
+from vstore.store.pending import Pending
+from vstore.store.revisions import identical, merged_records
+from vstore.store.scope import in_scope, require_known, require_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,61 +27,11 @@ if TYPE_CHECKING:
 
     from vstore.manifest.state import StoreState
     from vstore.segment.changes import CollectionChanges
-    from vstore.segment.columns import Column
-    from vstore.segment.validation import CheckedVectors
     from vstore.store.collection import Collection
+    from vstore.store.given_vectors import GivenVectors
     from vstore.store.search import Where
     from vstore.store.snapshot import Snapshot
-    from vstore.types import Array, DocumentId, IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class UpsertCounts:
-    """What an upsert did.
-
-    Attributes
-    ----------
-    inserted, updated, unchanged : int
-        Documents that are new, have a new revision, or kept theirs.
-    vectors_written, vectors_skipped : dict
-        Documents by version label; skipped ones have fresh vectors of an unchanged source already.
-    """
-
-    inserted: int
-    updated: int
-    unchanged: int
-    vectors_written: dict[str, int] = field(default_factory=dict)
-    vectors_skipped: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class VectorCounts:
-    """What adding vectors did, in documents.
-
-    Attributes
-    ----------
-    written : int
-    stale : int
-        Skipped: their document has changed, or was deleted, since the vectors were made.
-    """
-
-    written: int
-    stale: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteCounts:
-    """What a delete did, in documents."""
-
-    deleted: int
-    missing: int
-
-
-class GivenRows(NamedTuple):
-    """Vectors of one version, checked; ``counts`` are rows per document, None for one each."""
-
-    checked: CheckedVectors
-    counts: IntArray | None
+    from vstore.types import DocumentId
 
 
 class Transaction:
@@ -245,14 +182,14 @@ class Transaction:
         if not known and count > SEAL_DOCUMENTS and collection.scope is None:
             pending.next_docno += count
             pending.put_new(new)
-            for label, rows in batches.items():
-                self._add_rows(pending, label, rows, docnos, epochs)
+            for rows in batches.values():
+                rows.add_to(pending, docnos, epochs)
             written = dict.fromkeys(batches, count)
             self._note("upsert", inserted=count, vectors=count * len(batches))
             return UpsertCounts(count, 0, 0, written, dict.fromkeys(batches, 0))
         before = {i: pending.record(int(docnos[i])) for i in known}
-        after, kept = _merged(new.records(), before, given)
-        self._require_scope(collection, pending, [*before.values(), *after])
+        after, kept = merged_records(new.records(), before, given)
+        require_scope(collection, pending, [*before.values(), *after])
         pending.next_docno += fresh
         numbers = docnos.tolist()
         revisions = np.array([record.revision for record in after], np.uint64)
@@ -262,10 +199,10 @@ class Transaction:
         written, skipped = {}, {}
         for label, rows in batches.items():
             idle = [i for i in told if pending.has_fresh(label, numbers[i], after[i].revision)]
-            self._add_rows(pending, label, rows, docnos, revisions, skipped=idle)
+            rows.add_to(pending, docnos, revisions, skipped=idle)
             written[label], skipped[label] = count - len(idle), len(idle)
         for i, record in enumerate(after):
-            if i not in before or not _identical(before[i], record):
+            if i not in before or not identical(before[i], record):
                 pending.put(numbers[i], record)
         inserted = fresh + sum(before[i].revision == DELETED for i in known)
         updated = count - inserted - len(kept)
@@ -293,17 +230,17 @@ class Transaction:
         pending = self._of(collection)
         checked = validate_ids(ids)
         rows = metadata_rows(pending.view.field_types, metadata, checked, keep_none=True)
-        docnos = self._require_known(collection, pending, checked)
+        docnos = require_known(collection, pending, checked)
         after = []
         for i, (docno, row) in enumerate(zip(docnos, rows, strict=True)):
             old = pending.record(docno)
             merged = {k: v for k, v in {**old.metadata, **row}.items() if v is not None}
             require_size(i, merged)
             after.append(old._replace(metadata=merged))
-        self._require_scope(collection, pending, after)
+        require_scope(collection, pending, after)
         changed = 0
         for docno, record in zip(docnos, after, strict=True):
-            if not _identical(record, pending.record(docno)):
+            if not identical(record, pending.record(docno)):
                 pending.put(docno, record)
                 changed += 1
         self._note("update_metadata", metadata=changed)
@@ -334,7 +271,7 @@ class Transaction:
             requested = len(checked)
             docnos = docnos[docnos >= 0]
         records = [(docno, pending.record(docno)) for docno in docnos.tolist()]
-        inside = self._in_scope(collection, pending, [record for _, record in records])
+        inside = in_scope(collection, pending, [record for _, record in records])
         deleted = 0
         for (docno, record), mine in zip(records, inside, strict=True):
             if mine and record.revision != DELETED:
@@ -370,7 +307,7 @@ class Transaction:
         checked_ids = validate_ids(ids)
         given = self._checked(pending, version, vectors, len(checked_ids))
         if revisions is None:
-            docnos = self._require_known(collection, pending, checked_ids)
+            docnos = require_known(collection, pending, checked_ids)
             records = [pending.record(docno) for docno in docnos]
             stale: list[int] = []
         else:
@@ -382,7 +319,7 @@ class Transaction:
             found = pending.find(checked_ids)
             docnos = found.tolist()
             known = [pending.record(docno) if docno >= 0 else None for docno in docnos]
-            inside = self._in_scope(collection, pending, [r for r in known if r is not None])
+            inside = in_scope(collection, pending, [r for r in known if r is not None])
             scoped = iter(inside)
             mine = [record is not None and next(scoped) for record in known]
             stale = [
@@ -397,7 +334,7 @@ class Transaction:
             records = [record or blank for record in known]
         revision = np.array([record.revision for record in records], np.uint64)
         numbers = np.array(docnos, np.int64)
-        self._add_rows(pending, version, given, numbers, revision, skipped=stale)
+        given.add_to(pending, numbers, revision, skipped=stale)
         written = len(checked_ids) - len(stale)
         self._note("add_vectors", vectors=written, stale=len(stale))
         return VectorCounts(written, len(stale))
@@ -433,84 +370,15 @@ class Transaction:
             self._pending[collection.name] = pending
         return pending
 
-    def _checked(self, pending: Pending, label: str, vectors: object, count: int) -> GivenRows:
-        version = pending.view.version(label)
-        where = f"vectors[{label!r}]"
-        matrix, counts = chunked(vectors, count, where=where)
-        checked = guard.check_batch(version, matrix, self._open_snapshot().state, where=where)
-        if counts is None and len(checked.vectors) != count:
-            raise InvalidArgumentError(
-                f"{where}: expected {count} rows, one per id, found {len(checked.vectors)}"
-            )
-        source = getattr(matrix, "vectors", matrix)
-        borrowed = checked.vectors is source or checked.vectors.base is not None
-        if borrowed and not (self.one_call and checked.vectors.nbytes > SEAL_BYTES):
-            # What goes to the memtable outlives the call, and what waits for the end of the
-            # transaction too; the caller may change its array. Large ones are sealed at once.
-            checked = checked._replace(vectors=checked.vectors.copy())
-        return GivenRows(checked, counts)
-
-    def _add_rows(
-        self,
-        pending: Pending,
-        label: str,
-        given: GivenRows,
-        docnos: Array,
-        revisions: Array,
-        *,
-        skipped: Sequence[int] = (),
-    ) -> None:
-        batch = row_batch(
-            docnos,
-            revisions,
-            given.checked.vectors,
-            given.checked.norms,
-            counts=given.counts,
-            skipped=skipped,
+    def _checked(self, pending: Pending, label: str, vectors: object, count: int) -> GivenVectors:
+        return check_given(
+            pending,
+            label,
+            vectors,
+            count,
+            state=self._open_snapshot().state,
+            one_call=self.one_call,
         )
-        if batch is not None:
-            pending.add_rows(label, batch)
-
-    def _require_known(
-        self, collection: Collection, pending: Pending, ids: Sequence[DocumentId]
-    ) -> list[int]:
-        docnos: list[int] = pending.find(ids).tolist()
-        for i, docno in enumerate(docnos):
-            if docno < 0 or pending.record(docno).revision == DELETED:
-                raise NotFoundError(
-                    f"collection {collection.name!r} has no document {ids[i]!r:.80}"
-                )
-        inside = self._in_scope(collection, pending, [pending.record(d) for d in docnos])
-        if not inside.all():
-            outside = ids[int(np.flatnonzero(~inside)[0])]
-            raise NotFoundError(f"collection {collection.name!r} has no document {outside!r:.80}")
-        return docnos
-
-    def _in_scope(
-        self, collection: Collection, pending: Pending, records: Sequence[DocumentRecord]
-    ) -> Array:
-        if collection.scope is None or not records:
-            return np.ones(len(records), np.bool_)
-        types = pending.view.field_types
-
-        def column(name: str) -> Column | None:
-            return build_column(types[name], [record.metadata.get(name) for record in records])
-
-        return evaluate(collection.bound_scope(pending.view), column, len(records))
-
-    def _require_scope(
-        self, collection: Collection, pending: Pending, records: Sequence[DocumentRecord]
-    ) -> None:
-        if collection.scope is None:
-            return
-        alive = [record for record in records if record.revision != DELETED]
-        inside = self._in_scope(collection, pending, alive)
-        if not inside.all():
-            outside = alive[int(np.flatnonzero(~inside)[0])]
-            raise ScopeError(
-                f"document {outside.id!r:.80} is outside this handle's scope: "
-                f"{collection.scope_text}"
-            )
 
     def _note(self, name: str, **counts: int) -> None:
         if name not in self._names:
@@ -518,36 +386,3 @@ class Transaction:
         for key, value in counts.items():
             if value:
                 self._counts[key] = self._counts.get(key, 0) + value
-
-
-def _identical(one: DocumentRecord, other: DocumentRecord) -> bool:
-    # In JSON 1, 1.0 and True are three values, and the order of keys is kept.
-    return one == other and (
-        one.metadata is other.metadata
-        or all(repr(value) == repr(other.metadata[name]) for name, value in one.metadata.items())
-    )
-
-
-def _merged(
-    new: list[DocumentRecord], before: Mapping[int, DocumentRecord], given: DocumentInput
-) -> tuple[list[DocumentRecord], list[int]]:
-    """Return what each document becomes, given what some of them were; and who keeps its source."""
-    kept = []
-    for i, old in before.items():
-        if old.revision == DELETED:
-            continue
-        record = new[i]
-        hashed, text = record.source_hash, record.text
-        # A document that changes twice in a transaction has one revision, the commit's epoch: so
-        # the hashes are compared, not the revisions.
-        same = hashed == old.source_hash if hashed is not None else text is None
-        if same:
-            kept.append(i)
-        new[i] = record._replace(
-            created=old.created,
-            revision=old.revision if same else record.revision,
-            source_hash=old.source_hash if same else hashed,
-            metadata=old.metadata if given.metadata is None else record.metadata,
-            text=old.text if same and text is None else text,
-        )
-    return new, kept

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vstore.index.construction import Kernels
     from vstore.segment.replacement import Replacement
-    from vstore.store.store import Store
+    from vstore.store.open_file import OpenFile
 
 _RETRY_S: Final = 5.0  # after an error: a full disk may have room again
 
@@ -38,10 +38,10 @@ class Upkeep:
         Why the last attempt failed, None if it did not; it is made again.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, open_file: OpenFile) -> None:
         self.error: VstoreError | None = None
         # A store that nobody holds any more lets go of its file; this thread does not hold it.
-        self._store = weakref.ref(store, lambda _: self._end())
+        self._file = weakref.ref(open_file, lambda _: self._end())
         self._changed = threading.Condition()
         self._seen = -1  # epoch at which nothing was due
         self._settled: object = None  # segments of which nothing was due
@@ -107,14 +107,14 @@ class Upkeep:
         with self._changed:
             self._seen = epoch
             self._changed.notify_all()
-            if epoch == self._open().epoch and not self._stopping.is_set():
+            if epoch == self._open().current().epoch and not self._stopping.is_set():
                 self._changed.wait()
 
-    def _open(self) -> Store:
-        store = self._store()
-        if store is None:
+    def _open(self) -> OpenFile:
+        open_file = self._file()
+        if open_file is None:
             raise _StoppedError
-        return store
+        return open_file
 
     def _step(self) -> int | None:
         """Do what is due first; return the epoch if nothing was."""

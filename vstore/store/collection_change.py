@@ -1,0 +1,51 @@
+"""A change of one collection's state, as a commit of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.errors import InvalidArgumentError
+from vstore.manifest.edits import put_collection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.manifest.commit import Operation
+    from vstore.manifest.state import CollectionState, StoreState
+    from vstore.store.collection import Collection
+
+
+def change_collection(
+    collection: Collection,
+    edit: Callable[[CollectionState], CollectionState],
+    operation: Operation,
+) -> None:
+    """Commit what an edit makes of the collection's state.
+
+    Parameters
+    ----------
+    edit : callable
+        Runs under the writer lock: what it measures cannot change before the commit.
+
+    Raises
+    ------
+    ReadOnlyError, NotFoundError, InvalidArgumentError, StorageError
+    """
+    require_unscoped(collection, operation.name)
+
+    def whole(state: StoreState) -> StoreState:
+        return put_collection(state, edit(state.collections[collection.name]))
+
+    collection.store.change(whole, operation)
+
+
+def require_unscoped(collection: Collection, what: str) -> None:
+    """Refuse what concerns the whole collection through a handle that sees a part of it.
+
+    Raises
+    ------
+    ReadOnlyError, NotFoundError, InvalidArgumentError
+    """
+    collection.require_writable()
+    if collection.scope is not None:
+        raise InvalidArgumentError(f"{what}: not through a scoped handle")

@@ -1,0 +1,233 @@
+"""A collection read: which documents a handle sees, and reading them by id and by filter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from vstore.deferred import Deferred
+from vstore.errors import InvalidArgumentError, LimitExceededError, NotFoundError, ReadOnlyError
+from vstore.segment.documents import DELETED
+from vstore.segment.ids import validate_ids
+from vstore.store.numbers import check_whole
+from vstore.store.search import bound_filter, matching_documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vstore.query import filter as filters
+    from vstore.query.filter import Filter
+    from vstore.segment.row_table import RowTable
+    from vstore.store import document as documents
+    from vstore.store.document import Document
+    from vstore.store.search import Where
+    from vstore.store.snapshot import CollectionView, Snapshot
+    from vstore.store.store import Store
+    from vstore.types import Array, BoolArray, DocumentId
+else:  # not what a search needs
+    documents = Deferred("vstore.store.document")
+    filters = Deferred("vstore.query.filter")
+
+_EXPORT_ROWS = 4_096
+
+
+class CollectionReader:
+    """A collection as a handle sees it: at a snapshot, and inside a scope.
+
+    The snapshot is the store's current one, or the one that the handle is pinned to.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        scope: Filter | None = None,
+        pinned: Snapshot | None = None,
+    ) -> None:
+        self.store = store
+        self.name = name
+        self._scope = scope
+        self._pinned = pinned
+        self._bound_scope: tuple[object, Filter] | None = None
+
+    def __repr__(self) -> str:
+        scope = f", scope={self.scope_text}" if self.scope is not None else ""
+        return f"{type(self).__name__}({self.name!r}{scope})"
+
+    @property
+    def scope(self) -> Filter | None:
+        """The filter that every read and write through this handle stays inside; None for all."""
+        return self._scope
+
+    # Where reads come from.
+
+    def snapshot(self) -> Snapshot:
+        """Return the snapshot reads see now."""
+        return self.store.open_file.current() if self._pinned is None else self._pinned
+
+    def require_writable(self) -> None:
+        """Refuse to write through a handle on an older epoch.
+
+        Raises
+        ------
+        ReadOnlyError, NotFoundError
+        """
+        self.view()  # raises if the collection was dropped
+        if self._pinned is not None:
+            raise ReadOnlyError(
+                f"this handle on {self.name!r} reads epoch {self._pinned.epoch}; "
+                "write through Store.collection()"
+            )
+
+    def view(self) -> CollectionView:
+        """Return the collection at that snapshot."""
+        return self.snapshot().collection(self.name)
+
+    def scoped(self, where: Where) -> Self:
+        """Return a handle confined to the documents that pass a filter.
+
+        Every read and write through it stays inside, also by id, and what would touch the whole
+        collection is refused. Scopes of scopes are combined. It guards against mistakes, not
+        against code that means harm: that has ``handle.store`` and with it the whole collection.
+
+        Raises
+        ------
+        FilterError
+        """
+        bound = bound_filter(self.view(), where)
+        if bound is None:
+            raise InvalidArgumentError("scoped: expected a filter, found None")
+        tree = bound if self.scope is None else self.scope & bound
+        return type(self)(self.store, self.name, scope=tree, pinned=self._pinned)
+
+    @property
+    def scope_text(self) -> str:
+        """The scope as text, empty without one."""
+        return "" if self.scope is None else filters.describe(self.scope)
+
+    def bound_scope(self, view: CollectionView) -> Filter:
+        """Return the scope, bound to the fields as they are at a snapshot."""
+        assert self.scope is not None, "only for scoped handles"
+        if self._bound_scope is None or self._bound_scope[0] != view.field_types:
+            self._bound_scope = (view.field_types, filters.bind(self.scope, view.field_types))
+        return self._bound_scope[1]
+
+    def mask(self, view: CollectionView, where: Where) -> BoolArray:
+        """Return by docno which live documents pass a filter, inside the scope."""
+        bound = bound_filter(view, where)
+        if self.scope is not None:
+            scope = self.bound_scope(view)
+            bound = scope if bound is None else scope & bound
+        if bound is None:
+            return np.asarray(view.documents.revision != DELETED)
+        return matching_documents(view, bound)
+
+    # Reading.
+
+    def __len__(self) -> int:
+        view = self.view()
+        if self.scope is None:
+            return view.documents.live_count
+        return int(np.count_nonzero(self.mask(view, None)))
+
+    def __contains__(self, id_: object) -> bool:
+        try:
+            checked = validate_ids([id_])  # type: ignore[list-item]  # that is the question
+        except (InvalidArgumentError, LimitExceededError):
+            return False  # no document can have it
+        return self.get(checked[0]) is not None
+
+    def get(self, id_: DocumentId) -> Document | None:
+        """Return a document, None if there is none (inside the scope)."""
+        return self.get_many([id_])[0]
+
+    def get_many(self, ids: Sequence[DocumentId]) -> list[Document | None]:
+        """Return documents in the order of their ids, None where there is none.
+
+        An id may come more than once.
+        """
+        view = self.view()
+        mask = None if self.scope is None else self.mask(view, None)
+        result: list[Document | None] = []
+        for docno in view.documents.find(validate_ids(ids, unique=False)).tolist():
+            known = docno >= 0 and (mask is None or bool(mask[docno]))
+            record = view.documents.record(docno) if known else None
+            alive = record is not None and record.revision != DELETED
+            result.append(
+                documents.document_of(record, view.field_types) if alive and record else None
+            )
+        return result
+
+    def documents(self, where: Where = None) -> Iterator[Document]:
+        """Iterate over the documents that pass a filter, on the snapshot of this call."""
+        view = self.view()
+        docnos = np.flatnonzero(self.mask(view, where)).tolist()
+        return (
+            documents.document_of(view.documents.record(docno), view.field_types)
+            for docno in docnos
+        )
+
+    def ids(self, where: Where = None) -> list[DocumentId]:
+        """Return the ids of the documents that pass a filter."""
+        view = self.view()
+        return [view.documents.id(d) for d in np.flatnonzero(self.mask(view, where)).tolist()]
+
+    def get_vectors(self, id_: DocumentId, version: str) -> Array:
+        """Return a document's vectors of a version exactly as stored, (chunks, dimension).
+
+        Raises
+        ------
+        NotFoundError
+            No such document, or it has no vectors that may be served.
+        """
+        view = self.view()
+        docno = int(view.documents.find(validate_ids([id_]))[0])
+        if docno >= 0 and (self.scope is None or self.mask(view, None)[docno]):
+            places = view.rows(version).rows_of(docno)
+            if places:
+                return np.stack([part.rows.vectors[row] for part, row in places])
+        view.version(version)
+        raise NotFoundError(f"no vectors of {id_!r:.80} in version {version!r}")
+
+    def get_vector(self, id_: DocumentId, version: str, *, chunk: int = 0) -> Array:
+        """Return one vector exactly as stored, (dimension,); see `get_vectors`."""
+        check_whole(chunk, what="chunk")
+        vectors = self.get_vectors(id_, version)
+        if not 0 <= chunk < len(vectors):
+            raise NotFoundError(f"{id_!r:.80} has {len(vectors)} chunks, no chunk {chunk}")
+        return np.asarray(vectors[chunk])
+
+    def vectors(
+        self, version: str, where: Where = None
+    ) -> Iterator[tuple[list[DocumentId], Array, Array, Array]]:
+        """Iterate over a version's served rows in batches, on the snapshot of this call.
+
+        Each batch is a tuple:
+
+        ids : list
+            Document of each row.
+        chunks : u32 (n,)
+        revisions : u64 (n,)
+        vectors : (n, dimension)
+            Exactly as stored.
+        """
+        view = self.view()
+        mask = None if where is None and self.scope is None else self.mask(view, where)
+        return _exported(view, view.rows(version), mask)
+
+
+def _exported(
+    view: CollectionView, table: RowTable, mask: BoolArray | None
+) -> Iterator[tuple[list[DocumentId], Array, Array, Array]]:
+    for part in table.parts:
+        rows = np.arange(len(part.rows.docno))
+        keep = np.ones(len(rows), np.bool_) if part.live is None else part.live.copy()
+        if mask is not None:
+            keep &= mask[part.rows.docno]
+        rows = rows[keep]
+        for start in range(0, len(rows), _EXPORT_ROWS):
+            some = rows[start : start + _EXPORT_ROWS]
+            ids = [view.documents.id(docno) for docno in part.rows.docno[some].tolist()]
+            yield ids, part.rows.chunk[some], part.rows.revision[some], part.rows.vectors[some]

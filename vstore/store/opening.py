@@ -1,0 +1,153 @@
+"""Opening a store: arguments checked, the file opened, a new one given its first epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from vstore.clock import SystemClock
+from vstore.deferred import Deferred
+from vstore.errors import InvalidArgumentError
+from vstore.storage.file import PathMedium, path_text
+from vstore.storage.opening import open_container
+from vstore.store.numbers import check_number
+from vstore.store.open_file import OpenFile
+from vstore.store.snapshot import SegmentCache, load_snapshot
+from vstore.store.store import Store
+
+if TYPE_CHECKING:
+    import os
+
+    from vstore.clock import Clock
+    from vstore.storage import memory
+    from vstore.storage.container import Verify
+    from vstore.storage.file import Medium
+    from vstore.store import check, writer
+    from vstore.store.indexing import Indexing
+    from vstore.store.open_file import Durability
+else:  # not what a search needs
+    check = Deferred("vstore.store.check")
+    memory = Deferred("vstore.storage.memory")
+    writer = Deferred("vstore.store.writer")
+
+OpenMode: TypeAlias = Literal["rw", "r"]
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    mode: OpenMode = "rw",
+    create: bool = True,
+    epoch: int | None = None,
+    tag: str | None = None,
+    verify: Verify = "lazy",
+    durability: Durability = "full",
+    indexing: Indexing = "inline",
+    timeout_s: float = 0.0,
+) -> Store:
+    """Open a store.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; ``":memory:"`` for a store without one.
+    mode : {"rw", "r"}
+        "rw" makes this the one writer; "r" takes no lock and needs no write permission.
+    create : bool
+        With "rw", make a new store if the file is missing or empty.
+    epoch, tag : optional
+        Open the store read-only as it was at an epoch.
+    verify : {"lazy", "full", "off"}
+        Check each block's hash at its first use, all of them now, or none but the manifest's.
+    durability : {"full", "relaxed"}
+        "full": a commit that returned survives power loss. "relaxed": it survives the death of the
+        process; it is synced every second and on close.
+    indexing : {"inline", "background", "manual"}
+        "inline": a commit that seals or merges enough rows also builds their graph, before it
+        returns. "background": a thread merges and builds, and searches scan what has no graph yet.
+        "manual": only `Store.optimize` and `Store.vacuum` build graphs: for bulk loads.
+    timeout_s : float
+        How long to wait for another writer to let go; 0 fails at once.
+
+    Raises
+    ------
+    LockedError
+        Another writer holds the store.
+    NotFoundError
+        No such file, directory, epoch or tag.
+    NotAStoreError, FormatVersionError, CorruptionError
+        The file cannot be read as a store.
+    StorageError
+    """
+    place = path_text(path)
+    in_memory = place == ":memory:"
+    if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
+        raise InvalidArgumentError(
+            "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
+            "without create=False, epoch= and tag="
+        )
+    return open_medium(
+        memory.MemoryMedium() if in_memory else PathMedium(place),
+        mode=mode,
+        create=create,
+        epoch=epoch,
+        tag=tag,
+        verify=verify,
+        durability=durability,
+        indexing=indexing,
+        timeout_s=timeout_s,
+    )
+
+
+def open_medium(
+    medium: Medium,
+    *,
+    mode: OpenMode = "rw",
+    create: bool = True,
+    epoch: int | None = None,
+    tag: str | None = None,
+    verify: Verify = "lazy",
+    durability: Durability = "full",
+    indexing: Indexing = "inline",
+    timeout_s: float = 0.0,
+    clock: Clock | None = None,
+) -> Store:
+    """Open a store in any medium; `open_store` documents the rest."""
+    for name, value, choices in (
+        ("mode", mode, ("rw", "r")),
+        ("verify", verify, ("lazy", "full", "off")),
+        ("durability", durability, ("full", "relaxed")),
+        ("indexing", indexing, ("inline", "background", "manual")),
+    ):
+        if value not in choices:
+            raise InvalidArgumentError(
+                f"{name}: expected one of {', '.join(choices)}, found {value!r:.60}"
+            )
+    if epoch is not None and tag is not None:
+        raise InvalidArgumentError("open: pass epoch or tag, not both")
+    check_number(timeout_s, what="timeout_s")
+    past = epoch is not None or tag is not None
+    writable = mode == "rw" and not past
+    clock = clock or SystemClock()
+    container = open_container(
+        medium, writable=writable, create=create and writable, verify=verify, timeout_s=timeout_s
+    )
+    try:
+        if container.superblock is None:
+            snapshot = writer.first_commit(container, time_us=clock.now_us())
+        else:
+            snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
+        store = Store(
+            OpenFile(
+                medium, container, snapshot, durability=durability, indexing=indexing, clock=clock
+            )
+        )
+        if tag is not None:
+            epoch = store.epoch_of(tag)
+        if epoch is not None:
+            store.open_file.pin(epoch)
+        if verify == "full":
+            check.verify_snapshot(store.current())
+    except BaseException:
+        container.close()
+        raise
+    return store

@@ -1,0 +1,39 @@
+"""Readers: a store at one epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.store.collection import Collection
+
+if TYPE_CHECKING:
+    from vstore.store.snapshot import Snapshot
+    from vstore.store.store import Store
+
+
+class Reader:
+    """The store at one epoch, read-only. Made by ``Store.snapshot``."""
+
+    def __init__(self, store: Store, snapshot: Snapshot) -> None:
+        self._store = store
+        self._snapshot = snapshot
+
+    @property
+    def epoch(self) -> int:
+        """The epoch."""
+        return self._snapshot.epoch
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Names of the collections."""
+        return tuple(self._snapshot.state.collections)
+
+    def collection(self, name: str) -> Collection:
+        """Return a handle whose reads see this epoch.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        self._snapshot.collection(name)
+        return Collection(self._store, name, pinned=self._snapshot)

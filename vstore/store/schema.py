@@ -1,0 +1,128 @@
+"""What a collection declares: its metadata fields and its embedding versions, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vstore.errors import InvalidArgumentError
+from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
+from vstore.manifest import edits
+from vstore.manifest.commit import Operation
+from vstore.manifest.spec import require_spec
+from vstore.manifest.state import (
+    PROVENANCES,
+    STALE_POLICIES,
+    STORAGE_TYPES,
+    GraphSettings,
+    VersionState,
+)
+from vstore.migration import routing
+from vstore.segment.column_types import UINT64_MAX, FieldType
+from vstore.store.collection_change import change_collection, require_unscoped
+from vstore.store.names import check_name
+from vstore.store.numbers import check_whole
+
+if TYPE_CHECKING:
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import CollectionState, Provenance, StalePolicy, StorageType
+    from vstore.store.collection import Collection
+
+
+def add_field(collection: Collection, name: str, field_type: str) -> None:
+    """Declare a metadata field."""
+    require_unscoped(collection, "add_field")
+    checked = check_fields({check_name(name, what="field name"): field_type})
+    change_collection(
+        collection,
+        lambda state: edits.add_fields(state, checked),
+        Operation("add_field", f"{collection.name}.{name}: {field_type}"),
+    )
+
+
+def create_version(
+    collection: Collection,
+    label: str,
+    spec: EmbeddingSpec,
+    *,
+    storage: StorageType,
+    stale_policy: StalePolicy,
+    provenance: Provenance,
+    retire_grace_s: int,
+    M: int,
+    ef_construction: int,
+    graph_rows_min: int | None,
+) -> None:
+    """Declare an embedding version; the first one serves at once.
+
+    Raises
+    ------
+    InvalidArgumentError, AlreadyExistsError, LimitExceededError
+    """
+    require_unscoped(collection, "create_version")
+    check_name(label, what="version label")
+    _require_choice("storage", storage, STORAGE_TYPES)
+    _require_choice("stale_policy", stale_policy, STALE_POLICIES)
+    _require_choice("provenance", provenance, PROVENANCES)
+    require_spec(spec, what="spec")
+    check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
+    settings = _graph_settings(M, ef_construction, graph_rows_min)
+
+    def edit(state: CollectionState) -> CollectionState:
+        moment = collection.store.moment()
+        version = VersionState(
+            label,
+            spec,
+            moment.epoch,
+            moment.time_us,
+            storage,
+            stale_policy,
+            provenance,
+            retire_grace_s,
+            graph=settings,
+        )
+        state = edits.create_version(state, version)
+        return state if state.routes else routing.first_route(state, label, moment)
+
+    change_collection(collection, edit, Operation("create_version", label))
+
+
+def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata fields, checked.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    checked: dict[str, str] = {}
+    if not isinstance(fields, Mapping):
+        raise InvalidArgumentError(f"fields: expected a mapping of name to type: {fields!r:.60}")
+    for name, field_type in fields.items():
+        check_name(name, what="field name")
+        try:
+            checked[name] = str(FieldType(field_type))
+        except ValueError as error:
+            known = ", ".join(FieldType)
+            raise InvalidArgumentError(
+                f"field {name!r}: expected one of {known}, found {field_type!r:.60}"
+            ) from error
+    edits.require_count("fields", len(checked), "FIELDS_MAX", FIELDS_MAX)
+    return checked
+
+
+def _require_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise InvalidArgumentError(
+            f"{what}: expected one of {', '.join(map(str, choices))}, found {value!r:.60}"
+        )
+
+
+def _graph_settings(M: int, ef_construction: int, rows_min: int | None) -> GraphSettings | None:
+    for name, value, least, most in (
+        ("M", M, GRAPH_M_MIN, GRAPH_M_MAX),
+        ("ef_construction", ef_construction, 1, EF_MAX),
+        ("graph_rows_min", 0 if rows_min is None else rows_min, 0, SEGMENT_ROWS_MAX),
+    ):
+        if type(value) is not int or not least <= value <= most:
+            raise InvalidArgumentError(f"{name}: expected {least} to {most:,}, found {value!r:.60}")
+    return None if rows_min is None else GraphSettings(M, ef_construction, rows_min)
