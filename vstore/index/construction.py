@@ -30,6 +30,7 @@ _BATCH_SHARE: Final = 50  # a batch is at most one fiftieth of the graph
 _BATCH_MAX: Final = 20_000
 _ALONE: Final = 8  # batches below this are not worth a second thread
 _TASKS_PER_THREAD: Final = 8
+_FRONT: Final = 1 << 14  # nodes whose links are followed at once, for memory
 _EDGES_MAX: Final = 4_096  # links back to one node that are considered in one batch
 
 
@@ -58,17 +59,11 @@ def mixed(numbers: Array) -> Array:
         return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
-def build(
-    codes: tuple[Array, Array],
-    half: Array,
-    *,
-    M: int,
-    ef_construction: int,
-    kernels: Kernels,
-    threads: int = 1,
-    before: GraphArrays | None = None,
-) -> GraphArrays:
-    """Return a graph over codes under the Euclidean distance.
+class Growing:
+    """A graph that grows over codes that are all there, under the Euclidean distance.
+
+    Its memory is allocated once, for all codes: as `grow` returns parts of it, a graph that was
+    returned is not to be searched after the next call.
 
     Parameters
     ----------
@@ -84,33 +79,70 @@ def build(
     before : GraphArrays, optional
         A graph to extend.
     """
-    nodes, done = len(half), 1 if before is None else before.nodes
-    old_levels = np.zeros(0, np.int64) if before is None else np.diff(before.first.astype(np.int64))
-    levels = np.append(old_levels, levels_of(len(old_levels), nodes, M))
-    graph = GraphArrays(
-        *codes,
-        half,
-        np.full((nodes, 2 * M), NONE, np.uint32),
-        np.full((int(levels.sum()), M), NONE, np.uint32),
-        np.append(0, np.cumsum(levels)).astype(np.uint32),
-        entry=0 if before is None else before.entry,
-    )
-    if before is not None:
-        graph.links[: before.nodes] = before.links
-        graph.upper[: len(before.upper)] = before.upper
-    scratches = [
-        Scratch(nodes, graph.size, ef_construction, edges=_EDGES_MAX) for _ in range(threads)
-    ]
-    with ThreadPoolExecutor(threads) as pool:
-        workers = _Workers(pool, scratches)
-        batches = _Batches(graph, levels, kernels, workers)
-        while done < nodes:
-            end = min(nodes, done + max(1, min(done // _BATCH_SHARE, _BATCH_MAX)))
-            batches.insert(done, end, ef_construction)
-            batches.link_back(done, end)
-            done = end
-    connect(graph, kernels, scratches[0])
-    return graph
+
+    def __init__(
+        self,
+        codes: tuple[Array, Array],
+        half: Array,
+        *,
+        M: int,
+        ef_construction: int,
+        kernels: Kernels,
+        threads: int = 1,
+        before: GraphArrays | None = None,
+    ) -> None:
+        nodes = len(half)
+        old_levels = (
+            np.zeros(0, np.int64) if before is None else np.diff(before.first.astype(np.int64))
+        )
+        self._levels = np.append(old_levels, levels_of(len(old_levels), nodes, M))
+        self._whole = GraphArrays(
+            *codes,
+            half,
+            np.full((nodes, 2 * M), NONE, np.uint32),
+            np.full((int(self._levels.sum()), M), NONE, np.uint32),
+            np.append(0, np.cumsum(self._levels)).astype(np.uint32),
+            entry=0 if before is None else before.entry,
+        )
+        self._done = 1
+        if before is not None:
+            self._done = before.nodes
+            self._whole.links[: before.nodes] = before.links
+            self._whole.upper[: len(before.upper)] = before.upper
+        self._kernels = kernels
+        self._ef = ef_construction
+        self._scratches = [
+            Scratch(nodes, self._whole.size, ef_construction, edges=_EDGES_MAX)
+            for _ in range(threads)
+        ]
+
+    def grow(self, nodes: int) -> GraphArrays:
+        """Return the graph of the first ``nodes`` codes."""
+        graph = self._part(nodes)
+        with ThreadPoolExecutor(len(self._scratches)) as pool:
+            workers = _Workers(pool, self._scratches)
+            batches = _Batches(graph, self._levels, self._kernels, workers)
+            while self._done < nodes:
+                start = self._done
+                end = min(nodes, start + max(1, min(start // _BATCH_SHARE, _BATCH_MAX)))
+                batches.insert(start, end, self._ef)
+                batches.link_back(start, end)
+                self._done = end
+        connect(graph, self._kernels, self._scratches[0])
+        return graph
+
+    def _part(self, nodes: int) -> GraphArrays:
+        whole = self._whole
+        first = whole.first[: nodes + 1]
+        return GraphArrays(
+            whole.high[:nodes],
+            whole.low[:nodes],
+            whole.bias[:nodes],
+            whole.links[:nodes],
+            whole.upper[: int(first[-1])],
+            first,
+            entry=whole.entry,
+        )
 
 
 class _Workers:
@@ -226,14 +258,23 @@ def _reach(graph: GraphArrays, front: Array, reached: Array, kept: Array | None)
     """Mark what can be reached from some nodes, and the links by which it was first reached."""
     reached[front] = True
     while len(front):
-        links = graph.links[front]
-        places = np.flatnonzero(links != NONE)
-        targets = links.ravel()[places]
-        new = ~reached[targets]
-        places, targets = places[new], targets[new]
-        targets, first = np.unique(targets, return_index=True)
-        if kept is not None:
-            row, column = np.divmod(places[first], links.shape[1])
-            kept[front[row], column] = True
-        reached[targets] = True
-        front = targets
+        found = [
+            _step(graph, front[start : start + _FRONT], reached, kept)
+            for start in range(0, len(front), _FRONT)
+        ]
+        front = np.sort(np.concatenate(found))
+
+
+def _step(graph: GraphArrays, front: Array, reached: Array, kept: Array | None) -> Array:
+    """Mark what is one link further, and return it."""
+    links = graph.links[front]
+    places = np.flatnonzero(links != NONE)
+    targets = links.ravel()[places]
+    new = ~reached[targets]
+    places, targets = places[new], targets[new]
+    targets, first = np.unique(targets, return_index=True)
+    if kept is not None:
+        row, column = np.divmod(places[first], links.shape[1])
+        kept[front[row], column] = True
+    reached[targets] = True
+    return targets

@@ -187,16 +187,16 @@ def build_index(
     planes, count = pack(codes), len(codes)
     del old, new, codes  # as large as the planes, and building takes memory too
 
-    def grown(nodes: int, arrays: GraphArrays | None) -> GraphArrays:
-        return construction.build(
-            (planes[0][:nodes], planes[1][:nodes]),
-            half[:nodes],
-            M=M,
-            ef_construction=ef_construction,
-            kernels=kernels,
-            threads=threads or processors(),
-            before=arrays,
-        )
+    arrays = None if before is None else before.graph.arrays
+    growing = construction.Growing(
+        planes,
+        half,
+        M=M,
+        ef_construction=ef_construction,
+        kernels=kernels,
+        threads=threads or processors(),
+        before=arrays,
+    )
 
     def searchable(arrays: GraphArrays, measured: RecallCurve) -> GraphIndex:
         if fitted.space == "product":  # built by distance, searched by inner product
@@ -205,20 +205,19 @@ def build_index(
             arrays, fitted, *_members(node, arrays.nodes), measured, M, ef_construction
         )
 
-    arrays = None if before is None else before.graph.arrays
     done = 0 if arrays is None else arrays.nodes
     # The last nodes to come are asked for before they are there: questions that are like the rows,
     # and not among them.
     held_out = min(curve.SAMPLE_ROWS, (count - done) // 2)
     measured = RecallCurve() if before is None else before.graph.curve
     if held_out >= min(curve.SAMPLE_ROWS, count // 2):
-        arrays = grown(count - held_out, arrays)
+        arrays = growing.grow(count - held_out)
         known = node < arrays.nodes
         asked = added[~known[added]][: curve.SAMPLE_ROWS]
         everything = np.arange(len(vectors), dtype=np.uint32)
         part = ScanPart(vectors, norms, everything, distinct=True, allowed=known)
         measured = measure(searchable(arrays, measured), part, metric, kernels, asked)
-    return searchable(grown(count, arrays), measured)
+    return searchable(growing.grow(count), measured)
 
 
 def _members(node: Array, nodes: int) -> tuple[Array, Array | None]:
