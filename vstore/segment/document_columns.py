@@ -71,7 +71,7 @@ def columns_of_rows(
     segment: DocumentSegment, rows: IntArray, field_types: Mapping[str, str]
 ) -> DocumentColumns:
     """Return some rows of a segment, in the given order, as columns."""
-    ids = segment.encoded_ids()
+    ids = segment.encoded_ids
     taken = Blobs(ids.offsets, ids.data).take(rows)
     texts = segment.texts()
     own = [(name, segment.column(name)) for name in field_types if name in segment.field_types]

@@ -34,10 +34,16 @@ class SealedDocuments:
         self.docno_end = max((segment.ref.docno_end for segment in segments), default=0)
 
     @cached_property
+    def whole(self) -> DocumentSegment | None:
+        """The segment that has every document at the row of its docno; None if there is none."""
+        only = len(self.segments) == 1 and self.segments[0].rows == self.docno_end
+        return self.segments[0] if only else None
+
+    @cached_property
     def revision(self) -> Array:
         """Current revision by docno, u64 (docno_end,); 0 where there is no live document."""
-        if len(self.segments) == 1 and self.segments[0].rows == self.docno_end:
-            return self.segments[0].revision
+        if self.whole is not None:
+            return self.whole.revision
         revision = np.zeros(self.docno_end, np.uint64)
         for segment in self.segments:
             revision[segment.docno] = segment.revision
@@ -157,6 +163,8 @@ class DocumentTable:
 
     def ids(self, docnos: IntArray) -> list[DocumentId]:
         """Return the ids of documents, also of thousands at once."""
+        if self.sealed.whole is not None and not self.memtable.documents:
+            return self.sealed.whole.ids(docnos)
         result: list[DocumentId] = [0] * len(docnos)
         missing = np.arange(len(docnos))
         if self.memtable.documents:

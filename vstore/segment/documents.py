@@ -6,6 +6,7 @@ is right. Revision 0 says that the document is deleted; its id keeps the docno u
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from vstore.segment.ids import (
     decode_ids,
     encode_ids,
     hash_ids,
+    integer_ids,
     offsets_of,
 )
 from vstore.segment.sealed import SealedSegment
@@ -103,7 +105,6 @@ class DocumentSegment(SealedSegment):
     def __init__(self, container: Container, ref: SegmentRef) -> None:
         super().__init__(container, ref)
         self._columns: dict[str, Column | None] = {}
-        self._ids: Blobs | None = None
         self.field_types = self._read_field_types()  # of the fields that have any value here
         docno = self.array("docno", "<u4", (self.rows,))
         if self.rows and not (
@@ -154,7 +155,7 @@ class DocumentSegment(SealedSegment):
 
     def id(self, row: int) -> DocumentId:
         """Return the id of a row."""
-        ids = self.encoded_ids()
+        ids = self.encoded_ids
         data = ids.data[int(ids.offsets[row]) : int(ids.offsets[row + 1])].tobytes()
         try:
             return decode_id(int(ids.kinds[row]), data)
@@ -163,18 +164,23 @@ class DocumentSegment(SealedSegment):
 
     def ids(self, rows: IntArray) -> list[DocumentId]:
         """Return the ids of some rows."""
-        encoded = self.encoded_ids()
+        if self._integer_ids is not None:
+            numbers: list[DocumentId] = self._integer_ids[rows].tolist()
+            return numbers
         try:
-            return decode_ids(encoded, rows)
+            return decode_ids(self.encoded_ids, rows)
         except ValueError as error:
             raise self.corrupt(f"ids: {error}") from error
 
+    @cached_property
     def encoded_ids(self) -> EncodedIds:
-        """Return all ids as they stand in the file."""
+        """All ids as they stand in the file."""
         kinds = self.array("id_kinds", "|u1", (self.rows,))
-        if self._ids is None:
-            self._ids = self._blobs("id_offsets", "id_bytes")
-        return EncodedIds(kinds, *self._ids)
+        return EncodedIds(kinds, *self._blobs("id_offsets", "id_bytes"))
+
+    @cached_property
+    def _integer_ids(self) -> IntArray | None:
+        return integer_ids(self.encoded_ids)
 
     def source_hash(self, row: int) -> bytes | None:
         """Return a row's source hash, None if it has none."""

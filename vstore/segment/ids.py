@@ -171,17 +171,24 @@ def decode_ids(encoded: EncodedIds, rows: IntArray) -> list[DocumentId]:
     """
     kinds = encoded.kinds[rows]
     starts, ends = encoded.offsets[rows], encoded.offsets[rows + 1]
-    if len(rows) and (kinds == KIND_INT).all() and (ends - starts == 8).all():
-        # A word begins at every byte; an id's bytes may begin anywhere among those of texts.
-        shape = (len(encoded.data) - 7,)
-        words: IntArray = np.ndarray(shape, "<i8", buffer=encoded.data.data, strides=(1,))
-        numbers: list[DocumentId] = words[starts].tolist()
-        return numbers
     data = encoded.data.data
     return [
         decode_id(kind, bytes(data[start:end]))
         for kind, start, end in zip(kinds.tolist(), starts.tolist(), ends.tolist(), strict=True)
     ]
+
+
+def integer_ids(encoded: EncodedIds) -> IntArray | None:
+    """Return ids that are all integers as int64 (n,), a view; None if they are not."""
+    count = len(encoded.kinds)
+    if (
+        len(encoded.data) != 8 * count
+        or not (encoded.kinds == KIND_INT).all()
+        or not np.array_equal(encoded.offsets, np.arange(0, 8 * count + 1, 8))
+    ):
+        return None
+    numbers: IntArray = encoded.data.view("<i8")
+    return numbers
 
 
 def hash_ids(encoded: EncodedIds) -> U64Array:

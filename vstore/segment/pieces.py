@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 PIECE_BYTES: Final = 16 * 1024  # enough for the hash to be fast, and only a few rows
+_READ_MAX: Final = 256  # rows, at most 16 MiB of mapped pages
 
 
 def piece_hashes(data: Array) -> Array:
@@ -46,9 +47,10 @@ class PieceCheck:
     data : (rows, width), C-contiguous
     hashes : uint8 (pieces, 32)
     let_go : callable
-        Takes the array's pages out of memory. While there is something to check, a process has
-        asked little, and what it has read it will hardly read again: 1,000 questions to 100,000
-        vectors would map nearly all of them, as the system maps 64 KiB around what is touched.
+        Takes the array's pages out of memory, once in `_READ_MAX` rows. While there is something to
+        check, a process has asked little, and what it has read it will hardly read again: 1,000
+        questions to 100,000 vectors would map nearly all of them, as the system maps 64 KiB around
+        what is touched.
     """
 
     def __init__(self, data: Array, hashes: Array, let_go: Callable[[], None]) -> None:
@@ -58,6 +60,7 @@ class PieceCheck:
         self._hashes = hashes
         self._checked = np.zeros(len(hashes), np.bool_)
         self._let_go = let_go
+        self._read = 0  # rows since pages were let go
         self.complete = not len(hashes)
 
     def first_damaged(self, rows: Array) -> int | None:
@@ -68,12 +71,22 @@ class PieceCheck:
         rows : uint32, of any shape
             Numbers beyond the rows are left out.
         """
-        wanted = np.zeros(len(self._checked), np.bool_)
         starts = rows[rows < self._rows].astype(np.int64) * self._row_bytes
         first, last = starts // PIECE_BYTES, (starts + (self._row_bytes - 1)) // PIECE_BYTES
-        for step in range(-(-self._row_bytes // PIECE_BYTES) + 1):
-            wanted[np.minimum(first + step, last)] = True
-        for piece in np.flatnonzero(wanted & ~self._checked).tolist():
+        span = -(-self._row_bytes // PIECE_BYTES)
+        if span > 1 or not (self._checked[first].all() and self._checked[last].all()):
+            touched = [np.minimum(first + step, last) for step in range(span + 1)]
+            damaged = self._first_damaged(np.unique(np.concatenate(touched)))
+            if damaged is not None:
+                return damaged
+        self._read += len(starts)
+        if self._read >= _READ_MAX and not self.complete:
+            self._read = 0
+            self._let_go()
+        return None
+
+    def _first_damaged(self, pieces: Array) -> int | None:
+        for piece in pieces[~self._checked[pieces]].tolist():
             start = piece * PIECE_BYTES
             if (
                 blake3_digest(self._bytes[start : start + PIECE_BYTES])
@@ -82,6 +95,4 @@ class PieceCheck:
                 return int(start)
             self._checked[piece] = True
         self.complete = bool(self._checked.all())
-        if not self.complete:
-            self._let_go()
         return None
