@@ -16,6 +16,7 @@ from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.query.plan import GraphSearch, scans
 from vstore.segment.vectors import VectorSegment
+from vstore.storage.layout import FRAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -305,6 +306,37 @@ def test_a_damaged_vector_is_found_when_it_is_scored(tmp_path: Any) -> None:
             docs.search(vectors[4_000], version="v", k=1)
         with pytest.raises(vstore.CorruptionError):
             docs.search(vectors[5], version="v", k=1, exact=True)
+        assert not store.check().ok
+
+
+@pytest.mark.parametrize("name", ["codes.high", "codes.low", "graph.links"])
+def test_a_damaged_node_is_found_when_it_is_read(tmp_path: Any, name: str) -> None:
+    path = tmp_path / "s.vstore"
+    vectors = clustered(6_000, DIMENSION)
+    with vstore.open(path) as store:
+        docs = filled(store, vectors)
+        right = [docs.search(vector, version="v").ids for vector in vectors[:40]]
+        segment = docs.view().rows("v").parts[0].rows
+        assert isinstance(segment, VectorSegment)
+        block = segment.header.arrays[name].block
+    data = bytearray(path.read_bytes())
+    data[block.offset + FRAME_BYTES + block.length // 2] ^= 1
+    path.write_bytes(data)
+
+    def ids(docs: Collection, vector: Array) -> list[Any] | None:
+        try:
+            return docs.search(vector, version="v").ids
+        except vstore.CorruptionError:
+            return None
+
+    with vstore.open(path, mode="r") as store:
+        docs = store.collection("docs")
+        found = [ids(docs, vector) for vector in vectors[:40]]
+        assert None in found
+        assert all(mine in (None, theirs) for mine, theirs in zip(found, right, strict=True))
+        assert found.count(None) < len(found)
+        with pytest.raises(vstore.CorruptionError):  # many questions read everything
+            docs.search_batch(vectors[:2], version="v")
         assert not store.check().ok
 
 

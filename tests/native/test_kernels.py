@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.native.data import clustered, lengths
+from vstore.index.construction import Growing
 from vstore.index.graph import GraphIndex, build_index
+from vstore.index.quantizer import half_lengths
 from vstore.native import loader
 from vstore.native.arrays import (
     NONE,
@@ -309,3 +311,38 @@ def _memory(scratch: Scratch) -> Any:
         scratch.pool, scratch.refined, scratch.visited, scratch.fresh, scratch.entries,
         scratch.code, scratch.other,
     )  # fmt: skip
+
+
+def test_a_graph_grown_in_two_steps_is_the_one_extended_from_a_copy(native: NativeKernels) -> None:
+    graph = built(clustered(2_000, 40), "l2", native).arrays
+    codes, half = (graph.high, graph.low), half_lengths(graph.codes())
+    options: dict[str, Any] = {"M": 6, "ef_construction": 40, "kernels": native}
+    growing = Growing(codes, half, **options)
+    first = growing.grow(1_500)
+    copied = replace(first, links=first.links.copy(), upper=first.upper.copy())
+    extended = Growing(codes, half, **options, before=copied).grow(2_000)
+    grown = growing.grow(2_000)
+    assert grown.links.tobytes() == extended.links.tobytes()
+    assert grown.upper.tobytes() == extended.upper.tobytes()
+
+
+def test_what_a_search_does_not_say_it_has_read_makes_no_difference(native: NativeKernels) -> None:
+    index = built(clustered(3_000, 40), "l2", native)
+    rng = np.random.default_rng(0)
+    arrays = index.arrays
+    rows = index.rows_of(rng.standard_normal((3_000, 40)).astype(np.float32), "l2", None)
+    question = Question(24, 24, 16, 12, 10, report=True)
+    for number, query in enumerate(clustered(300, 40, seed=5)):  # more than there are marks
+        answered = index.answer(native, rows, query[None], question)
+        if number % 10:
+            continue
+        unread = np.setdiff1d(np.arange(arrays.nodes), answered.nodes)
+        assert len(unread) > arrays.nodes / 4
+        high, low, links = (array.copy() for array in arrays.by_node)
+        high[unread] = rng.integers(0, 256, high[unread].shape)
+        low[unread] = rng.integers(0, 256, low[unread].shape)
+        links[unread] = NONE - 1
+        other = replace(index, arrays=replace(arrays, high=high, low=low, links=links))
+        again = other.answer(native, rows, query[None], question)
+        for mine, theirs in zip(again, answered, strict=True):
+            assert np.array_equal(mine, theirs)

@@ -119,6 +119,8 @@ class Growing:
     def grow(self, nodes: int) -> GraphArrays:
         """Return the graph of the first ``nodes`` codes."""
         graph = self._part(nodes)
+        for scratch in self._scratches:
+            scratch.visited[:] = 0  # the latest mark stands behind the last node, now another one
         with ThreadPoolExecutor(len(self._scratches)) as pool:
             workers = _Workers(pool, self._scratches)
             batches = _Batches(graph, self._levels, self._kernels, workers)

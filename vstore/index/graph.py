@@ -68,8 +68,12 @@ class GraphIndex:
         CorruptGraphError
         """
         scratch = self._scratch(rows, question)
+        marking = question.report and len(queries) == 1
         try:
-            return kernels.answer(self.arrays, rows, scratch, queries, question)
+            if marking:
+                scratch.search.make_marks()
+            answered = kernels.answer(self.arrays, rows, scratch, queries, question)
+            return answered._replace(nodes=scratch.search.marked()) if marking else answered
         finally:
             self._scratches.append(scratch)
 

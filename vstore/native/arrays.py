@@ -19,6 +19,7 @@ CODE_ALIGNMENT: Final = 128  # bytes: a cache line of each plane, and the widest
 LEVELS_MAX: Final = 8  # above the base; with M = 16 the eighth is for four billion nodes
 NODES_MAX: Final = 2**31 - 2  # an entry of a pool has 31 bits for its node
 WIDTH_MAX: Final = 512  # links of a node
+_STAMPS: Final = 256
 EXPANDED: Final = 2  # nodes of a pool at once
 METRICS: Final = {"cosine": 0, "inner_product": 1, "l2": 2}
 _PACKED: Final = 4_096  # codes at once
@@ -95,6 +96,11 @@ class GraphArrays:
     def size(self) -> int:
         """Bytes of a code."""
         return 2 * int(self.high.shape[1])
+
+    @property
+    def by_node(self) -> tuple[Array, Array, Array]:
+        """The large arrays that have a row for each node."""
+        return self.high, self.low, self.links
 
     def codes(self, nodes: Array | slice = ALL) -> Array:
         """Return codes of some nodes, int8 (n, size)."""
@@ -246,6 +252,16 @@ class Scratch:
         arrays = (self.pool, self.refined, self.visited, self.fresh, self.entries, self.code,
                   self.other)  # fmt: skip
         self.words = (self.room, *(address(array) for array in arrays))
+
+    def make_marks(self) -> None:
+        """Make room for the marks of one more query, which `marked` tells then."""
+        if self.visited[-1] >= _STAMPS - 2:
+            self.visited[:] = 0
+
+    def marked(self) -> Array:
+        """Return the nodes that the latest query looked at, on its way down and on the base."""
+        visited = self.visited
+        return np.flatnonzero(visited[:-1] >= int(visited[-1]) - 1)
 
 
 class AnswerScratch:

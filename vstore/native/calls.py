@@ -8,7 +8,7 @@ GIL while they run, allocate their outputs here, and believe that their argument
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Question(NamedTuple):
     allowed : bool (nodes,) and bool (rows,), or None
         Nodes and rows that may be returned.
     report : bool
-        Whether to say which rows were scored with their vectors.
+        Whether to say which rows were scored with their vectors, and which nodes were looked at.
     """
 
     ef: int
@@ -57,6 +57,9 @@ class Question(NamedTuple):
     wanted: Array | None = None
     allowed: tuple[Array, Array] | None = None
     report: bool = False
+
+
+NO_NODES: Final = np.zeros(0, np.int64)
 
 
 class Answered(NamedTuple):
@@ -72,12 +75,15 @@ class Answered(NamedTuple):
         Distances computed between codes.
     scored : uint32 (m, any)
         Rows that were scored, if that was asked; NONE behind the last.
+    nodes : int64 (any,)
+        Nodes that were looked at for a single query, if that was asked.
     """
 
     row: Array
     score: Array
     distances: Array
     scored: Array
+    nodes: Array = NO_NODES
 
 
 class NativeKernels:
@@ -137,7 +143,7 @@ class NativeKernels:
                 single.answered = answered  # not before the block is whole: Ctrl-C may come
             single.query[:] = queries
             _check(self._answer(scratch.address))
-            return Answered(*(array.copy() for array in answered))
+            return Answered(*(array.copy() for array in answered[:4]))
         scratch.single = None  # what the block holds is no longer its, whatever happens below
         answered = _outputs(scratch, len(queries), question)
         _fill(scratch, queries, question, answered)
@@ -207,7 +213,7 @@ def _fill(scratch: AnswerScratch, queries: Array, question: Question, answered: 
         0 if allowed is None else address(allowed[0]),
         0 if allowed is None else address(allowed[1]),
         allowed is not None,
-        *(address(array) for array in answered),
+        *(address(array) for array in answered[:4]),
         answered.scored.shape[1],
     )
 

@@ -55,6 +55,7 @@ CODE_MAX = np.float32(127.0)
 NO_ENTRY = np.int64(2**63 - 1)  # behind all entries; odd, as if expanded
 FETCHED = np.int64(1024)  # bytes of a vector
 EXPANDED = np.int64(arrays.EXPANDED)
+UNMARKED = np.uint8(0)
 OK, CORRUPT = np.int64(signatures.OK), np.int64(signatures.CORRUPT)
 
 _inner = njit(nogil=True, error_model="numpy", _nrt=False)  # counts no references
@@ -223,7 +224,7 @@ def _row(graph, node, level):
 
 
 @_inner
-def _descend(query, graph, level, node):
+def _descend(query, graph, level, node, visited, mark):
     """Return the node of an upper level that no neighbour is closer than."""
     best, width = _coarse(query, graph, node), graph.upper_width
     while True:
@@ -243,6 +244,8 @@ def _descend(query, graph, level, node):
             neighbour = graph.upper[np.uint64(start + i)]
             if neighbour == NONE:
                 break
+            if mark != 0:
+                visited[np.uint64(neighbour)] = mark
             key = _coarse(query, graph, neighbour)
             if key < best:
                 best, node = key, np.int64(neighbour)
@@ -362,16 +365,21 @@ def _rounded(room):
 
 
 @_inner
-def _enter(query, graph, level):
-    """Return the node from which to search a level, found by descending to the level above it."""
+def _enter(query, graph, level, visited, mark):
+    """Return the node from which to search a level, found by descending to the level above it.
+
+    Nodes that were looked at are marked, unless the mark is 0.
+    """
     node = graph.entry
     if node < 0 or node >= graph.nodes:
         return CORRUPT
     top = np.int64(graph.first[np.uint64(node + 1)]) - np.int64(graph.first[np.uint64(node)])
     if top > LEVELS_MAX:
         return CORRUPT
+    if mark != 0:
+        visited[np.uint64(node)] = mark
     for above in range(top, level, -1):
-        node = _descend(query, graph, above, node)
+        node = _descend(query, graph, above, node, visited, mark)
         if node < 0:
             return CORRUPT
     return node
@@ -385,7 +393,7 @@ def search_graph(graph, memory, queries, count, ef, found):
         for i in range(graph.size):
             total += np.int64(code[np.uint64(i)])
         query = Query(code, total << 7)
-        start = _enter(query, graph, 0)
+        start = _enter(query, graph, 0, memory.visited, UNMARKED)
         if start < 0:
             return CORRUPT
         room = _rounded(ef)
@@ -455,7 +463,7 @@ def insert_nodes(graph, memory, start, end, ef):
         own = np.int64(graph.bias[np.uint64(node)])
         bottom = np.int64(graph.first[np.uint64(node)])
         levels = np.int64(graph.first[np.uint64(node + 1)]) - bottom
-        near = _enter(query, graph, levels)
+        near = _enter(query, graph, levels, memory.visited, UNMARKED)
         if near < 0:
             return CORRUPT
         # On the base, half of the room is kept for links back, as in the paper.
@@ -753,7 +761,10 @@ def answer_queries(graph, memory, rows, question, answer):
             computed = question.wanted_count
             status = _scan(query, graph, question.wanted, computed, memory.pool, room)
         else:
-            start = _enter(query, graph, 0)
+            mark = UNMARKED
+            if answer.report != 0:
+                mark = _next_stamp(memory.visited, graph.nodes)
+            start = _enter(query, graph, 0, memory.visited, mark)
             if start < 0:
                 return CORRUPT
             status = computed = _beam(query, graph, graph.links, graph.width, 0, start,

@@ -106,9 +106,9 @@ def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatis
     rows = part.rows
     count = passing.count(number)
     plain = PartStatistics(part.name, len(rows.docno), count, rows.row_bytes, rows.single)
-    graph = rows.graph if isinstance(rows, VectorSegment) else None
-    if graph is None:
+    if not isinstance(rows, VectorSegment) or not rows.has_graph:
         return plain
+    graph = rows.searched.graph
     return PartStatistics(
         plain.name,
         plain.rows,
@@ -168,7 +168,7 @@ def _has_graph(part: RowPart) -> bool:
 def _scan_part(part: RowPart, allowed: BoolArray | None, path: Path, *, collapse: bool) -> ScanPart:
     rows = part.rows
     if path.kind != "flat" and isinstance(rows, VectorSegment):
-        vectors, _ = rows.checked_by_piece
+        vectors = rows.searched.vectors
     else:
         vectors = rows.vectors
     groups, distinct = rows.docno, rows.single
@@ -211,19 +211,18 @@ def _by_codes(
     number, part, _ = chosen
     segment = read.table.parts[number].rows
     assert isinstance(segment, VectorSegment)
-    graph = segment.graph
-    assert graph is not None
-    vectors, pieces = segment.checked_by_piece
+    vectors, graph, check = segment.searched
+    question = question_of(chosen, passing, k)
+    if not check.complete and not reads_little(kernels, read.queries, question):
+        segment.verify_nodes()
     rows = graph.rows_of(vectors, read.metric, None if part.distinct else part.groups)
-    report = pieces is not None and not pieces.complete
-    question = question_of(chosen, passing, k)._replace(report=report)
+    question = question._replace(report=not check.complete)
 
     def answer(queries: Array) -> tuple[Array, Array]:
         answered = graph.answer(kernels, rows, queries, question)
-        if report and pieces is not None:
-            damaged = pieces.first_damaged(answered.scored)
-            if damaged is not None:
-                raise segment.corrupt(f"vectors: the piece from byte {damaged:,} on is damaged")
+        damage = check.damage(answered.scored, answered.nodes) if question.report else None
+        if damage is not None:
+            raise segment.corrupt(damage)
         return answered.row, answered.score
 
     try:
@@ -247,6 +246,11 @@ def _by_codes(
         whole = part._replace(vectors=segment.vectors)
         return _replaced(batch, short, _flat([whole], [number], again, k))
     return batch
+
+
+def reads_little(kernels: Kernels, queries: Array, question: Question) -> bool:
+    """Whether a search reads few nodes, and says which."""
+    return len(queries) == 1 and question.ef > 0 and kernels.name == "native"
 
 
 def question_of(chosen: SearchedPart, passing: Filtered, k: int) -> Question:

@@ -60,11 +60,11 @@ class Filtered:
     def nodes(self, number: int) -> BoolArray | None:
         """Return by node of a part's graph whether one of its rows may be returned."""
         rows, part = self.rows(number), self._parts[number].rows
-        if rows is None or not isinstance(part, VectorSegment) or part.graph is None:
+        if rows is None or not isinstance(part, VectorSegment) or not part.has_graph:
             return None
         nodes = self._nodes.get(number)
         if nodes is None:
-            nodes = self._nodes[number] = part.graph.permitted(rows)
+            nodes = self._nodes[number] = part.searched.graph.permitted(rows)
         return nodes
 
 

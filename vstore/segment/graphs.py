@@ -18,8 +18,9 @@ from vstore.limits import EF_MAX
 from vstore.manifest.plain import PlainReader
 from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
 from vstore.native.calls import CorruptGraphError
-from vstore.segment.pieces import piece_hashes
+from vstore.segment.pieces import NODE_PIECE_BYTES, VECTOR_PIECE_BYTES, piece_hashes
 from vstore.segment.sealed import write_segment
+from vstore.segment.vectors import NODE_ARRAYS
 
 if TYPE_CHECKING:
     from vstore.index.construction import Kernels
@@ -93,7 +94,7 @@ def write_graph(
         attributes=attributes,
         arrays={
             **segment.header.arrays,
-            "vectors.pieces": piece_hashes(segment.vectors),
+            "vectors.pieces": piece_hashes([segment.vectors], VECTOR_PIECE_BYTES),
             "codes.mean": quantizer.mean.astype("<f4", copy=False),
             "codes.high": arrays.high,
             "codes.low": arrays.low,
@@ -102,6 +103,7 @@ def write_graph(
             "graph.links": arrays.links.astype("<u4", copy=False),
             "graph.upper": arrays.upper.astype("<u4", copy=False),
             "graph.first": arrays.first.astype("<u4", copy=False),
+            "graph.pieces": piece_hashes(arrays.by_node, NODE_PIECE_BYTES),
         },
     )
 
@@ -113,8 +115,13 @@ def _stored_members(index: GraphIndex) -> dict[str, Array]:
     return stored
 
 
-def read_graph(segment: VectorSegment) -> GraphIndex | None:
+def read_graph(segment: VectorSegment, *, verified: bool = True) -> GraphIndex | None:
     """Return a segment's graph, None if it has none.
+
+    Parameters
+    ----------
+    verified : bool
+        False if the caller verifies `NODE_ARRAYS`, as it uses them.
 
     Raises
     ------
@@ -125,13 +132,15 @@ def read_graph(segment: VectorSegment) -> GraphIndex | None:
     if "graph" not in segment.header.attributes:
         return None
     try:
-        return _read_graph(segment)
+        return _read_graph(segment, verified=verified)
     except ValueError as error:
         raise segment.corrupt(str(error)) from error
 
 
-def _read_graph(segment: VectorSegment) -> GraphIndex:
-    segment.load_beside("codes.high", "codes.low", "graph.links")
+def _read_graph(segment: VectorSegment, *, verified: bool) -> GraphIndex:
+    if verified:
+        segment.load_beside(*NODE_ARRAYS)
+    by_node = segment.array if verified else segment.unverified
     plain = PlainReader(segment.header.attributes.get("codes"), "codes")
     scale, radius = _real(plain.raw("scale")), _real(plain.raw("radius"))
     quantizer = Quantizer(
@@ -144,15 +153,15 @@ def _read_graph(segment: VectorSegment) -> GraphIndex:
     )
     if scale <= 0 or radius < 0 or not np.isfinite(quantizer.mean).all():
         raise ValueError("codes: impossible scale, radius or mean")
-    high = segment.array("codes.high", "|u1", (None, quantizer.size // 2))
+    high = by_node("codes.high", "|u1", (None, quantizer.size // 2))
     nodes = len(high)
     plain = PlainReader(segment.header.attributes["graph"], "graph")
     M = plain.integer("M", maximum=WIDTH_MAX // 2)
     arrays = GraphArrays(
         high,
-        segment.array("codes.low", "|u1", (nodes, quantizer.size // 2)),
+        by_node("codes.low", "|u1", (nodes, quantizer.size // 2)),
         segment.array("codes.bias", "<i4", (nodes,)),
-        segment.array("graph.links", "<u4", (nodes, 2 * M)),
+        by_node("graph.links", "<u4", (nodes, 2 * M)),
         segment.array("graph.upper", "<u4", (None, M)),
         segment.array("graph.first", "<u4", (nodes + 1,)),
         entry=plain.integer("entry"),

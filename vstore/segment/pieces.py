@@ -1,7 +1,7 @@
-"""Checking a large array piece by piece, as its rows are used.
+"""Checking large arrays piece by piece, as their rows are used.
 
-A graph search reads a few rows of an array that may be gigabytes. Hashing all of it first would
-cost more than thousands of searches; so its segment also has the hash of every piece
+A graph search reads a few rows of arrays that may be gigabytes. Hashing all of them first would
+cost more than thousands of searches; so their segment also has the hash of every few rows
 (`format-spec.md`, "Graph"), and what is read is checked when it is read first.
 """
 
@@ -10,53 +10,78 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from blake3 import blake3
 
 from vstore.storage.layout import HASH_BYTES
-from vstore.storage.packing import blake3_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from vstore.types import Array
 
-PIECE_BYTES: Final = 16 * 1024  # enough for the hash to be fast, and only a few rows
+VECTOR_PIECE_BYTES: Final = 16 * 1024  # enough for the hash to be fast, and only a few rows
+NODE_PIECE_BYTES: Final = 8 * 1024  # a search reads forty times as many nodes
 _READ_MAX: Final = 256  # rows, at most 16 MiB of mapped pages
 
 
-def piece_hashes(data: Array) -> Array:
-    """Return the hash of each piece of an array's bytes, uint8 (pieces, 32)."""
-    joined = b"".join(blake3_digest(piece) for piece in _pieces(data))
+def rows_per_piece(arrays: Sequence[Array], piece_bytes: int) -> int:
+    """Return how many rows of some arrays are a piece: what fits, at least one."""
+    row_bytes: int = sum(array.shape[1] * array.itemsize for array in arrays)
+    return max(1, piece_bytes // row_bytes)
+
+
+def pieces_of(arrays: Sequence[Array], piece_bytes: int) -> int:
+    """Return how many pieces some arrays of the same length have."""
+    return -(-len(arrays[0]) // rows_per_piece(arrays, piece_bytes))
+
+
+def piece_hashes(arrays: Sequence[Array], piece_bytes: int) -> Array:
+    """Return the hash of each piece: its rows of the first array, then of the next; u8 (n, 32)."""
+    views, step = _bytes_of(arrays), rows_per_piece(arrays, piece_bytes)
+    joined = b"".join(_hash(views, row, row + step) for row in range(0, len(arrays[0]), step))
     return np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
 
 
-def pieces_of(size_bytes: int) -> int:
-    """Return how many pieces an array has."""
-    return -(-size_bytes // PIECE_BYTES)
+def _bytes_of(arrays: Sequence[Array]) -> list[tuple[memoryview, int]]:
+    """Return each array's bytes, and how many a row has."""
+    return [
+        (array.reshape(-1).view(np.uint8).data, array.shape[1] * array.itemsize) for array in arrays
+    ]
 
 
-def _pieces(data: Array) -> Iterator[memoryview]:
-    view = data.reshape(-1).view(np.uint8).data
-    return (view[start : start + PIECE_BYTES] for start in range(0, len(view), PIECE_BYTES))
+def _hash(views: Sequence[tuple[memoryview, int]], start: int, end: int) -> bytes:
+    hasher = blake3()
+    for view, width in views:
+        hasher.update(view[start * width : end * width])
+    return hasher.digest()
 
 
 class PieceCheck:
-    """Which pieces of an array were checked.
+    """Which pieces of some arrays were checked.
 
     Parameters
     ----------
-    data : (rows, width), C-contiguous
+    arrays : sequence of (rows, width), C-contiguous
+    piece_bytes : int
     hashes : uint8 (pieces, 32)
-    let_go : callable
-        Takes the array's pages out of memory, once in `_READ_MAX` rows. While there is something to
+    let_go : callable, optional
+        Takes the arrays' pages out of memory, once in `_READ_MAX` rows. While there is something to
         check, a process has asked little, and what it has read it will hardly read again: 1,000
         questions to 100,000 vectors would map nearly all of them, as the system maps 64 KiB around
         what is touched.
     """
 
-    def __init__(self, data: Array, hashes: Array, let_go: Callable[[], None]) -> None:
-        self._bytes = data.reshape(-1).view(np.uint8).data
-        self._row_bytes = data.shape[1] * data.itemsize
-        self._rows = len(data)
+    def __init__(
+        self,
+        arrays: Sequence[Array],
+        piece_bytes: int,
+        hashes: Array,
+        *,
+        let_go: Callable[[], None] | None = None,
+    ) -> None:
+        self._views = _bytes_of(arrays)
+        self._rows = len(arrays[0])
+        self._step = rows_per_piece(arrays, piece_bytes)
         self._hashes = hashes
         self._checked = np.zeros(len(hashes), np.bool_)
         self._let_go = let_go
@@ -64,35 +89,45 @@ class PieceCheck:
         self.complete = not len(hashes)
 
     def first_damaged(self, rows: Array) -> int | None:
-        """Check the pieces that some rows are in; return where the first damaged one starts.
+        """Check the pieces that some rows are in; return the first row of a damaged one.
 
         Parameters
         ----------
-        rows : uint32, of any shape
+        rows : unsigned or signed integers, of any shape
             Numbers beyond the rows are left out.
         """
-        starts = rows[rows < self._rows].astype(np.int64) * self._row_bytes
-        first, last = starts // PIECE_BYTES, (starts + (self._row_bytes - 1)) // PIECE_BYTES
-        span = -(-self._row_bytes // PIECE_BYTES)
-        if span > 1 or not (self._checked[first].all() and self._checked[last].all()):
-            touched = [np.minimum(first + step, last) for step in range(span + 1)]
-            damaged = self._first_damaged(np.unique(np.concatenate(touched)))
-            if damaged is not None:
-                return damaged
-        self._read += len(starts)
-        if self._read >= _READ_MAX and not self.complete:
+        pieces = rows[rows < self._rows] // self._step
+        if not self._checked[pieces].all():
+            for piece in np.unique(pieces[~self._checked[pieces]]).tolist():
+                start = piece * self._step
+                if _hash(self._views, start, start + self._step) != self._hashes[piece].tobytes():
+                    return int(start)
+                self._checked[piece] = True
+            self.complete = bool(self._checked.all())
+        self._read += len(pieces)
+        if self._let_go is not None and self._read >= _READ_MAX and not self.complete:
             self._read = 0
             self._let_go()
         return None
 
-    def _first_damaged(self, pieces: Array) -> int | None:
-        for piece in pieces[~self._checked[pieces]].tolist():
-            start = piece * PIECE_BYTES
-            if (
-                blake3_digest(self._bytes[start : start + PIECE_BYTES])
-                != self._hashes[piece].tobytes()
-            ):
-                return int(start)
-            self._checked[piece] = True
-        self.complete = bool(self._checked.all())
+
+class SearchCheck:
+    """Which pieces of a segment's vectors and of its graph were checked; None for all of them."""
+
+    def __init__(self) -> None:
+        self.vectors: PieceCheck | None = None
+        self.nodes: PieceCheck | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to check."""
+        vectors, nodes = self.vectors, self.nodes
+        return (vectors is None or vectors.complete) and (nodes is None or nodes.complete)
+
+    def damage(self, rows: Array, nodes: Array) -> str | None:
+        """Check what a search has read, and say what of it is damaged."""
+        for name, check, read in (("node", self.nodes, nodes), ("vector", self.vectors, rows)):
+            damaged = None if check is None or check.complete else check.first_damaged(read)
+            if damaged is not None:
+                return f"the piece from {name} {damaged:,} on is damaged"
         return None

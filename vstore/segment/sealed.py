@@ -186,6 +186,9 @@ class SealedSegment:
         if array is None:
             array = self._load(name)
             self._arrays[name] = array
+        return self._shaped(name, array, dtype, shape)
+
+    def _shaped(self, name: str, array: Array, dtype: str, shape: tuple[int | None, ...]) -> Array:
         if array.dtype.str != dtype or not (
             len(shape) == array.ndim
             and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
@@ -194,6 +197,13 @@ class SealedSegment:
                 f"array {name!r} is {array.dtype.str} {array.shape}, expected {dtype} {shape}"
             )
         return array
+
+    def unverified(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> Array:
+        """Return an array as `array` does, but its bytes are for the caller to verify."""
+        ref = self.header.arrays.get(name)
+        if ref is None or name in self._arrays or self.container.is_verified(ref.block):
+            return self.array(name, dtype, shape)
+        return self._shaped(name, self._view(ref, unverified=True), dtype, shape)
 
     def load_beside(self, *names: str) -> None:
         """Load the large ones of some arrays at once, one of two threads each.
@@ -229,7 +239,10 @@ class SealedSegment:
         ref = self.header.arrays.get(name)
         if ref is None:
             raise self.corrupt(f"no array {name!r}")
-        data = self.container.read(ref.block, BlockKind.ARRAY)
+        return self._view(ref)
+
+    def _view(self, ref: ArrayRef, *, unverified: bool = False) -> Array:
+        data = self.container.read(ref.block, BlockKind.ARRAY, unverified=unverified)
         return np.frombuffer(data, np.dtype(ref.dtype)).reshape(ref.shape)
 
     def blocks(self) -> list[BlockRef]:

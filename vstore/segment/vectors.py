@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.segment.pieces import PieceCheck, piece_hashes, pieces_of
+from vstore.segment.pieces import (
+    NODE_PIECE_BYTES,
+    VECTOR_PIECE_BYTES,
+    PieceCheck,
+    SearchCheck,
+    piece_hashes,
+    pieces_of,
+)
 from vstore.segment.sealed import PiecedArray, SealedSegment, write_segment
 from vstore.storage.file import let_go
 from vstore.storage.layout import HASH_BYTES, BlockKind
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from vstore.types import Array, IntArray
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
+NODE_ARRAYS = ("codes.high", "codes.low", "graph.links")  # of `GraphArrays.by_node`
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,21 @@ def _write(
     )
 
 
+class SearchedArrays(NamedTuple):
+    """What a search by a graph reads.
+
+    Attributes
+    ----------
+    vectors : float32 or float16 (rows, dimension)
+    check : SearchCheck
+        What is not verified yet, of vectors and graph.
+    """
+
+    vectors: Array
+    graph: GraphIndex
+    check: SearchCheck
+
+
 class VectorSegment(SealedSegment):
     """A sealed segment of one version's rows."""
 
@@ -216,22 +239,38 @@ class VectorSegment(SealedSegment):
         return 0 if ref is None else self.spec.dimension * np.dtype(ref.dtype).itemsize
 
     @cached_property
-    def checked_by_piece(self) -> tuple[Array, PieceCheck | None]:
-        """Vectors that are verified as their rows are used, and what does that.
+    def searched(self) -> SearchedArrays:
+        """What a search by the graph reads, and what verifies it as it is read."""
+        from vstore.segment.graphs import read_graph  # as above
 
-        None if there is nothing to verify.
-        """
+        shape, check = (self.rows, self.spec.dimension), SearchCheck()
         ref = self.header.arrays.get("vectors")
-        name = "vectors.pieces"
-        if ref is None or not self.has(name) or self.container.is_verified(ref.block):
-            return self.vectors, None
-        shape = (self.rows, self.spec.dimension)
-        if ref.dtype not in DTYPES.values() or ref.shape != shape:
-            raise self.corrupt("no vectors of a known dtype and the right shape")
-        data = self.container.read(ref.block, BlockKind.ARRAY, unverified=True)
-        vectors = np.frombuffer(data, np.dtype(ref.dtype)).reshape(shape)
-        hashes = self.array(name, "|u1", (pieces_of(ref.block.length), HASH_BYTES))
-        return vectors, PieceCheck(vectors, hashes, lambda: let_go(data))
+        if ref is None or ref.dtype not in DTYPES.values():
+            raise self.corrupt("no vectors of a known dtype")
+        vectors = self.unverified("vectors", ref.dtype, shape)
+        graph = read_graph(self, verified=False)
+        assert graph is not None, "only for segments with a graph"
+        if not self.container.is_verified(ref.block):
+            hashes = self._piece_hashes("vectors.pieces", [vectors], VECTOR_PIECE_BYTES)
+
+            def let_vectors_go() -> None:
+                let_go(self.container.read(ref.block, BlockKind.ARRAY, unverified=True))
+
+            check.vectors = PieceCheck([vectors], VECTOR_PIECE_BYTES, hashes, let_go=let_vectors_go)
+        arrays = graph.arrays.by_node
+        blocks = [self.header.arrays[name].block for name in NODE_ARRAYS]
+        if not all(map(self.container.is_verified, blocks)):
+            hashes = self._piece_hashes("graph.pieces", arrays, NODE_PIECE_BYTES)
+            check.nodes = PieceCheck(arrays, NODE_PIECE_BYTES, hashes)
+        return SearchedArrays(vectors, graph, check)
+
+    def verify_nodes(self) -> None:
+        """Verify all that `searched` reads of the graph, for searches that read much of it."""
+        assert self.graph is not None, "only for segments with a graph"
+        self.searched.check.nodes = None
+
+    def _piece_hashes(self, name: str, arrays: Sequence[Array], piece_bytes: int) -> Array:
+        return self.array(name, "|u1", (pieces_of(arrays, piece_bytes), HASH_BYTES))
 
     def verify(self) -> None:
         """Check hashes, order, norms and graph."""
@@ -240,12 +279,9 @@ class VectorSegment(SealedSegment):
             from vstore.segment.graphs import check_graph  # as above
 
             check_graph(self)
-        if self.has("vectors.pieces"):
-            expected = (pieces_of(self.vectors.nbytes), HASH_BYTES)
-            if not np.array_equal(
-                self.array("vectors.pieces", "|u1", expected), piece_hashes(self.vectors)
-            ):
-                raise self.corrupt("hashes of pieces do not belong to the vectors")
+            arrays = self.graph.arrays.by_node if self.graph else ()
+            self._verify_pieces("vectors.pieces", [self.vectors], VECTOR_PIECE_BYTES)
+            self._verify_pieces("graph.pieces", arrays, NODE_PIECE_BYTES)
         docno, chunk = self.docno, self.chunk
         same = docno[1:] == docno[:-1]
         if bool((same & (chunk[1:] <= chunk[:-1])).any()):
@@ -255,6 +291,11 @@ class VectorSegment(SealedSegment):
             norms = np.sqrt(np.einsum("ij,ij->i", block, block))
             if not np.allclose(norms, self.norms[start : start + 65_536], rtol=1e-4, atol=1e-30):
                 raise self.corrupt("norms do not belong to the vectors")
+
+    def _verify_pieces(self, name: str, arrays: Sequence[Array], piece_bytes: int) -> None:
+        stored = self._piece_hashes(name, arrays, piece_bytes)
+        if not np.array_equal(stored, piece_hashes(arrays, piece_bytes)):
+            raise self.corrupt(f"{name} do not belong to the arrays")
 
 
 class MergedRows(NamedTuple):

@@ -61,15 +61,13 @@ class QuickSearch:
         self._number, part, _ = chosen
         segment = self._table.parts[self._number].rows
         assert isinstance(segment, VectorSegment)
-        assert segment.graph is not None
-        self._segment, self._graph = segment, segment.graph
-        self._rows = segment.graph.rows_of(
+        _, self._graph, self._check = segment.searched
+        self._rows = self._graph.rows_of(
             part.vectors, version.spec.metric, None if part.distinct else part.groups
         )
         self._question = question_of(chosen, passing, options.k)
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
-        _, self._pieces = segment.checked_by_piece
         self._docno = segment.docno
 
     def __call__(self, query: Array) -> SearchResult | None:
@@ -85,22 +83,21 @@ class QuickSearch:
             or not SQUARE_UNDERFLOW < float(np.vdot(query, query)) < np.inf
         ):
             return None
-        question, pieces = self._question, self._pieces
-        if pieces is not None and not pieces.complete:
-            question = self._reporting
+        question = self._question if self._check.complete else self._reporting
         try:
-            row, score, _, scored = self._graph.answer(kernels, self._rows, query[None], question)
+            answered = self._graph.answer(kernels, self._rows, query[None], question)
         except CorruptGraphError:
             return None
+        row = answered.row
         if row[0, -1] == NONE:
             return None
-        if question.report and pieces is not None and pieces.first_damaged(scored) is not None:
+        if question.report and self._check.damage(answered.scored, answered.nodes) is not None:
             return None
         batch = FetchedBatch(
             self._docno[row].astype(np.int64),
             self._at,
             row.astype(np.int64),
-            score,
+            answered.score,
             full=True,
         )
         execution = MatchedExecution(self._table, batch)
