@@ -26,6 +26,14 @@ FIELDS_MAX: Final = 1_024  # typed metadata fields of a collection
 COLLECTIONS_MAX: Final = 4_096
 VERSIONS_MAX: Final = 1_024  # of one collection
 ROUTES_MAX: Final = 65_536  # of one collection: the default one, and tenants' own
+ROUTE_KEY_BYTES_MAX: Final = 1 * KIB  # a field's name, "=", and a value: UTF-8
+ROUTE_CHANGES_MAX: Final = 64  # rollbacks that a route remembers
+GATES_MAX: Final = 64  # whose findings a route keeps
+BRIDGES_MAX: Final = 1_024  # of one collection, and rules chosen for dual reads
+CURVE_POINTS_MAX: Final = 4_096  # of a fitted curve
+RULES_MAX: Final = 64  # whose quality is kept with a choice
+DEAD_LETTERS_MAX: Final = 100_000  # of one job: then something is wrong with the job
+ERROR_BYTES_MAX: Final = 512  # of an embedding function, as a dead letter keeps it: UTF-8
 EXTRAS_MAX: Final = 1_024  # free identity fields of one EmbeddingSpec
 TAGS_MAX: Final = 4_096
 EQUIVALENCES_MAX: Final = 4_096

@@ -8,9 +8,16 @@ import numpy as np
 
 from tests.format.frozen import create_store
 from vstore import EmbeddingSpec
+from vstore.manifest.commit import Operation
+from vstore.manifest.edits import put_collection
+from vstore.manifest.record import append_record
+from vstore.manifest.state import BridgeState, FusionChoice
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from vstore import Store
+    from vstore.manifest.state import StoreState
 
 FIELDS = {
     "word": "keyword",
@@ -76,4 +83,16 @@ def write_full_file(path: Path) -> bytes:
         docs.delete([2])
         docs.cutover("new", force=True, reason="enough")
         docs.upsert(["d"], metadata=[rows[0]], vectors={"new": np.eye(3, dtype=np.float32)[:1]})
+        _put_bridge_and_choice(store)
     return path.read_bytes()
+
+
+def _put_bridge_and_choice(store: Store) -> None:
+    def edit(state: StoreState) -> StoreState:
+        record = append_record(store.open_file.container, {})
+        docs = state.collections["docs"]
+        bridge = BridgeState("old", "new", "ridge", 0.9, 100, 20, 1, 1, record)
+        choice = FusionChoice("old", "new", "slots", 0.5, 30, {"slots": 0.6}, (1.0, 0.5), 1, 1)
+        return put_collection(state, docs._replace(bridges=(bridge,), choices=(choice,)))
+
+    store.change(edit, Operation("test"))

@@ -50,7 +50,7 @@ def check_rules(data: bytes) -> None:
     at = 8192
     while at < file.slot["committed"]:
         kind, length, _ = read_frame(data, at)
-        require(kind in (1, 2, 3, 4), "known kinds of blocks")
+        require(kind in (1, 2, 3, 4, 6), "known kinds of blocks")
         at = end_of(at, length)
     ref: Any = file.slot["root"]
     newer: Plain | None = None

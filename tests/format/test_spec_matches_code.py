@@ -199,7 +199,8 @@ def _conforms(value: Any, type_text: str) -> bool:
         return isinstance(value, list)
     if type_text.startswith("block reference"):
         return isinstance(value, list) and list(map(type, value)) == [int, int, bytes]
-    kind = {"integer": int, "str": str, "boolean": bool, "bin": bytes}[type_text.split(",")[0]]
+    kinds = {"integer": int, "float": float, "str": str, "boolean": bool, "bin": bytes}
+    kind = kinds[type_text.split(",")[0]]
     return type(value) is kind
 
 
@@ -246,6 +247,10 @@ def test_manifest_is_as_specified(full_file: bytes) -> None:
             _assert_like(route, "Route")
         for job in collection["jobs"].values():
             _assert_like(job, "Job")
+        for bridge in collection["bridges"]:
+            _assert_like(bridge, "Bridge")
+        for choice in collection["choices"]:
+            _assert_like(choice, "Choice")
     equivalences: Any = manifest["equivalences"]
     tags: Any = manifest["tags"]
     for pair in equivalences:
@@ -255,6 +260,8 @@ def test_manifest_is_as_specified(full_file: bytes) -> None:
     docs = collections["docs"]
     assert docs["jobs"], "every table was compared with something"
     assert docs["routes"]
+    assert docs["bridges"]
+    assert docs["choices"]
     assert docs["segments"]
     assert equivalences
     assert tags
@@ -275,6 +282,9 @@ def test_enumerations() -> None:
     assert bound("Version", "provenance") == state.PROVENANCES
     assert bound("Route", "mode") == state.READ_MODES
     assert bound("Job", "status") == state.JOB_STATUSES
+    assert bound("Job", "order") == state.JOB_ORDERS
+    assert bound("Collection", "dual_write") == state.DUAL_WRITES
+    assert bound("Bridge", "kind") == state.BRIDGE_KINDS
     assert bound("EmbeddingSpec and fingerprint", "metric") == METRICS
     assert bound("Segment", "kind") == get_args(sealed.SegmentKind)
     field_types = tuple(dict.fromkeys(row["Type"] for row in table("Metadata columns")))

@@ -6,6 +6,7 @@ The schema is `format-spec.md`, "Manifest".
 from __future__ import annotations
 
 from vstore.limits import (
+    BRIDGES_MAX,
     COLLECTIONS_MAX,
     DIMENSION_MAX,
     DOCUMENTS_MAX,
@@ -15,26 +16,33 @@ from vstore.limits import (
     FIELDS_MAX,
     GRAPH_M_MAX,
     GRAPH_M_MIN,
-    NAME_BYTES_MAX,
     REASON_BYTES_MAX,
+    ROUTE_KEY_BYTES_MAX,
     ROUTES_MAX,
     SEGMENTS_MAX,
     TAGS_MAX,
     VERSIONS_MAX,
 )
-from vstore.manifest.plain import PlainReader
+from vstore.manifest.codec_migration import (
+    plain_bridge,
+    plain_choice,
+    plain_job,
+    plain_route,
+    read_bridge,
+    read_choice,
+    read_job,
+    read_route,
+)
+from vstore.manifest.plain import Plain, PlainReader, plain_ref
 from vstore.manifest.spec import METRICS, EmbeddingSpec, Extra
 from vstore.manifest.state import (
-    JOB_STATUSES,
+    DUAL_WRITES,
     PROVENANCES,
-    READ_MODES,
     STALE_POLICIES,
     STORAGE_TYPES,
     CollectionState,
     Equivalence,
     GraphSettings,
-    JobState,
-    RouteState,
     SegmentRef,
     StoreState,
     TagState,
@@ -45,9 +53,6 @@ from vstore.storage.layout import HASH_BYTES
 from vstore.storage.packing import shown
 
 FIELD_TYPES = ("keyword", "keywords", "int", "float", "bool", "timestamp", "json")
-_PREVIOUS_ROUTES_MAX = 64
-
-Plain = dict[str, object]
 
 
 # Writing: one function per state, in the order of the schema.
@@ -59,7 +64,8 @@ def plain_store(state: StoreState) -> Plain:
         "collections": {name: plain_collection(c) for name, c in state.collections.items()},
         "equivalences": [_plain_equivalence(pair) for pair in state.equivalences],
         "tags": {name: _plain_tag(tag) for name, tag in state.tags.items()},
-        "history": None if state.history is None else ref_to_list(state.history),
+        "history": plain_ref(state.history),
+        "metrics": plain_ref(state.metrics),
     }
 
 
@@ -71,8 +77,12 @@ def plain_collection(collection: CollectionState) -> Plain:
         "fields": dict(collection.fields),
         "segments": [_plain_segment(segment) for segment in collection.segments],
         "versions": {label: _plain_version(v) for label, v in collection.versions.items()},
-        "routes": {key: _plain_route(route) for key, route in collection.routes.items()},
-        "jobs": {target: _plain_job(job) for target, job in collection.jobs.items()},
+        "routes": {key: plain_route(route) for key, route in collection.routes.items()},
+        "jobs": {target: plain_job(job) for target, job in collection.jobs.items()},
+        "dual_write": collection.dual_write,
+        "bridges": [plain_bridge(bridge) for bridge in collection.bridges],
+        "choices": [plain_choice(choice) for choice in collection.choices],
+        "hits": plain_ref(collection.hits),
     }
 
 
@@ -109,32 +119,7 @@ def _plain_version(version: VersionState) -> Plain:
             "ef_construction": version.graph.ef_construction,
             "rows_min": version.graph.rows_min,
         },
-    }
-
-
-def _plain_route(route: RouteState) -> Plain:
-    return {
-        "mode": route.mode,
-        "version": route.version,
-        "old_version": route.old_version,
-        "fusion": route.fusion,
-        "since_epoch": route.since_epoch,
-        "since_us": route.since_us,
-        "reason": route.reason,
-        "forced": route.forced,
-        "previous": list(route.previous),
-    }
-
-
-def _plain_job(job: JobState) -> Plain:
-    return {
-        "source": job.source,
-        "status": job.status,
-        "started_epoch": job.started_epoch,
-        "started_us": job.started_us,
-        "batches": job.batches,
-        "documents_done": job.documents_done,
-        "documents_skipped": job.documents_skipped,
+        "guard": plain_ref(version.guard),
     }
 
 
@@ -167,7 +152,8 @@ def read_store(value: object) -> StoreState:
         collections=plain.mapping("collections", _read_collection, count_max=COLLECTIONS_MAX),
         equivalences=plain.sequence("equivalences", _read_equivalence, count_max=EQUIVALENCES_MAX),
         tags=plain.mapping("tags", _read_tag, count_max=TAGS_MAX),
-        history=plain.ref("history") if plain.has("history") else None,
+        history=plain.optional_ref("history"),
+        metrics=plain.optional_ref("metrics"),
     )
 
 
@@ -180,8 +166,14 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
         fields=plain.mapping("fields", _read_field_type, count_max=FIELDS_MAX),
         segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
         versions=plain.mapping("versions", _read_version, count_max=VERSIONS_MAX),
-        routes=plain.mapping("routes", _read_route, count_max=ROUTES_MAX),
-        jobs=plain.mapping("jobs", _read_job, count_max=VERSIONS_MAX),
+        routes=plain.mapping(
+            "routes", read_route, count_max=ROUTES_MAX, name_bytes_max=ROUTE_KEY_BYTES_MAX
+        ),
+        jobs=plain.mapping("jobs", read_job, count_max=VERSIONS_MAX),
+        dual_write=plain.choice("dual_write", DUAL_WRITES),
+        bridges=plain.sequence("bridges", read_bridge, count_max=BRIDGES_MAX),
+        choices=plain.sequence("choices", read_choice, count_max=BRIDGES_MAX),
+        hits=plain.optional_ref("hits"),
     )
     # Docnos have no gaps, so a small file cannot ask for large tables by docno.
     if max((s.docno_end for s in collection.segments), default=0) > sum(
@@ -189,12 +181,15 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
     ):
         raise ValueError(f"{where}.segments: more docnos than documents")
     for route in collection.routes.values():
-        for label in (*route.labels, *route.previous):
+        for label in (*route.labels, *route.previous, *filter(None, [route.shadow])):
             if label not in collection.versions:
                 raise ValueError(f"{where}.routes: no version {label!r}")
     for target in collection.jobs:
         if target not in collection.versions:
             raise ValueError(f"{where}.jobs: no version {target!r}")
+    for bridge in collection.bridges:
+        if not {bridge.source, bridge.target} <= collection.versions.keys():
+            raise ValueError(f"{where}.bridges: no version of {bridge.source!r}, {bridge.target!r}")
     return collection
 
 
@@ -260,6 +255,7 @@ def _read_version(label: str, value: object, where: str) -> VersionState:
         retired_us=plain.integer("retired_us") if plain.has("retired_us") else None,
         segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
         graph=_read_graph(plain.raw("graph"), f"{where}.graph") if plain.has("graph") else None,
+        guard=plain.optional_ref("guard"),
     )
 
 
@@ -270,41 +266,6 @@ def _read_graph(value: object, where: str) -> GraphSettings:
     if M < GRAPH_M_MIN or ef_construction < 1:
         raise ValueError(f"{where}: M {M} and ef_construction {ef_construction}")
     return GraphSettings(M, ef_construction, plain.integer("rows_min"))
-
-
-def _read_route(_key: str, value: object, where: str) -> RouteState:
-    plain = PlainReader(value, where)
-    return RouteState(
-        mode=plain.choice("mode", READ_MODES),
-        version=plain.text("version", bytes_max=NAME_BYTES_MAX),
-        old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
-        fusion=plain.text("fusion", bytes_max=NAME_BYTES_MAX),
-        since_epoch=plain.integer("since_epoch"),
-        since_us=plain.integer("since_us"),
-        reason=plain.text("reason", bytes_max=REASON_BYTES_MAX),
-        forced=plain.boolean("forced"),
-        previous=plain.sequence("previous", _read_label, count_max=_PREVIOUS_ROUTES_MAX),
-    )
-
-
-def _read_label(value: object, where: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: expected a string, found {shown(value)}")
-    return value
-
-
-def _read_job(target: str, value: object, where: str) -> JobState:
-    plain = PlainReader(value, where)
-    return JobState(
-        target=target,
-        source=plain.text("source", bytes_max=NAME_BYTES_MAX),
-        status=plain.choice("status", JOB_STATUSES),
-        started_epoch=plain.integer("started_epoch"),
-        started_us=plain.integer("started_us"),
-        batches=plain.integer("batches"),
-        documents_done=plain.integer("documents_done"),
-        documents_skipped=plain.integer("documents_skipped"),
-    )
 
 
 def _read_equivalence(value: object, where: str) -> Equivalence:

@@ -8,10 +8,15 @@ can forget to record something.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vstore.limits import MANIFEST_BYTES_MAX, NESTING_MAX
-from vstore.manifest.codec import Plain, plain_collection, plain_store
+from vstore.manifest.codec import plain_collection, plain_store
 from vstore.manifest.state import StoreState
 from vstore.storage.packing import shown
+
+if TYPE_CHECKING:
+    from vstore.manifest.plain import Plain
 
 Edit = list[object]
 _EDITS_MAX = MANIFEST_BYTES_MAX // 8

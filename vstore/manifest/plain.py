@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import math
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from vstore.limits import NAME_BYTES_MAX
-from vstore.storage.block import BlockRef, ref_from
+from vstore.storage.block import BlockRef, ref_from, ref_to_list
 from vstore.storage.packing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+Plain: TypeAlias = dict[str, object]
 T = TypeVar("T")
 U64_MAX = 2**64 - 1
 _ABSENT = object()
+
+
+def plain_ref(ref: BlockRef | None) -> list[object] | None:
+    """Return a reference as structured data, None if there is none."""
+    return None if ref is None else list(ref_to_list(ref))
 
 
 class PlainReader:
@@ -45,6 +52,17 @@ class PlainReader:
         value = self._get(key, int, "a whole number", _ABSENT if default is None else default)
         if not 0 <= value <= maximum:
             raise ValueError(f"{self.where}.{key}: {value} is not in 0..{maximum}")
+        return value
+
+    def optional_integer(self, key: str) -> int | None:
+        """Return a whole number, None if the value is nil."""
+        return self.integer(key) if self.has(key) else None
+
+    def real(self, key: str, *, least: float = 0.0) -> float:
+        """Return a finite number of 64 bits, at least ``least``."""
+        value = self._get(key, float, "a number")
+        if not (math.isfinite(value) and value >= least):
+            raise ValueError(f"{self.where}.{key}: expected a number from {least}, found {value}")
         return value
 
     def text(self, key: str, *, bytes_max: int, default: str | None = None) -> str:
@@ -83,6 +101,10 @@ class PlainReader:
             return ref_from(self._map.get(key))
         except ValueError as error:
             raise ValueError(f"{self.where}.{key}: {error}") from error
+
+    def optional_ref(self, key: str) -> BlockRef | None:
+        """Return a block reference, None if the value is nil."""
+        return self.ref(key) if self.has(key) else None
 
     def sequence(
         self, key: str, read: Callable[[object, str], T], *, count_max: int

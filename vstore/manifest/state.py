@@ -14,18 +14,25 @@ if TYPE_CHECKING:
 
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.storage.block import BlockRef
+    from vstore.types import DocumentId
 
 StorageType: TypeAlias = Literal["float32", "float16"]
 StalePolicy: TypeAlias = Literal["hide", "serve"]
 Provenance: TypeAlias = Literal["embedded", "mapped"]
-ReadMode: TypeAlias = Literal["matched", "dual"]
-JobStatus: TypeAlias = Literal["running", "done", "cancelled"]
+ReadMode: TypeAlias = Literal["matched", "dual", "cascade", "bridge", "canary"]
+JobStatus: TypeAlias = Literal["running", "stopped", "done", "cancelled"]
+JobOrder: TypeAlias = Literal["id", "hot", "field"]
+DualWrite: TypeAlias = Literal["allow", "queue", "require"]
+BridgeKind: TypeAlias = Literal["procrustes", "low_rank", "ridge"]
 
 STORAGE_TYPES: Final[tuple[StorageType, ...]] = get_args(StorageType)
 STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
 PROVENANCES: Final[tuple[Provenance, ...]] = get_args(Provenance)
 READ_MODES: Final[tuple[ReadMode, ...]] = get_args(ReadMode)
 JOB_STATUSES: Final[tuple[JobStatus, ...]] = get_args(JobStatus)
+JOB_ORDERS: Final[tuple[JobOrder, ...]] = get_args(JobOrder)
+DUAL_WRITES: Final[tuple[DualWrite, ...]] = get_args(DualWrite)
+BRIDGE_KINDS: Final[tuple[BridgeKind, ...]] = get_args(BridgeKind)
 _EMPTY: Final[Mapping[str, Never]] = MappingProxyType({})
 
 
@@ -86,6 +93,8 @@ class VersionState(NamedTuple):
         When it was retired; it accepts no writes and serves no query since.
     graph : GraphSettings | None
         None if every search is to be a scan.
+    guard : BlockRef | None
+        Record of what its vectors are like: canaries and geometry.
     """
 
     label: str
@@ -99,6 +108,16 @@ class VersionState(NamedTuple):
     retired_us: int | None = None
     segments: tuple[SegmentRef, ...] = ()
     graph: GraphSettings | None = GraphSettings()
+    guard: BlockRef | None = None
+
+
+class Evidence(NamedTuple):
+    """What a gate measured, and what it wanted: kept with the route that it let pass."""
+
+    gate: str
+    measured: float
+    required: float
+    passed: bool
 
 
 class RouteState(NamedTuple):
@@ -106,15 +125,26 @@ class RouteState(NamedTuple):
 
     Attributes
     ----------
-    mode : {"matched", "dual"}
+    mode : {"matched", "dual", "cascade", "bridge", "canary"}
     version : str
-        The version that serves; in a dual read the new one.
+        The version that serves; where two are read the new one.
     old_version : str
-        In a dual read the old one, else empty.
+        Where two are read the old one, which finds the candidates of a cascade; of a bridge the one
+        whose queries are mapped; of a canary the one that answers the other queries. Else empty.
     fusion : str
         In a dual read the rule, else empty.
+    reason, by : str
+        Why it is so, and who said so.
     previous : tuple[str, ...]
         Versions served before, latest last: where a rollback goes.
+    percent : int
+        Of a canary: share of queries that the new version answers.
+    shadow : str
+        Version that is also asked, without an influence on answers; empty for none.
+    shadow_percent : int
+        Share of queries of which it is.
+    evidence : tuple[Evidence, ...]
+        What the gates measured that it had to pass.
     """
 
     mode: ReadMode
@@ -126,15 +156,58 @@ class RouteState(NamedTuple):
     reason: str
     forced: bool = False
     previous: tuple[str, ...] = ()
+    by: str = ""
+    percent: int = 0
+    shadow: str = ""
+    shadow_percent: int = 0
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the versions it reads, the serving or new one last."""
-        return (self.old_version, self.version) if self.mode == "dual" else (self.version,)
+        return (self.old_version, self.version) if self.old_version else (self.version,)
+
+
+class DeadLetter(NamedTuple):
+    """A document that could not be embedded.
+
+    It counts as long as the document has that revision: whoever changes it has it tried again.
+    """
+
+    id: DocumentId
+    revision: int
+    attempts: int
+    failed_us: int
+    error: str
 
 
 class JobState(NamedTuple):
-    """A backfill: its durable record. What is left to do is a scan, not a cursor."""
+    """A backfill: its durable record. What is left to do is a scan, not a cursor.
+
+    Attributes
+    ----------
+    order : {"id", "hot", "field"}
+        Which documents come first: by number, by hits (or by a field, the largest first), by the
+        value of a field.
+    order_field : str
+        Empty if the order needs none.
+    unit : str
+        What ``units`` counts, for example ``"characters"`` or ``"tokens"``.
+    units : int
+    cost : float
+        In the caller's currency.
+    seconds : float
+        Time that the embedding function took.
+    documents_max, units_max, cost_max : int, int, float or None
+        Caps; a run stops before it would exceed one.
+    owner : str
+        Runner that holds the lease, empty for none.
+    lease_until_us : int
+        When another runner may take it.
+    note : str
+        Why it stopped.
+    dead : tuple[DeadLetter, ...]
+    """
 
     target: str
     source: str
@@ -144,12 +217,86 @@ class JobState(NamedTuple):
     batches: int = 0
     documents_done: int = 0
     documents_skipped: int = 0
+    order: JobOrder = "id"
+    order_field: str = ""
+    unit: str = ""
+    units: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+    documents_max: int | None = None
+    units_max: int | None = None
+    cost_max: float | None = None
+    owner: str = ""
+    lease_until_us: int = 0
+    note: str = ""
+    dead: tuple[DeadLetter, ...] = ()
+
+
+class BridgeState(NamedTuple):
+    """A map from one version's space to another's, and how well it was seen to do.
+
+    Attributes
+    ----------
+    source, target : str
+        Queries of ``source`` become queries of ``target``.
+    recall : float
+        Share of the target's own 10 nearest neighbours that mapped queries found, held-out ones.
+    documents_fit, documents_held : int
+        Documents that it was fitted on, and judged by.
+    record : BlockRef
+        The map.
+    """
+
+    source: str
+    target: str
+    kind: BridgeKind
+    recall: float
+    documents_fit: int
+    documents_held: int
+    made_epoch: int
+    made_us: int
+    record: BlockRef
+
+
+class FusionChoice(NamedTuple):
+    """Which rule ``fusion="auto"`` stands for in a dual read of two versions, and why.
+
+    Attributes
+    ----------
+    coverage : float
+        Of the new version when it was measured.
+    queries : int
+        Judged queries that it was measured with.
+    measured : Mapping[str, float]
+        Mean nDCG at 10 by rule.
+    curve : tuple[float, ...]
+        Of the rule that expects gains: the fitted gain by old rank.
+    """
+
+    old_version: str
+    version: str
+    chosen: str
+    coverage: float
+    queries: int
+    measured: Mapping[str, float]
+    curve: tuple[float, ...]
+    made_epoch: int
+    made_us: int
 
 
 class CollectionState(NamedTuple):
     """A named corpus of documents, its versions, and how it is read.
 
-    ``routes`` and ``jobs`` are keyed by route key (``""`` is the default) and by target label.
+    Attributes
+    ----------
+    routes : Mapping[str, RouteState]
+        By route key: ``""`` for the default, or a keyword field, ``=``, and a value of it.
+    jobs : Mapping[str, JobState]
+        By the label they fill.
+    dual_write : {"allow", "queue", "require"}
+        What a write may do that has vectors for some of the versions in use only.
+    hits : BlockRef | None
+        Record of how often documents were found.
     """
 
     name: str
@@ -160,6 +307,10 @@ class CollectionState(NamedTuple):
     versions: Mapping[str, VersionState] = _EMPTY
     routes: Mapping[str, RouteState] = _EMPTY
     jobs: Mapping[str, JobState] = _EMPTY
+    dual_write: DualWrite = "allow"
+    bridges: tuple[BridgeState, ...] = ()
+    choices: tuple[FusionChoice, ...] = ()
+    hits: BlockRef | None = None
 
 
 class Equivalence(NamedTuple):
@@ -186,12 +337,15 @@ class StoreState(NamedTuple):
     ----------
     history : BlockRef | None
         Summaries of commits whose blocks a vacuum dropped.
+    metrics : BlockRef | None
+        Record of counters that a writer has flushed.
     """
 
     collections: Mapping[str, CollectionState] = _EMPTY
     equivalences: tuple[Equivalence, ...] = ()
     tags: Mapping[str, TagState] = _EMPTY
     history: BlockRef | None = None
+    metrics: BlockRef | None = None
 
     def equivalent(self, fingerprint: bytes) -> frozenset[bytes]:
         """Return every fingerprint declared to be the same geometry, directly or through others."""

@@ -75,6 +75,7 @@ class BlockKind(enum.IntEnum):
     ARRAY = 3  # raw little-endian array
     HISTORY = 4  # msgpack: summaries of the commits a vacuum dropped
     GRAPH = 5  # reserved; a graph over one segment is arrays of that segment
+    RECORD = 6  # msgpack: what a manifest refers to, and need not be read to open a store
 
 
 # Feature bits this version writes or understands. A reader ignores unknown compat bits, opens

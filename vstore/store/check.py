@@ -10,6 +10,8 @@ import numpy as np
 from vstore.errors import CorruptionError, VstoreError
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import ancestry
+from vstore.manifest.hits import read_hits
+from vstore.manifest.record import read_record, records_of
 from vstore.segment.columns import FieldType
 from vstore.segment.documents import DocumentSegment
 from vstore.segment.vectors import VectorSegment
@@ -22,13 +24,17 @@ from vstore.store.history import dropped
 from vstore.store.snapshot import SegmentCache, load_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.manifest.plain import PlainReader
     from vstore.manifest.state import CollectionState, SegmentRef
     from vstore.storage.block import BlockRef
     from vstore.storage.file import StorageFile
     from vstore.store.snapshot import Snapshot
 
 
-_KINDS: Final = (BlockKind.COMMIT, BlockKind.SEGMENT, BlockKind.ARRAY, BlockKind.HISTORY)
+_KINDS: Final = tuple(kind for kind in BlockKind if kind != BlockKind.GRAPH)
+RECORDS: Final[dict[str, Callable[[PlainReader], object]]] = {"hits": read_hits}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +180,10 @@ def _check_state(
             _check_collection(snapshot, collection, verified)
         except VstoreError as error:
             problems.append(_problem(error))
+    try:
+        _check_records(snapshot, verified)
+    except VstoreError as error:
+        problems.append(_problem(error))
 
 
 def _check_collection(snapshot: Snapshot, collection: CollectionState, verified: set[int]) -> None:
@@ -193,6 +203,13 @@ def _check_collection(snapshot: Snapshot, collection: CollectionState, verified:
                 if sum(block.end - block.offset for block in rows.blocks()) != ref.size_bytes:
                     raise rows.corrupt("the manifest gives it another size")
         _ = snapshot.collection(collection.name).rows(version.label).parts
+
+
+def _check_records(snapshot: Snapshot, verified: set[int]) -> None:
+    for what, ref in records_of(snapshot.state):
+        if ref.offset not in verified:
+            verified.add(ref.offset)
+            read_record(snapshot.container, ref, RECORDS.get(what, lambda plain: plain), what=what)
 
 
 def _check_document_segment(
@@ -217,3 +234,4 @@ def verify_snapshot(snapshot: Snapshot) -> None:
     verified: set[int] = set()
     for collection in snapshot.state.collections.values():
         _check_collection(snapshot, collection, verified)
+    _check_records(snapshot, verified)

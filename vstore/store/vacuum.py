@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from vstore.errors import StateError
 from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.codec import plain_store
 from vstore.manifest.commit import Commit, Operation, ancestry, read_commit
+from vstore.manifest.hits import hits_of, plain_hits, read_hits
+from vstore.manifest.record import append_record, read_record, with_records
 from vstore.segment.compaction import extended_graph, graph_of, takes_graph
 from vstore.segment.document_batch import batch_of
 from vstore.segment.document_columns import (
@@ -124,6 +127,7 @@ def vacuum(
 def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | None:
     """Copy older epochs, oldest first, each as a full manifest; return the last one's commit."""
     copied: dict[int, SegmentRef] = {}
+    records: dict[int, BlockRef] = {}
 
     def copy(segment: SealedSegment) -> SegmentRef:
         at = segment.ref.header.offset
@@ -131,9 +135,15 @@ def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | No
             copied[at] = copy_segment(new, segment)
         return copied[at]
 
+    def copy_record(container: Container, ref: BlockRef) -> BlockRef:
+        if ref.offset not in records:
+            records[ref.offset] = _copied_record(new, container, ref)
+        return records[ref.offset]
+
     previous: BlockRef | None = None
     for snapshot in snapshots:
         collections = {}
+        metrics = snapshot.state.metrics
         for name, state in snapshot.state.collections.items():
             container = snapshot.container
             versions = {
@@ -145,22 +155,33 @@ def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | No
                 )
                 for label, version in state.versions.items()
             }
-            moved = state._replace(
-                versions=versions,
-                segments=tuple(copy(DocumentSegment(container, ref)) for ref in state.segments),
+            moved = with_records(
+                state._replace(
+                    versions=versions,
+                    segments=tuple(copy(DocumentSegment(container, ref)) for ref in state.segments),
+                ),
+                partial(copy_record, container),
             )
             memtable = snapshot.collection(name).memtable
             collections[name] = seal_memtable(new, moved, memtable, epoch=snapshot.epoch)
         original = read_commit(snapshot.container, snapshot.tip)
         previous = _append_full(
             new,
-            snapshot.state._replace(collections=collections, history=None),
+            snapshot.state._replace(
+                collections=collections,
+                history=None,
+                metrics=metrics and copy_record(snapshot.container, metrics),
+            ),
             epoch=snapshot.epoch,
             time_us=snapshot.time_us,
             operation=original.operation,
             previous=previous,
         )
     return previous
+
+
+def _copied_record(new: Container, container: Container, ref: BlockRef) -> BlockRef:
+    return new.append(BlockKind.RECORD, container.read(ref, BlockKind.RECORD))
 
 
 def _write_current(
@@ -171,16 +192,21 @@ def _write_current(
     kernels: FindKernels,
 ) -> BlockRef:
     epoch = current.epoch + 1
-    collections = {
-        name: _compacted(
-            new, current.collection(name), epoch=epoch, time_us=time_us, kernels=kernels
-        )
-        for name in current.state.collections
-    }
+    collections = {}
+    for name in current.state.collections:
+        view = current.collection(name)
+        state, alive = _compacted(new, view, epoch=epoch, time_us=time_us, kernels=kernels)
+        state = _without_expired(state, time_us)
+        hits = _counted_again(new, current.container, state.hits, alive)
+        copy = partial(_copied_record, new, current.container)
+        collections[name] = with_records(state._replace(hits=None), copy)._replace(hits=hits)
     history = new.append(BlockKind.HISTORY, pack(_remembered(current)))
+    metrics = current.state.metrics
+    if metrics is not None:
+        metrics = _copied_record(new, current.container, metrics)
     return _append_full(
         new,
-        current.state._replace(collections=collections, history=history),
+        current.state._replace(collections=collections, history=history, metrics=metrics),
         epoch=epoch,
         time_us=time_us,
         operation=Operation("vacuum"),
@@ -211,8 +237,15 @@ def _remembered(current: Snapshot) -> list[object]:
 
 def _compacted(
     new: Container, view: CollectionView, *, epoch: int, time_us: int, kernels: FindKernels
-) -> CollectionState:
-    """Write a collection's live documents and served rows, docnos renumbered without gaps."""
+) -> tuple[CollectionState, Array]:
+    """Write a collection's live documents and served rows, docnos renumbered without gaps.
+
+    Returns
+    -------
+    CollectionState
+    u32 (documents,)
+        The docnos they had.
+    """
     state, table = view.state, view.documents
     segments = table.sealed.segments
     parts = []
@@ -227,10 +260,11 @@ def _compacted(
     count = sum(len(part.docno) for part in parts)
     if not count:
         empty = {label: v._replace(segments=()) for label, v in state.versions.items()}
-        return state._replace(segments=(), versions=empty)
+        return state._replace(segments=(), versions=empty), np.zeros(0, np.uint32)
     columns = concat_documents(parts, state.fields)
     renumbered = np.zeros(table.docno_end, np.uint32)
-    renumbered[columns.docno] = np.arange(count, dtype=np.uint32)
+    alive_docnos = columns.docno
+    renumbered[alive_docnos] = np.arange(count, dtype=np.uint32)
     columns = columns._replace(docno=np.arange(count, dtype=np.uint32))
     documents = seal_documents(new, columns, docno_end=count, epoch=epoch)
     versions = {
@@ -241,7 +275,29 @@ def _compacted(
         )
         for label, version in state.versions.items()
     }
-    return state._replace(segments=(documents,), versions=versions)
+    return state._replace(segments=(documents,), versions=versions), alive_docnos
+
+
+def _counted_again(
+    new: Container, old: Container, ref: BlockRef | None, alive: Array
+) -> BlockRef | None:
+    """Write the hits of documents that are alive, by their new docnos."""
+    if ref is None:
+        return None
+    hits = read_record(old, ref, read_hits, what="hits")
+    end = int(alive.max(initial=-1)) + 1
+    return append_record(new, plain_hits(hits_of(hits.by_docno(end)[alive])))
+
+
+def _without_expired(state: CollectionState, time_us: int) -> CollectionState:
+    """Drop what is known of versions whose rows are dropped."""
+    gone = {label for label, version in state.versions.items() if _expired(version, time_us)}
+    versions = {
+        label: version._replace(guard=None) if label in gone else version
+        for label, version in state.versions.items()
+    }
+    bridges = tuple(b for b in state.bridges if not gone & {b.source, b.target})
+    return state._replace(versions=versions, bridges=bridges)
 
 
 def _expired(version: VersionState, time_us: int) -> bool:

@@ -1,0 +1,206 @@
+"""Routes, jobs, bridges and choices as structured data, and back (`format-spec.md`, "Manifest")."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from vstore.limits import (
+    CURVE_POINTS_MAX,
+    DEAD_LETTERS_MAX,
+    ERROR_BYTES_MAX,
+    GATES_MAX,
+    ID_BYTES_MAX,
+    INT_ID_MAX,
+    INT_ID_MIN,
+    NAME_BYTES_MAX,
+    REASON_BYTES_MAX,
+    ROUTE_CHANGES_MAX,
+    RULES_MAX,
+)
+from vstore.manifest.plain import Plain, PlainReader, plain_ref
+from vstore.manifest.state import (
+    BRIDGE_KINDS,
+    JOB_ORDERS,
+    JOB_STATUSES,
+    READ_MODES,
+    BridgeState,
+    DeadLetter,
+    Evidence,
+    FusionChoice,
+    JobState,
+    RouteState,
+)
+from vstore.storage.packing import shown
+
+if TYPE_CHECKING:
+    from vstore.types import DocumentId
+
+_PERCENT_MAX = 100
+
+
+def plain_route(route: RouteState) -> Plain:
+    """Return a route as structured data."""
+    return {
+        **route._asdict(),
+        "previous": list(route.previous),
+        "evidence": [list(evidence) for evidence in route.evidence],
+    }
+
+
+def plain_job(job: JobState) -> Plain:
+    """Return a job as structured data; its target is its key."""
+    plain = {**job._asdict(), "dead": [list(letter) for letter in job.dead]}
+    del plain["target"]
+    return plain
+
+
+def plain_bridge(bridge: BridgeState) -> Plain:
+    """Return a bridge as structured data."""
+    return {**bridge._asdict(), "record": plain_ref(bridge.record)}
+
+
+def plain_choice(choice: FusionChoice) -> Plain:
+    """Return a choice as structured data."""
+    return {
+        **choice._asdict(),
+        "measured": dict(choice.measured),
+        "curve": list(choice.curve),
+    }
+
+
+# Reading. All raise ValueError, saying where.
+
+
+def read_route(_key: str, value: object, where: str) -> RouteState:
+    """Check a route from a file."""
+    plain = PlainReader(value, where)
+    route = RouteState(
+        mode=plain.choice("mode", READ_MODES),
+        version=plain.text("version", bytes_max=NAME_BYTES_MAX),
+        old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
+        fusion=plain.text("fusion", bytes_max=NAME_BYTES_MAX),
+        since_epoch=plain.integer("since_epoch"),
+        since_us=plain.integer("since_us"),
+        reason=plain.text("reason", bytes_max=REASON_BYTES_MAX),
+        forced=plain.boolean("forced"),
+        previous=plain.sequence("previous", _read_label, count_max=ROUTE_CHANGES_MAX),
+        by=plain.text("by", bytes_max=NAME_BYTES_MAX),
+        percent=plain.integer("percent", maximum=_PERCENT_MAX),
+        shadow=plain.text("shadow", bytes_max=NAME_BYTES_MAX),
+        shadow_percent=plain.integer("shadow_percent", maximum=_PERCENT_MAX),
+        evidence=plain.sequence("evidence", _read_evidence, count_max=GATES_MAX),
+    )
+    if (route.mode == "matched") == bool(route.old_version):
+        raise ValueError(f"{where}: mode {route.mode!r} with old_version {route.old_version!r}")
+    return route
+
+
+def _read_label(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: expected a string, found {shown(value)}")
+    return value
+
+
+def _read_evidence(value: object, where: str) -> Evidence:
+    plain = _listed(value, Evidence._fields, where)
+    return Evidence(
+        gate=plain.text("gate", bytes_max=NAME_BYTES_MAX),
+        measured=plain.real("measured", least=-math.inf),
+        required=plain.real("required", least=-math.inf),
+        passed=plain.boolean("passed"),
+    )
+
+
+def _listed(value: object, names: tuple[str, ...], where: str) -> PlainReader:
+    if not isinstance(value, list) or len(value) != len(names):
+        raise ValueError(f"{where}: expected {list(names)}, found {shown(value)}")
+    return PlainReader(dict(zip(names, value, strict=True)), where)
+
+
+def read_job(target: str, value: object, where: str) -> JobState:
+    """Check a job from a file."""
+    plain = PlainReader(value, where)
+    return JobState(
+        target=target,
+        source=plain.text("source", bytes_max=NAME_BYTES_MAX),
+        status=plain.choice("status", JOB_STATUSES),
+        started_epoch=plain.integer("started_epoch"),
+        started_us=plain.integer("started_us"),
+        batches=plain.integer("batches"),
+        documents_done=plain.integer("documents_done"),
+        documents_skipped=plain.integer("documents_skipped"),
+        order=plain.choice("order", JOB_ORDERS),
+        order_field=plain.text("order_field", bytes_max=NAME_BYTES_MAX),
+        unit=plain.text("unit", bytes_max=NAME_BYTES_MAX),
+        units=plain.integer("units"),
+        cost=plain.real("cost"),
+        seconds=plain.real("seconds"),
+        documents_max=plain.optional_integer("documents_max"),
+        units_max=plain.optional_integer("units_max"),
+        cost_max=plain.real("cost_max") if plain.has("cost_max") else None,
+        owner=plain.text("owner", bytes_max=NAME_BYTES_MAX),
+        lease_until_us=plain.integer("lease_until_us"),
+        note=plain.text("note", bytes_max=REASON_BYTES_MAX),
+        dead=plain.sequence("dead", _read_dead_letter, count_max=DEAD_LETTERS_MAX),
+    )
+
+
+def _read_dead_letter(value: object, where: str) -> DeadLetter:
+    plain = _listed(value, DeadLetter._fields, where)
+    return DeadLetter(
+        id=_read_id(plain, where),
+        revision=plain.integer("revision"),
+        attempts=plain.integer("attempts"),
+        failed_us=plain.integer("failed_us"),
+        error=plain.text("error", bytes_max=ERROR_BYTES_MAX),
+    )
+
+
+def _read_id(plain: PlainReader, where: str) -> DocumentId:
+    value = plain.raw("id")
+    if type(value) is int and INT_ID_MIN <= value <= INT_ID_MAX:
+        return value
+    if type(value) is str and 0 < len(value.encode()) <= ID_BYTES_MAX:
+        return value
+    raise ValueError(f"{where}: {shown(value)} is no id")
+
+
+def read_bridge(value: object, where: str) -> BridgeState:
+    """Check a bridge from a file; not its record."""
+    plain = PlainReader(value, where)
+    return BridgeState(
+        source=plain.text("source", bytes_max=NAME_BYTES_MAX),
+        target=plain.text("target", bytes_max=NAME_BYTES_MAX),
+        kind=plain.choice("kind", BRIDGE_KINDS),
+        recall=plain.real("recall"),
+        documents_fit=plain.integer("documents_fit"),
+        documents_held=plain.integer("documents_held"),
+        made_epoch=plain.integer("made_epoch"),
+        made_us=plain.integer("made_us"),
+        record=plain.ref("record"),
+    )
+
+
+def read_choice(value: object, where: str) -> FusionChoice:
+    """Check a choice from a file."""
+    plain = PlainReader(value, where)
+    return FusionChoice(
+        old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
+        version=plain.text("version", bytes_max=NAME_BYTES_MAX),
+        chosen=plain.text("chosen", bytes_max=NAME_BYTES_MAX),
+        coverage=plain.real("coverage"),
+        queries=plain.integer("queries"),
+        measured=plain.mapping("measured", _read_measured, count_max=RULES_MAX),
+        curve=plain.sequence("curve", _read_real, count_max=CURVE_POINTS_MAX),
+        made_epoch=plain.integer("made_epoch"),
+        made_us=plain.integer("made_us"),
+    )
+
+
+def _read_measured(_name: str, value: object, where: str) -> float:
+    return _read_real(value, where)
+
+
+def _read_real(value: object, where: str) -> float:
+    return PlainReader({"value": value}, where).real("value")
