@@ -1,30 +1,207 @@
-"""What a handle remembers of its searches: counters and recent traces."""
+"""What a handle remembers of its searches: counters, hits by document, and recent traces.
+
+A search must not wait for its own statistics: it appends one tuple, and the tuples are folded into
+counters when someone looks, when there are many, or when the snapshot that they belong to is
+replaced, so that no old one is held.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from threading import Lock
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from vstore.observe.metrics import Metrics
+from vstore.deferred import Deferred
 from vstore.observe.traced import TraceRing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.observe import folding, hit_counter
+    from vstore.observe import metrics as counters
+    from vstore.observe.folding import View
+    from vstore.observe.hit_counter import HitCounter, Numbering
+    from vstore.observe.metrics import Metrics
+    from vstore.observe.recall_sample import RecallSampler
+    from vstore.observe.trace import Trace
     from vstore.observe.traced import TracedBatch
+    from vstore.types import Array, IntArray
+else:  # not what a search needs
+    counters = Deferred("vstore.observe.metrics")
+    folding = Deferred("vstore.observe.folding")
+    hit_counter = Deferred("vstore.observe.hit_counter")
+
+# Searches that are not folded yet. With many more they leave the processor's cache, and folding
+# takes twice as long.
+_PENDING_MAX: Final = 128
+_PENDING_HITS_MAX: Final = 1_024  # of one of them; larger ones are folded at once
+
+# Batch, k, view, found documents to be counted, tenant, family. A plain tuple: it is made for every
+# search.
+Pending: TypeAlias = "tuple[TracedBatch, int, View, IntArray | None, str, str]"
+
+
+class Unflushed(NamedTuple):
+    """What no file has yet."""
+
+    metrics: Metrics
+    hits: Mapping[str, HitCounter]
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics) or any(bool(one.found.any()) for one in self.hits.values())
 
 
 class Observer:
-    """Counters and traces of one open store."""
+    """Counters, hits and traces of one open store; safe to use from many threads.
 
-    def __init__(self) -> None:
-        self.metrics = Metrics()
-        self.traces = TraceRing()
+    Attributes
+    ----------
+    sampler : RecallSampler | None
+        Which searches are compared with exact search; None for none.
+    """
 
-    def record(self, batch: TracedBatch, *, k: int) -> None:
-        """Count a batch of searches for ``k`` hits each and keep its last traces."""
-        self.metrics.record(
-            batch.collection,
-            batch.mode,
-            planned=batch.versions,
-            totals=batch.summaries.totals(k),
-            seconds=batch.seconds,
-        )
-        self.traces.add(batch)
+    def __init__(self, sampler: RecallSampler | None = None) -> None:
+        self.sampler = sampler
+        self._pending: deque[Pending] = deque()
+        self._views: dict[str, View] = {}  # that pending searches belong to
+        self._lock = Lock()
+        self._traces = TraceRing()
+        self._events: dict[str, int] = {}
+        self._unflushed: Metrics | None = None
+        self._flushed: Metrics | None = None
+        self._hits: dict[str, HitCounter] = {}
+
+    def record(
+        self,
+        batch: TracedBatch,
+        *,
+        k: int,
+        view: View,
+        docnos: IntArray | None,
+        tenant: str = "",
+        family: str = "",
+    ) -> None:
+        """Remember a batch of searches for ``k`` hits each.
+
+        Parameters
+        ----------
+        docnos : int array of any shape, or None
+            Documents that it found, to be counted; None if they are not of the current state.
+        tenant : str
+            Route key that filter and scope imply; empty for the default.
+        family : str
+            What the caller calls such queries.
+        """
+        if self._views.get(batch.collection) is not view or len(self._pending) >= _PENDING_MAX:
+            self.fold()
+            self._views[batch.collection] = view
+        self._pending.append((batch, k, view, docnos, tenant, family))
+        if docnos is not None and docnos.size > _PENDING_HITS_MAX:
+            self.fold()
+
+    def compared(self, batch: TracedBatch, recall: float, *, tenant: str, family: str) -> None:
+        """Count a search whose hits were compared with exact search."""
+        self.fold()
+        with self._lock:
+            folding.count_recall(self._counted(), batch, recall, tenant=tenant, family=family)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count an event, for example ``"commits"``; a new state lets go of the one before."""
+        with self._lock:
+            self._events[name] = self._events.get(name, 0) + amount
+        if self._pending:
+            self.fold()
+
+    def fold(self) -> None:
+        """Count what is pending."""
+        with self._lock:
+            self._views = {}
+            if self._pending:
+                # Other threads may append meanwhile, and nothing may be lost.
+                taken = [self._pending.popleft() for _ in range(len(self._pending))]
+                folding.fold(taken, self._counted(), self._hits, self._traces)
+
+    def _counted(self) -> Metrics:
+        if self._unflushed is None:
+            self._unflushed = counters.Metrics()
+        if self._events:
+            self._unflushed.events.update(self._events)
+            self._events = {}
+        return self._unflushed
+
+    # Looking.
+
+    def metrics(self, *others: Metrics) -> Metrics:
+        """Return the counters of this handle, and of others if they are given, as a copy."""
+        self.fold()
+        total = counters.Metrics()
+        with self._lock:
+            for one in (self._flushed, self._counted(), *others):
+                if one is not None:
+                    total.merge(one)
+        return total
+
+    def unflushed_metrics(self) -> Metrics:
+        """Return the counters that no file has yet, as a copy."""
+        self.fold()
+        total = counters.Metrics()
+        with self._lock:
+            total.merge(self._counted())
+        return total
+
+    def recent(self) -> list[Trace]:
+        """Return the most recent traces, newest first."""
+        self.fold()
+        return self._traces.recent()
+
+    def hits(self, collection: str, numbering: Numbering, docno_end: int) -> Array | None:
+        """Return hits by docno that no file has yet, u64 (docno_end,); None if there are none."""
+        self.fold()
+        with self._lock:
+            mine = self._hits.get(collection)
+            if mine is None or not mine.numbering.same(numbering):
+                return None
+            return mine.by_docno(docno_end)
+
+    # Flushing.
+
+    def take(self) -> Unflushed:
+        """Return what no file has yet, and hold it no longer; see `put_back` and `flushed`."""
+        self.fold()
+        with self._lock:
+            taken = Unflushed(self._counted(), self._hits)
+            self._unflushed, self._hits = None, {}
+            return taken
+
+    def put_back(self, taken: Unflushed) -> None:
+        """Hold again what could not be written."""
+        with self._lock:
+            self._counted().merge(taken.metrics)
+            for name, hits in taken.hits.items():
+                mine = self._hits.setdefault(name, hits)
+                if mine is not hits and mine.numbering.same(hits.numbering):
+                    mine.merge(hits)
+
+    def flushed(self, taken: Unflushed) -> None:
+        """Take note of what was written: it remains this handle's."""
+        with self._lock:
+            if self._flushed is None:
+                self._flushed = counters.Metrics()
+            self._flushed.merge(taken.metrics)
+
+    def renumber(self, container: object, alive: Mapping[str, Array], epoch: int) -> None:
+        """Go over to the docnos that a vacuum made.
+
+        Parameters
+        ----------
+        alive : mapping of name to u32 (documents,)
+            By collection the docnos that documents had, by the docnos that they have.
+        epoch : int
+            Of the vacuum.
+        """
+        self.fold()
+        with self._lock:
+            self._hits = {name: hits for name, hits in self._hits.items() if name in alive}
+            for name, hits in self._hits.items():
+                numbering = hit_counter.Numbering(container, hits.numbering.created_epoch)
+                hits.renumber(numbering, alive[name], epoch)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.deferred import Deferred
-from vstore.query.plan import DualRead, segments
+from vstore.query.plan import segments
 
 if TYPE_CHECKING:
     from vstore.observe import trace as traces
@@ -17,6 +17,8 @@ else:
     traces = Deferred("vstore.observe.trace")
 
 _RECENT: Final = 256
+# How versions are read, by the node at the root of a plan; of one version where it is another.
+_MODES: Final = {"DualRead": "dual", "Cascade": "cascade", "Bridge": "bridge"}
 
 
 class TracedBatch(NamedTuple):
@@ -32,8 +34,8 @@ class TracedBatch(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """How versions were read: "matched" or "dual"."""
-        return "dual" if isinstance(self.plan, DualRead) else "matched"
+        """How versions were read: "matched", "dual", "cascade" or "bridge"."""
+        return _MODES.get(type(self.plan).__name__, "matched")
 
     def trace(self, query: int) -> Trace:
         """Return the trace of one of the searches."""

@@ -325,7 +325,7 @@ class OpenFile:
                 verify=self.container.verify,
                 kernels=graphs.builders,
             )
-            self.observer.metrics.count("vacuums")
+            self.observer.count("vacuums")
             return report
         finally:
             self._end()
@@ -351,7 +351,7 @@ class OpenFile:
             upkeep=upkeep,
             kernels=kernels or graphs.during_commits(self._indexing),
         )
-        self.observer.metrics.count("commits")
+        self.observer.count("commits")
         if self._durability == "relaxed":
             self._settle_later()
 

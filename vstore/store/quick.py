@@ -18,7 +18,7 @@ from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError
 from vstore.observe.traced import TracedBatch
 from vstore.query.executor import MatchedExecution
-from vstore.query.fetching import FetchedBatch, question_of
+from vstore.query.fetching import FetchedBatch, VersionRead, question_of
 from vstore.query.filtered import Filtered, filtered
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
@@ -32,11 +32,13 @@ from vstore.store.search import (
 
 if TYPE_CHECKING:
     from vstore.query import filter as filters
+    from vstore.store import recall_check
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array
 else:  # what a search without a filter does not need
     filters = Deferred("vstore.query.filter")
+    recall_check = Deferred("vstore.store.recall_check")
 
 
 class QuickSearch:
@@ -50,6 +52,8 @@ class QuickSearch:
         self._clock = collection.store.clock
         self._epoch = batch.epoch
         self._view = view
+        self._pinned = collection.is_pinned
+        self._options = options
         self._k = options.k
         self._plan = batch.plan
         self._table = view.rows(options.version)
@@ -62,8 +66,9 @@ class QuickSearch:
         segment = self._table.parts[self._number].rows
         assert isinstance(segment, VectorSegment)
         _, self._graph, self._check = segment.searched
+        self._metric = version.spec.metric
         self._rows = self._graph.rows_of(
-            part.vectors, version.spec.metric, None if part.distinct else part.groups
+            part.vectors, self._metric, None if part.distinct else part.groups
         )
         self._question = question_of(chosen, passing, options.k)
         self._reporting = self._question._replace(report=True)
@@ -110,8 +115,23 @@ class QuickSearch:
             self._clock.monotonic_s() - started,
             execution.summaries,
         )
-        self._observer.record(traced, k=self._k)
+        docnos = None if self._pinned else batch.docno
+        self._observer.record(traced, k=self._k, view=self._view, docnos=docnos)
+        if self._observer.sampler is not None:
+            self._compare(query, execution, traced)
         return SearchResult(Searched(self._view, execution, traced), 0)
+
+    def _compare(self, query: Array, execution: MatchedExecution, traced: TracedBatch) -> None:
+        bound = bound_filter(self._view, self._options.where)
+        recall_check.compare(
+            self._observer,
+            traced,
+            execution,
+            [VersionRead(self._table, self._metric, query[None])],
+            None if bound is None else matching_documents(self._view, bound),
+            k=self._k,
+            collapse=self._options.collapse,
+        )
 
 
 def quick_key(options: SearchOptions) -> object:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vstore.query.fusion import FusionName
     from vstore.store import document as documents
     from vstore.store import embedder as embedders
+    from vstore.store import recall_check
     from vstore.store.collection import Collection
     from vstore.store.document import Document
     from vstore.store.embedder import Embeddings
@@ -52,6 +53,7 @@ else:  # what a search by a vector without a filter does not need
     filters = Deferred("vstore.query.filter")
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     fusions = Deferred("vstore.query.fusion")
+    recall_check = Deferred("vstore.store.recall_check")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
@@ -292,7 +294,22 @@ def search(collection: Collection, queries: Queries, options: SearchOptions) -> 
         (store.clock.monotonic_s() - started) / max(1, len(summaries)),
         summaries,
     )
-    store.observer.record(batch, k=prepared.request.k)
+    store.observer.record(
+        batch,
+        k=prepared.request.k,
+        view=view,
+        docnos=None if collection.is_pinned else executed.docnos(),
+    )
+    if store.observer.sampler is not None:
+        recall_check.compare(
+            store.observer,
+            batch,
+            executed,
+            prepared.reads,
+            prepared.matching,
+            k=prepared.request.k,
+            collapse=prepared.request.collapse,
+        )
     searched = Searched(view, executed, batch)
     return [SearchResult(searched, number) for number in range(len(summaries))]
 

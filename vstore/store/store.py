@@ -360,11 +360,11 @@ class Store:
 
     def metrics(self) -> dict[str, object]:
         """Return this handle's counters as plain data; see `observe.metrics.Metrics`."""
-        return self.observer.metrics.to_dict()
+        return self.observer.metrics().to_dict()
 
     def traces(self) -> list[Trace]:
         """Return recent searches of this handle, newest first."""
-        return self.observer.traces.recent()
+        return self.observer.recent()
 
     # Embedding.
 
