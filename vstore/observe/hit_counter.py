@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vstore.types import Array, IntArray
 
 
@@ -47,13 +45,10 @@ class HitCounter:
         self.epoch = epoch
         self.found: Array = np.zeros(0, np.uint64)
 
-    def add(self, docnos: Sequence[IntArray]) -> None:
-        """Count the documents that some searches returned, in arrays of any shape."""
-        every = np.concatenate(docnos, axis=None)
-        if not len(every):
-            return
-        self._grow(int(every.max()) + 1)
-        np.add.at(self.found, every, np.uint64(1))
+    def add(self, docnos: IntArray) -> None:
+        """Count documents that some searches returned, (n,)."""
+        self._grow(int(docnos.max(initial=-1)) + 1)
+        np.add.at(self.found, docnos, np.uint64(1))
 
     def merge(self, other: HitCounter) -> None:
         """Count what another one of the same numbering has counted."""

@@ -1,15 +1,14 @@
 """What a handle remembers of its searches: counters, hits by document, and recent traces.
 
-A search must not wait for its own statistics: it appends one tuple, and the tuples are folded into
-counters when someone looks, when there are many, or when the snapshot that they belong to is
-replaced, so that no old one is held.
+A search must not wait for its own statistics: searches that were asked the same way are tallied,
+and the tallies are counted when someone looks, when one is full, or when the state that they belong
+to is replaced, so that no old one is held.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.deferred import Deferred
 from vstore.observe.traced import TraceRing
@@ -17,28 +16,21 @@ from vstore.observe.traced import TraceRing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.observe import folding, hit_counter
+    from vstore.observe import hit_counter, tally
     from vstore.observe import metrics as counters
-    from vstore.observe.folding import View
     from vstore.observe.hit_counter import HitCounter, Numbering
     from vstore.observe.metrics import Metrics
     from vstore.observe.recall_sample import RecallSampler
+    from vstore.observe.tally import Tally, View
     from vstore.observe.trace import Trace
     from vstore.observe.traced import TracedBatch
     from vstore.types import Array, IntArray
 else:  # not what a search needs
     counters = Deferred("vstore.observe.metrics")
-    folding = Deferred("vstore.observe.folding")
     hit_counter = Deferred("vstore.observe.hit_counter")
+    tally = Deferred("vstore.observe.tally")
 
-# Searches that are not folded yet. With many more they leave the processor's cache, and folding
-# takes twice as long.
-_PENDING_MAX: Final = 128
-_PENDING_HITS_MAX: Final = 1_024  # of one of them; larger ones are folded at once
-
-# Batch, k, view, found documents to be counted, tenant, family. A plain tuple: it is made for every
-# search.
-Pending: TypeAlias = "tuple[TracedBatch, int, View, IntArray | None, str, str]"
+_TALLIES: Final = 32  # ways of asking that are tallied at a time
 
 
 class Unflushed(NamedTuple):
@@ -62,8 +54,8 @@ class Observer:
 
     def __init__(self, sampler: RecallSampler | None = None) -> None:
         self.sampler = sampler
-        self._pending: deque[Pending] = deque()
-        self._views: dict[str, View] = {}  # that pending searches belong to
+        self._tallies: dict[tuple[int, str, str], Tally] = {}
+        self._repeated: list[Tally] = []
         self._lock = Lock()
         self._traces = TraceRing()
         self._events: dict[str, int] = {}
@@ -92,34 +84,58 @@ class Observer:
         family : str
             What the caller calls such queries.
         """
-        if self._views.get(batch.collection) is not view or len(self._pending) >= _PENDING_MAX:
-            self.fold()
-            self._views[batch.collection] = view
-        self._pending.append((batch, k, view, docnos, tenant, family))
-        if docnos is not None and docnos.size > _PENDING_HITS_MAX:
-            self.fold()
+        key = (id(batch.plan), tenant, family)
+        with self._lock:
+            mine = self._tallies.get(key)
+            if mine is None:
+                if len(self._tallies) == _TALLIES:
+                    self._fold()
+                mine = tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
+                self._tallies[key] = mine  # holds the plan, so that no other one has its id
+            mine.add(batch, docnos)
+            if mine.full:
+                mine.count(self._counted(), self._hits, self._traces)
+
+    def tally(
+        self, batch: TracedBatch, *, k: int, view: View, tenant: str = "", family: str = ""
+    ) -> Tally:
+        """Return what tallies a search that will be repeated; see `record` and `called`."""
+        return tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
+
+    def called(self, by: Tally) -> None:
+        """Look after a tally that says so."""
+        with self._lock:
+            if not by.listed:
+                if len(self._repeated) == _TALLIES:
+                    self._fold()
+                by.listed = True
+                self._repeated.append(by)
+            if by.full:
+                by.count(self._counted(), self._hits, self._traces)
 
     def compared(self, batch: TracedBatch, recall: float, *, tenant: str, family: str) -> None:
         """Count a search whose hits were compared with exact search."""
-        self.fold()
         with self._lock:
-            folding.count_recall(self._counted(), batch, recall, tenant=tenant, family=family)
+            tally.count_recall(self._counted(), batch, recall, tenant=tenant, family=family)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Count an event, for example ``"commits"``; a new state lets go of the one before."""
         with self._lock:
             self._events[name] = self._events.get(name, 0) + amount
-        if self._pending:
-            self.fold()
+            self._fold()
 
     def fold(self) -> None:
-        """Count what is pending."""
+        """Count what is tallied, and let go of the state that it belongs to."""
         with self._lock:
-            self._views = {}
-            if self._pending:
-                # Other threads may append meanwhile, and nothing may be lost.
-                taken = [self._pending.popleft() for _ in range(len(self._pending))]
-                folding.fold(taken, self._counted(), self._hits, self._traces)
+            self._fold()
+
+    def _fold(self) -> None:
+        tallies, self._tallies = self._tallies, {}
+        repeated, self._repeated = self._repeated, []
+        for one in repeated:
+            one.listed = False  # before it is counted: whoever adds after that calls again
+        for one in (*tallies.values(), *repeated):
+            one.count(self._counted(), self._hits, self._traces)
 
     def _counted(self) -> Metrics:
         if self._unflushed is None:

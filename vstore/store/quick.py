@@ -52,7 +52,9 @@ class QuickSearch:
         self._clock = collection.store.clock
         self._epoch = batch.epoch
         self._view = view
-        self._pinned = collection.is_pinned
+        self._tally = (
+            None if collection.is_pinned else self._observer.tally(batch, k=options.k, view=view)
+        )
         self._options = options
         self._k = options.k
         self._plan = batch.plan
@@ -115,8 +117,11 @@ class QuickSearch:
             self._clock.monotonic_s() - started,
             execution.summaries,
         )
-        docnos = None if self._pinned else batch.docno
-        self._observer.record(traced, k=self._k, view=self._view, docnos=docnos)
+        tally = self._tally
+        if tally is None or execution.summaries.whole(self._k) != tally.label:
+            self._observer.record(traced, k=self._k, view=self._view, docnos=None)
+        elif tally.repeat(traced.seconds, batch.docno):
+            self._observer.called(tally)
         if self._observer.sampler is not None:
             self._compare(query, execution, traced)
         return SearchResult(Searched(self._view, execution, traced), 0)
