@@ -71,4 +71,5 @@ STREAM_BYTES: Final = 16 * MIB  # piece size when a merged array is written
 
 # What a handle counts of its searches.
 METRIC_SLICES_MAX: Final = 2_048  # some 2 KiB each; what finds no slice is counted as "other"
+METRIC_EVENTS_MAX: Final = 256  # names of events
 METRIC_EPOCHS_MAX: Final = 16  # buckets of epochs, which widen: each multiplies the slices

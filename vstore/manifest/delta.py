@@ -45,9 +45,7 @@ def difference(old: StoreState, new: StoreState) -> list[Edit]:
 
 
 def _without_collections(state: StoreState) -> Plain:
-    return plain_store(
-        StoreState(equivalences=state.equivalences, tags=state.tags, history=state.history)
-    )
+    return plain_store(state._replace(collections={}))
 
 
 def _compare(old: Plain, new: Plain, path: list[str], edits: list[Edit]) -> None:

@@ -76,6 +76,6 @@ class HitCounter:
         alive : u32 (documents,)
             The docnos that they had, by the docnos that they have.
         """
-        end = int(alive.max(initial=-1)) + 1
+        end = int(alive.max()) + 1 if len(alive) else 0
         self.found = self.by_docno(end)[alive]
         self.numbering, self.epoch = numbering, epoch

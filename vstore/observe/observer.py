@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from vstore.observe import hit_counter, tally
     from vstore.observe import metrics as counters
+    from vstore.observe import recall_sample as recall_samples
     from vstore.observe.hit_counter import HitCounter, Numbering
     from vstore.observe.metrics import Metrics
-    from vstore.observe.recall_sample import RecallSampler
     from vstore.observe.tally import Tally, View
     from vstore.observe.trace import Trace
     from vstore.observe.traced import TracedBatch
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 else:  # not what a search needs
     counters = Deferred("vstore.observe.metrics")
     hit_counter = Deferred("vstore.observe.hit_counter")
+    recall_samples = Deferred("vstore.observe.recall_sample")
     tally = Deferred("vstore.observe.tally")
 
 _TALLIES: Final = 32  # ways of asking that are tallied at a time
@@ -46,14 +47,19 @@ class Unflushed(NamedTuple):
 class Observer:
     """Counters, hits and traces of one open store; safe to use from many threads.
 
+    Parameters
+    ----------
+    recall_sample : float
+        Share of searches to compare with exact search.
+
     Attributes
     ----------
     sampler : RecallSampler | None
         Which searches are compared with exact search; None for none.
     """
 
-    def __init__(self, sampler: RecallSampler | None = None) -> None:
-        self.sampler = sampler
+    def __init__(self, recall_sample: float = 0.0) -> None:
+        self.sampler = recall_samples.RecallSampler(recall_sample) if recall_sample else None
         self._tallies: dict[tuple[int, str, str], Tally] = {}
         self._repeated: list[Tally] = []
         self._lock = Lock()

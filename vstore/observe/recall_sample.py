@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vstore.errors import InvalidArgumentError
-
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
@@ -22,17 +20,9 @@ class RecallSampler:
     ----------
     share : float
         Above 0, up to 1.
-
-    Raises
-    ------
-    InvalidArgumentError
     """
 
     def __init__(self, share: float) -> None:
-        if not (type(share) in (int, float) and 0 < share <= 1):
-            raise InvalidArgumentError(
-                f"recall_sample: expected a share above 0 up to 1, found {share!r:.60}"
-            )
         self._share = share
         self._seen = 0
 

@@ -182,10 +182,17 @@ class SliceTable:
     def _other(self) -> SliceCounts:
         return self._counts.setdefault(OTHER, SliceCounts())
 
+    def over_epochs(self) -> Iterator[tuple[Slice, SliceCounts]]:
+        """Yield slices, those that differ in their epoch alone added up, under epoch 0."""
+        found: dict[Slice, SliceCounts] = {}
+        for key, counts in self:
+            found.setdefault(key._replace(epoch=0), SliceCounts()).merge(counts)
+        return iter(found.items())
+
     def total(self) -> SliceCounts:
         """Return what all slices have counted."""
         total = SliceCounts()
-        for counts in self._counts.values():
+        for _, counts in self:  # in an order of its own: sums of floats depend on it
             total.merge(counts)
         return total
 

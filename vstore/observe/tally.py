@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import numpy as np
 
-from vstore.limits import KIB
+from vstore.limits import KIB, NAME_BYTES_MAX, ROUTE_KEY_BYTES_MAX
 from vstore.observe.hit_counter import HitCounter, Numbering
 from vstore.observe.slices import Slice
 from vstore.query.plan import versions
@@ -179,8 +179,19 @@ def count_recall(
 
 
 def slice_of(batch: TracedBatch, tenant: str, family: str) -> Slice:
-    """Return the slice that a batch is counted in."""
-    return Slice(batch.collection, tenant, family, batch.mode, versions(batch.plan), batch.epoch)
+    """Return the slice that a batch is counted in; texts that a file would not take are cut."""
+    return Slice(
+        batch.collection,
+        _cut(tenant, ROUTE_KEY_BYTES_MAX),
+        _cut(family, NAME_BYTES_MAX),
+        batch.mode,
+        versions(batch.plan),
+        batch.epoch,
+    )
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    return text.encode(errors="replace")[:bytes_max].decode(errors="ignore")
 
 
 def _counter(hits: dict[str, HitCounter], batch: TracedBatch, view: View) -> HitCounter | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vstore.store import (
         backfilling,
         gate_measurements,
+        hit_counts,
         quick,
         routes,
         schema,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 else:  # not what a search needs
     backfilling = Deferred("vstore.store.backfilling")
     gate_measurements = Deferred("vstore.store.gate_measurements")
+    hit_counts = Deferred("vstore.store.hit_counts")
     quick = Deferred("vstore.store.quick")
     routes = Deferred("vstore.store.routes")
     routing = Deferred("vstore.migration.routing")
@@ -333,6 +335,14 @@ class Collection(CollectionReader):
             return explain(self, query, options)
         result = search(self, one_query(query), options)[0]
         return Explanation(result.plan, result.trace.actuals())
+
+    def hits(self) -> dict[DocumentId, int]:
+        """Return how often live documents were found, of those that were, most often first.
+
+        Searches through handles on older epochs do not count. What `Store.flush_metrics` wrote is
+        in the file; what this handle has counted since is added, and lost when it is closed.
+        """
+        return hit_counts.hits_by_id(self)
 
     # Migrating; see `backfilling`, `gate_measurements` and `routes` for the details.
 

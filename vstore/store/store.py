@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from vstore.manifest.edits import Moment
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
+    from vstore.observe import prometheus
+    from vstore.observe.metrics import Metrics
     from vstore.observe.trace import Trace
-    from vstore.store import check, history, schema
+    from vstore.store import check, flushing, history, schema
     from vstore.store import embedder as embedders
     from vstore.store import input as inputs
     from vstore.store import reader as readers
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
 else:  # not what a search needs
     check = Deferred("vstore.store.check")
     edits = Deferred("vstore.manifest.edits")
+    flushing = Deferred("vstore.store.flushing")
     embedders = Deferred("vstore.store.embedder")
     history = Deferred("vstore.store.history")
     inputs = Deferred("vstore.store.input")
+    prometheus = Deferred("vstore.observe.prometheus")
     readers = Deferred("vstore.store.reader")
     schema = Deferred("vstore.store.schema")
     transactions = Deferred("vstore.store.transaction")
@@ -50,8 +54,9 @@ class Store:
     of one process take turns.
     """
 
-    def __init__(self, open_file: OpenFile) -> None:
+    def __init__(self, open_file: OpenFile, *, keep_metrics: bool = False) -> None:
         self.open_file = open_file
+        self._keep_metrics = keep_metrics
         self.clock = open_file.clock
         self.observer = open_file.observer
 
@@ -73,12 +78,23 @@ class Store:
     def close(self) -> None:
         """Sync what is relaxed, release file and lock. Arrays handed out stay valid.
 
+        With ``keep_metrics`` what was counted is flushed first.
+
         Raises
         ------
         StateError
             This thread has a transaction open.
+        StorageError
+            The counters could not be written; the store is closed all the same.
         """
-        self.open_file.close()
+        if self._keep_metrics and self.open_file.healthy:
+            self._keep_metrics = False
+            try:
+                self.flush_metrics()
+            finally:
+                self.open_file.close()
+        else:
+            self.open_file.close()
 
     # State.
 
@@ -358,9 +374,36 @@ class Store:
         """Return the manifest as plain data: what to look at first in an incident."""
         return history.manifest_info(self, self.current())
 
-    def metrics(self) -> dict[str, object]:
-        """Return this handle's counters as plain data; see `observe.metrics.Metrics`."""
-        return self.observer.metrics().to_dict()
+    def metrics(self, *, stored: bool = False) -> dict[str, object]:
+        """Return this handle's counters as plain data; see `observe.metrics.Metrics.to_dict`.
+
+        Parameters
+        ----------
+        stored : bool
+            Instead what writers have flushed into the file, and what this handle has not.
+        """
+        return self._metrics(stored=stored).to_dict()
+
+    def metrics_text(self, *, stored: bool = False) -> str:
+        """Return counters in the text format that Prometheus reads; see `metrics`."""
+        return prometheus.render(self._metrics(stored=stored))
+
+    def _metrics(self, *, stored: bool) -> Metrics:
+        if not stored:
+            return self.observer.metrics()
+        total = flushing.stored_metrics(self.current())
+        total.merge(self.observer.unflushed_metrics())
+        return total
+
+    def flush_metrics(self) -> bool:
+        """Write into the file, in one commit, what was counted; see `flushing.flush_metrics`.
+
+        Returns
+        -------
+        bool
+            Whether there was anything to write.
+        """
+        return flushing.flush_metrics(self)
 
     def traces(self) -> list[Trace]:
         """Return recent searches of this handle, newest first."""

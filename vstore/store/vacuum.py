@@ -34,7 +34,7 @@ from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
 from vstore.store.writer import append_commit, seal_memtable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
     from vstore.segment.compaction import FindKernels
@@ -55,7 +55,7 @@ class VacuumReport:
     ----------
     bytes_before, bytes_after : int
     epochs_kept : tuple[int, ...]
-        Older epochs that stay readable.
+        Older epochs that stay readable, with all that was in them, what is deleted since included.
     """
 
     bytes_before: int
@@ -72,7 +72,7 @@ def vacuum(
     find: Callable[[int], Snapshot],
     verify: Verify,
     kernels: FindKernels,
-) -> tuple[Container, Snapshot, VacuumReport]:
+) -> tuple[Container, Snapshot, VacuumReport, Mapping[str, Array]]:
     """Rewrite a store; the caller holds the writer lock.
 
     Parameters
@@ -81,6 +81,12 @@ def vacuum(
         Returns the snapshot of an older epoch.
     kernels : callable
         Returns what builds graphs.
+
+    Returns
+    -------
+    Container, Snapshot, VacuumReport
+    Mapping[str, u32 (documents,)]
+        By collection the docnos that live documents had, by those that they have.
 
     Raises
     ------
@@ -103,7 +109,7 @@ def vacuum(
             assert old.superblock is not None, "an opened store has one"
             new.adopt(old.superblock)
             previous = _copy_epochs(new, [find(epoch) for epoch in kept])
-            tip = _write_current(new, current, previous, time_us, kernels)
+            tip, renumbered = _write_current(new, current, previous, time_us, kernels)
             new.publish(tip, current.epoch + 1)
         except BaseException:
             replacement.close()
@@ -121,7 +127,7 @@ def vacuum(
         raise
     new.verify = verify
     report = VacuumReport(old.committed_length, new.committed_length, tuple(kept))
-    return new, load_snapshot(new, SegmentCache(new), tip), report
+    return new, load_snapshot(new, SegmentCache(new), tip), report, renumbered
 
 
 def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | None:
@@ -190,12 +196,13 @@ def _write_current(
     previous: BlockRef | None,
     time_us: int,
     kernels: FindKernels,
-) -> BlockRef:
+) -> tuple[BlockRef, dict[str, Array]]:
     epoch = current.epoch + 1
-    collections = {}
+    collections, renumbered = {}, {}
     for name in current.state.collections:
         view = current.collection(name)
         state, alive = _compacted(new, view, epoch=epoch, time_us=time_us, kernels=kernels)
+        renumbered[name] = alive
         state = _without_expired(state, time_us)
         hits = _counted_again(new, current.container, state.hits, alive)
         copy = partial(_copied_record, new, current.container)
@@ -204,7 +211,7 @@ def _write_current(
     metrics = current.state.metrics
     if metrics is not None:
         metrics = _copied_record(new, current.container, metrics)
-    return _append_full(
+    tip = _append_full(
         new,
         current.state._replace(collections=collections, history=history, metrics=metrics),
         epoch=epoch,
@@ -212,6 +219,7 @@ def _write_current(
         operation=Operation("vacuum"),
         previous=previous,
     )
+    return tip, renumbered
 
 
 def _remembered(current: Snapshot) -> list[object]:
@@ -285,7 +293,7 @@ def _counted_again(
     if ref is None:
         return None
     hits = read_record(old, ref, read_hits, what="hits")
-    end = int(alive.max(initial=-1)) + 1
+    end = int(alive.max()) + 1 if len(alive) else 0
     return append_record(new, plain_hits(hits_of(hits.by_docno(end)[alive])))
 
 
