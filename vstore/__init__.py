@@ -58,6 +58,8 @@ if TYPE_CHECKING:
         LimitExceededError,
         LockedError,
         MissingDependencyError,
+        MissingQueryVectorError,
+        MissingVectorsError,
         NotAStoreError,
         NotFoundError,
         ReadOnlyError,
@@ -69,7 +71,10 @@ if TYPE_CHECKING:
         VstoreError,
     )
     from vstore.manifest.spec import EmbeddingSpec, suggest_label
-    from vstore.migration.gates import Coverage, GateResult
+    from vstore.manifest.state import RouteState
+    from vstore.migration.bridge import Bridge
+    from vstore.migration.gates import Coverage, GateResult, Gates, Judged
+    from vstore.observe.shadow import ShadowReport
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
     from vstore.store.backfilling import BackfillReport
     from vstore.store.check import CheckReport
@@ -79,7 +84,7 @@ if TYPE_CHECKING:
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
-    from vstore.store.search import Explanation, Hit, SearchResult
+    from vstore.store.results import Explanation, Hit, SearchResult
     from vstore.store.store import Store
     from vstore.store.transaction import Transaction
     from vstore.store.version_info import VersionInfo
@@ -100,6 +105,8 @@ _MODULES = {
         "LimitExceededError",
         "LockedError",
         "MissingDependencyError",
+        "MissingQueryVectorError",
+        "MissingVectorsError",
         "NotAStoreError",
         "NotFoundError",
         "ReadOnlyError",
@@ -114,10 +121,15 @@ _MODULES = {
         "EmbeddingSpec",
         "suggest_label",
     ),
+    "vstore.manifest.state": ("RouteState",),
+    "vstore.migration.bridge": ("Bridge",),
     "vstore.migration.gates": (
         "Coverage",
         "GateResult",
+        "Gates",
+        "Judged",
     ),
+    "vstore.observe.shadow": ("ShadowReport",),
     "vstore.query.filter": (
         "Filter",
         "field",
@@ -139,7 +151,7 @@ _MODULES = {
         "HashingEmbedder",
     ),
     "vstore.store.reader": ("Reader",),
-    "vstore.store.search": (
+    "vstore.store.results": (
         "Explanation",
         "Hit",
         "SearchResult",
@@ -170,6 +182,7 @@ __all__ = [
     "AlreadyExistsError",
     "BackfillReport",
     "BlockChecksumError",
+    "Bridge",
     "CheckReport",
     "ClosedError",
     "Collection",
@@ -186,19 +199,25 @@ __all__ = [
     "FormatVersionError",
     "GateError",
     "GateResult",
+    "Gates",
     "HashingEmbedder",
     "Hit",
     "InvalidArgumentError",
     "InvalidVectorError",
+    "Judged",
     "LimitExceededError",
     "LockedError",
     "MissingDependencyError",
+    "MissingQueryVectorError",
+    "MissingVectorsError",
     "NotAStoreError",
     "NotFoundError",
     "ReadOnlyError",
     "Reader",
+    "RouteState",
     "ScopeError",
     "SearchResult",
+    "ShadowReport",
     "StateError",
     "StorageError",
     "Store",

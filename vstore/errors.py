@@ -5,7 +5,9 @@
     VstoreError
     ├── InvalidArgumentError (ValueError)   a call that can never succeed as written
     │   ├── InvalidVectorError              wrong shape, dtype, NaN, zero, not normalized
-    │   └── FilterError                     unknown field, wrong type, malformed filter
+    │   ├── FilterError                     unknown field, wrong type, malformed filter
+    │   ├── MissingQueryVectorError         a search reads a version its query has no vector for
+    │   └── MissingVectorsError             a write without vectors the collection requires
     ├── LimitExceededError                  a documented bound, see limits.py
     ├── NotFoundError (LookupError)         no such collection, version, document, epoch, tag, file
     ├── AlreadyExistsError                  a name that is taken
@@ -117,6 +119,41 @@ class VersionMismatchError(VstoreError):
         self.expected = expected
         self.found = found
         self.differences = dict(differences)
+
+
+class MissingQueryVectorError(InvalidArgumentError):
+    """A search reads a version for which its query has no vector.
+
+    Attributes
+    ----------
+    version : str
+        Label of that version.
+    """
+
+    def __init__(self, version: str, *, model: str, found: str) -> None:
+        self.version = version
+        super().__init__(
+            f"query: the search reads version {version!r}, the query has vectors for {found}; "
+            f"embed it with {model!r} too, or register an embedder and pass the text"
+        )
+
+
+class MissingVectorsError(InvalidArgumentError):
+    """A write lacks vectors that the collection's dual-write policy requires.
+
+    Attributes
+    ----------
+    missing : Mapping[str, int]
+        Documents without vectors, by version.
+    """
+
+    def __init__(self, collection: str, missing: Mapping[str, int]) -> None:
+        self.missing = dict(missing)
+        counts = ", ".join(f"{count:,} of version {label!r}" for label, count in missing.items())
+        super().__init__(
+            f"collection {collection!r} requires vectors of every version in use; documents lack "
+            f"them: {counts}. Pass them in the same transaction, or set_dual_write('queue')."
+        )
 
 
 class ScopeError(VstoreError):

@@ -12,7 +12,7 @@ from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import counted, one_line
 from vstore.cli.query import QueryOptions, search_arguments
 from vstore.cli.report import Report, View, heading, table
-from vstore.store.search import Hit, SearchResult
+from vstore.store.results import Hit, SearchResult
 
 QueryVector = Annotated[
     str | None,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from vstore.deferred import Deferred
 from vstore.observe.metrics import Metrics
 from vstore.observe.traced import TraceRing
 
 if TYPE_CHECKING:
+    from vstore.observe import shadow
     from vstore.observe.traced import TracedBatch
+else:  # of routes that have one
+    shadow = Deferred("vstore.observe.shadow")
 
 
 class Observer:
@@ -17,6 +22,11 @@ class Observer:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.traces = TraceRing()
+
+    @cached_property
+    def shadows(self) -> shadow.Shadows:
+        """What shadow reads found."""
+        return shadow.Shadows()
 
     def record(self, batch: TracedBatch, *, k: int) -> None:
         """Count a batch of searches for ``k`` hits each and keep its last traces."""

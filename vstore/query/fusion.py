@@ -17,7 +17,7 @@ refused. ``k`` is at least 1.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from vstore.query.expected_gain import NO_CURVE as NO_CURVE
 from vstore.query.expected_gain import GainCurve as GainCurve
@@ -38,12 +38,15 @@ from vstore.query.symmetric import min_max as min_max
 from vstore.query.symmetric import rrf as rrf
 from vstore.query.symmetric import zscore as zscore
 
-FusionName: TypeAlias = Literal["slots", "evidence", "rrf", "zscore", "dbsf", "minmax"]
-DUAL_FUSIONS: Final[tuple[FusionName, ...]] = (
+FusionName: TypeAlias = Literal[
     "slots",
     "evidence",
+    "imputed",
+    "expected-gain",
     "rrf",
     "zscore",
     "dbsf",
     "minmax",
-)
+    "auto",
+]
+FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vstore.segment.compaction import FindKernels
     from vstore.storage.container import Container
     from vstore.storage.file import Medium
+    from vstore.store import dual_write as dual_writes
     from vstore.store import indexing as graphs
     from vstore.store import upkeep as upkeeps
     from vstore.store import vacuum as vacuums
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from vstore.store.snapshot import Snapshot
     from vstore.store.transaction import Transaction
 else:  # not what a search needs
+    dual_writes = Deferred("vstore.store.dual_write")
     edits = Deferred("vstore.manifest.edits")
     graphs = Deferred("vstore.store.indexing")
     replacements = Deferred("vstore.segment.replacement")
@@ -247,11 +249,20 @@ class OpenFile:
             if finished is None:
                 return
             changes = finished.changes()
-            state = finished.edited(self.snapshot.state)
+            state = self._by_policy(finished.edited(self.snapshot.state), changes)
             if changes or state is not self.snapshot.state:
                 self._commit(state, changes, finished.operation())
         finally:
             self._end()
+
+    def _by_policy(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
+        """Return the state after the dual-write policies of its collections have seen a commit."""
+        for name, change in changes.items():
+            collection = state.collections[name]
+            if collection.dual_write != "allow":
+                moment = edits.Moment(self.snapshot.epoch + 1, self.time_us())
+                state = edits.put_collection(state, dual_writes.applied(collection, change, moment))
+        return state
 
     def change(
         self,
@@ -263,7 +274,11 @@ class OpenFile:
         """Commit a change of the store's state that touches no document."""
         self.begin()
         try:
-            state = edit(self.snapshot.state)
+            try:
+                state = edit(self.snapshot.state)
+            except BaseException:
+                self.container.abort()  # an edit may have appended records
+                raise
             if state is not self.snapshot.state:
                 self._commit(state, {}, operation, checkpoint=checkpoint)
         finally:

@@ -17,18 +17,13 @@ from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError
 from vstore.observe.traced import TracedBatch
-from vstore.query.executor import MatchedExecution
+from vstore.query.execution import MatchedExecution
 from vstore.query.fetching import FetchedBatch, question_of
 from vstore.query.filtered import Filtered, filtered
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
-from vstore.store.search import (
-    Searched,
-    SearchOptions,
-    SearchResult,
-    bound_filter,
-    matching_documents,
-)
+from vstore.store.results import Searched, SearchResult
+from vstore.store.search import SearchOptions, bound_filter, matching_documents
 
 if TYPE_CHECKING:
     from vstore.query import filter as filters
