@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import GateError, InvalidArgumentError, StateError
-from vstore.limits import ROUTE_CHANGES_MAX
 from vstore.manifest.state import Evidence, JobState, RouteState
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from vstore.migration.gates import GateResult
 
 DEFAULT_ROUTE: Final = ""
+_PREVIOUS_MAX: Final = 16  # rollbacks that stay possible
 
 
 def route_key(field: str, value: str) -> str:
@@ -98,7 +98,7 @@ def read_two(
             moment.epoch,
             moment.time_us,
             moment.reason,
-            previous=previous[-ROUTE_CHANGES_MAX:],
+            previous=previous[-_PREVIOUS_MAX:],
             by=moment.by,
             percent=percent,
         ),
@@ -192,7 +192,7 @@ def cut_over(
             moment.time_us,
             moment.reason,
             forced=bool(failures),
-            previous=previous[-ROUTE_CHANGES_MAX:],
+            previous=previous[-_PREVIOUS_MAX:],
             by=moment.by,
             evidence=tuple(
                 Evidence(gate.name, float(gate.measured), float(gate.required), gate.passed)

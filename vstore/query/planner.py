@@ -22,7 +22,6 @@ from vstore.query.plan import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.manifest.state import BridgeState, ReadMode
     from vstore.query.paths import PartStatistics, Path
 
 EVIDENCE_DEPTH = 50  # migrated documents whose scores standardise a version, as design section 8
@@ -51,6 +50,16 @@ class VersionStatistics(NamedTuple):
     row_bytes: int
 
 
+class MappedQueries(NamedTuple):
+    """Queries of another version, mapped by a bridge; see `manifest.state.BridgeState`."""
+
+    source: str
+    kind: str
+    recall: float
+    documents_fit: int
+    documents_held: int
+
+
 class SearchRequest(NamedTuple):
     """A search whose query vectors have been checked against their versions.
 
@@ -64,8 +73,8 @@ class SearchRequest(NamedTuple):
         The filter as text, for people; the executor has the filter itself.
     origin : str
         Who chose the versions: the route, the caller, or the query's stamp.
-    bridge : BridgeState | None
-        By which the queries were mapped.
+    bridge : MappedQueries | None
+        How the queries came to be of the version that is read, if they were not.
     chosen : str
         Why it is this rule, if it was left open.
     """
@@ -78,8 +87,8 @@ class SearchRequest(NamedTuple):
     collapse: bool
     origin: str
     wanted: Wanted = ANY
-    mode: ReadMode = "matched"
-    bridge: BridgeState | None = None
+    mode: str = "matched"
+    bridge: MappedQueries | None = None
     chosen: str = ""
 
 

@@ -173,8 +173,9 @@ class CollectionMigration(CollectionReader):
 
     def choose_fusion(
         self,
-        old_version: str,
         version: str,
+        *,
+        old_version: str,
         queries: Mapping[str, Array],
         judgments: Sequence[Mapping[DocumentId, float]],
     ) -> FusionChoice:

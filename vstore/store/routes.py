@@ -152,7 +152,7 @@ def cutover(
     """
     collection.view().version(version)
     key = key_of(collection)
-    moment_of(collection, reason, by)
+    check_words(reason, by)
     served = route(collection).serving
     searched = search_gates(collection, version, gates, served=served)
     results: list[GateResult] = []
@@ -229,9 +229,20 @@ def moment_of(collection: Collection, reason: str, by: str) -> Moment:
     ------
     InvalidArgumentError, LimitExceededError
     """
+    check_words(reason, by)
+    return collection.store.moment(reason)._replace(by=by)
+
+
+def check_words(reason: str, by: str) -> None:
+    """Refuse what cannot be recorded.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    check_note(reason, what="reason")
     if by:
         check_name(by, what="by")
-    return collection.store.moment(check_note(reason, what="reason"))._replace(by=by)
 
 
 def note(version: str, key: str, reason: str) -> str:

@@ -23,7 +23,13 @@ from vstore.query.executor import execute
 from vstore.query.fetching import VersionRead, part_statistics
 from vstore.query.filtered import filtered
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
-from vstore.query.planner import PlanStatistics, SearchRequest, VersionStatistics, plan_search
+from vstore.query.planner import (
+    MappedQueries,
+    PlanStatistics,
+    SearchRequest,
+    VersionStatistics,
+    plan_search,
+)
 from vstore.segment.validation import as_array
 from vstore.store import guard
 from vstore.store.resolving import (
@@ -303,7 +309,15 @@ def _prepare(  # noqa: PLR0917 - as `run`
             origin=resolved.origin,
             wanted=options.wanted,
             mode=resolved.mode,
-            bridge=bridge,
+            bridge=None
+            if bridge is None
+            else MappedQueries(
+                bridge.source,
+                bridge.kind,
+                bridge.recall,
+                bridge.documents_fit,
+                bridge.documents_held,
+            ),
             chosen=chosen,
         )
         statistics = _statistics(view, resolved.reads, matching, matches, native=native)
