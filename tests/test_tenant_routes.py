@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vstore import Collection
 
 QUERY = {OLD: axis(0), NEW: axis(1)}
-TENANT = vstore.field("tenant")
+tenant = vstore.field("tenant")
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def docs() -> Collection:
     return collection
 
 
-def of(docs: Collection, tenant: str) -> Collection:
-    return docs.scoped(TENANT == tenant)
+def of(docs: Collection, name: str) -> Collection:
+    return docs.scoped(tenant == name)
 
 
 def served(docs: Collection, **options: Any) -> set[str]:
@@ -46,7 +46,7 @@ def test_a_tenant_is_cut_over_by_itself_and_back(docs: Collection) -> None:
     with pytest.raises(vstore.GateError, match="coverage 0"):
         globex.cutover(NEW)
     acme.cutover(NEW, reason="acme goes first", by="ada")
-    assert served(acme) == served(docs, where=TENANT == "acme") == {NEW}
+    assert served(acme) == served(docs, where=tenant == "acme") == {NEW}
     assert served(globex) == served(docs) == {OLD}
     assert (acme.route.version, acme.route.reason, acme.route.by) == (NEW, "acme goes first", "ada")
     assert docs.route.version == globex.route.version == OLD
@@ -62,13 +62,13 @@ def test_a_tenant_is_cut_over_by_itself_and_back(docs: Collection) -> None:
 def test_the_filter_says_whose_route_it_is_only_where_it_says_so_outright(docs: Collection) -> None:
     of(docs, "acme").cutover(NEW)
     year = vstore.field("year") < 9
-    assert served(docs, where=(TENANT == "acme") & year) == {NEW}
-    assert served(docs, where=TENANT.is_in(["acme"])) == {NEW}
+    assert served(docs, where=(tenant == "acme") & year) == {NEW}
+    assert served(docs, where=tenant.is_in(["acme"])) == {NEW}
     assert served(docs, where={"field": "tenant", "op": "==", "value": "acme"}) == {NEW}
-    assert served(docs, where=(TENANT == "acme") | year) == {OLD}
-    assert served(docs, where=~(TENANT == "globex")) == {OLD}
-    assert served(docs.scoped(year), where=TENANT == "acme") == {NEW}
-    assert "the route of tenant=acme" in docs.explain(QUERY, where=TENANT == "acme").plan.reason
+    assert served(docs, where=(tenant == "acme") | year) == {OLD}
+    assert served(docs, where=~(tenant == "globex")) == {OLD}
+    assert served(docs.scoped(year), where=tenant == "acme") == {NEW}
+    assert "the route of tenant=acme" in docs.explain(QUERY, where=tenant == "acme").plan.reason
 
 
 def test_a_tenant_may_follow_the_default_again(docs: Collection) -> None:
@@ -88,7 +88,7 @@ def test_only_one_field_has_routes_and_a_scope_names_one_value(docs: Collection)
     before = docs.store.epoch
     with pytest.raises(vstore.InvalidArgumentError, match="region and of tenant"):
         docs.scoped(vstore.field("region") == "eu").cutover(NEW, min_coverage=0)
-    for scope in ((TENANT == "acme") & (TENANT == "globex"), vstore.field("year") == 3):
+    for scope in ((tenant == "acme") & (tenant == "globex"), vstore.field("year") == 3):
         with pytest.raises(vstore.InvalidArgumentError, match="one value of one keyword field"):
             docs.scoped(scope).cutover(NEW, min_coverage=0)
     assert docs.store.epoch == before

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from vstore.evaluation.significance import PairedTest
-    from vstore.types import Array, DocumentId
+    from vstore.types import Array, Judgments
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Judged:
     """
 
     queries: Mapping[str, Array]
-    judgments: Sequence[Mapping[DocumentId, float]]
+    judgments: Judgments
     margin: float = 0.01
     k: int = 10
 

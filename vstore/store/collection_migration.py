@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vstore.store.collection import Collection
     from vstore.store.document import Document
     from vstore.store.search import Where
-    from vstore.types import Array, DocumentId
+    from vstore.types import Array, Judgments
 else:  # not what a search needs
     backfilling = Deferred("vstore.store.backfilling")
     bridges = Deferred("vstore.store.bridges")
@@ -177,7 +177,7 @@ class CollectionMigration(CollectionReader):
         *,
         old_version: str,
         queries: Mapping[str, Array],
-        judgments: Sequence[Mapping[DocumentId, float]],
+        judgments: Judgments,
     ) -> FusionChoice:
         """Measure fusion rules on judged queries; ``fusion="auto"`` is then the one chosen.
 

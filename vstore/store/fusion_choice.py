@@ -21,12 +21,12 @@ from vstore.store import guard
 from vstore.store.collection_change import change_collection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from vstore.evaluation.choice import FusionChoice as Measured
     from vstore.manifest.state import CollectionState
     from vstore.store.collection import Collection
-    from vstore.types import Array, DocumentId
+    from vstore.types import Array, DocumentId, Judgments
 
 CANDIDATES: Final = ("slots", "evidence", "imputed", "expected-gain", "rrf", "zscore")
 _K: Final = 10
@@ -38,7 +38,7 @@ def choose(
     old: str,
     new: str,
     queries: Mapping[str, Array],
-    judgments: Sequence[Mapping[DocumentId, float]],
+    judgments: Judgments,
 ) -> Measured:
     """Measure fusion rules on judged queries, and record which one is to be used.
 
