@@ -294,7 +294,7 @@ def canary_results(spaces: list[Space], folder: Path) -> list[dict[str, Any]]:
         "int8, one scale a dimension (demo data)": (minilm, demo.new_documents),
         "int8, one scale a vector": (unit, coded(unit, 127)),
         "int4, one scale a vector": (unit, coded(unit, 7)),
-        "embedded twice by the provider (3-small, 256 of 1536)": (
+        "asked for 256 dimensions, or 1536 cut (3-small)": (
             np.load(folder / "two-models-peliculas" / "text-embedding-3-small-256.f32.npy"),
             small[:, :256],
         ),
