@@ -152,6 +152,11 @@ def checks(report: dict[str, Any]) -> list[dict[str, Any]]:
             min(point["rules"]["slots"]["ndcg"] for point in points) - old,
             -SLOTS_BELOW_OLD_MAX,
         ),
+        (
+            "imputed, new double, against the line, from 50 % on",
+            worst("imputed, new double", EVIDENCE_FROM),
+            0.0,
+        ),
         ("bridged imputed against the line", worst("bridged imputed"), 0.0),
     ]
     return [

@@ -23,7 +23,7 @@ import numpy as np
 
 from vstore.errors import InvalidArgumentError
 from vstore.query.isotonic import antitonic
-from vstore.query.ranking import Fused, check_apart
+from vstore.query.ranking import Fused, check_apart, hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,8 +178,8 @@ def expected_gain(
     # Stable: equal gains keep each list's order, and old before new.
     merged = sorted(
         [
-            *_hits(old.keys[~migrated], np.minimum.accumulate(expected), 0),
-            *_hits(new.keys, gained, 1),
+            *hits(old.keys[~migrated], np.minimum.accumulate(expected), 0),
+            *hits(new.keys, gained, 1),
         ],
         key=lambda hit: -hit.score,
     )
@@ -196,9 +196,3 @@ def _reciprocal(ranks_among_migrated: Array, coverage: float) -> Array:
         )
     # The i-th of a random share c of n places stands, on average, at (i - 1/2) / c + 1/2.
     return np.asarray(1.0 / ((ranks_among_migrated - 0.5) / coverage + 0.5))
-
-
-def _hits(keys: Array, gains: Array, source: int) -> list[Fused]:
-    return [
-        Fused(key, gain, source) for key, gain in zip(keys.tolist(), gains.tolist(), strict=True)
-    ]
