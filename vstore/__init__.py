@@ -22,7 +22,8 @@ of one query::
     index/flat.py          exact top k over arrays
     index/graph.py         a segment's graph: quantizer.py, construction.py, curve.py (its recall)
     native/                kernels.py: all machine code; reference.py: the same in NumPy
-    query/fusion.py        dual reads: two ranked lists become one
+    query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
+                           expected_gain.py or imputed.py; cascade.py: one list is rescored
     observe/               counters and the trace on the result
 
 and of one migration::

@@ -184,30 +184,30 @@ def imputed(
     possible = ((1 - new_share) * waiting + new_share * expected)[:, None] + (
         new_share * imputation.spread
     )
-    unseen = combined[~np.isin(candidates.keys, old.keys)]
-    field = _Field(
-        np.sort(combined),
-        np.sort(unseen),
-        np.sort(possible, axis=None),
-        possible.shape[1],
-        coverage,
-    )
-    # Of its own draws, those above one of them are no rivals.
-    own = 1 - (np.arange(possible.shape[1]) + 1) / possible.shape[1]
-    judged = (1 / (1 + np.maximum(field.above(possible) - own, 0))).mean(axis=1)
-    ranks = np.flatnonzero(left) + 1
-    waiting_gains = np.minimum.accumulate(judged**trust * (1 / ranks) ** (1 - trust))
+    field = _Field.of(possible, combined, ~np.isin(candidates.keys, old.keys), coverage)
     gains = 1 / (1 + field.above(combined))
+    ranks = np.flatnonzero(left) + 1
+    judged = _mean_gains(field, possible)
+    waiting_gains = np.minimum.accumulate(judged**trust * (1 / ranks) ** (1 - trust))
+
     order = np.lexsort((candidates.keys, -candidates.new_scores, -combined))
     answers = hits(candidates.keys[order], candidates.new_scores[order], 1)
-    gain_of = dict(zip(candidates.keys.tolist(), gains.tolist(), strict=True))
     if new is not None and new_only:
         answers = with_new_only(answers, hits(new.keys, new.scores, 1), frozenset(new_only))
+    gain_of = dict(zip(candidates.keys.tolist(), gains.tolist(), strict=True))
     moved = _with_gains(answers, gain_of)
     unmoved = zip(waiting_gains.tolist(), hits(old.keys[left], old.scores[left], 0), strict=True)
     # Stable: equal gains keep each version's order, and old before new.
     merged = sorted([*unmoved, *moved], key=lambda one: -one[0])
     return [hit for _, hit in merged[:k]]
+
+
+def _mean_gains(field: _Field, possible: Array) -> Array:
+    """Return the mean reciprocal rank of each unmigrated document over its draws."""
+    draws = possible.shape[1]
+    # Of its own draws, those above one of them are no rivals.
+    own = 1 - (np.arange(draws) + 1) / draws
+    return np.asarray((1 / (1 + np.maximum(field.above(possible) - own, 0))).mean(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,6 +230,16 @@ class _Field:
     draws: Array
     draws_each: int
     coverage: float
+
+    @classmethod
+    def of(cls, possible: Array, combined: Array, is_unseen: BoolArray, coverage: float) -> _Field:
+        return cls(
+            np.sort(combined),
+            np.sort(combined[is_unseen]),
+            np.sort(possible, axis=None),
+            possible.shape[1],
+            coverage,
+        )
 
     def above(self, scores: Array) -> Array:
         """Return how many documents are expected above each score."""
