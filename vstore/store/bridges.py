@@ -11,6 +11,7 @@ from vstore.limits import BRIDGES_MAX, DIMENSION_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
 from vstore.manifest.record import append_record, read_record
+from vstore.manifest.spec import METRICS
 from vstore.manifest.state import BridgeState
 from vstore.migration.bridge import Bridge, BridgeKind, bridge_gate
 from vstore.migration.bridge_fitting import KINDS, fit_bridge
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.manifest.plain import Plain, PlainReader
-    from vstore.manifest.state import CollectionState, VersionState
+    from vstore.manifest.state import CollectionState
     from vstore.segment.row_table import RowTable
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView, Snapshot
@@ -59,7 +60,8 @@ def fit(
     docnos = _with_both(collection, view, source, target, documents_max)
     bridge = fit_bridge(
         *(_vectors(view.rows(label), docnos) for label in (source, target)),
-        unit=_is_unit(versions[1]),
+        metric=versions[1].spec.metric,
+        normalized=versions[1].spec.normalized,
         kinds=KINDS if kinds is None else kinds,
         seed=seed,
     )
@@ -123,14 +125,11 @@ def _vectors(table: RowTable, docnos: IntArray) -> Array:
     return np.zeros((0, 1), np.float32) if vectors is None else vectors
 
 
-def _is_unit(version: VersionState) -> bool:
-    return version.spec.metric == "cosine" or version.spec.normalized
-
-
 def plain_bridge(bridge: Bridge) -> Plain:
     """Return a bridge's map as structured data."""
     return {
         "kind": bridge.kind,
+        "metric": bridge.metric,
         "unit": bridge.unit,
         "penalty": float(bridge.penalty),
         "rank": int(bridge.rank),
@@ -163,6 +162,7 @@ def read_map(plain: PlainReader) -> Bridge:
         matrix=matrix.reshape(len(source_mean), len(target_mean)),
         source_mean=source_mean,
         target_mean=target_mean,
+        metric=plain.choice("metric", METRICS),
         unit=plain.boolean("unit"),
         recall=0.0,
         pairs=0,
