@@ -29,7 +29,9 @@ of one query::
 and of one migration::
 
     store/schema.py        declares the new version
+    store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch
+    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
     store/routes.py        dual read, cutover, rollback, retirement, as migration/routing.py decides
 
@@ -51,11 +53,13 @@ if TYPE_CHECKING:
         BlockChecksumError,
         ClosedError,
         CorruptionError,
+        EmbeddingError,
         FilterError,
         FormatVersionError,
         GateError,
         InvalidArgumentError,
         InvalidVectorError,
+        LeaseError,
         LimitExceededError,
         LockedError,
         MissingDependencyError,
@@ -83,6 +87,8 @@ if TYPE_CHECKING:
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.store.migrating import Migration
+    from vstore.store.migration_status import MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
     from vstore.store.results import Explanation, Hit, SearchResult
@@ -98,11 +104,13 @@ _MODULES = {
         "BlockChecksumError",
         "ClosedError",
         "CorruptionError",
+        "EmbeddingError",
         "FilterError",
         "FormatVersionError",
         "GateError",
         "InvalidArgumentError",
         "InvalidVectorError",
+        "LeaseError",
         "LimitExceededError",
         "LockedError",
         "MissingDependencyError",
@@ -151,6 +159,11 @@ _MODULES = {
         "Embeddings",
         "HashingEmbedder",
     ),
+    "vstore.store.migrating": ("Migration",),
+    "vstore.store.migration_status": (
+        "MigrationPlan",
+        "MigrationStatus",
+    ),
     "vstore.store.reader": ("Reader",),
     "vstore.store.results": (
         "Explanation",
@@ -192,6 +205,7 @@ __all__ = [
     "DeleteCounts",
     "Document",
     "Embedder",
+    "EmbeddingError",
     "EmbeddingSpec",
     "Embeddings",
     "Explanation",
@@ -206,8 +220,12 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidVectorError",
     "Judged",
+    "LeaseError",
     "LimitExceededError",
     "LockedError",
+    "Migration",
+    "MigrationPlan",
+    "MigrationStatus",
     "MissingDependencyError",
     "MissingQueryVectorError",
     "MissingVectorsError",

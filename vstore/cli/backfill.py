@@ -26,9 +26,10 @@ from vstore.cli.vector_file import RowOwners, open_matrix, read_owners
 from vstore.errors import InvalidArgumentError
 from vstore.manifest.edits import put_collection
 from vstore.manifest.state import StoreState
-from vstore.migration import routing
+from vstore.migration import jobs
 from vstore.store.backfilling import BackfillReport
 from vstore.store.collection import Collection
+from vstore.store.leasing import Runner
 from vstore.types import Array, DocumentId
 
 IdsFile = Annotated[
@@ -49,6 +50,8 @@ AnyRevision = Annotated[
 BatchesMax = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Stop after so many batches.")
 ]
+
+_LEASE_S = 60.0
 
 
 class Work(NamedTuple):
@@ -164,16 +167,22 @@ def _given(
 ) -> BackfillReport:
     """Write vectors from a file as `Collection.backfill` writes those it makes."""
     done = skipped = batches = 0
+    job = docs.version(label).backfill
+    if work.ids and job is not None and job.dead:  # here are vectors that could not be made
+        docs.migrate(job.source, label).retry_failed()
     # No batch at all: this opens the job, and at the end closes it if nothing is left.
     docs.backfill(label, _nothing, batches_max=0)
-    with Bar("backfill", len(work.ids)) as bar:
-        for start, end in _spans(len(work.ids), batch_size, batches_max):
-            ids = work.ids[start:end]
-            written, passed = _batch(
-                docs, label, ids, owners.vectors(matrix, ids), work.revisions[start:end]
-            )
-            done, skipped, batches = done + written, skipped + passed, batches + 1
-            bar.move(end)
+    runner = Runner(docs, label, owner="", lease_s=_LEASE_S)
+    try:
+        with Bar("backfill", len(work.ids)) as bar:
+            for start, end in _spans(len(work.ids), batch_size, batches_max):
+                ids = work.ids[start:end]
+                vectors, revisions = owners.vectors(matrix, ids), work.revisions[start:end]
+                written, passed = _batch(runner, docs, ids, vectors, revisions)
+                done, skipped, batches = done + written, skipped + passed, batches + 1
+                bar.move(end)
+    finally:
+        runner.leave()
     closing = docs.backfill(label, _nothing, batches_max=0)
     return BackfillReport(done, skipped, batches, closing.coverage)
 
@@ -190,20 +199,24 @@ def _spans(count: int, batch_size: int, batches_max: int | None) -> Iterator[tup
 
 
 def _batch(
+    runner: Runner,
     docs: Collection,
-    label: str,
     ids: list[DocumentId],
     vectors: Array | list[Array],
     revisions: list[int],
 ) -> tuple[int, int]:
+    label = runner.target
     with docs.store.transaction() as tx:
         counts = tx.add_vectors(docs, label, ids, vectors, revisions=revisions)
 
         def count(state: StoreState) -> StoreState:
-            collection = routing.record_batch(
-                state.collections[docs.name], label, done=counts.written, skipped=counts.stale
+            collection = state.collections[docs.name]
+            batch = jobs.BatchRecord(counts.written, counts.stale, tried=ids)
+            lease = runner.take(collection)
+            now_us = docs.store.moment().time_us
+            return put_collection(
+                state, jobs.record_batch(collection, label, batch, lease, now_us=now_us, keep=False)
             )
-            return put_collection(state, collection)
 
         tx.edit(count, name="backfill", note=label)
     return counts.written, counts.stale
