@@ -224,6 +224,8 @@ def one_query(query: Query) -> Queries:
 
 
 def _row(vector: Array) -> Array:
+    if type(vector) is np.ndarray and vector.ndim == 1:  # the guard sees to the rest
+        return vector[None]
     array = as_array(vector, where="query")
     if array.ndim != 1:
         raise InvalidVectorError(
