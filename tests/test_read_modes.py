@@ -121,6 +121,23 @@ def test_a_bridge_lets_old_queries_search_the_new_version(
     assert docs.route.version == OLD
 
 
+def test_a_bridge_makes_a_dual_read_better_at_low_coverage(
+    corpus: ScifactDemo, queries: dict[str, Array]
+) -> None:
+    docs = made(corpus, 0.25)
+    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
+    with pytest.raises(vstore.NotFoundError, match="no bridge from"):
+        docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
+    docs.fit_bridge(OLD, NEW, min_recall=0.2)
+    judgments = corpus.judgments[:QUERIES]
+    slots = docs.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
+    bridged = docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
+    assert ndcg(bridged, judgments) > ndcg(slots, judgments)
+    assert "DualRead(fusion=bridged-slots" in bridged[0].explain()
+    choice = docs.choose_fusion(NEW, old_version=OLD, queries=queries, judgments=list(judgments))
+    assert any(one.rule.startswith("bridged-") for one in choice.measured)
+
+
 def test_too_few_documents_with_both_are_no_bridge(corpus: ScifactDemo) -> None:
     with pytest.raises(vstore.StateError, match="documents have vectors in both"):
         made(corpus, 0.01).fit_bridge(OLD, NEW)

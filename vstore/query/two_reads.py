@@ -49,7 +49,8 @@ class TwoReads(NamedTuple):
 
 
 def executed(rule: str, reads: TwoReads) -> Execution:
-    """Run a dual read by a fusion rule."""
+    """Run a dual read by a fusion rule; of a bridged one the old queries are blended already."""
+    rule = rule.removeprefix(fusion.BRIDGED)
     if rule == "slots":
         return _slots(reads)
     return ListedExecution(fused(rule, reads))

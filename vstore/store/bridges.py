@@ -198,6 +198,32 @@ def bridge_between(view: CollectionView, source: str, target: str) -> BridgeStat
     )
 
 
+def blended(
+    snapshot: Snapshot, view: CollectionView, labels: tuple[str, str], own: Array, other: Array
+) -> Array:
+    """Return queries of the old version that also ask what the new version's queries ask.
+
+    Parameters
+    ----------
+    labels : old and new version
+    own, other : float32 (m, dimension)
+        The same queries for either.
+
+    Raises
+    ------
+    NotFoundError, CorruptionError
+    """
+    bridge = _loaded(snapshot, view, bridge_between(view, *labels))
+    return np.ascontiguousarray(bridge.blended(own, other), np.float32)
+
+
+def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bridge:
+    bridge: Bridge = view.bridges.get(
+        state, lambda: read_record(snapshot.container, state.record, read_map, what="bridge")
+    )
+    return bridge
+
+
 def mapped(
     snapshot: Snapshot, view: CollectionView, source: str, target: str, queries: Array
 ) -> tuple[Array, BridgeState]:
@@ -208,7 +234,5 @@ def mapped(
     NotFoundError, CorruptionError
     """
     state = bridge_between(view, source, target)
-    bridge: Bridge = view.bridges.get(
-        state, lambda: read_record(snapshot.container, state.record, read_map, what="bridge")
-    )
+    bridge = _loaded(snapshot, view, state)
     return np.ascontiguousarray(bridge.apply(queries), np.float32), state
