@@ -212,8 +212,8 @@ def _batch(
         def count(state: StoreState) -> StoreState:
             collection = state.collections[docs.name]
             batch = jobs.BatchRecord(counts.written, counts.stale, tried=ids)
-            lease = runner.take(collection)
             now_us = docs.store.moment().time_us
+            lease = runner.take(collection, now_us)
             return put_collection(
                 state, jobs.record_batch(collection, label, batch, lease, now_us=now_us, keep=False)
             )

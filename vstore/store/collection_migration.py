@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from vstore.store.backfilling import BackfillReport
     from vstore.store.collection import Collection
     from vstore.store.document import Document
-    from vstore.store.migrating import Migration, MigrationOptions
+    from vstore.store.migrating import Migration
+    from vstore.store.migration_options import MigrationOptions
     from vstore.store.search import Where
     from vstore.store.vector_sources import Embed
     from vstore.types import Array, Judgments

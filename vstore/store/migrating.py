@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,29 +32,6 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
-
-
-class MigrationOptions(TypedDict, total=False):
-    """Keywords of `Collection.migrate`; `Migration` describes them."""
-
-    from_vectors: MapRows | None
-    order: JobOrder
-    order_field: str | None
-    batch_size: int
-    documents_max: int | None
-    units_max: int | None
-    cost_max: float | None
-    unit: str
-    count_units: Callable[[Document], int] | None
-    price_per_unit: float
-    retries: int
-    timeout_s: float | None
-    rate_per_s: float | None
-    failures_max: int
-    check: Callable[[Array], object] | None
-    isolate: bool
-    lease_s: float
-    owner: str | None
 
 
 class Migration:
@@ -383,7 +360,9 @@ def backfill(
     job = state.jobs.get(version)
     going = job is not None and job.status in ("running", "stopped")
     source = job.source if job is not None and going else jobs.served_source(state, version)
-    migration = Migration(collection, source, version, embed, batch_size=batch_size, isolate=False)
+    migration = Migration(
+        collection, source, version, embed, batch_size=batch_size, unit="", isolate=False
+    )
     return migration.run(batches_max=batches_max, progress=progress)
 
 
