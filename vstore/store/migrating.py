@@ -356,14 +356,24 @@ def backfill(
     InvalidArgumentError
         An `Embedder` is to embed documents that have no text.
     """
+    migration = Migration(
+        collection,
+        source_of(collection, version),
+        version,
+        embed,
+        batch_size=batch_size,
+        unit="",
+        isolate=False,
+    )
+    return migration.run(batches_max=batches_max, progress=progress)
+
+
+def source_of(collection: Collection, version: str) -> str:
+    """Return what the job of a version migrates from, or would: the version that serves."""
     state = collection.view().state
     job = state.jobs.get(version)
     going = job is not None and job.status in ("running", "stopped")
-    source = job.source if job is not None and going else jobs.served_source(state, version)
-    migration = Migration(
-        collection, source, version, embed, batch_size=batch_size, unit="", isolate=False
-    )
-    return migration.run(batches_max=batches_max, progress=progress)
+    return job.source if job is not None and going else jobs.served_source(state, version)
 
 
 def _spread(docnos: Array, count: int) -> Array:
