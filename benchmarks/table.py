@@ -9,9 +9,11 @@ from typing import Any
 from benchmarks.compare import filtered, scale
 from benchmarks.compare.search import not_shown
 from benchmarks.measure import RESULTS
+from benchmarks.quality import table as quality
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
+QUALITY = "<!-- quality -->\n", "<!-- end of quality -->\n"
 ORDER = ("ingest", "commit", "open_large", "exact_search", "import_time")
 
 
@@ -32,10 +34,14 @@ def main() -> None:
     ):
         for path in sorted(RESULTS.glob(f"{kind}.json")):
             lines += shown(json.loads(path.read_text()), path.with_suffix(".png"))
-    text = README.read_text()
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    README.write_text(before + BEGIN + "".join(lines) + END + after)
+    reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("quality-*.json"))]
+    text = _replaced(README.read_text(), BEGIN, END, lines)
+    README.write_text(_replaced(text, *QUALITY, quality.tables(reports)))
+
+
+def _replaced(text: str, begin: str, end: str, lines: list[str]) -> str:
+    before, rest = text.split(begin)
+    return before + begin + "".join(lines) + end + rest.split(end)[1]
 
 
 def _place(machine: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 
 from vstore.errors import InvalidArgumentError
 from vstore.query.fusion import (
-    DUAL_FUSIONS,
     Candidates,
     Fused,
-    FusionName,
     Ranking,
     dbsf,
     disjoint,
@@ -466,7 +464,3 @@ def test_symmetric_rules_rank_the_union(
     assert fused == sorted(fused, key=lambda hit: (-hit.score, hit.key))
     assert all(hit.key in lists[hit.source].keys for hit in fused)
     assert rule(lists, k=20)[:k] == fused
-
-
-def test_fusion_names_are_one_list() -> None:
-    assert get_args(FusionName) == DUAL_FUSIONS

@@ -150,14 +150,25 @@ def test_length_has_no_part_in_it(demo: ScifactDemo, new: GeometryStatistics) ->
     )
 
 
-def test_a_space_without_preferred_directions_raises_no_alarm_ever() -> None:
+@pytest.mark.parametrize("widest", [1.0, 1.5])
+def test_a_space_with_hardly_a_preferred_direction_raises_no_alarm_ever(widest: float) -> None:
     rng = np.random.default_rng(SEED)
-    statistics = learn(rng.standard_normal((1_000, 64)))
+    spread = np.linspace(1, widest, 64)
+    statistics = learn(rng.standard_normal((2_000, 64)) * spread)
     assert not statistics.informative
-    verdict = suspect(statistics, rng.standard_normal((256, 64)), kind="documents")
+    verdict = suspect(statistics, rng.standard_normal((256, 64)) / spread, kind="documents")
     assert not verdict.suspicious
     assert verdict.limit == math.inf
     assert not is_suspect_query(statistics, rng.standard_normal(64).astype(np.float32))
+
+
+def test_rows_that_differ_much_from_each_other_are_given_room(demo: ScifactDemo) -> None:
+    documents = shuffled(demo.old_documents)
+    statistics = learn(documents[:LEARNED])
+    alarms = [
+        suspect(statistics, row[None], kind="documents").suspicious for row in documents[LEARNED:]
+    ]
+    assert np.mean(alarms) < 0.002  # without that room, 0.013
 
 
 def test_hashed_texts_raise_no_alarm_against_their_own_embedder(demo: ScifactDemo) -> None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vstore.demo.corpus import load_scifact
 from vstore.index.geometry import GeometryStatistics, learn
@@ -115,12 +113,11 @@ def test_cosine_over_lengths_that_say_something_is_named(data: Data) -> None:
         assert 'metric="inner_product"' in found.sentence
 
 
-@given(factor=st.sampled_from([1e-3, 0.01, 0.1, 8.0, 100.0, 1e4]), unit=st.booleans())
-def test_a_constant_factor_is_named_with_its_size(factor: float, unit: bool) -> None:
-    data = _data()
-    rows, statistics = (
-        (data.unit, data.unit_statistics) if unit else (data.raw, data.raw_statistics)
-    )
+@pytest.mark.parametrize("factor", [1e-3, 0.01, 0.1, 8.0, 100.0, 1e4])
+@pytest.mark.parametrize("space", ["unit", "raw"])
+def test_a_constant_factor_is_named_with_its_size(data: Data, space: str, factor: float) -> None:
+    rows: Array = getattr(data, space)
+    statistics: GeometryStatistics = getattr(data, f"{space}_statistics")
     found = named(statistics, rows[-200:] * np.float32(factor), metric="l2")
     assert (found.kind, found.changes_results) == ("scaled", True)
     told = float(found.sentence.split("are ")[1].split(" times")[0])
@@ -132,6 +129,13 @@ def test_integer_codes_are_named(data: Data) -> None:
     found = named(data.unit_statistics, codes)
     assert found.kind == "quantised"
     assert "int8 codes" in found.sentence
+
+
+def test_a_space_of_integers_is_no_mistake(data: Data) -> None:
+    counts = np.rint(data.raw * 30)
+    statistics = learn(counts[:LEARNED])
+    for rows in (counts[-100:], counts[-1:]):
+        assert name_mistake(statistics, rows, metric="l2", normalized=False) is None
 
 
 def test_values_beyond_float16_are_named_with_their_place(data: Data) -> None:
@@ -157,12 +161,3 @@ def test_another_space_is_not_explained_by_its_lengths(data: Data) -> None:
 )
 def test_nothing_to_judge_is_no_mistake(data: Data, vectors: Array) -> None:
     assert name_mistake(data.unit_statistics, vectors, metric="l2", normalized=True) is None
-
-
-_cached: list[Data] = []
-
-
-def _data() -> Data:
-    if not _cached:
-        _cached.append(Data())
-    return _cached[0]

@@ -22,13 +22,16 @@ of one query::
     index/flat.py          exact top k over arrays
     index/graph.py         a segment's graph: quantizer.py, construction.py, curve.py (its recall)
     native/                kernels.py: all machine code; reference.py: the same in NumPy
-    query/fusion.py        dual reads: two ranked lists become one
+    query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
+                           expected_gain.py or imputed.py; cascade.py: one list is rescored
     observe/               counters and the trace on the result
 
 and of one migration::
 
     store/schema.py        declares the new version
+    store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch
+    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
     store/routes.py        dual read, cutover, rollback, retirement, as migration/routing.py decides
 
@@ -50,14 +53,18 @@ if TYPE_CHECKING:
         BlockChecksumError,
         ClosedError,
         CorruptionError,
+        EmbeddingError,
         FilterError,
         FormatVersionError,
         GateError,
         InvalidArgumentError,
         InvalidVectorError,
+        LeaseError,
         LimitExceededError,
         LockedError,
         MissingDependencyError,
+        MissingQueryVectorError,
+        MissingVectorsError,
         NotAStoreError,
         NotFoundError,
         ReadOnlyError,
@@ -69,7 +76,10 @@ if TYPE_CHECKING:
         VstoreError,
     )
     from vstore.manifest.spec import EmbeddingSpec, suggest_label
-    from vstore.migration.gates import Coverage, GateResult
+    from vstore.manifest.state import RouteState
+    from vstore.migration.bridge import Bridge
+    from vstore.migration.gates import Coverage, GateResult, Gates, Judged
+    from vstore.observe.shadow import ShadowReport
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
     from vstore.store.backfilling import BackfillReport
     from vstore.store.check import CheckReport
@@ -77,9 +87,11 @@ if TYPE_CHECKING:
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.store.migrating import Migration
+    from vstore.store.migration_status import MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
-    from vstore.store.search import Explanation, Hit, SearchResult
+    from vstore.store.results import Explanation, Hit, SearchResult
     from vstore.store.store import Store
     from vstore.store.transaction import Transaction
     from vstore.store.version_info import VersionInfo
@@ -92,14 +104,18 @@ _MODULES = {
         "BlockChecksumError",
         "ClosedError",
         "CorruptionError",
+        "EmbeddingError",
         "FilterError",
         "FormatVersionError",
         "GateError",
         "InvalidArgumentError",
         "InvalidVectorError",
+        "LeaseError",
         "LimitExceededError",
         "LockedError",
         "MissingDependencyError",
+        "MissingQueryVectorError",
+        "MissingVectorsError",
         "NotAStoreError",
         "NotFoundError",
         "ReadOnlyError",
@@ -114,10 +130,15 @@ _MODULES = {
         "EmbeddingSpec",
         "suggest_label",
     ),
+    "vstore.manifest.state": ("RouteState",),
+    "vstore.migration.bridge": ("Bridge",),
     "vstore.migration.gates": (
         "Coverage",
         "GateResult",
+        "Gates",
+        "Judged",
     ),
+    "vstore.observe.shadow": ("ShadowReport",),
     "vstore.query.filter": (
         "Filter",
         "field",
@@ -138,8 +159,13 @@ _MODULES = {
         "Embeddings",
         "HashingEmbedder",
     ),
+    "vstore.store.migrating": ("Migration",),
+    "vstore.store.migration_status": (
+        "MigrationPlan",
+        "MigrationStatus",
+    ),
     "vstore.store.reader": ("Reader",),
-    "vstore.store.search": (
+    "vstore.store.results": (
         "Explanation",
         "Hit",
         "SearchResult",
@@ -170,6 +196,7 @@ __all__ = [
     "AlreadyExistsError",
     "BackfillReport",
     "BlockChecksumError",
+    "Bridge",
     "CheckReport",
     "ClosedError",
     "Collection",
@@ -178,6 +205,7 @@ __all__ = [
     "DeleteCounts",
     "Document",
     "Embedder",
+    "EmbeddingError",
     "EmbeddingSpec",
     "Embeddings",
     "Explanation",
@@ -186,19 +214,29 @@ __all__ = [
     "FormatVersionError",
     "GateError",
     "GateResult",
+    "Gates",
     "HashingEmbedder",
     "Hit",
     "InvalidArgumentError",
     "InvalidVectorError",
+    "Judged",
+    "LeaseError",
     "LimitExceededError",
     "LockedError",
+    "Migration",
+    "MigrationPlan",
+    "MigrationStatus",
     "MissingDependencyError",
+    "MissingQueryVectorError",
+    "MissingVectorsError",
     "NotAStoreError",
     "NotFoundError",
     "ReadOnlyError",
     "Reader",
+    "RouteState",
     "ScopeError",
     "SearchResult",
+    "ShadowReport",
     "StateError",
     "StorageError",
     "Store",

@@ -5,7 +5,9 @@
     VstoreError
     ├── InvalidArgumentError (ValueError)   a call that can never succeed as written
     │   ├── InvalidVectorError              wrong shape, dtype, NaN, zero, not normalized
-    │   └── FilterError                     unknown field, wrong type, malformed filter
+    │   ├── FilterError                     unknown field, wrong type, malformed filter
+    │   ├── MissingQueryVectorError         a search reads a version its query has no vector for
+    │   └── MissingVectorsError             a write without vectors the collection requires
     ├── LimitExceededError                  a documented bound, see limits.py
     ├── NotFoundError (LookupError)         no such collection, version, document, epoch, tag, file
     ├── AlreadyExistsError                  a name that is taken
@@ -13,7 +15,9 @@
     ├── ScopeError                          outside the handle's mandatory scope
     ├── StateError                          legal call, wrong moment (a retired version, say)
     │   ├── GateError                       a cutover whose gates do not pass
+    │   ├── LeaseError                      somebody else runs the backfill
     │   └── TransactionError                a transaction used after it ended
+    ├── EmbeddingError                      the function that makes vectors fails for everything
     ├── MissingDependencyError              an optional extra is not installed
     ├── ClosedError                         the handle is closed, or belongs to another process
     ├── ReadOnlyError                       a write through a read-only handle
@@ -30,6 +34,7 @@ The data stay on attributes.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -119,6 +124,41 @@ class VersionMismatchError(VstoreError):
         self.differences = dict(differences)
 
 
+class MissingQueryVectorError(InvalidArgumentError):
+    """A search reads a version for which its query has no vector.
+
+    Attributes
+    ----------
+    version : str
+        Label of that version.
+    """
+
+    def __init__(self, version: str, *, model: str, found: str) -> None:
+        self.version = version
+        super().__init__(
+            f"query: the search reads version {version!r}, the query has vectors for {found}; "
+            f"embed it with {model!r} too, or register an embedder and pass the text"
+        )
+
+
+class MissingVectorsError(InvalidArgumentError):
+    """A write lacks vectors that the collection's dual-write policy requires.
+
+    Attributes
+    ----------
+    missing : Mapping[str, int]
+        Documents without vectors, by version.
+    """
+
+    def __init__(self, collection: str, missing: Mapping[str, int]) -> None:
+        self.missing = dict(missing)
+        counts = ", ".join(f"{count:,} of version {label!r}" for label, count in missing.items())
+        super().__init__(
+            f"collection {collection!r} requires vectors of every version in use; documents lack "
+            f"them: {counts}. Pass them in the same transaction, or set_dual_write('queue')."
+        )
+
+
 class ScopeError(VstoreError):
     """A write outside the mandatory scope bound to the handle."""
 
@@ -141,8 +181,32 @@ class GateError(StateError):
         self.measured = dict(measured)
 
 
+class LeaseError(StateError):
+    """A backfill that somebody else runs.
+
+    Attributes
+    ----------
+    owner : str
+    until_us : int
+        When the lease expires, in microseconds since 1970.
+    """
+
+    def __init__(self, target: str, *, owner: str, until_us: int, now_us: int) -> None:
+        super().__init__(
+            f"the backfill of {target!r} is run by {owner!r}, whose lease expires in "
+            f"{max(until_us - now_us, 0) / 1e6:,.1f} s, {_utc(until_us)}. Wait for that, or run it "
+            "as that owner"
+        )
+        self.owner = owner
+        self.until_us = until_us
+
+
 class TransactionError(StateError):
     """A transaction used after it was committed or abandoned."""
+
+
+class EmbeddingError(VstoreError):
+    """An embedding function that fails whatever the documents are; the cause is its last error."""
 
 
 class MissingDependencyError(VstoreError, ImportError):
@@ -219,3 +283,10 @@ class BlockChecksumError(CorruptionError):
 
 class FormatVersionError(CorruptionError):
     """Written by a newer format, or with a feature this version does not know."""
+
+
+def _utc(time_us: int) -> str:
+    try:
+        return f"at {dt.datetime.fromtimestamp(time_us // 1_000_000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{time_us} us after 1970"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,3 +14,5 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 DocumentId: TypeAlias = str | int
+# What people found right, query by query: gain by id. Keys of a mapping are invariant, hence Any.
+Judgments: TypeAlias = Sequence[Mapping[Any, float]]

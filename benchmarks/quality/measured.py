@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 COVERAGES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-RESAMPLES = 2_000
+RESAMPLES = 1_000
 SLOTS_BELOW_LINE_MAX = 0.02
 SLOTS_BELOW_OLD_MAX = 0.005
 EVIDENCE_FROM = 0.5
@@ -151,6 +151,11 @@ def checks(report: dict[str, Any]) -> list[dict[str, Any]]:
             "slots against old alone",
             min(point["rules"]["slots"]["ndcg"] for point in points) - old,
             -SLOTS_BELOW_OLD_MAX,
+        ),
+        (
+            "imputed, new double, against the line, from 50 % on",
+            worst("imputed, new double", EVIDENCE_FROM),
+            0.0,
         ),
         ("bridged imputed against the line", worst("bridged imputed"), 0.0),
     ]

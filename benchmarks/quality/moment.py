@@ -76,7 +76,7 @@ class Moment:
         both = np.flatnonzero(self.moved)
         sample = np.random.default_rng(0).permutation(both)[:BRIDGE_PAIRS_MAX]
         try:
-            return fit_bridge(source[sample], target[sample], unit=True)
+            return fit_bridge(source[sample], target[sample])
         except StateError:
             return None
 

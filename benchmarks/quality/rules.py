@@ -42,23 +42,28 @@ RULES: dict[str, Rule] = {
         one.old, one.new, one.migrated, k=K, coverage=coverage, curve=learnt.curve, trust=1.0
     ),
     "imputed": _imputed,
+    "imputed, new double": lambda one, learnt, coverage: _imputed(
+        one, learnt, coverage, new_share=2 / 3
+    ),
     "imputed, exact at 100 %": lambda one, learnt, coverage: _imputed(
         one, learnt, coverage, new_share=1.0
     ),
 }
 # Asked with a query for the old version that the new version's query was blended into.
-BRIDGED = ("slots", "evidence", "imputed", "imputed, exact at 100 %")
+BRIDGED = ("slots", "evidence", "imputed", "imputed, new double", "imputed, exact at 100 %")
 CHOICES = (
     "slots",
     "evidence",
     "expected-gain",
     "imputed",
+    "imputed, new double",
     "rrf",
     "dbsf",
     "zscore",
     "bridged slots",
     "bridged evidence",
     "bridged imputed",
+    "bridged imputed, new double",
 )
 
 

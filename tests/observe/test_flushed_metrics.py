@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import vstore
 from tests.small_store import OLD, axis, documents, rows, seal, store_in
 from vstore.errors import InvalidArgumentError, ReadOnlyError, StorageError
-from vstore.storage.faulty import FaultyMedium
+from vstore.storage.faulty import Failure, FaultyMedium
 from vstore.storage.memory import MemoryMedium
 from vstore.store.opening import open_medium
 
@@ -155,7 +155,7 @@ def test_what_could_not_be_written_is_counted_still() -> None:
     store = open_medium(medium)
     docs = filled(store)
     found = docs.search(axis(0), version=OLD).ids
-    medium.disk.fail_next("write")
+    medium.failure = Failure(at=medium.attempts)
     with pytest.raises(StorageError):
         store.flush_metrics()
     assert docs.hits() == dict.fromkeys(found, 1)

@@ -28,7 +28,7 @@ RouteFusion = Annotated[
     str | None,
     typer.Option(
         metavar="RULE",
-        help="How: slots (the default), evidence, rrf, zscore, dbsf or minmax.",
+        help="How: slots (the default), evidence, imputed, auto ...",
     ),
 ]
 

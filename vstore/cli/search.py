@@ -12,7 +12,7 @@ from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import counted, one_line
 from vstore.cli.query import QueryOptions, search_arguments
 from vstore.cli.report import Report, View, heading, table
-from vstore.store.search import Hit, SearchResult
+from vstore.store.results import Hit, SearchResult
 
 QueryVector = Annotated[
     str | None,
@@ -41,7 +41,8 @@ Mode = Annotated[
 Fusion = Annotated[
     str | None,
     typer.Option(
-        metavar="RULE", help="Of a dual read: slots, evidence, rrf, zscore, dbsf or minmax."
+        metavar="RULE",
+        help="Of a dual read: slots, evidence, imputed, auto ...; see `vstore.query.fusion`.",
     ),
 ]
 HitCount = Annotated[int, typer.Option("--k", "-k", metavar="N", help="Hits wanted.")]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vstore.demo.quality import Moment
     from vstore.store.history import HistoryEntry
-    from vstore.store.search import SearchResult
+    from vstore.store.results import SearchResult
 
 _STYLES: Final = {"mixed": "red", "slots": "green", "evidence": "green"}
 _TITLE_WIDTH: Final = 50

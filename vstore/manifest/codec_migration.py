@@ -192,15 +192,15 @@ def read_choice(value: object, where: str) -> FusionChoice:
         coverage=plain.real("coverage"),
         queries=plain.integer("queries"),
         measured=plain.mapping("measured", _read_measured, count_max=RULES_MAX),
-        curve=plain.sequence("curve", _read_real, count_max=CURVE_POINTS_MAX),
+        curve=plain.sequence("curve", _read_point, count_max=CURVE_POINTS_MAX),
         made_epoch=plain.integer("made_epoch"),
         made_us=plain.integer("made_us"),
     )
 
 
+def _read_point(value: object, where: str) -> float:
+    return PlainReader({"value": value}, where).real("value", least=-math.inf)
+
+
 def _read_measured(_name: str, value: object, where: str) -> float:
-    return _read_real(value, where)
-
-
-def _read_real(value: object, where: str) -> float:
     return PlainReader({"value": value}, where).real("value")

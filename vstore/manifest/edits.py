@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 
 class Moment(NamedTuple):
-    """The commit a change belongs to: its epoch, its time, and a person's reason."""
+    """The commit a change belongs to: its epoch, its time, why, and who says so."""
 
     epoch: int
     time_us: int
     reason: str = ""
+    by: str = ""
 
 
 def put_collection(state: StoreState, collection: CollectionState) -> StoreState:

@@ -23,7 +23,7 @@ ReadMode: TypeAlias = Literal["matched", "dual", "cascade", "bridge", "canary"]
 JobStatus: TypeAlias = Literal["running", "stopped", "done", "cancelled"]
 JobOrder: TypeAlias = Literal["id", "hot", "field"]
 DualWrite: TypeAlias = Literal["allow", "queue", "require"]
-BridgeKind: TypeAlias = Literal["procrustes", "low_rank", "ridge"]
+BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
 
 STORAGE_TYPES: Final[tuple[StorageType, ...]] = get_args(StorageType)
 STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
@@ -167,6 +167,11 @@ class RouteState(NamedTuple):
         """Labels of the versions it reads, the serving or new one last."""
         return (self.old_version, self.version) if self.old_version else (self.version,)
 
+    @property
+    def serving(self) -> str:
+        """Label of the version that has served so far; of a bridge, of the one it leads to."""
+        return self.version if self.mode == "bridge" else self.labels[0]
+
 
 class DeadLetter(NamedTuple):
     """A document that could not be embedded.
@@ -270,7 +275,8 @@ class FusionChoice(NamedTuple):
     measured : Mapping[str, float]
         Mean nDCG at 10 by rule.
     curve : tuple[float, ...]
-        Of the rule that expects gains: the fitted gain by old rank.
+        What a rule has learnt: of "expected-gain" the gain by old rank, from 1 on; of "imputed" the
+        intercept, the slope, and the quantiles of the spread.
     """
 
     old_version: str

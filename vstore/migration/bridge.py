@@ -23,6 +23,7 @@ from vstore.errors import InvalidArgumentError
 from vstore.migration.gates import GateResult
 
 if TYPE_CHECKING:
+    from vstore.manifest.spec import Metric
     from vstore.types import Array, FloatArray
 
 BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
@@ -59,6 +60,8 @@ class Bridge:
         As of `BridgeTrial`.
     matrix : float32 (source dimension, target dimension)
     source_mean, target_mean : float32 (dimension,)
+    metric : {"cosine", "inner_product", "l2"}
+        The target's.
     unit : bool
         The target's vectors have unit length, and so have mapped ones.
     recall : float
@@ -76,6 +79,7 @@ class Bridge:
     matrix: FloatArray
     source_mean: FloatArray
     target_mean: FloatArray
+    metric: Metric
     unit: bool
     recall: float
     pairs: int
@@ -169,9 +173,9 @@ def bridge_recall(
     source_queries : float (n, source dimension)
         At least one.
     target_queries : float (n, target dimension)
-        The same queries in the target space.
+        The same queries in the target space; for cosine, of unit length.
     documents : float (m, target dimension)
-        Target vectors to find; at least one.
+        Target vectors to find, likewise; at least one.
 
     Raises
     ------
@@ -186,20 +190,24 @@ def bridge_recall(
             f"the target, {len(documents)} documents; expected as many of the one as of the other, "
             "at least one, and something to find"
         )
-    return neighbour_recall(bridge.apply(source_queries), target_queries, documents)
+    return neighbour_recall(
+        bridge.apply(source_queries), target_queries, documents, metric=bridge.metric
+    )
 
 
-def neighbour_recall(mapped: Array, own: Array, documents: Array) -> float:
+def neighbour_recall(mapped: Array, own: Array, documents: Array, *, metric: Metric) -> float:
     """Return the mean share of own exact top 10 that the mapped queries' exact top 10 has.
 
-    By inner product: for unit vectors that is cosine. Ties at the tenth place count as found.
+    For cosine all vectors have unit length. Ties at the tenth place count as found.
     """
     k = min(RECALL_K, len(documents))
+    # Of the squared distance only this depends on the document.
+    penalty = (documents**2).sum(axis=1) / 2 if metric == "l2" else np.zeros(len(documents))
     step = max(1, _SCORES_MAX // len(documents))
     found = 0
     for start in range(0, len(own), step):
-        scores = own[start : start + step] @ documents.T
-        guessed = mapped[start : start + step] @ documents.T
+        scores = own[start : start + step] @ documents.T - penalty
+        guessed = mapped[start : start + step] @ documents.T - penalty
         top = np.argpartition(-guessed, k - 1, axis=1)[:, :k]
         kth = np.partition(scores, -k, axis=1)[:, -k]
         found += int((np.take_along_axis(scores, top, axis=1) >= kth[:, None]).sum())

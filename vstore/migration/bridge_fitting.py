@@ -23,6 +23,7 @@ from vstore.migration.bridge import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from vstore.manifest.spec import Metric
     from vstore.types import Array, IntArray
 
 KINDS: Final[tuple[BridgeKind, ...]] = get_args(BridgeKind)
@@ -38,7 +39,8 @@ def fit_bridge(
     source: Array,
     target: Array,
     *,
-    unit: bool,
+    metric: Metric = "cosine",
+    normalized: bool = False,
     kinds: Collection[BridgeKind] = KINDS,
     seed: int = 0,
 ) -> Bridge:
@@ -51,8 +53,10 @@ def fit_bridge(
     ----------
     source, target : float (n, dimension)
         Two finite vectors of each document.
-    unit : bool
-        Whether the target's vectors have unit length (metric cosine, or a normalized model).
+    metric : {"cosine", "inner_product", "l2"}
+        The target's: neighbours are found by it.
+    normalized : bool
+        Whether the target's vectors have unit length whatever the metric; then mapped ones get it.
     kinds : collection of BridgeKind
         What may be chosen.
     seed : int
@@ -73,10 +77,11 @@ def fit_bridge(
     """
     _check(source, target, kinds)
     x, y = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    unit = normalized or metric == "cosine"
     if unit:
         y = unit_rows(y).astype(np.float64)
     split = _split(len(x), seed)
-    trials = tuple(_trials(x, y, split, kinds, unit=unit))
+    trials = tuple(_trials(x, y, split, kinds, metric=metric, unit=unit))
     # The first of equals, and Procrustes is tried first: it has the fewest parameters.
     best = max(trials, key=lambda trial: trial.recall)
     seen = np.concatenate((split.train, split.validation))
@@ -90,8 +95,9 @@ def fit_bridge(
         matrix=matrix.astype(np.float32),
         source_mean=moments.source_mean.astype(np.float32),
         target_mean=moments.target_mean.astype(np.float32),
+        metric=metric,
         unit=unit,
-        recall=neighbour_recall(mapped, y[split.held_out], y[seen]),
+        recall=neighbour_recall(mapped, y[split.held_out], y[seen], metric=metric),
         pairs=len(seen),
         held_out=len(split.held_out),
         seed=seed,
@@ -129,14 +135,20 @@ def _split(pairs: int, seed: int) -> _Split:
 
 
 def _trials(
-    x: Array, y: Array, split: _Split, kinds: Collection[BridgeKind], *, unit: bool
+    x: Array,
+    y: Array,
+    split: _Split,
+    kinds: Collection[BridgeKind],
+    *,
+    metric: Metric,
+    unit: bool,
 ) -> Iterator[BridgeTrial]:
     moments = _Moments.of(x[split.train], y[split.train])
 
     def tried(kind: BridgeKind, penalty: float, rank: int) -> BridgeTrial:
         matrix = moments.fitted(kind, penalty, rank)
         mapped = moments.mapped(matrix, x[split.validation], unit=unit)
-        recall = neighbour_recall(mapped, y[split.validation], y[split.train])
+        recall = neighbour_recall(mapped, y[split.validation], y[split.train], metric=metric)
         return BridgeTrial(kind, penalty, rank, recall)
 
     if "procrustes" in kinds:

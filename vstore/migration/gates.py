@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.evaluation.significance import PairedTest
+    from vstore.types import Array, Judgments
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +21,25 @@ class Coverage:
     fresh : int
         Live documents with rows made from their current revision.
     live : int
+    hits_fresh, hits : int
+        How often those documents were found, and all; 0 where that was not asked for, or not
+        counted.
     """
 
     fresh: int
     live: int
+    hits_fresh: int = 0
+    hits: int = 0
 
     @property
     def share(self) -> float:
         """Fresh documents of live documents; 1 for an empty collection."""
         return self.fresh / self.live if self.live else 1.0
+
+    @property
+    def traffic_share(self) -> float:
+        """Hits of fresh documents of all hits; without any, as `share`."""
+        return self.hits_fresh / self.hits if self.hits else self.share
 
     @property
     def complete(self) -> bool:
@@ -32,22 +49,112 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What one gate found."""
+    """What one gate found.
+
+    Attributes
+    ----------
+    name : str
+    measured, required : float
+    at_most : bool
+        Whether ``required`` is the most that is allowed, not the least.
+    detail : str
+        What else the measurement says, for people.
+    """
 
     name: str
     measured: float
     required: float
+    at_most: bool = False
+    detail: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether the gate lets the cutover pass."""
+        if self.at_most:
+            return self.measured <= self.required
         return self.measured >= self.required
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "failed"
-        return f"{self.name} {self.measured:.2%}, required {self.required:.2%}: {verdict}"
+        found, wanted = self._text(self.measured), self._text(self.required)
+        most = "at most " if self.at_most else ""
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.name} {found}, required {most}{wanted}: {verdict}{detail}"
+
+    def _text(self, value: float) -> str:
+        if self.name in _COUNTS:
+            return f"{value:,.0f}"
+        return f"{value:+.4f}" if self.name == "quality" else f"{value:.2%}"
+
+
+_COUNTS: Final = frozenset({"tombstones", "dead_letters"})
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Queries with what people found right, for the quality gate.
+
+    Attributes
+    ----------
+    queries : mapping of version label to (n, dimension)
+        The same queries, embedded for each of the two versions that are compared.
+    judgments : sequence of mapping of id to gain, n of them
+        Gains above 0 count.
+    margin : float
+        How much worse in mean nDCG at k the new version may be.
+    k : int
+    """
+
+    queries: Mapping[str, Array]
+    judgments: Judgments
+    margin: float = 0.01
+    k: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What must hold before a version may serve alone; None for what need not.
+
+    That no deleted document can be found in either version is always demanded.
+
+    Attributes
+    ----------
+    coverage : float
+        Least share of live documents with fresh vectors.
+    traffic_coverage : float or None
+        Least share of hits that were of such documents.
+    stale : float or None
+        Most share of live documents whose vectors are all of an older revision.
+    dead_letters : int or None
+        Most documents that could not be embedded.
+    recall : float or None
+        Least recall at 10 of searches by graph against exact ones, asked with stored vectors.
+    quality : Judged or None
+        Not worse than the version that serves, with statistical significance.
+    """
+
+    coverage: float = 1.0
+    traffic_coverage: float | None = None
+    stale: float | None = None
+    dead_letters: int | None = None
+    recall: float | None = None
+    quality: Judged | None = None
 
 
 def coverage_gate(coverage: Coverage, *, required: float) -> GateResult:
     """Measure coverage against the least that is allowed."""
-    return GateResult("coverage", coverage.share, required)
+    detail = f"{coverage.fresh:,} of {coverage.live:,} documents"
+    return GateResult("coverage", coverage.share, required, detail=detail)
+
+
+def quality_gate(test: PairedTest, *, k: int) -> GateResult:
+    """Measure the difference in judged quality against the margin.
+
+    It is the lower end of the difference's confidence interval that must not be below: too few
+    judged queries to tell is not a pass.
+    """
+    detail = (
+        f"nDCG@{k} {test.old_mean:.4f} -> {test.new_mean:.4f} over {test.queries:,} queries, "
+        f"difference {test.difference:+.4f}, at least {test.low:+.4f}, p {test.p_value:.4f}"
+    )
+    return GateResult("quality", test.low, -test.margin, detail=detail)

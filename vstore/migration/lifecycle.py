@@ -33,7 +33,7 @@ def lifecycle(collection: CollectionState, label: str, *, covered: bool) -> Life
         return "retired"
     routes = collection.routes.values()
     # The new side of a dual read serves too, but its backfill is what people want to see.
-    if any(label == route.labels[0] for route in routes):
+    if any(label == route.serving for route in routes):
         return "serving"
     job = collection.jobs.get(label)
     if job is not None and job.status == "running" and not covered:

@@ -7,6 +7,7 @@ to is replaced, so that no old one is held.
 
 from __future__ import annotations
 
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from vstore.observe.traced import TraceRing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.observe import hit_counter, tally
+    from vstore.observe import hit_counter, shadow, tally
     from vstore.observe import metrics as counters
     from vstore.observe import recall_sample as recall_samples
     from vstore.observe.hit_counter import HitCounter, Numbering
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 else:  # not what a search needs
     counters = Deferred("vstore.observe.metrics")
     hit_counter = Deferred("vstore.observe.hit_counter")
+    shadow = Deferred("vstore.observe.shadow")
     recall_samples = Deferred("vstore.observe.recall_sample")
     tally = Deferred("vstore.observe.tally")
 
@@ -68,6 +70,11 @@ class Observer:
         self._unflushed: Metrics | None = None
         self._flushed: Metrics | None = None
         self._hits: dict[str, HitCounter] = {}
+
+    @cached_property
+    def shadows(self) -> shadow.Shadows:
+        """What shadow reads found."""
+        return shadow.Shadows()
 
     def record(
         self,

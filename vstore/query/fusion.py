@@ -11,13 +11,16 @@
 Every rule but `evidence` and `imputed` gives exactly the old ranking before the first document is
 migrated, and exactly the new one after the last. (Equal scores count as ranked by key.)
 
+With ``bridged-`` before it, a rule gets an old ranking by the old query and half of the new one,
+pulled back over a bridge (`migration.bridge.Bridge.blended`).
+
 Lists are trusted to be what they are called; only what would put a document twice into an answer is
 refused. ``k`` is at least 1.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from vstore.query.expected_gain import NO_CURVE as NO_CURVE
 from vstore.query.expected_gain import GainCurve as GainCurve
@@ -38,12 +41,19 @@ from vstore.query.symmetric import min_max as min_max
 from vstore.query.symmetric import rrf as rrf
 from vstore.query.symmetric import zscore as zscore
 
-FusionName: TypeAlias = Literal["slots", "evidence", "rrf", "zscore", "dbsf", "minmax"]
-DUAL_FUSIONS: Final[tuple[FusionName, ...]] = (
+FusionName: TypeAlias = Literal[
     "slots",
     "evidence",
+    "imputed",
+    "expected-gain",
     "rrf",
     "zscore",
     "dbsf",
     "minmax",
-)
+    "bridged-slots",
+    "bridged-evidence",
+    "bridged-imputed",
+    "auto",
+]
+BRIDGED: Final = "bridged-"
+FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.query.ranking import Fused, check_apart
-from vstore.query.slots import evidence
+from vstore.query.ranking import Fused, check_apart, hits
+from vstore.query.slots import evidence, with_new_only
 from vstore.query.symmetric import standardised
 
 if TYPE_CHECKING:
@@ -184,34 +184,30 @@ def imputed(
     possible = ((1 - new_share) * waiting + new_share * expected)[:, None] + (
         new_share * imputation.spread
     )
-    unseen = combined[~np.isin(candidates.keys, old.keys)]
-    field = _Field(
-        np.sort(combined),
-        np.sort(unseen),
-        np.sort(possible, axis=None),
-        possible.shape[1],
-        coverage,
-    )
-    # Of its own draws, those above one of them are no rivals.
-    own = 1 - (np.arange(possible.shape[1]) + 1) / possible.shape[1]
-    judged = (1 / (1 + np.maximum(field.above(possible) - own, 0))).mean(axis=1)
-    ranks = np.flatnonzero(left) + 1
-    waiting_gains = np.minimum.accumulate(judged**trust * (1 / ranks) ** (1 - trust))
+    field = _Field.of(possible, combined, ~np.isin(candidates.keys, old.keys), coverage)
     gains = 1 / (1 + field.above(combined))
-    order = np.lexsort((candidates.keys, -combined))
-    moved = list(
-        zip(
-            gains[order].tolist(),
-            _hits(candidates.keys[order], candidates.new_scores[order], 1),
-            strict=True,
-        )
-    )
+    ranks = np.flatnonzero(left) + 1
+    judged = _mean_gains(field, possible)
+    waiting_gains = np.minimum.accumulate(judged**trust * (1 / ranks) ** (1 - trust))
+
+    order = np.lexsort((candidates.keys, -candidates.new_scores, -combined))
+    answers = hits(candidates.keys[order], candidates.new_scores[order], 1)
     if new is not None and new_only:
-        moved = _with_new_only(moved, new, frozenset(new_only))
-    unmoved = zip(waiting_gains.tolist(), _hits(old.keys[left], old.scores[left], 0), strict=True)
+        answers = with_new_only(answers, hits(new.keys, new.scores, 1), frozenset(new_only))
+    gain_of = dict(zip(candidates.keys.tolist(), gains.tolist(), strict=True))
+    moved = _with_gains(answers, gain_of)
+    unmoved = zip(waiting_gains.tolist(), hits(old.keys[left], old.scores[left], 0), strict=True)
     # Stable: equal gains keep each version's order, and old before new.
     merged = sorted([*unmoved, *moved], key=lambda one: -one[0])
     return [hit for _, hit in merged[:k]]
+
+
+def _mean_gains(field: _Field, possible: Array) -> Array:
+    """Return the mean reciprocal rank of each unmigrated document over its draws."""
+    draws = possible.shape[1]
+    # Of its own draws, those above one of them are no rivals.
+    own = 1 - (np.arange(draws) + 1) / draws
+    return np.asarray((1 / (1 + np.maximum(field.above(possible) - own, 0))).mean(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,6 +231,16 @@ class _Field:
     draws_each: int
     coverage: float
 
+    @classmethod
+    def of(cls, possible: Array, combined: Array, is_unseen: BoolArray, coverage: float) -> _Field:
+        return cls(
+            np.sort(combined),
+            np.sort(combined[is_unseen]),
+            np.sort(possible, axis=None),
+            possible.shape[1],
+            coverage,
+        )
+
     def above(self, scores: Array) -> Array:
         """Return how many documents are expected above each score."""
         return np.asarray(
@@ -257,30 +263,11 @@ def _standard_scores(old: Ranking, candidates: Candidates) -> tuple[Array, Array
     )
 
 
-def _hits(keys: Array, scores: Array, source: int) -> list[Fused]:
-    return [
-        Fused(key, score, source) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
-    ]
-
-
-def _with_new_only(
-    moved: list[tuple[float, Fused]], new: Ranking, alone: frozenset[int]
-) -> list[tuple[float, Fused]]:
-    """Put new-only documents before the candidate that follows them in the new ranking.
-
-    They get its gain. Where none follows, they come last of the migrated ones.
-    """
-    gains = {hit.key: gain for gain, hit in moved}
-    before: dict[int, list[Fused]] = {}
-    waiting: list[Fused] = []
-    for hit in _hits(new.keys, new.scores, 1):
-        if hit.key in alone:
-            waiting.append(hit)
-        elif hit.key in gains:
-            before[hit.key], waiting = waiting, []
-    merged = [
-        one
-        for gain, hit in moved
-        for one in (*((gain, first) for first in before.get(hit.key, ())), (gain, hit))
-    ]
-    return merged + [(moved[-1][0], hit) for hit in waiting]
+def _with_gains(answers: list[Fused], gain_of: dict[int, float]) -> list[tuple[float, Fused]]:
+    """Give each answer its gain; one that has none gets that of the next, or else the least."""
+    gain = min(gain_of.values())
+    answered = []
+    for hit in reversed(answers):
+        gain = gain_of.get(hit.key, gain)
+        answered.append((gain, hit))
+    return answered[::-1]

@@ -142,7 +142,45 @@ class DualRead(NamedTuple):
     reason: str
 
 
-PlanNode = FlatScan | GraphSearch | CodeScan | Rerank | Merge | Collapse | DualRead
+class Cascade(NamedTuple):
+    """Let the new version order the old one's candidates, where it has them.
+
+    Attributes
+    ----------
+    version, fingerprint : str
+        Of the new version, whose vectors are looked up, not searched.
+    coverage : float
+        Share of live documents with fresh rows in it.
+    """
+
+    old: PlanNode
+    version: str
+    fingerprint: str
+    coverage: float
+    reason: str
+
+
+class Bridge(NamedTuple):
+    """Search a version with queries of another one, mapped into its space.
+
+    Attributes
+    ----------
+    source : str
+        Version the queries are of.
+    recall : float
+        That held-out queries were seen to reach.
+    """
+
+    child: PlanNode
+    source: str
+    kind: str
+    recall: float
+    reason: str
+
+
+PlanNode = (
+    FlatScan | GraphSearch | CodeScan | Rerank | Merge | Collapse | DualRead | Cascade | Bridge
+)
 Leaf = FlatScan | GraphSearch | CodeScan
 
 
@@ -157,14 +195,17 @@ def children(node: PlanNode) -> tuple[PlanNode, ...]:
         return (node.old, node.new)
     if isinstance(node, Merge):
         return node.children
-    if isinstance(node, Collapse | Rerank):
+    if isinstance(node, Cascade):
+        return (node.old,)
+    if isinstance(node, Collapse | Rerank | Bridge):
         return (node.child,)
     return ()
 
 
 def versions(node: PlanNode) -> tuple[str, ...]:
     """Return the versions a plan reads, the old one first."""
-    return tuple(dict.fromkeys(scan.version for scan in scans(node)))
+    looked_up = (node.version,) if isinstance(node, Cascade) else ()
+    return tuple(dict.fromkeys((*(scan.version for scan in scans(node)), *looked_up)))
 
 
 def segments(node: PlanNode) -> dict[str, tuple[str, ...]]:
@@ -207,6 +248,10 @@ def _head(node: PlanNode) -> str:
     if isinstance(node, DualRead):
         new_only = f", new_only={node.new_only}" if node.new_only else ""
         return f"DualRead(fusion={node.fusion}, coverage={node.coverage:.1%}{new_only})"
+    if isinstance(node, Cascade):
+        return f"Cascade(version={node.version!r} {node.fingerprint}, coverage={node.coverage:.1%})"
+    if isinstance(node, Bridge):
+        return f"Bridge(queries of={node.source!r}, {node.kind}, measured recall={node.recall:.3f})"
     if isinstance(node, Collapse):
         return "Collapse(to=document, by=best chunk)"
     if isinstance(node, Merge):

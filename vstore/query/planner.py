@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.query.paths import ANY, Wanted, choose_path
 from vstore.query.plan import (
+    Bridge,
+    Cascade,
     CodeScan,
     Collapse,
     DualRead,
@@ -48,19 +50,33 @@ class VersionStatistics(NamedTuple):
     row_bytes: int
 
 
+class MappedQueries(NamedTuple):
+    """Queries of another version, mapped by a bridge; see `manifest.state.BridgeState`."""
+
+    source: str
+    kind: str
+    recall: float
+    documents_fit: int
+    documents_held: int
+
+
 class SearchRequest(NamedTuple):
     """A search whose query vectors have been checked against their versions.
 
     Attributes
     ----------
     new : str
-        The version to read, in a dual read the new one.
+        The version to read, where two are read the new one.
     old : str | None
-        In a dual read the old version.
+        Where two are read the old version.
     where : str
         The filter as text, for people; the executor has the filter itself.
     origin : str
         Who chose the versions: the route, the caller, or the query's stamp.
+    bridge : MappedQueries | None
+        How the queries came to be of the version that is read, if they were not.
+    chosen : str
+        Why it is this rule, if it was left open.
     """
 
     new: str
@@ -71,6 +87,9 @@ class SearchRequest(NamedTuple):
     collapse: bool
     origin: str
     wanted: Wanted = ANY
+    mode: str = "matched"
+    bridge: MappedQueries | None = None
+    chosen: str = ""
 
 
 class PlanStatistics(NamedTuple):
@@ -95,12 +114,16 @@ class PlanStatistics(NamedTuple):
 def plan_search(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
     """Return the plan of a search."""
     if request.old is None:
-        return _read(
-            request, statistics, request.new, f"matched read: {request.origin} names this version"
-        )
+        return _one(request, statistics)
     old = _read(request, statistics, request.old, "the old version ranks every document it has")
+    if request.mode == "cascade":
+        version = statistics.versions[request.new]
+        why = f"cascade: {request.origin}; migrated candidates change places by both versions"
+        return Cascade(old, version.label, version.fingerprint, statistics.coverage, why)
     new = _read(request, statistics, request.new, "the new version ranks the migrated documents")
     reason = f"dual read: {request.origin}"
+    if request.chosen:
+        reason += f"; {request.chosen}"
     if request.fusion == "slots":
         reason += "; migrated documents keep the slots they win in the old ranking, in new order"
     if statistics.new_only:
@@ -109,6 +132,19 @@ def plan_search(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
             "before the next migrated document of the new ranking"
         )
     return DualRead(old, new, request.fusion, statistics.coverage, statistics.new_only, reason)
+
+
+def _one(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
+    bridge = request.bridge
+    reason = f"matched read: {request.origin} names this version"
+    node = _read(request, statistics, request.new, reason)
+    if bridge is None:
+        return node
+    why = (
+        f"bridge: {request.origin}; the query has no vector of {request.new!r}. Fitted on "
+        f"{bridge.documents_fit:,} documents, measured on {bridge.documents_held:,} others"
+    )
+    return Bridge(node, bridge.source, bridge.kind, bridge.recall, why)
 
 
 def _read(request: SearchRequest, statistics: PlanStatistics, label: str, reason: str) -> PlanNode:

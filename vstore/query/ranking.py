@@ -83,6 +83,13 @@ class Fused(NamedTuple):
     source: int
 
 
+def hits(keys: IntArray, scores: Array, source: int) -> list[Fused]:
+    """Return documents and their scores as hits of one source, in their order."""
+    return [
+        Fused(key, score, source) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
+    ]
+
+
 def check_apart(
     old_keys: IntArray,
     others: Collection[int],

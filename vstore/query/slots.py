@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from vstore.query.ranking import Fused, check_apart
+from vstore.query.ranking import Fused, check_apart, hits
 from vstore.query.symmetric import standardised
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def slots(
     InvalidArgumentError
         If ``new`` or ``new_only`` has a document that the old ranking says it cannot have.
     """
-    answers = _hits(new.keys, new.scores, 1)
+    answers = hits(new.keys, new.scores, 1)
     alone = frozenset(new_only)
     return _filled(old, answers, migrated, k=k, alone=alone, share=new_only_share)
 
@@ -130,9 +130,9 @@ def evidence(
     if not math.isinf(new_weight):
         combined = _against_best(candidates.old_scores, depth) + new_weight * combined
     order = np.lexsort((candidates.keys, -combined))
-    answers = _hits(candidates.keys[order], candidates.new_scores[order], 1)
+    answers = hits(candidates.keys[order], candidates.new_scores[order], 1)
     if new is not None and alone:
-        answers = _with_new_only(answers, _hits(new.keys, new.scores, 1), alone)
+        answers = with_new_only(answers, hits(new.keys, new.scores, 1), alone)
     return _filled(old, answers, migrated, k=k, alone=alone, share=new_only_share)
 
 
@@ -140,13 +140,7 @@ def _against_best(scores: Array, depth: int) -> Array:
     return standardised(scores, np.sort(scores)[::-1][:depth])
 
 
-def _hits(keys: IntArray, scores: Array, source: int) -> list[Fused]:
-    return [
-        Fused(key, score, source) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
-    ]
-
-
-def _with_new_only(answers: list[Fused], new: list[Fused], alone: frozenset[int]) -> list[Fused]:
+def with_new_only(answers: list[Fused], new: list[Fused], alone: frozenset[int]) -> list[Fused]:
     """Put new-only documents before the answer that follows them in the new ranking."""
     answering = {answer.key for answer in answers}
     before: dict[int, list[Fused]] = {}
@@ -175,7 +169,7 @@ def _filled(
     check_apart(old.keys[~migrated], answering)
     check_apart(old.keys, alone, "but is called new-only")
 
-    head, moved = _hits(old.keys[:k], old.scores[:k], 0), migrated[:k].tolist()
+    head, moved = hits(old.keys[:k], old.scores[:k], 0), migrated[:k].tolist()
     unanswered = [
         hit
         for hit, is_moved in zip(head, moved, strict=True)

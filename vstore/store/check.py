@@ -21,6 +21,7 @@ from vstore.storage.layout import BLOCKS_START, BlockKind
 from vstore.storage.recovery import choose_slot
 from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import read_slots
+from vstore.store.bridges import read_map
 from vstore.store.history import dropped
 from vstore.store.snapshot import SegmentCache, load_snapshot
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _KINDS: Final = tuple(kind for kind in BlockKind if kind != BlockKind.GRAPH)
 RECORDS: Final[dict[str, Callable[[PlainReader], object]]] = {
+    "bridge": read_map,
     "hits": read_hits,
     "metrics": read_metrics,
 }

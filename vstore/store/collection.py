@@ -8,14 +8,13 @@ import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
-from vstore.store.collection_reader import CollectionReader
+from vstore.store.collection_migration import CollectionMigration
+from vstore.store.results import Explanation, SearchResult
 from vstore.store.search import (
-    Explanation,
     Mode,
     Queries,
     Query,
     SearchOptions,
-    SearchResult,
     Where,
     explain,
     one_query,
@@ -27,38 +26,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import Provenance, RouteState, StalePolicy, StorageType
-    from vstore.migration import routing
-    from vstore.migration.gates import Coverage, GateResult
+    from vstore.manifest.state import Provenance, StalePolicy, StorageType
     from vstore.query.fusion import FusionName
     from vstore.store import (
-        backfilling,
-        gate_measurements,
         hit_counts,
         quick,
-        routes,
         schema,
         text_upserts,
         version_info,
     )
-    from vstore.store.backfilling import BackfillReport, Embed
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
-    from vstore.store.document import Document
     from vstore.store.embedder import Embedder
     from vstore.types import DocumentId
 else:  # not what a search needs
-    backfilling = Deferred("vstore.store.backfilling")
-    gate_measurements = Deferred("vstore.store.gate_measurements")
     hit_counts = Deferred("vstore.store.hit_counts")
     quick = Deferred("vstore.store.quick")
-    routes = Deferred("vstore.store.routes")
-    routing = Deferred("vstore.migration.routing")
     schema = Deferred("vstore.store.schema")
     text_upserts = Deferred("vstore.store.text_upserts")
     version_info = Deferred("vstore.store.version_info")
 
 
-class Collection(CollectionReader):
+class Collection(CollectionMigration):
     """A named corpus of documents and its embedding versions.
 
     A handle holds no data: reads see the store's current snapshot (or the one the handle is pinned
@@ -238,6 +226,8 @@ class Collection(CollectionReader):
         recall: float | None = None,
         exact: bool = False,
         ef_search: int | None = None,
+        key: str | None = None,
+        family: str = "",
     ) -> SearchResult:
         """Find the k nearest documents.
 
@@ -251,11 +241,14 @@ class Collection(CollectionReader):
         k : int
             Hits wanted; `min(k, matches)` are returned.
         where : Filter or dict, optional
-        mode : {"matched", "dual"}, optional
-            "dual" reads ``old_version`` and ``version`` and fuses them. "matched" without
-            ``version`` reads the version of the query's stamp.
-        fusion : {"slots", "evidence", "rrf", "zscore", "dbsf", "minmax"}, optional
-            Rule of a dual read, only for one; default: the route's, or "slots".
+        mode : {"matched", "dual", "cascade", "bridge"}, optional
+            "dual" reads ``old_version`` and ``version`` and fuses them. "cascade" lets ``version``
+            order what ``old_version`` found. "bridge" reads ``version`` with queries of
+            ``old_version``, mapped. "matched" without ``version`` reads the version of the query's
+            stamp.
+        fusion : FusionName, optional
+            Rule of a dual read, only for one; default: the route's, or "slots". "auto" is the one
+            that `choose_fusion` chose.
         collapse : bool
             One hit per document, its best chunk; False for one hit per chunk, of one version.
         recall : float, optional
@@ -265,6 +258,11 @@ class Collection(CollectionReader):
             Score every vector instead.
         ef_search : int, optional
             Follow graphs with just this size of the pool of candidates.
+        key : str, optional
+            Whose query it is. A canary sends the same key to the same version; without one, the
+            same query.
+        family : str
+            What kind of query it is, for the metrics.
 
         Raises
         ------
@@ -272,7 +270,10 @@ class Collection(CollectionReader):
         StateError, CorruptionError
         """
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
-        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
+        keys = None if key is None else (key,)
+        options = SearchOptions(
+            version, k, where, mode, old_version, fusion, collapse, wanted, keys, family
+        )
         if self._scope is not None or not isinstance(query, np.ndarray):
             return search(self, one_query(query), options)[0]
         try:
@@ -300,6 +301,8 @@ class Collection(CollectionReader):
         exact: bool = False,
         ef_search: int | None = None,
         threads: int | None = None,
+        keys: Sequence[str] | None = None,
+        family: str = "",
     ) -> list[SearchResult]:
         """Run many searches at once, queries (m, dimension); see `search`.
 
@@ -307,9 +310,14 @@ class Collection(CollectionReader):
         ----------
         threads : int, optional
             How many threads follow graphs; one for each processor if not given.
+        keys : sequence of str, optional
+            One for each query.
         """
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search, threads=threads)
-        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
+        asked = None if keys is None else tuple(keys)
+        options = SearchOptions(
+            version, k, where, mode, old_version, fusion, collapse, wanted, asked, family
+        )
         return search(self, queries, options)
 
     def explain(
@@ -343,60 +351,3 @@ class Collection(CollectionReader):
         in the file; what this handle has counted since is added, and lost when it is closed.
         """
         return hit_counts.hits_by_id(self)
-
-    # Migrating; see `backfilling`, `gate_measurements` and `routes` for the details.
-
-    @property
-    def route(self) -> RouteState:
-        """Which version, or versions, answer a query that names none."""
-        return routing.current_route(self.view().state)
-
-    def coverage(self, version: str, where: Where = None) -> Coverage:
-        """Return how many live documents have fresh vectors in a version."""
-        return gate_measurements.coverage(self, version, where)
-
-    def pending(self, version: str, *, limit: int | None = None) -> list[Document]:
-        """Return live documents without fresh vectors in a version: the regeneration queue."""
-        return backfilling.pending(self, version, limit=limit)
-
-    def backfill(
-        self,
-        version: str,
-        embed: Embed,
-        *,
-        batch_size: int = 256,
-        batches_max: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> BackfillReport:
-        """Fill a version from the documents, one commit per batch; see `backfilling.backfill`."""
-        return backfilling.backfill(
-            self,
-            version,
-            embed,
-            batch_size=batch_size,
-            batches_max=batches_max,
-            progress=progress,
-        )
-
-    def read_both(self, version: str, *, fusion: FusionName = "slots", reason: str = "") -> None:
-        """Route to a dual read of the serving version and this one."""
-        routes.read_both(self, version, fusion=fusion, reason=reason)
-
-    def cutover(
-        self,
-        version: str,
-        *,
-        min_coverage: float = 1.0,
-        force: bool = False,
-        reason: str = "",
-    ) -> list[GateResult]:
-        """Let a version serve alone, if its gates pass; see `routes.cutover`."""
-        return routes.cutover(self, version, min_coverage=min_coverage, force=force, reason=reason)
-
-    def rollback(self, *, reason: str = "") -> None:
-        """Return to the version that served before, in one commit."""
-        routes.rollback(self, reason=reason)
-
-    def retire(self, version: str, *, reason: str = "") -> None:
-        """End a version: no more writes or queries; a vacuum drops its vectors."""
-        routes.retire(self, version, reason=reason)

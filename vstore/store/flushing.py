@@ -41,12 +41,7 @@ def flush_metrics(store: Store) -> bool:
         taken = store.observer.take()
         if not taken:
             return state
-        container = store.open_file.container
-        try:
-            return _added(container, store.open_file.snapshot, state, taken)
-        except BaseException:
-            container.abort()
-            raise
+        return _added(store.open_file.container, store.open_file.snapshot, state, taken)
 
     try:
         store.change(edit, Operation("flush_metrics"))

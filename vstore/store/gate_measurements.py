@@ -2,30 +2,185 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.migration.gates import Coverage, GateResult, coverage_gate
+from vstore.errors import InvalidArgumentError
+from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
+from vstore.evaluation.significance import not_worse
+from vstore.migration import routing
+from vstore.migration.gates import Coverage, GateResult, coverage_gate, quality_gate
+from vstore.segment.documents import DELETED
+from vstore.store.backfill_queue import counting, hits_of_documents
 
 if TYPE_CHECKING:
+    from vstore.migration.gates import Gates, Judged
     from vstore.store.collection import Collection
     from vstore.store.search import Where
+    from vstore.store.snapshot import CollectionView, Snapshot
+    from vstore.types import Array, BoolArray
+
+_RECALL_QUERIES: Final = 100
+_RECALL_K: Final = 10
 
 
-def coverage(collection: Collection, version: str, where: Where = None) -> Coverage:
-    """Return how many live documents (that pass a filter) have fresh vectors in a version."""
-    view = collection.view()
+def coverage(
+    collection: Collection, version: str, where: Where = None, *, weighted: bool = False
+) -> Coverage:
+    """Return how many live documents (that pass a filter) have fresh vectors in a version.
+
+    With ``weighted`` also how much of the traffic they are.
+    """
+    snapshot = collection.snapshot()
+    view = snapshot.collection(collection.name)
     view.version(version)
-    if where is None and collection.scope is None:
+    if where is None and collection.scope is None and not weighted:
         return Coverage(view.rows(version).fresh_count, view.documents.live_count)
     mask = collection.mask(view, where)
-    fresh = int(np.count_nonzero(mask & view.rows(version).has_fresh))
-    return Coverage(fresh, int(np.count_nonzero(mask)))
+    return _coverage(snapshot, view, version, mask, weighted=weighted)
 
 
-def cutover_gates(collection: Collection, version: str, *, min_coverage: float) -> list[GateResult]:
-    """Measure every gate of a cutover, at the snapshot that writes are made over."""
-    view = collection.store.current().collection(collection.name)
-    reached = Coverage(view.rows(version).fresh_count, view.documents.live_count)
-    return [coverage_gate(reached, required=min_coverage)]
+def _coverage(
+    snapshot: Snapshot, view: CollectionView, version: str, mask: BoolArray, *, weighted: bool
+) -> Coverage:
+    covered = mask & view.rows(version).has_fresh
+    hits = hits_of_documents(snapshot, view.state.name) if weighted else None
+    return Coverage(
+        int(np.count_nonzero(covered)),
+        int(np.count_nonzero(mask)),
+        0 if hits is None else int(hits[covered].sum()),
+        0 if hits is None else int(hits[mask].sum()),
+    )
+
+
+def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
+    """Measure every gate that takes no search, at the snapshot that writes are made over."""
+    snapshot = collection.store.current()
+    view = snapshot.collection(collection.name)
+    mask, table = collection.mask(view, None), view.rows(version)
+    weighted = gates.traffic_coverage is not None
+    reached = _coverage(snapshot, view, version, mask, weighted=weighted)
+    results = [coverage_gate(reached, required=gates.coverage)]
+    if gates.traffic_coverage is not None:
+        detail = f"{reached.hits_fresh:,} of {reached.hits:,} hits"
+        found = GateResult(
+            "traffic_coverage", reached.traffic_share, gates.traffic_coverage, detail=detail
+        )
+        results.append(found)
+    if gates.stale is not None:
+        stale = int(np.count_nonzero(mask & table.has_rows & ~table.has_fresh))
+        share = stale / reached.live if reached.live else 0.0
+        detail = f"{stale:,} of {reached.live:,} documents"
+        results.append(GateResult("stale", share, gates.stale, at_most=True, detail=detail))
+    if gates.dead_letters is not None:
+        dead = _dead_letters(view, version, mask)
+        results.append(GateResult("dead_letters", dead, gates.dead_letters, at_most=True))
+    deleted = view.documents.revision == DELETED
+    labels = {version, routing.route_of(view.state).serving}
+    visible = sum(
+        int(np.count_nonzero(view.rows(label).has_served & deleted)) for label in sorted(labels)
+    )
+    results.append(GateResult("tombstones", visible, 0, at_most=True))
+    return results
+
+
+def _dead_letters(view: CollectionView, version: str, mask: BoolArray) -> int:
+    """Count the documents that a job could not embed as they are now."""
+    job = view.state.jobs.get(version)
+    if job is None:
+        return 0
+    letters = counting(view, job.dead, mask & ~view.rows(version).has_fresh)
+    return len(letters)
+
+
+def search_gates(
+    collection: Collection, version: str, gates: Gates, *, served: str
+) -> list[GateResult]:
+    """Measure the gates that ask queries.
+
+    Parameters
+    ----------
+    served : str
+        The version that serves so far, which quality is compared with.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Queries and judgments do not belong together.
+    """
+    results = []
+    if gates.recall is not None:
+        measured = graph_recall(collection, version)
+        results.append(GateResult("recall", measured, gates.recall))
+    if gates.quality is not None:
+        results.append(_quality(collection, version, served, gates.quality))
+    return results
+
+
+def graph_recall(collection: Collection, version: str) -> float:
+    """Return recall at 10 against exact search of a sample of a version's vectors, asked anew."""
+    sample = _sampled_vectors(collection, version)
+    if not len(sample):
+        return 1.0
+    exact = collection.search_batch(sample, version=version, k=_RECALL_K, exact=True)
+    found = collection.search_batch(sample, version=version, k=_RECALL_K)
+    recalls = [
+        recall_against_exact(
+            ScoredIds(mine.ids, [hit.score for hit in mine]),
+            ScoredIds(best.ids, [hit.score for hit in best]),
+            k=_RECALL_K,
+        )
+        for mine, best in zip(found, exact, strict=True)
+    ]
+    return float(np.mean(recalls))
+
+
+def _sampled_vectors(collection: Collection, version: str) -> Array:
+    """Return vectors spread over a version's rows, float32 (at most `_RECALL_QUERIES`, d)."""
+    view = collection.view()
+    table, mask = view.rows(version), collection.mask(view, None)
+    taken = []
+    for part in table.parts:
+        rows = np.flatnonzero(mask[part.rows.docno])
+        if part.live is not None:
+            rows = rows[part.live[rows]]
+        taken.append((part.rows.vectors, rows))
+    count = sum(len(rows) for _, rows in taken)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, _RECALL_QUERIES)).astype(np.int64))
+    vectors, before = [], 0
+    for array, rows in taken:
+        mine = chosen[(chosen >= before) & (chosen < before + len(rows))] - before
+        vectors.append(array[rows[mine]].astype(np.float32))
+        before += len(rows)
+    dimension = view.version(version).spec.dimension
+    return np.concatenate([np.zeros((0, dimension), np.float32), *vectors])
+
+
+def _quality(collection: Collection, version: str, served: str, judged: Judged) -> GateResult:
+    missing = [label for label in (served, version) if label not in judged.queries]
+    if missing:
+        raise InvalidArgumentError(
+            f"quality gate: no queries for {', '.join(map(repr, missing))}; embed the judged "
+            "queries for both versions"
+        )
+    if {len(judged.queries[label]) for label in (served, version)} != {len(judged.judgments)}:
+        raise InvalidArgumentError(
+            "quality gate: expected as many queries for each version as judgments "
+            f"({len(judged.judgments):,})"
+        )
+    useful = [i for i, gains in enumerate(judged.judgments) if any(g > 0 for g in gains.values())]
+    old, new = (
+        [
+            ndcg_at_k(result.ids, judged.judgments[i], k=judged.k)
+            for i, result in zip(
+                useful,
+                collection.search_batch(
+                    np.asarray(judged.queries[label])[useful], version=label, k=judged.k
+                ),
+                strict=True,
+            )
+        ]
+        for label in (served, version)
+    )
+    return quality_gate(not_worse(old, new, margin=judged.margin), k=judged.k)

@@ -33,14 +33,17 @@ if TYPE_CHECKING:
     from vstore.segment.compaction import FindKernels
     from vstore.storage.container import Container
     from vstore.storage.file import Medium
+    from vstore.store import dual_write as dual_writes
     from vstore.store import indexing as graphs
     from vstore.store import upkeep as upkeeps
     from vstore.store import vacuum as vacuums
     from vstore.store import writer
     from vstore.store.indexing import Indexing
+    from vstore.store.leasing import Runner
     from vstore.store.snapshot import Snapshot
     from vstore.store.transaction import Transaction
 else:  # not what a search needs
+    dual_writes = Deferred("vstore.store.dual_write")
     edits = Deferred("vstore.manifest.edits")
     graphs = Deferred("vstore.store.indexing")
     replacements = Deferred("vstore.segment.replacement")
@@ -65,6 +68,10 @@ class OpenFile:
     snapshot : Snapshot
         What reads see: of the last commit, or of the epoch that the handle is pinned to.
     closed : bool
+    opened_epoch : int
+        Which commit was the newest when it was opened.
+    runners : dict
+        Who runs a backfill through this handle, by collection and version.
     """
 
     def __init__(
@@ -86,6 +93,8 @@ class OpenFile:
         self._indexing = indexing
         self._pinned = False
         self.closed = False
+        self.opened_epoch = snapshot.epoch
+        self.runners: dict[tuple[str, str], Runner] = {}
         self._writing = threading.Lock()
         self._writer_thread: int | None = None
         self._settling: threading.Timer | None = None
@@ -253,11 +262,20 @@ class OpenFile:
             if finished is None:
                 return
             changes = finished.changes()
-            state = finished.edited(self.snapshot.state)
+            state = self._by_policy(finished.edited(self.snapshot.state), changes)
             if changes or state is not self.snapshot.state:
                 self._commit(state, changes, finished.operation())
         finally:
             self._end()
+
+    def _by_policy(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
+        """Return the state after the dual-write policies of its collections have seen a commit."""
+        for name, change in changes.items():
+            collection = state.collections[name]
+            if collection.dual_write != "allow":
+                moment = edits.Moment(self.snapshot.epoch + 1, self.time_us())
+                state = edits.put_collection(state, dual_writes.applied(collection, change, moment))
+        return state
 
     def change(
         self,
@@ -269,7 +287,11 @@ class OpenFile:
         """Commit a change of the store's state that touches no document."""
         self.begin()
         try:
-            state = edit(self.snapshot.state)
+            try:
+                state = edit(self.snapshot.state)
+            except BaseException:
+                self.container.abort()  # an edit may have appended records
+                raise
             if state is not self.snapshot.state:
                 self._commit(state, {}, operation, checkpoint=checkpoint)
         finally:

@@ -17,18 +17,14 @@ from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError
 from vstore.observe.traced import TracedBatch
-from vstore.query.executor import MatchedExecution
-from vstore.query.fetching import FetchedBatch, VersionRead, question_of
+from vstore.query.execution import MatchedExecution
+from vstore.query.fetching import FetchedBatch, VersionRead
 from vstore.query.filtered import Filtered, filtered
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
-from vstore.store.search import (
-    Searched,
-    SearchOptions,
-    SearchResult,
-    bound_filter,
-    matching_documents,
-)
+from vstore.store.resolving import route_for
+from vstore.store.results import Searched, SearchResult
+from vstore.store.search import SearchOptions, bound_filter, matching_documents
 
 if TYPE_CHECKING:
     from vstore.query import filter as filters
@@ -52,19 +48,21 @@ class QuickSearch:
         self._clock = collection.store.clock
         self._epoch = batch.epoch
         self._view = view
-        self._tally = (
-            None if collection.is_pinned else self._observer.tally(batch, k=options.k, view=view)
-        )
         self._options = options
         self._k = options.k
+        self._tenant, _ = route_for(view, bound_filter(view, options.where))
+        self._tally = None
+        if not collection.is_pinned:  # searches of an older state find nothing for hits to count
+            self._tally = self._observer.tally(
+                batch, k=options.k, view=view, tenant=self._tenant, family=options.family
+            )
         self._plan = batch.plan
         self._table = view.rows(options.version)
         self._versions = (options.version,)
         version = view.version(options.version)
         self._shape = (version.spec.dimension,)
         self._matches = batch.matches
-        passing, (_, (chosen,)) = passing_of(view, options), _chosen(view, options)
-        self._number, part, _ = chosen
+        _, ((self._number, part, _, self._question),) = _chosen(view, options)
         segment = self._table.parts[self._number].rows
         assert isinstance(segment, VectorSegment)
         _, self._graph, self._check = segment.searched
@@ -72,7 +70,6 @@ class QuickSearch:
         self._rows = self._graph.rows_of(
             part.vectors, self._metric, None if part.distinct else part.groups
         )
-        self._question = question_of(chosen, passing, options.k)
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
         self._docno = segment.docno
@@ -119,7 +116,14 @@ class QuickSearch:
         )
         tally = self._tally
         if tally is None or execution.summaries.whole(self._k) != tally.label:
-            self._observer.record(traced, k=self._k, view=self._view, docnos=None)
+            self._observer.record(
+                traced,
+                k=self._k,
+                view=self._view,
+                docnos=None if tally is None else batch.docno,
+                tenant=self._tenant,
+                family=self._options.family,
+            )
         elif tally.repeat(traced.seconds, batch.docno):
             self._observer.called(tally)
         if self._observer.sampler is not None:
@@ -136,6 +140,8 @@ class QuickSearch:
             None if bound is None else matching_documents(self._view, bound),
             k=self._k,
             collapse=self._options.collapse,
+            tenant=self._tenant,
+            family=self._options.family,
         )
 
 

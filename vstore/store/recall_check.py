@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vstore.observe.observer import Observer
     from vstore.observe.traced import TracedBatch
-    from vstore.query.executor import Execution
+    from vstore.query.execution import Execution
     from vstore.query.fetching import VersionRead
     from vstore.types import BoolArray
 
@@ -29,6 +29,7 @@ def compare(
     *,
     k: int,
     collapse: bool,
+    curve: tuple[float, ...] = (),
     tenant: str = "",
     family: str = "",
 ) -> None:
@@ -40,7 +41,7 @@ def compare(
     ----------
     executed : Execution
         What was answered.
-    reads, matching, k, collapse
+    reads, matching, k, collapse, curve
         As it was executed; see `query.executor.execute`.
     """
     sampler = observer.sampler
@@ -49,7 +50,7 @@ def compare(
     if not chosen:
         return
     exactly = [read._replace(queries=read.queries[chosen], wanted=_EXACT) for read in reads]
-    exact = execute(batch.plan, exactly, matching, k=k, collapse=collapse)
+    exact = execute(batch.plan, exactly, matching, k=k, collapse=collapse, curve=curve)
     for place, number in enumerate(chosen):
         recall = recall_of(
             [((hit.docno, hit.chunk), hit.score) for hit in executed.hits(number)],

@@ -1,4 +1,4 @@
-"""Changes of which version serves: dual read, cutover, rollback, retirement, one commit each.
+"""Changes of which version serves, one commit each; through a scoped handle, of one tenant's route.
 
 The decisions are pure functions in `migration.routing`; here they meet the store.
 """
@@ -7,38 +7,134 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from vstore.errors import InvalidArgumentError
+from vstore.errors import InvalidArgumentError, StateError
+from vstore.limits import ROUTE_KEY_BYTES_MAX, ROUTES_MAX
 from vstore.manifest.commit import Operation
+from vstore.manifest.edits import put_collection, require_count
 from vstore.migration import routing
+from vstore.migration.gates import Gates
+from vstore.migration.slices import implied_values
 from vstore.query.fusion import FusionName
-from vstore.store.collection_change import change_collection
-from vstore.store.gate_measurements import cutover_gates
-from vstore.store.names import check_note
-from vstore.store.numbers import check_number
+from vstore.store.collection_change import require_unscoped
+from vstore.store.gate_measurements import coverage, cutover_gates, search_gates
+from vstore.store.names import check_name, check_note
+from vstore.store.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
-    from vstore.manifest.state import CollectionState
-    from vstore.migration.gates import GateResult
+    from collections.abc import Callable
+
+    from vstore.manifest.edits import Moment
+    from vstore.manifest.state import CollectionState, RouteState, StoreState
+    from vstore.migration.gates import Coverage, GateResult
     from vstore.store.collection import Collection
 
 
-def read_both(collection: Collection, version: str, *, fusion: str, reason: str) -> None:
+def key_of(collection: Collection) -> str:
+    """Return the key of the route that a handle changes: its tenant's, or the default one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The handle's scope is not just one value of one keyword field.
+    """
+    scope = collection.scope
+    if scope is None:
+        return routing.DEFAULT_ROUTE
+    values = list(implied_values(collection.bound_scope(collection.view())))
+    fields = collection.fields
+    if len(values) != 1 or scope.nodes != 1 or fields[values[0][0]] != "keyword":
+        raise InvalidArgumentError(
+            f"routes: this handle's scope is {collection.scope_text!r:.200}; what has a route of "
+            'its own is one value of one keyword field, say scoped(field("tenant") == "acme")'
+        )
+    return routing.route_key(*values[0])
+
+
+def route(collection: Collection) -> RouteState:
+    """Return the route of a handle: its tenant's own, or the default one."""
+    return routing.route_of(collection.view().state, key_of(collection))
+
+
+def routes(collection: Collection) -> dict[str, RouteState]:
+    """Return all routes by key; the default one's is empty."""
+    return dict(collection.view().state.routes)
+
+
+def read_both(collection: Collection, version: str, *, fusion: str, reason: str, by: str) -> None:
     """Route to a dual read of the serving version and this one."""
-    collection.view().version(version)
     if fusion not in get_args(FusionName):
         raise InvalidArgumentError(
             f"fusion: expected one of {', '.join(get_args(FusionName))}, found {fusion!r:.60}"
         )
-    moment = collection.store.moment(check_note(reason, what="reason"))
-    change_collection(
+    _read_two(collection, "dual", version, "read_both", reason, by, fusion=fusion)
+
+
+def read_cascade(collection: Collection, version: str, *, reason: str, by: str) -> None:
+    """Route to candidates of the serving version, ordered by this one where it has them."""
+    _read_two(collection, "cascade", version, "read_cascade", reason, by)
+
+
+def read_canary(
+    collection: Collection, version: str, *, percent: int, reason: str, by: str
+) -> None:
+    """Let a version answer a share of the queries."""
+    percent = check_whole(percent, what="percent", least=0, most=100)
+    _read_two(collection, "canary", version, f"canary {percent} %", reason, by, percent=percent)
+
+
+def read_bridge(collection: Collection, version: str, *, source: str, reason: str, by: str) -> None:
+    """Let a version serve queries of another one, mapped by a fitted bridge.
+
+    Raises
+    ------
+    StateError
+        There is no bridge between them.
+    """
+    view = collection.view()
+    view.version(source)
+    if not any((b.source, b.target) == (source, version) for b in view.state.bridges):
+        raise StateError(
+            f"no bridge leads from {source!r} to {version!r}; fit one with fit_bridge()"
+        )
+    _read_two(collection, "bridge", version, "read_bridge", reason, by, source=source)
+
+
+def _read_two(  # noqa: PLR0917 - private
+    collection: Collection,
+    mode: str,
+    version: str,
+    name: str,
+    reason: str,
+    by: str,
+    **more: object,
+) -> None:
+    collection.view().version(version)
+    key = key_of(collection)
+    moment = moment_of(collection, reason, by)
+    change_route(
         collection,
-        lambda state: routing.read_both(state, version, fusion=fusion, moment=moment),
-        Operation("read_both", _note(version, reason)),
+        lambda state: routing.read_two(state, mode, version, moment, key=key, **more),  # type: ignore[arg-type]
+        Operation(name, note(version, key, reason)),
+    )
+
+
+def shadow(
+    collection: Collection, version: str | None, *, percent: int, reason: str, by: str
+) -> None:
+    """Also ask a version, of a share of the queries; None for none."""
+    if version is not None:
+        collection.view().version(version)
+    percent = check_whole(percent, what="percent", least=0, most=100)
+    key, moment = key_of(collection), moment_of(collection, reason, by)
+    change_route(
+        collection,
+        lambda state: routing.shadow(state, version or "", percent, moment, key=key),
+        Operation("shadow", note(version or "none", key, reason)),
     )
 
 
 def cutover(
-    collection: Collection, version: str, *, min_coverage: float, force: bool, reason: str
+    collection: Collection, version: str, *, gates: Gates, force: bool, reason: str, by: str
 ) -> list[GateResult]:
     """Let a version serve alone, if its gates pass, in one commit.
 
@@ -54,48 +150,133 @@ def cutover(
     StateError
         The version serves already, or is retired.
     """
-    min_coverage = check_number(min_coverage, what="min_coverage", least=0, most=1)
-    check_note(reason, what="reason")
+    collection.view().version(version)
+    key = key_of(collection)
+    check_words(reason, by)
+    served = route(collection).serving
+    searched = search_gates(collection, version, gates, served=served)
     results: list[GateResult] = []
 
     def edit(state: CollectionState) -> CollectionState:
         # Measured here, under the writer lock: nothing can change between gate and commit.
-        results[:] = cutover_gates(collection, version, min_coverage=min_coverage)
-        return routing.cut_over(
-            state,
-            version,
-            failures={gate.name: str(gate) for gate in results if not gate.passed},
-            measured={gate.name: gate.measured for gate in results},
-            force=force,
-            moment=collection.store.moment(reason),
-        )
+        results[:] = [*cutover_gates(collection, version, gates), *searched]
+        moment = moment_of(collection, reason, by)
+        return routing.cut_over(state, version, gates=results, force=force, moment=moment, key=key)
 
-    collection.view().version(version)
     name = "cutover (forced)" if force else "cutover"
-    change_collection(collection, edit, Operation(name, _note(version, reason)))
+    change_route(collection, edit, Operation(name, note(version, key, reason)))
     return results
 
 
-def rollback(collection: Collection, *, reason: str) -> None:
-    """Return to the version that served before."""
-    moment = collection.store.moment(check_note(reason, what="reason"))
-    change_collection(
+def check_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
+    """Measure what a cutover would, and change nothing."""
+    collection.view().version(version)
+    served = route(collection).serving
+    return [
+        *cutover_gates(collection, version, gates),
+        *search_gates(collection, version, gates, served=served),
+    ]
+
+
+def gates_of(min_coverage: float) -> Gates:
+    """Return gates that ask for nothing but coverage.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    return Gates(coverage=check_number(min_coverage, what="min_coverage", least=0, most=1))
+
+
+def rollback(collection: Collection, *, reason: str, by: str) -> Coverage:
+    """Return to the version that served before, and say how much of the collection it covers."""
+    key, moment = key_of(collection), moment_of(collection, reason, by)
+    change_route(
         collection,
-        lambda state: routing.roll_back(state, moment),
-        Operation("rollback", reason),
+        lambda state: routing.roll_back(state, moment, key=key),
+        Operation("rollback", note("", key, reason)),
+    )
+    return coverage(collection, route(collection).serving)
+
+
+def follow_default(collection: Collection, *, reason: str) -> None:
+    """Drop a tenant's own route."""
+    key = key_of(collection)
+    check_note(reason, what="reason")
+    change_route(
+        collection,
+        lambda state: routing.follow_default(state, key),
+        Operation("follow_default", note("", key, reason)),
     )
 
 
 def retire(collection: Collection, version: str, *, reason: str) -> None:
     """End a version."""
+    require_unscoped(collection, "retire")
     collection.view().version(version)
-    moment = collection.store.moment(check_note(reason, what="reason"))
-    change_collection(
+    moment = moment_of(collection, reason, "")
+    change_route(
         collection,
         lambda state: routing.retire(state, version, moment),
-        Operation("retire", _note(version, reason)),
+        Operation("retire", note(version, "", reason)),
     )
 
 
-def _note(version: str, reason: str) -> str:
-    return f"{version}: {reason}" if reason else version
+def moment_of(collection: Collection, reason: str, by: str) -> Moment:
+    """Return the commit being made, with who wants it and why.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    check_words(reason, by)
+    return collection.store.moment(reason)._replace(by=by)
+
+
+def check_words(reason: str, by: str) -> None:
+    """Refuse what cannot be recorded.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    check_note(reason, what="reason")
+    if by:
+        check_name(by, what="by")
+
+
+def note(version: str, key: str, reason: str) -> str:
+    """Return what the history says of a change."""
+    what = " for ".join(filter(None, (version, key)))
+    return ": ".join(filter(None, (what, reason)))
+
+
+def change_route(
+    collection: Collection,
+    edit: Callable[[CollectionState], CollectionState],
+    operation: Operation,
+) -> None:
+    """Commit what an edit makes of the collection's routes.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Another field has routes of its own.
+    LimitExceededError, ReadOnlyError, NotFoundError, StorageError
+    """
+    collection.require_writable()
+
+    def whole(state: StoreState) -> StoreState:
+        edited = edit(state.collections[collection.name])
+        fields = {key.partition("=")[0] for key in edited.routes if key}
+        if len(fields) > 1:
+            raise InvalidArgumentError(
+                f"routes: values of {' and of '.join(sorted(fields))}; a search must know which "
+                "route is its, so that only one field has routes of its own"
+            )
+        require_count("routes", len(edited.routes), "ROUTES_MAX", ROUTES_MAX)
+        longest = max(len(key.encode()) for key in edited.routes)
+        require_count("bytes of a route's key", longest, "ROUTE_KEY_BYTES_MAX", ROUTE_KEY_BYTES_MAX)
+        return put_collection(state, edited)
+
+    collection.store.change(whole, operation)

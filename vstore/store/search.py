@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,7 +13,6 @@ from vstore.errors import (
     InvalidArgumentError,
     InvalidVectorError,
     LimitExceededError,
-    StateError,
 )
 from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
 from vstore.manifest.spec import short
@@ -26,194 +23,64 @@ from vstore.query.executor import execute
 from vstore.query.fetching import VersionRead, part_statistics
 from vstore.query.filtered import filtered
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
-from vstore.query.plan import PlanNode, plan_to_dict, render_plan
-from vstore.query.planner import PlanStatistics, SearchRequest, VersionStatistics, plan_search
+from vstore.query.planner import (
+    MappedQueries,
+    PlanStatistics,
+    SearchRequest,
+    VersionStatistics,
+    plan_search,
+)
 from vstore.segment.validation import as_array
 from vstore.store import guard
+from vstore.store.resolving import (
+    DEFAULT_FUSION,
+    Resolved,
+    has_vectors,
+    resolve,
+    route_for,
+    vectors_for,
+)
+from vstore.store.results import Explanation, Searched, SearchResult
 
 if TYPE_CHECKING:
-    from vstore.observe.trace import Trace
+    from vstore.manifest.state import BridgeState
     from vstore.query import filter as filters
     from vstore.query import filter_evaluation
     from vstore.query import fusion as fusions
-    from vstore.query.executor import Execution
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
-    from vstore.store import document as documents
+    from vstore.query.plan import PlanNode
+    from vstore.store import bridges, recall_check, side_reads
     from vstore.store import embedder as embedders
-    from vstore.store import recall_check
     from vstore.store.collection import Collection
-    from vstore.store.document import Document
     from vstore.store.embedder import Embeddings
     from vstore.store.snapshot import CollectionView, Snapshot
-    from vstore.types import Array, BoolArray, DocumentId
+    from vstore.types import Array, BoolArray
 else:  # what a search by a vector without a filter does not need
-    documents = Deferred("vstore.store.document")
+    bridges = Deferred("vstore.store.bridges")
     embedders = Deferred("vstore.store.embedder")
     filters = Deferred("vstore.query.filter")
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     fusions = Deferred("vstore.query.fusion")
     recall_check = Deferred("vstore.store.recall_check")
+    side_reads = Deferred("vstore.store.side_reads")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Where: TypeAlias = "Filter | Mapping[str, object] | None"
-Mode: TypeAlias = Literal["matched", "dual"]
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One hit.
-
-    Attributes
-    ----------
-    id : str or int
-    score : float
-        Cosine similarity, inner product, or minus the Euclidean distance: larger is better. Scores
-        of different versions cannot be compared; the order of the hits is the result's.
-    version : str
-        Version of the vector that was scored.
-    chunk : int
-    stale : bool
-        The vector was made from an older revision of the document.
-    """
-
-    id: DocumentId
-    score: float
-    version: str
-    chunk: int = 0
-    stale: bool = False
-    _docno: int = field(default=-1, repr=False, compare=False)
-    _view: CollectionView | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def document(self) -> Document:
-        """The document, as it stood at the epoch of the search."""
-        assert self._view is not None, "made by a search"
-        return documents.document_of(
-            self._view.documents.record(self._docno), self._view.field_types
-        )
-
-    @property
-    def metadata(self) -> Mapping[str, object]:
-        """The document's metadata."""
-        return self.document.metadata
-
-    @property
-    def text(self) -> str | None:
-        """The document's text."""
-        return self.document.text
-
-
-class SearchResult:
-    """Hits, best first, with the plan that found them and a trace of how it went.
-
-    A sequence of `Hit`. Hits and trace are made when they are first looked at.
-    """
-
-    __slots__ = ("_hits", "_number", "searched")
-
-    def __init__(self, searched: Searched, number: int) -> None:
-        self.searched = searched
-        self._number = number
-        self._hits: tuple[Hit, ...] | None = None
-
-    @property
-    def hits(self) -> tuple[Hit, ...]:
-        """The hits, best first."""
-        if self._hits is None:
-            self._hits = self.searched.hits(self._number)
-        return self._hits
-
-    @property
-    def plan(self) -> PlanNode:
-        """The plan that found them."""
-        return self.searched.batch.plan
-
-    @property
-    def trace(self) -> Trace:
-        """What was read, when, and what came of it."""
-        return self.searched.batch.trace(self._number)
-
-    @property
-    def ids(self) -> list[DocumentId]:
-        """The hits' ids."""
-        return self.searched.ids(self._number)
-
-    def explain(self) -> str:
-        """Return the plan with what happened, as text."""
-        return render_plan(self.plan, self.trace.actuals())
-
-    def __iter__(self) -> Iterator[Hit]:
-        return iter(self.hits)
-
-    def __len__(self) -> int:
-        return self.searched.batch.summaries.hits(self._number)
-
-    def __getitem__(self, index: int) -> Hit:
-        return self.hits[index]
-
-    def __repr__(self) -> str:
-        return f"SearchResult({list(self.hits)!r})"
-
-
-class Searched:
-    """A batch of queries after it ran, from which results are made when they are looked at."""
-
-    __slots__ = ("_execution", "_ids", "batch", "view")
-
-    def __init__(self, view: CollectionView, execution: Execution, batch: TracedBatch) -> None:
-        self.batch = batch
-        self.view = view
-        self._execution = execution
-        self._ids: list[list[DocumentId]] | None = None
-
-    def ids(self, number: int) -> list[DocumentId]:
-        """Return the ids of one query's hits."""
-        if self._ids is None:  # of all queries at once, which costs little more than of one
-            every = self.view.documents.ids(self._execution.docnos())
-            summaries = self.batch.summaries
-            ends = accumulate(map(summaries.hits, range(len(summaries))), initial=0)
-            self._ids = [every[start:end] for start, end in pairwise(ends)]
-        return list(self._ids[number])
-
-    def hits(self, number: int) -> tuple[Hit, ...]:
-        """Return one query's hits."""
-        view = self.view
-        return tuple(
-            Hit(
-                view.documents.id(hit.docno),
-                hit.score,
-                hit.version,
-                hit.chunk,
-                hit.stale,
-                hit.docno,
-                view,
-            )
-            for hit in self._execution.hits(number)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A plan, and with ``analyze`` what happened when it ran. Prints as text."""
-
-    plan: PlanNode
-    actuals: Mapping[str, object] | None = None
-
-    def __str__(self) -> str:
-        return render_plan(self.plan, self.actuals)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plan and actuals as plain data."""
-        result: dict[str, object] = {"plan": plan_to_dict(self.plan)}
-        if self.actuals is not None:
-            result["actuals"] = dict(self.actuals)
-        return result
+Mode: TypeAlias = Literal["matched", "dual", "cascade", "bridge"]
 
 
 class SearchOptions(NamedTuple):
-    """What a caller may say about a search."""
+    """What a caller may say about a search.
+
+    Attributes
+    ----------
+    keys : tuple[str, ...] | None
+        One for each query: whose it is. A canary sends the same key to the same version.
+    family : str
+        What kind of query it is, for the metrics.
+    """
 
     version: str | None = None
     k: int = 10
@@ -223,6 +90,8 @@ class SearchOptions(NamedTuple):
     fusion: FusionName | None = None
     collapse: bool = True
     wanted: Wanted = ANY
+    keys: tuple[str, ...] | None = None
+    family: str = ""
 
 
 class _Prepared(NamedTuple):
@@ -231,6 +100,7 @@ class _Prepared(NamedTuple):
     reads: list[VersionRead]
     matching: BoolArray | None
     matches: int | None
+    curve: tuple[float, ...]
 
 
 def wanted_of(
@@ -272,17 +142,45 @@ def search(collection: Collection, queries: Queries, options: SearchOptions) -> 
     """Run one search per query, all with the same options, on one snapshot."""
     if isinstance(queries, list | tuple) and not queries:
         return []
-    store = collection.store
-    started = store.clock.monotonic_s()
     snapshot = collection.snapshot()
     view = snapshot.collection(collection.name)
-    prepared = _prepare(collection, snapshot, view, queries, options)
+    bound = bound_with_scope(collection, view, options.where)
+    if options.version is None and options.mode is None:
+        key, route = route_for(view, bound)
+        if route is not None and (route.mode == "canary" or route.shadow):
+            return side_reads.search(collection, snapshot, queries, options, (key, route, bound))
+    resolved = resolve(view, queries, options, snapshot.state, bound)
+    return run(collection, snapshot, queries, options, resolved, bound)
+
+
+def run(  # noqa: PLR0917 - all of them are what a search is
+    collection: Collection,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    resolved: Resolved,
+    bound: Filter | None,
+    *,
+    counted: bool = True,
+) -> list[SearchResult]:
+    """Run one search per query, as resolved.
+
+    Parameters
+    ----------
+    counted : bool
+        Whether observers are told.
+    """
+    store = collection.store
+    started = store.clock.monotonic_s()
+    view = snapshot.collection(collection.name)
+    prepared = _prepare(collection, snapshot, queries, options, resolved, bound)
     executed = execute(
         prepared.plan,
         prepared.reads,
         prepared.matching,
         k=prepared.request.k,
         collapse=prepared.request.collapse,
+        curve=prepared.curve,
     )
     summaries = executed.summaries
     batch = TracedBatch(
@@ -294,22 +192,28 @@ def search(collection: Collection, queries: Queries, options: SearchOptions) -> 
         (store.clock.monotonic_s() - started) / max(1, len(summaries)),
         summaries,
     )
-    store.observer.record(
-        batch,
-        k=prepared.request.k,
-        view=view,
-        docnos=None if collection.is_pinned else executed.docnos(),
-    )
-    if store.observer.sampler is not None:
-        recall_check.compare(
-            store.observer,
+    if counted:
+        store.observer.record(
             batch,
-            executed,
-            prepared.reads,
-            prepared.matching,
             k=prepared.request.k,
-            collapse=prepared.request.collapse,
+            view=view,
+            docnos=None if collection.is_pinned else executed.docnos(),
+            tenant=resolved.key,
+            family=options.family,
         )
+        if store.observer.sampler is not None:
+            recall_check.compare(
+                store.observer,
+                batch,
+                executed,
+                prepared.reads,
+                prepared.matching,
+                k=prepared.request.k,
+                collapse=prepared.request.collapse,
+                curve=prepared.curve,
+                tenant=resolved.key,
+                family=options.family,
+            )
     searched = Searched(view, executed, batch)
     return [SearchResult(searched, number) for number in range(len(summaries))]
 
@@ -318,7 +222,10 @@ def explain(collection: Collection, query: Query, options: SearchOptions) -> Exp
     """Plan one search without running it."""
     snapshot = collection.snapshot()
     view = snapshot.collection(collection.name)
-    return Explanation(_prepare(collection, snapshot, view, one_query(query), options).plan)
+    bound = bound_with_scope(collection, view, options.where)
+    queries = one_query(query)
+    resolved = resolve(view, queries, options, snapshot.state, bound)
+    return Explanation(_prepare(collection, snapshot, queries, options, resolved, bound).plan)
 
 
 def one_query(query: Query) -> Queries:
@@ -340,6 +247,8 @@ def one_query(query: Query) -> Queries:
 
 
 def _row(vector: Array) -> Array:
+    if type(vector) is np.ndarray and vector.ndim == 1:  # the guard sees to the rest
+        return vector[None]
     array = as_array(vector, where="query")
     if array.ndim != 1:
         raise InvalidVectorError(
@@ -359,6 +268,15 @@ def bound_filter(view: CollectionView, where: Where) -> Filter | None:
     return filters.bind(tree, view.field_types)
 
 
+def bound_with_scope(collection: Collection, view: CollectionView, where: Where) -> Filter | None:
+    """Return a caller's filter together with the handle's scope; None without either."""
+    user = bound_filter(view, where)
+    if collection.scope is None:
+        return user
+    scope = collection.bound_scope(view)
+    return scope if user is None else scope & user
+
+
 def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
     """Return by docno which live documents pass a bound filter; not to be written to."""
 
@@ -368,136 +286,123 @@ def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
     return view.matching.get(bound, lambda: view.documents.mask(predicate))
 
 
-def _prepare(
+def _prepare(  # noqa: PLR0917 - as `run`
     collection: Collection,
     snapshot: Snapshot,
-    view: CollectionView,
     queries: Queries,
     options: SearchOptions,
+    resolved: Resolved,
+    bound: Filter | None,
 ) -> _Prepared:
+    view = snapshot.collection(collection.name)
     if type(options.k) is not int or options.k < 1:
         raise InvalidArgumentError(f"k: expected an int >= 1, found {options.k!r}")
     if options.k > K_MAX:
         raise LimitExceededError("k", limit="K_MAX", found=options.k, allowed=K_MAX)
-    old, new, fusion, origin = _route(view, queries, options, snapshot)
-    if old is None and options.fusion is not None:
+    old, new = resolved.old, resolved.new
+    if resolved.mode != "dual" and options.fusion is not None:
         raise InvalidArgumentError(f"fusion: a dual read has one, and this reads {new!r} alone")
-    if old is not None and not options.collapse:
+    if old is not None and not options.collapse and resolved.mode != "bridge":
         raise InvalidArgumentError(
-            f"collapse=False: a dual read (of {old!r} and {new!r}) gives a hit per document; "
-            "name one version for a hit per chunk"
+            f"collapse=False: a {resolved.mode} read (of {old!r} and {new!r}) gives a hit per "
+            "document; name one version for a hit per chunk"
         )
-    labels = (new,) if old is None else (old, new)
-    reads = []
-    for label in labels:
+    bridge, reads = None, []
+    for label in resolved.reads:
         version = view.version(label)
-        vectors = _vectors(collection, queries, label, options, view)
+        vectors, bridge = _vectors(collection, snapshot, queries, resolved, label)
         checked = guard.check_queries(
             version, vectors, snapshot.state, where=f"query for {label!r}"
         )
         reads.append(VersionRead(view.rows(label), version.spec.metric, checked, options.wanted))
     if len({len(read.queries) for read in reads}) > 1:
         raise InvalidArgumentError("queries: different numbers of vectors for the two versions")
-    matching, where, matches = _filtered(collection, view, options)
+    fusion, chosen, curve = _fusion(view, resolved)
+    if fusion and fusion.startswith(fusions.BRIDGED):
+        labels = (reads[0].table.label, reads[1].table.label)
+        queries_of = (reads[0].queries, reads[1].queries)
+        reads[0] = reads[0]._replace(queries=bridges.blended(snapshot, view, labels, *queries_of))
+    matching = None if bound is None else matching_documents(view, bound)
+    matches = None if matching is None else int(np.count_nonzero(matching))
     native = loader.kernels() is not None if _has_graphs(reads) else False
-    key = (options, labels, fusion, native) if matching is None else None
+    key = (options, resolved, bridge, native) if matching is None else None
     known = None if key is None else view.plans.find(key)
     if known is None:
         request = SearchRequest(
             new=new,
-            old=old,
+            old=old if len(reads) == 2 else None,
             k=options.k,
             fusion=fusion,
-            where=where,
+            where="" if bound is None else filters.describe(bound),
             collapse=options.collapse,
-            origin=origin,
+            origin=resolved.origin,
             wanted=options.wanted,
+            mode=resolved.mode,
+            bridge=None
+            if bridge is None
+            else MappedQueries(
+                bridge.source,
+                bridge.kind,
+                bridge.recall,
+                bridge.documents_fit,
+                bridge.documents_held,
+            ),
+            chosen=chosen,
         )
-        statistics = _statistics(view, labels, matching, matches, native=native)
+        statistics = _statistics(view, resolved.reads, matching, matches, native=native)
         known = (request, plan_search(request, statistics))
         if key is not None:
             view.plans.put(key, known)
     request, plan = known
-    return _Prepared(request, plan, reads, matching, matches)
-
-
-def _filtered(
-    collection: Collection, view: CollectionView, options: SearchOptions
-) -> tuple[BoolArray | None, str, int | None]:
-    """Return which documents pass filter and scope, by docno, the filter as text, how many pass."""
-    if options.where is None and collection.scope is None:
-        return None, "", None
-    user = bound_filter(view, options.where)
-    scope = collection.bound_scope(view) if collection.scope is not None else None
-    both = [tree for tree in (scope, user) if tree is not None]
-    bound = both[0] & both[1] if len(both) == 2 else both[0]
-    matching = matching_documents(view, bound)
-    return matching, filters.describe(bound), int(np.count_nonzero(matching))
-
-
-def _has_graphs(reads: list[VersionRead]) -> bool:
-    return any(read.table.has_graphs for read in reads)
-
-
-def _route(
-    view: CollectionView, queries: Queries, options: SearchOptions, snapshot: Snapshot
-) -> tuple[str | None, str, str, str]:
-    """Return old version, new version, fusion rule, and who decided."""
-    if options.fusion is not None and options.fusion not in fusions.DUAL_FUSIONS:
-        raise InvalidArgumentError(
-            f"fusion: expected one of {', '.join(fusions.DUAL_FUSIONS)}, "
-            f"found {options.fusion!r:.60}"
-        )
-    if options.old_version is not None and options.mode != "dual":
-        raise InvalidArgumentError("old_version: needs mode='dual'")
-    if options.mode == "dual":
-        if options.version is None or options.old_version is None:
-            raise InvalidArgumentError("mode='dual': pass version= (new) and old_version=")
-        if options.version == options.old_version:
-            raise InvalidArgumentError("mode='dual': version and old_version are the same")
-        return options.old_version, options.version, options.fusion or "slots", "the caller"
-    if options.mode not in (None, "matched"):
-        raise InvalidArgumentError(f"mode: expected 'matched' or 'dual', found {options.mode!r}")
-    if options.version is not None:
-        return None, options.version, "", "the caller"
-    route = view.state.routes.get("")
-    if route is None:
-        raise StateError(f"collection {view.state.name!r} has no version to search yet")
-    bare = not isinstance(queries, embedders.Embeddings | Mapping) and not _is_text(queries)
-    if bare:
-        guard.require_label(None, view.state, where="query")
-    if route.mode == "dual" and options.mode is None:
-        return route.old_version, route.version, options.fusion or route.fusion, "the route"
-    if isinstance(queries, embedders.Embeddings) and options.mode == "matched":
-        found = guard.version_of(view.state, queries.spec, snapshot.state, where="query")
-        return None, found.label, "", "the query's stamp"
-    return None, route.version, "", "the route"
-
-
-def _is_text(queries: Queries) -> bool:
-    return isinstance(queries, list | tuple) and all(isinstance(query, str) for query in queries)
+    return _Prepared(request, plan, reads, matching, matches, curve)
 
 
 def _vectors(
     collection: Collection,
+    snapshot: Snapshot,
     queries: Queries,
+    resolved: Resolved,
     label: str,
-    options: SearchOptions,
-    view: CollectionView,
-) -> Array | Embeddings:
-    """Return the query vectors for one version."""
-    if isinstance(queries, Mapping):
-        given = queries.get(label)
-        if given is None:
-            raise InvalidArgumentError(
-                f"query: the search reads version {label!r}, the query has vectors for "
-                f"{', '.join(map(repr, queries)) or 'none'}; embed it with "
-                f"{view.version(label).spec.model!r} too"
-            )
-        return given
-    if _is_text(queries):
-        return collection.store.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
-    return queries  # type: ignore[return-value]  # text was handled above
+) -> tuple[Array | Embeddings, BridgeState | None]:
+    """Return the query vectors for a version, and the bridge over which they came, if any."""
+    view, source = snapshot.collection(collection.name), resolved.old
+    several = resolved.old is not None
+    if resolved.mode != "bridge" or has_vectors(view, queries, label, snapshot.state):
+        return vectors_for(collection, view, queries, label, snapshot.state, several=several), None
+    assert source is not None, "a bridge has one"
+    given = vectors_for(collection, view, queries, source, snapshot.state, several=False)
+    checked = guard.check_queries(
+        view.version(source), given, snapshot.state, where=f"query for {source!r}"
+    )
+    return bridges.mapped(snapshot, view, source, label, checked)
+
+
+def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[float, ...]]:
+    """Return a dual read's rule, why it is that one if it was left open, and what it has learnt."""
+    if resolved.mode != "dual":
+        return "", "", ()
+    choice = next(
+        (
+            choice
+            for choice in view.state.choices
+            if (choice.old_version, choice.version) == (resolved.old, resolved.new)
+        ),
+        None,
+    )
+    if resolved.fusion != "auto":
+        known = choice is not None and choice.chosen == resolved.fusion
+        return resolved.fusion, "", choice.curve if known and choice is not None else ()
+    if choice is None:
+        return DEFAULT_FUSION, f"{DEFAULT_FUSION}, since no rule was measured for the two", ()
+    why = (
+        f"{choice.chosen}, chosen by {choice.queries:,} judged queries at "
+        f"{choice.coverage:.1%} coverage"
+    )
+    return choice.chosen, why, choice.curve
+
+
+def _has_graphs(reads: list[VersionRead]) -> bool:
+    return any(read.table.has_graphs for read in reads)
 
 
 def _statistics(

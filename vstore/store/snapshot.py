@@ -115,6 +115,7 @@ class CollectionView:
         # Of searches without a filter: a view never changes.
         self.plans: Recent[object, Any] = Recent(_QUESTIONS)
         self.quick: Recent[object, Any] = Recent(_QUESTIONS)
+        self.bridges: Recent[object, Any] = Recent()  # maps between versions, by their state
         self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
 
     def version(self, label: str) -> VersionState:

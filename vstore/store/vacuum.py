@@ -293,7 +293,7 @@ def _counted_again(
     if ref is None:
         return None
     hits = read_record(old, ref, read_hits, what="hits")
-    end = int(alive.max()) + 1 if len(alive) else 0
+    end = int(alive[-1]) + 1 if len(alive) else 0
     return append_record(new, plain_hits(hits_of(hits.by_docno(end)[alive])))
 
 

@@ -1,0 +1,175 @@
+"""Cascades, bridges, and a fusion rule chosen by judgments, on SciFact as the demo has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import vstore
+from tests.small_store import NEW, OLD, rows, store_in
+from vstore.demo.corpus import ScifactDemo, load_scifact
+from vstore.evaluation.measures import mean_ndcg_at_k
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vstore import Collection, SearchResult
+    from vstore.types import Array
+
+QUERIES = 100
+
+
+@pytest.fixture(scope="module")
+def corpus() -> ScifactDemo:
+    return load_scifact()
+
+
+@pytest.fixture(scope="module")
+def queries(corpus: ScifactDemo) -> dict[str, Array]:
+    return {OLD: corpus.old_queries[:QUERIES], NEW: corpus.new_queries[:QUERIES]}
+
+
+def made(corpus: ScifactDemo, share: float) -> Collection:
+    docs = store_in().create_collection("docs")
+    dimensions = corpus.old_documents.shape[1], corpus.new_documents.shape[1]
+    docs.create_version(OLD, vstore.EmbeddingSpec("lsa", dimensions[0]))
+    docs.create_version(NEW, vstore.EmbeddingSpec("minilm", dimensions[1]))
+    ids = list(corpus.document_ids)
+    docs.upsert(ids, vectors={OLD: corpus.old_documents.astype(np.float32)})
+    moved = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < share)
+    if len(moved):
+        vectors = corpus.new_documents[moved].astype(np.float32)
+        docs.add_vectors(NEW, [ids[i] for i in moved], vectors)
+    return docs
+
+
+@pytest.fixture(scope="module")
+def half(corpus: ScifactDemo) -> Collection:
+    return made(corpus, 0.5)
+
+
+def ndcg(results: Sequence[SearchResult], judgments: Sequence[Mapping[str, float]]) -> float:
+    return mean_ndcg_at_k([list(map(str, r.ids)) for r in results], judgments, k=10)
+
+
+def test_a_cascade_is_the_old_ranking_before_and_better_after(
+    corpus: ScifactDemo, queries: dict[str, Array]
+) -> None:
+    judgments = corpus.judgments[:QUERIES]
+    nothing = made(corpus, 0)
+    cascade = {"mode": "cascade", "version": NEW, "old_version": OLD}
+    before = nothing.search_batch(queries, **cascade)  # type: ignore[arg-type]
+    alone = nothing.search_batch(queries[OLD], version=OLD)
+    assert [result.ids for result in before] == [result.ids for result in alone]
+    everything = made(corpus, 1)
+    after = everything.search_batch(queries, **cascade)  # type: ignore[arg-type]
+    assert ndcg(after, judgments) > ndcg(alone, judgments) + 0.05
+    assert {hit.version for result in after for hit in result} == {NEW}
+    assert "Cascade(version='emb-new'" in after[0].explain()
+
+
+def test_a_cascade_may_be_the_route(half: Collection, queries: dict[str, Array]) -> None:
+    query = {label: vectors[0] for label, vectors in queries.items()}
+    half.read_cascade(NEW, reason="no index yet")
+    routed = half.search(query)
+    assert half.route.mode == "cascade"
+    assert {hit.version for hit in routed} == {OLD, NEW}
+    named = half.search(query, mode="cascade", version=NEW, old_version=OLD)
+    assert routed.ids == named.ids
+    with pytest.raises(vstore.MissingQueryVectorError, match=NEW):
+        half.search({OLD: query[OLD]})
+    half.rollback()
+    assert half.route.version == OLD
+
+
+def test_a_bridge_is_refused_until_its_recall_passes(half: Collection) -> None:
+    before = half.store.epoch
+    with pytest.raises(vstore.GateError, match="bridge recall") as caught:
+        half.fit_bridge(OLD, NEW, min_recall=0.99)
+    assert caught.value.measured["bridge recall"] < 0.99
+    assert half.store.epoch == before
+    with pytest.raises(vstore.StateError, match="no bridge leads"):
+        half.read_bridge(NEW, source=OLD)
+    with pytest.raises(vstore.NotFoundError, match="no bridge from"):
+        half.search(rows(1, 384)[0], mode="bridge", version=NEW, old_version=OLD)
+
+
+def test_a_bridge_lets_old_queries_search_the_new_version(
+    corpus: ScifactDemo, queries: dict[str, Array]
+) -> None:
+    docs = made(corpus, 1)
+    bridge = docs.fit_bridge(OLD, NEW, min_recall=0.2)
+    assert bridge.recall >= 0.2
+    docs.read_bridge(NEW, source=OLD, reason="old clients")
+    results = docs.search_batch({OLD: queries[OLD]})
+    assert {hit.version for result in results for hit in result} == {NEW}
+    shown = results[0].explain()
+    assert shown.startswith("Bridge(queries of='emb-old'")
+    assert f"measured recall={bridge.recall:.3f}" in shown
+    expected = docs.search_batch(bridge.apply(queries[OLD]), version=NEW)
+    assert [result.ids for result in results] == [result.ids for result in expected]
+    own = docs.search_batch(queries)  # has its own vectors: no bridge
+    assert "Bridge" not in own[0].explain()
+    assert [r.ids for r in own] == [r.ids for r in docs.search_batch(queries[NEW], version=NEW)]
+    docs.store.vacuum()
+    assert docs.store.check().ok
+    again = docs.search_batch({OLD: queries[OLD]})
+    assert [result.ids for result in again] == [result.ids for result in results]
+    docs.rollback()
+    assert docs.route.version == OLD
+
+
+def test_a_bridge_makes_a_dual_read_better_at_low_coverage(
+    corpus: ScifactDemo, queries: dict[str, Array]
+) -> None:
+    docs = made(corpus, 0.25)
+    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
+    with pytest.raises(vstore.NotFoundError, match="no bridge from"):
+        docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
+    docs.fit_bridge(OLD, NEW, min_recall=0.2)
+    judgments = corpus.judgments[:QUERIES]
+    slots = docs.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
+    bridged = docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
+    assert ndcg(bridged, judgments) > ndcg(slots, judgments)
+    assert "DualRead(fusion=bridged-slots" in bridged[0].explain()
+    choice = docs.choose_fusion(NEW, old_version=OLD, queries=queries, judgments=list(judgments))
+    assert any(one.rule.startswith("bridged-") for one in choice.measured)
+
+
+def test_too_few_documents_with_both_are_no_bridge(corpus: ScifactDemo) -> None:
+    with pytest.raises(vstore.StateError, match="documents have vectors in both"):
+        made(corpus, 0.01).fit_bridge(OLD, NEW)
+
+
+def test_auto_is_slots_until_something_was_measured(
+    half: Collection, queries: dict[str, Array]
+) -> None:
+    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
+    auto = half.search_batch(queries, fusion="auto", **dual)  # type: ignore[arg-type]
+    slots = half.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
+    assert [result.ids for result in auto] == [result.ids for result in slots]
+    assert "no rule was measured" in auto[0].plan.reason
+
+
+def test_auto_is_what_judgments_chose_and_says_so(
+    corpus: ScifactDemo, queries: dict[str, Array]
+) -> None:
+    docs = made(corpus, 0.75)
+    judgments = corpus.judgments
+    whole = {OLD: corpus.old_queries, NEW: corpus.new_queries}
+    choice = docs.choose_fusion(NEW, old_version=OLD, queries=whole, judgments=judgments)
+    assert choice.rule in {one.rule for one in choice.measured if one.better} | {"slots"}
+    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
+    auto = docs.search_batch(queries, fusion="auto", **dual)  # type: ignore[arg-type]
+    assert f"{choice.rule}, chosen by {choice.queries:,} judged queries" in auto[0].plan.reason
+    named = docs.search_batch(queries, fusion=choice.rule, **dual)  # type: ignore[arg-type]
+    assert [result.ids for result in auto] == [result.ids for result in named]
+    slots = docs.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
+    assert ndcg(auto, judgments[:QUERIES]) >= ndcg(slots, judgments[:QUERIES]) - 0.01
+    (state,) = docs.view().state.choices
+    assert (state.chosen, state.coverage) == (choice.rule, docs.coverage(NEW).share)
+    assert state.measured["slots"] == pytest.approx(choice.default_ndcg)
+    with pytest.raises(vstore.InvalidArgumentError, match="no queries for"):
+        docs.choose_fusion(NEW, old_version=OLD, queries={OLD: whole[OLD]}, judgments=judgments)

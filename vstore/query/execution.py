@@ -1,0 +1,131 @@
+"""What a plan gave: hits as rows, made when someone looks; and what observers keep of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from vstore.query.summary import ListedSummaries, MatchedSummaries, QuerySummary
+
+if TYPE_CHECKING:
+    from vstore.query.fetching import Fetched, FetchedBatch
+    from vstore.query.summary import Summaries
+    from vstore.segment.row_table import RowTable
+    from vstore.types import IntArray
+
+
+class RowHit(NamedTuple):
+    """One hit, before it has an id."""
+
+    docno: int
+    chunk: int
+    score: float
+    version: str
+    revision: int
+    stale: bool
+
+
+class Executed(NamedTuple):
+    """Hits of one query, and how many rows each version gave to get them."""
+
+    hits: list[RowHit]
+    fetched: dict[str, int]
+
+
+class Execution(Protocol):
+    """What a plan gave to each of some queries; hits are made when they are asked for."""
+
+    @property
+    def summaries(self) -> Summaries:
+        """What observers keep of it."""
+        ...
+
+    def hits(self, query: int) -> list[RowHit]:
+        """Return one query's hits."""
+        ...
+
+    def docnos(self) -> IntArray:
+        """Return the documents of all hits, query by query."""
+        ...
+
+
+class ListedExecution:
+    """Hits that are there already: of a read of two versions."""
+
+    def __init__(self, executed: list[Executed]) -> None:
+        self._executed = executed
+        self.summaries: Summaries = ListedSummaries(
+            [
+                QuerySummary(
+                    one.fetched,
+                    dict(Counter(hit.version for hit in one.hits)),
+                    sum(hit.stale for hit in one.hits),
+                )
+                for one in executed
+            ]
+        )
+
+    def hits(self, query: int) -> list[RowHit]:
+        """Return one query's hits."""
+        return self._executed[query].hits
+
+    def docnos(self) -> IntArray:
+        """Return the documents of all hits, query by query."""
+        return np.array([hit.docno for one in self._executed for hit in one.hits], np.int64)
+
+
+class MatchedExecution:
+    """Arrays of hits of one version: a batch of thousands makes no object that nobody looks at."""
+
+    def __init__(self, table: RowTable, batch: FetchedBatch) -> None:
+        self._table = table
+        self._batch = batch
+        self._counts = batch.counts()
+        self.summaries: Summaries = MatchedSummaries(table.label, self._counts, self._stale())
+
+    def _stale(self) -> list[int] | None:
+        """Count each query's hits that are not fresh; None if all are."""
+        stale: IntArray | None = None
+        for number, part in enumerate(self._table.parts):
+            if part.fresh is not None:
+                mine = (self._batch.part == number) & (self._batch.docno >= 0)
+                found = (mine & ~part.fresh[np.where(mine, self._batch.row, 0)]).sum(axis=1)
+                stale = found if stale is None else stale + found
+        return None if stale is None else stale.tolist()
+
+    def hits(self, query: int) -> list[RowHit]:
+        """Return one query's hits."""
+        return row_hits(self._table, self._batch.one(query))
+
+    def docnos(self) -> IntArray:
+        """Return the documents of all hits, query by query."""
+        return np.asarray(self._batch.docno[self._batch.docno >= 0])
+
+
+def row_hits(table: RowTable, fetched: Fetched) -> list[RowHit]:
+    """Return what was fetched of a version for one query as hits."""
+    return [
+        row_hit(table, *place)
+        for place in zip(
+            fetched.docno.tolist(),
+            fetched.part.tolist(),
+            fetched.row.tolist(),
+            fetched.score.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def row_hit(table: RowTable, docno: int, number: int, row: int, score: float) -> RowHit:
+    """Return one row of one part of a version as a hit."""
+    part = table.parts[number]
+    return RowHit(
+        docno=docno,
+        chunk=0 if part.rows.single else int(part.rows.chunk[row]),
+        score=score,
+        version=table.label,
+        revision=int(part.rows.revision[row]),
+        stale=part.fresh is not None and not bool(part.fresh[row]),
+    )

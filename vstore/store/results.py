@@ -1,0 +1,174 @@
+"""Results of searches: hits, the plan that found them, a trace; made when someone looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+from vstore.deferred import Deferred
+from vstore.query.plan import PlanNode, plan_to_dict, render_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vstore.observe.trace import Trace
+    from vstore.observe.traced import TracedBatch
+    from vstore.query.execution import Execution
+    from vstore.store import document as documents
+    from vstore.store.document import Document
+    from vstore.store.snapshot import CollectionView
+    from vstore.types import DocumentId
+else:  # what a search for ids does not need
+    documents = Deferred("vstore.store.document")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One hit.
+
+    Attributes
+    ----------
+    id : str or int
+    score : float
+        Cosine similarity, inner product, or minus the Euclidean distance: larger is better. Scores
+        of different versions cannot be compared; the order of the hits is the result's.
+    version : str
+        Version of the vector that was scored.
+    chunk : int
+    stale : bool
+        The vector was made from an older revision of the document.
+    """
+
+    id: DocumentId
+    score: float
+    version: str
+    chunk: int = 0
+    stale: bool = False
+    _docno: int = field(default=-1, repr=False, compare=False)
+    _view: CollectionView | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def document(self) -> Document:
+        """The document, as it stood at the epoch of the search."""
+        assert self._view is not None, "made by a search"
+        return documents.document_of(
+            self._view.documents.record(self._docno), self._view.field_types
+        )
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """The document's metadata."""
+        return self.document.metadata
+
+    @property
+    def text(self) -> str | None:
+        """The document's text."""
+        return self.document.text
+
+
+class SearchResult:
+    """Hits, best first, with the plan that found them and a trace of how it went.
+
+    A sequence of `Hit`. Hits and trace are made when they are first looked at.
+    """
+
+    __slots__ = ("_hits", "_number", "searched")
+
+    def __init__(self, searched: Searched, number: int) -> None:
+        self.searched = searched
+        self._number = number
+        self._hits: tuple[Hit, ...] | None = None
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """The hits, best first."""
+        if self._hits is None:
+            self._hits = self.searched.hits(self._number)
+        return self._hits
+
+    @property
+    def plan(self) -> PlanNode:
+        """The plan that found them."""
+        return self.searched.batch.plan
+
+    @property
+    def trace(self) -> Trace:
+        """What was read, when, and what came of it."""
+        return self.searched.batch.trace(self._number)
+
+    @property
+    def ids(self) -> list[DocumentId]:
+        """The hits' ids."""
+        return self.searched.ids(self._number)
+
+    def explain(self) -> str:
+        """Return the plan with what happened, as text."""
+        return render_plan(self.plan, self.trace.actuals())
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return self.searched.batch.summaries.hits(self._number)
+
+    def __getitem__(self, index: int) -> Hit:
+        return self.hits[index]
+
+    def __repr__(self) -> str:
+        return f"SearchResult({list(self.hits)!r})"
+
+
+class Searched:
+    """A batch of queries after it ran, from which results are made when they are looked at."""
+
+    __slots__ = ("_execution", "_ids", "batch", "view")
+
+    def __init__(self, view: CollectionView, execution: Execution, batch: TracedBatch) -> None:
+        self.batch = batch
+        self.view = view
+        self._execution = execution
+        self._ids: list[list[DocumentId]] | None = None
+
+    def ids(self, number: int) -> list[DocumentId]:
+        """Return the ids of one query's hits."""
+        if self._ids is None:  # of all queries at once, which costs little more than of one
+            every = self.view.documents.ids(self._execution.docnos())
+            summaries = self.batch.summaries
+            ends = accumulate(map(summaries.hits, range(len(summaries))), initial=0)
+            self._ids = [every[start:end] for start, end in pairwise(ends)]
+        return list(self._ids[number])
+
+    def hits(self, number: int) -> tuple[Hit, ...]:
+        """Return one query's hits."""
+        view = self.view
+        return tuple(
+            Hit(
+                view.documents.id(hit.docno),
+                hit.score,
+                hit.version,
+                hit.chunk,
+                hit.stale,
+                hit.docno,
+                view,
+            )
+            for hit in self._execution.hits(number)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A plan, and with ``analyze`` what happened when it ran. Prints as text."""
+
+    plan: PlanNode
+    actuals: Mapping[str, object] | None = None
+
+    def __str__(self) -> str:
+        return render_plan(self.plan, self.actuals)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plan and actuals as plain data."""
+        result: dict[str, object] = {"plan": plan_to_dict(self.plan)}
+        if self.actuals is not None:
+            result["actuals"] = dict(self.actuals)
+        return result

@@ -1,0 +1,161 @@
+"""Routes that ask two versions different questions: canaries and shadows.
+
+A canary lets another version answer a share of the queries; a shadow asks another version too, for
+a share of them, and compares. Which queries is told by a hash of whose they are: the same key, or
+without one the same query, goes the same way each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from blake3 import blake3
+
+from vstore.errors import InvalidArgumentError
+from vstore.store.embedder import Embeddings
+from vstore.store.resolving import Resolved, has_vectors, resolve
+from vstore.store.search import run
+
+if TYPE_CHECKING:
+    from vstore.manifest.state import RouteState
+    from vstore.query.filter import Filter
+    from vstore.store.collection import Collection
+    from vstore.store.results import SearchResult
+    from vstore.store.search import Queries, SearchOptions
+    from vstore.store.snapshot import Snapshot
+    from vstore.types import BoolArray
+
+_BUCKETS: Final = 100  # a percent each
+
+
+def search(
+    collection: Collection,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    routed: tuple[str, RouteState, Filter | None],
+) -> list[SearchResult]:
+    """Run one search per query by a route that is a canary, or has a shadow."""
+    key, route, bound = routed
+    view = snapshot.collection(collection.name)
+    resolved = resolve(view, queries, options, snapshot.state, bound)
+    names = _names(queries, options, route)
+    if route.mode == "canary":
+        to_new = _chosen(names, f"{collection.name}/{key}/canary", route.percent)
+        results = _canary(collection, snapshot, queries, options, resolved, route, to_new, bound)
+    else:
+        results = run(collection, snapshot, queries, options, resolved, bound)
+    if route.shadow:
+        asked = _chosen(names, f"{collection.name}/{key}/shadow", route.shadow_percent)
+        _shadow(collection, snapshot, queries, options, route, key, asked, bound, results)
+    return results
+
+
+def _canary(  # noqa: PLR0917 - as `search.run`
+    collection: Collection,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    resolved: Resolved,
+    route: RouteState,
+    to_new: BoolArray,
+    bound: Filter | None,
+) -> list[SearchResult]:
+    results: dict[int, SearchResult] = {}
+    for label, mask, share in (
+        (route.old_version, ~to_new, 100 - route.percent),
+        (route.version, to_new, route.percent),
+    ):
+        places = np.flatnonzero(mask).tolist()
+        if places:
+            origin = f"{resolved.origin}, whose canary gives it {share} % of the queries,"
+            side = resolved._replace(new=label, origin=origin)
+            found = run(collection, snapshot, _some(queries, mask), options, side, bound)
+            results.update(zip(places, found, strict=True))
+    return [results[place] for place in range(len(to_new))]
+
+
+def _shadow(  # noqa: PLR0917 - as `search.run`
+    collection: Collection,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    route: RouteState,
+    key: str,
+    asked: BoolArray,
+    bound: Filter | None,
+    results: list[SearchResult],
+) -> None:
+    places = np.flatnonzero(asked).tolist()
+    if not places:
+        return
+    observer, view = collection.store.observer, snapshot.collection(collection.name)
+    shadows = observer.shadows.of(collection.name, key, route.serving, route.shadow)
+    if not has_vectors(view, queries, route.shadow, snapshot.state):
+        shadows.count_missing(len(places))
+        return
+    resolved = Resolved("matched", route.shadow, origin="the route's shadow", key=key)
+    found = run(
+        collection, snapshot, _some(queries, asked), options, resolved, bound, counted=False
+    )
+    for place, other in zip(places, found, strict=True):
+        served = results[place]
+        shadows.add(
+            served.ids, other.ids, served_s=served.trace.seconds, shadow_s=other.trace.seconds
+        )
+
+
+def _names(queries: Queries, options: SearchOptions, route: RouteState) -> list[bytes]:
+    """Return by what each query is told apart.
+
+    Raises
+    ------
+    InvalidArgumentError
+        There is not one key for each query.
+    """
+    count = _count(queries)
+    if options.keys is not None:
+        if len(options.keys) != count:
+            raise InvalidArgumentError(
+                f"keys: {len(options.keys)} for {count} queries; expected one for each"
+            )
+        return [key.encode() for key in options.keys]
+    if isinstance(queries, list | tuple):
+        return [str(text).encode() for text in queries]
+    vectors = queries
+    if isinstance(queries, Mapping):
+        known = next((label for label in route.labels if label in queries), None)
+        vectors = next(iter(queries.values())) if known is None else queries[known]
+    if isinstance(vectors, Embeddings):
+        vectors = vectors.vectors
+    return [row.tobytes() for row in np.asarray(vectors, np.float32)]
+
+
+def _count(queries: Queries) -> int:
+    if isinstance(queries, Mapping):
+        return min((_count(value) for value in queries.values()), default=0)
+    return len(queries.vectors) if isinstance(queries, Embeddings) else len(queries)
+
+
+def _chosen(names: list[bytes], salt: str, percent: int) -> BoolArray:
+    """Return which names fall into the first buckets of so many in a hundred."""
+    start = blake3(salt.encode() + b"\0")
+    buckets = []
+    for name in names:
+        hasher = start.copy()
+        hasher.update(name)
+        buckets.append(int.from_bytes(hasher.digest()[:8], "little") % _BUCKETS)
+    return np.array(buckets, np.int64) < percent
+
+
+def _some(queries: Queries, mask: BoolArray) -> Queries:
+    """Return some of the queries."""
+    if isinstance(queries, Mapping):
+        return {label: _some(value, mask) for label, value in queries.items()}  # type: ignore[misc]
+    if isinstance(queries, Embeddings):
+        return Embeddings(queries.spec, queries.vectors[mask])
+    if isinstance(queries, list | tuple):
+        return [text for text, wanted in zip(queries, mask.tolist(), strict=True) if wanted]
+    return np.asarray(queries)[mask]
