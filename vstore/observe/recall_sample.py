@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vstore.evaluation.measures import recall_against_exact
+
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from vstore.evaluation.measures import ScoredIds
 
 # Fractional parts of its multiples are spread evenly and in no period that traffic could have
 # (Knuth, The Art of Computer Programming 3, section 6.4).
@@ -32,23 +34,16 @@ class RecallSampler:
         return self._seen * _GOLDEN % 1.0 < self._share
 
 
-def recall_of(
-    found: Sequence[tuple[Hashable, float]], exact: Sequence[tuple[Hashable, float]], *, ties: bool
-) -> float:
+def recall_of(found: ScoredIds, exact: ScoredIds, *, k: int, ties: bool) -> float:
     """Return the share of the exact hits that were found; 1 if there is nothing to find.
 
     Parameters
     ----------
-    found, exact : sequence of (what, score)
-        Documents, or chunks of them.
     ties : bool
-        Whether scores can be compared: then a hit as good as the last exact one counts. Those of a
-        read of two versions cannot.
+        Whether scores can be compared: then a hit as good as the k-th exact one counts; see
+        `evaluation.measures.recall_against_exact`. Those of a read of two versions cannot.
     """
-    if not exact:
-        return 1.0
-    wanted = {what for what, _ in exact}
-    least = min(score for _, score in exact)
-    least -= _TOLERANCE * abs(least)
-    good = sum(what in wanted or (ties and score >= least) for what, score in found)
-    return min(good, len(exact)) / len(exact)
+    if not ties:
+        return len({*found.ids} & {*exact.ids}) / len(exact.ids) if exact.ids else 1.0
+    tolerance = _TOLERANCE * abs(exact.scores[-1]) if exact.scores else 0.0
+    return recall_against_exact(found, exact, k=k, tolerance=tolerance)

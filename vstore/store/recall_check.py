@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vstore.evaluation.measures import ScoredIds
 from vstore.observe.recall_sample import recall_of
 from vstore.query.executor import execute
 from vstore.query.paths import Wanted
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from vstore.observe.observer import Observer
     from vstore.observe.traced import TracedBatch
-    from vstore.query.execution import Execution
+    from vstore.query.execution import Execution, RowHit
     from vstore.query.fetching import VersionRead
     from vstore.types import BoolArray
 
@@ -53,8 +54,10 @@ def compare(
     exact = execute(batch.plan, exactly, matching, k=k, collapse=collapse, curve=curve)
     for place, number in enumerate(chosen):
         recall = recall_of(
-            [((hit.docno, hit.chunk), hit.score) for hit in executed.hits(number)],
-            [((hit.docno, hit.chunk), hit.score) for hit in exact.hits(place)],
-            ties=len(reads) == 1,
+            _scored(executed.hits(number)), _scored(exact.hits(place)), k=k, ties=len(reads) == 1
         )
         observer.compared(batch, recall, tenant=tenant, family=family)
+
+
+def _scored(hits: Sequence[RowHit]) -> ScoredIds:
+    return ScoredIds([(hit.docno, hit.chunk) for hit in hits], [hit.score for hit in hits])

@@ -109,6 +109,11 @@ class Store:
         return self.current().epoch
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.open_file.closed
+
+    @property
     def writable(self) -> bool:
         """Whether this handle is the store's writer."""
         return self.open_file.container.writable
@@ -382,13 +387,14 @@ class Store:
         stored : bool
             Instead what writers have flushed into the file, and what this handle has not.
         """
-        return self._metrics(stored=stored).to_dict()
+        return self.counters(stored=stored).to_dict()
 
     def metrics_text(self, *, stored: bool = False) -> str:
         """Return counters in the text format that Prometheus reads; see `metrics`."""
-        return prometheus.render(self._metrics(stored=stored))
+        return prometheus.render(self.counters(stored=stored))
 
-    def _metrics(self, *, stored: bool) -> Metrics:
+    def counters(self, *, stored: bool = False) -> Metrics:
+        """Return counters as they are kept, a copy; see `metrics`."""
         if not stored:
             return self.observer.metrics()
         total = flushing.stored_metrics(self.current())
