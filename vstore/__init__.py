@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.store.epoch_comparison import EpochComparison, HitChange
     from vstore.store.migrating import Migration
     from vstore.store.migration_status import MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
@@ -154,6 +155,10 @@ _MODULES = {
         "VectorCounts",
     ),
     "vstore.store.document": ("Document",),
+    "vstore.store.epoch_comparison": (
+        "EpochComparison",
+        "HitChange",
+    ),
     "vstore.store.embedder": (
         "Embedder",
         "Embeddings",
@@ -208,6 +213,7 @@ __all__ = [
     "EmbeddingError",
     "EmbeddingSpec",
     "Embeddings",
+    "EpochComparison",
     "Explanation",
     "Filter",
     "FilterError",
@@ -217,6 +223,7 @@ __all__ = [
     "Gates",
     "HashingEmbedder",
     "Hit",
+    "HitChange",
     "InvalidArgumentError",
     "InvalidVectorError",
     "Judged",
