@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +36,12 @@ from vstore.store.writer import append_commit, seal_memtable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.manifest.state import (
+        CollectionState,
+        SegmentRef,
+        StoreState,
+        VersionState,
+    )
     from vstore.segment.compaction import FindKernels
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Verify
@@ -203,7 +208,7 @@ def _write_current(
         view = current.collection(name)
         state, alive = _compacted(new, view, epoch=epoch, time_us=time_us, kernels=kernels)
         renumbered[name] = alive
-        state = _without_expired(state, time_us)
+        state = _without_letters(_without_expired(state, time_us), view)
         hits = _counted_again(new, current.container, state.hits, alive)
         copy = partial(_copied_record, new, current.container)
         collections[name] = with_records(state._replace(hits=None), copy)._replace(hits=hits)
@@ -306,6 +311,16 @@ def _without_expired(state: CollectionState, time_us: int) -> CollectionState:
     }
     bridges = tuple(b for b in state.bridges if not gone & {b.source, b.target})
     return state._replace(versions=versions, bridges=bridges)
+
+
+def _without_letters(state: CollectionState, view: CollectionView) -> CollectionState:
+    """Drop the dead letters of documents that are deleted: ids, and errors that may quote them."""
+    jobs = {}
+    for label, job in state.jobs.items():
+        docnos = view.documents.find([letter.id for letter in job.dead])
+        alive = [d >= 0 and view.documents.revision[d] != DELETED for d in docnos.tolist()]
+        jobs[label] = job._replace(dead=tuple(compress(job.dead, alive)))
+    return state._replace(jobs=jobs)
 
 
 def _expired(version: VersionState, time_us: int) -> bool:
