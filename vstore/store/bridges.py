@@ -120,7 +120,8 @@ def _recall_of(
             raise InvalidArgumentError(f"fit_bridge: no queries for version {version.label!r}")
         where = f"queries for {version.label!r}"
         checked.append(guard.check_queries(version, queries[version.label], state, where=where))
-    return bridge_recall(bridge, *checked, documents)
+    own, other = checked
+    return bridge_recall(bridge, own, other, documents)
 
 
 def _with_both(
