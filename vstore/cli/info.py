@@ -84,13 +84,21 @@ def version_table(versions: tuple[VersionInfo, ...]) -> RenderableType:
 def route_text(route: Mapping[str, Any]) -> str:
     """Return a route of the manifest in words."""
     versions = route["versions"]
-    if route["mode"] == "dual":
-        text = f"dual read of {versions[0]} (old) and {versions[1]} (new) by {route['fusion']}"
-    else:
-        text = str(versions[0])
+    old, new = versions[0], versions[-1]
+    text: str = {
+        "matched": new,
+        "dual": f"dual read of {old} (old) and {new} (new) by {route['fusion']}",
+        "cascade": f"candidates of {old}, ordered by {new}",
+        "bridge": f"{new}, also for queries of {old} over a bridge",
+        "canary": f"{old}, and {new} for {route['percent']} % of the queries",
+    }[route["mode"]]
+    if route["shadow"]:
+        text += f", {route['shadow']} in the shadow of {route['shadow_percent']} %"
     text += f", since epoch {route['since_epoch']}"
     if route["forced"]:
         text += ", forced"
+    if route["by"]:
+        text += f", by {route['by']}"
     if route["reason"]:
         text += f": {route['reason']}"
     if route["previous"]:
