@@ -185,7 +185,7 @@ def test_damaged_records_stop_no_search_and_are_found(tmp_path: Path) -> None:
     with vstore.open(path) as store:
         docs = store.collection("docs")
         assert docs.search(axis(0), version=OLD).ids == found
-        assert len(store.check().problems) == 2
+        assert {p.offset for p in store.check().problems} == {ref.offset for ref in refs if ref}
         with pytest.raises(CorruptionError):
             docs.hits()
         with pytest.raises(CorruptionError):
