@@ -3,8 +3,10 @@
 The code map. What happens to the bytes of one commit::
 
     store/transaction.py   collects documents and vectors, checked by store/input.py, store/guard.py
+    store/batch_check.py   are they like the version's own? guards.py: what it knows of itself
     store/revisions.py     what an upsert makes of documents that are there
     store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
+    store/learning.py      what a version's space is like, once there are rows enough
     store/writer.py        small: one delta block; large: segments, due merges, a full manifest
     segment/               document_columns.py, vectors.py: what is sealed; compaction.py
     manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
@@ -16,6 +18,7 @@ of one query::
     store/opening.py       a file is opened; open_file.py: the snapshot that its readers see
     store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
     store/search.py        resolve the versions (caller, stamp or route), guard, plan, run, record
+    store/query_check.py   the latest queries, watched for a model that changed (watch.py)
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
     query/fetching.py      each segment by its path, the parts' answers merged
@@ -29,6 +32,7 @@ of one query::
 and of one migration::
 
     store/schema.py        declares the new version
+    store/canary_checks.py is the embedder still the model that its name says?
     store/backfilling.py   gives documents its vectors, one commit per batch
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
     store/routes.py        dual read, cutover, rollback, retirement, as migration/routing.py decides
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
         BlockChecksumError,
         ClosedError,
         CorruptionError,
+        EmbedderDriftError,
         FilterError,
         FormatVersionError,
         GateError,
@@ -67,6 +72,7 @@ if TYPE_CHECKING:
         ScopeError,
         StateError,
         StorageError,
+        SuspectGeometryError,
         TransactionError,
         VersionMismatchError,
         VstoreError,
@@ -78,11 +84,13 @@ if TYPE_CHECKING:
     from vstore.observe.shadow import ShadowReport
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
     from vstore.store.backfilling import BackfillReport
+    from vstore.store.canary_checks import CanaryReport
     from vstore.store.check import CheckReport
     from vstore.store.collection import Collection
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.store.guard_changes import GuardInfo
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
     from vstore.store.results import Explanation, Hit, SearchResult
@@ -98,6 +106,7 @@ _MODULES = {
         "BlockChecksumError",
         "ClosedError",
         "CorruptionError",
+        "EmbedderDriftError",
         "FilterError",
         "FormatVersionError",
         "GateError",
@@ -114,6 +123,7 @@ _MODULES = {
         "ScopeError",
         "StateError",
         "StorageError",
+        "SuspectGeometryError",
         "TransactionError",
         "VersionMismatchError",
         "VstoreError",
@@ -138,6 +148,7 @@ _MODULES = {
         "filter_to_dict",
     ),
     "vstore.store.backfilling": ("BackfillReport",),
+    "vstore.store.canary_checks": ("CanaryReport",),
     "vstore.store.check": ("CheckReport",),
     "vstore.store.collection": ("Collection",),
     "vstore.store.counts": (
@@ -151,6 +162,7 @@ _MODULES = {
         "Embeddings",
         "HashingEmbedder",
     ),
+    "vstore.store.guard_changes": ("GuardInfo",),
     "vstore.store.reader": ("Reader",),
     "vstore.store.results": (
         "Explanation",
@@ -184,6 +196,7 @@ __all__ = [
     "BackfillReport",
     "BlockChecksumError",
     "Bridge",
+    "CanaryReport",
     "CheckReport",
     "ClosedError",
     "Collection",
@@ -192,6 +205,7 @@ __all__ = [
     "DeleteCounts",
     "Document",
     "Embedder",
+    "EmbedderDriftError",
     "EmbeddingSpec",
     "Embeddings",
     "Explanation",
@@ -201,6 +215,7 @@ __all__ = [
     "GateError",
     "GateResult",
     "Gates",
+    "GuardInfo",
     "HashingEmbedder",
     "Hit",
     "InvalidArgumentError",
@@ -222,6 +237,7 @@ __all__ = [
     "StateError",
     "StorageError",
     "Store",
+    "SuspectGeometryError",
     "Transaction",
     "TransactionError",
     "UpsertCounts",

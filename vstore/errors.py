@@ -39,8 +39,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.index.canaries import CanaryReport
-
 
 class VstoreError(Exception):
     """Root of all vstore errors."""
@@ -168,9 +166,10 @@ class EmbedderDriftError(VersionMismatchError):
     Attributes
     ----------
     report : CanaryReport
+        What `Collection.verify_embedder` found.
     """
 
-    def __init__(self, message: str, *, version: str, model: str, report: CanaryReport) -> None:
+    def __init__(self, message: str, *, version: str, model: str, report: object) -> None:
         VstoreError.__init__(self, message)
         self.expected = version
         self.found = model

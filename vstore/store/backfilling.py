@@ -12,6 +12,7 @@ from vstore.limits import SEAL_DOCUMENTS
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
 from vstore.migration import routing
+from vstore.store import canary_checks
 from vstore.store.collection_change import change_collection
 from vstore.store.document import Document, document_of
 from vstore.store.embedder import Embedder, Embeddings, require_embedder
@@ -103,12 +104,17 @@ def backfill(
         The file's id index is damaged, so that documents cannot be written.
     InvalidArgumentError
         An `Embedder` is to embed documents that have no text.
+    EmbedderDriftError
+        It makes other vectors of the version's canaries than it did.
+    SuspectGeometryError
+        Vectors are of another space than those that the version has.
     """
     check_batch_size(batch_size)
     if batches_max is not None:
         batches_max = check_whole(batches_max, what="batches_max", least=0)
     if not callable(embed):
         require_embedder(embed)
+        canary_checks.require_no_drift(collection, version, embed)
     if collection.scope is not None:
         raise InvalidArgumentError("backfill: not through a scoped handle")
     view = collection.view()

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.query.plan import PlanNode
-    from vstore.store import bridges, side_reads
+    from vstore.store import bridges, query_check, side_reads
     from vstore.store import embedder as embedders
     from vstore.store.collection import Collection
     from vstore.store.embedder import Embeddings
@@ -60,6 +60,7 @@ else:  # what a search by a vector without a filter does not need
     embedders = Deferred("vstore.store.embedder")
     filters = Deferred("vstore.query.filter")
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
+    query_check = Deferred("vstore.store.query_check")
     side_reads = Deferred("vstore.store.side_reads")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
@@ -191,8 +192,24 @@ def run(  # noqa: PLR0917 - all of them are what a search is
     )
     if counted:
         store.observer.record(batch, k=prepared.request.k)
-    searched = Searched(view, executed, batch)
+    noted = _noted(collection, snapshot, prepared) if counted else ()
+    searched = Searched(view, executed, batch, noted)
     return [SearchResult(searched, number) for number in range(len(summaries))]
+
+
+def _noted(
+    collection: Collection, snapshot: Snapshot, prepared: _Prepared
+) -> tuple[query_check.Noted, ...]:
+    """Note the queries, for versions that know what theirs are like."""
+    if prepared.request.bridge is not None:  # mapped, and not as a model makes them
+        return ()
+    view = snapshot.collection(collection.name)
+    noted = []
+    for read in prepared.reads:
+        version = view.version(read.table.label)
+        if version.guard is not None:
+            noted.append(query_check.QueryCheck(collection, snapshot, version)(read.queries))
+    return tuple(one for one in noted if one is not None)
 
 
 def explain(collection: Collection, query: Query, options: SearchOptions) -> Explanation:
