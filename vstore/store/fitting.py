@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vstore.store.snapshot import Snapshot
     from vstore.types import Array
 
-_FITS_MAX: Final = 0.6  # departure; as far as queries of a version's own domain depart
+_FITS_MAX: Final = 0.8  # departure; of unrelated vectors it is 1, of other topics mostly less
 _LEARNED_ROWS: Final = 1_024
 _VERSIONS_MAX: Final = 64  # to look at
 
@@ -25,12 +25,14 @@ def which_fits(
 ) -> str | None:
     """Return which version vectors fit best, for a message; None if they fit none well.
 
+    Of the same collection rather than of another one.
+
     Parameters
     ----------
     of : (collection, label)
         The version that they do not fit.
     """
-    best: tuple[float, str] | None = None
+    best: tuple[bool, float, str] | None = None
     others = [
         (name, version)
         for name, collection in snapshot.state.collections.items()
@@ -44,13 +46,11 @@ def which_fits(
         verdict = suspect(statistics, vectors, kind=kind)
         if verdict.suspicious or verdict.departure > _FITS_MAX:
             continue
-        if best is None or verdict.departure < best[0]:
-            place = "" if name == of[0] else f" of collection {name!r}"
-            best = (
-                verdict.departure,
-                f"version {version.label!r}{place} (departure {verdict.departure:.2f})",
-            )
-    return None if best is None else best[1]
+        place = "" if name == of[0] else f" of collection {name!r}"
+        found = f"version {version.label!r}{place} (departure {verdict.departure:.2f})"
+        candidate = name != of[0], verdict.departure, found
+        best = candidate if best is None else min(best, candidate)
+    return None if best is None else best[2]
 
 
 def _statistics(snapshot: Snapshot, name: str, version: VersionState) -> GeometryStatistics | None:
