@@ -60,21 +60,21 @@ def test_checking_gates_changes_nothing_and_a_cutover_keeps_them(docs: Collectio
 
 
 def test_coverage_is_weighted_by_traffic(docs: Collection) -> None:
-    assert docs.traffic_coverage(NEW) == 1.0  # nothing was counted
+    assert docs.coverage(NEW, weighted=True).traffic_share == 0.95  # nothing was counted
     # Half of all hits are of one document that is not migrated.
     hits = Hits(np.array([0, COUNT - 1], np.uint32), np.array([50, 50], np.uint64))
     record = append_record(docs.store.open_file.container, plain_hits(hits))
     edit(docs, lambda state: state._replace(hits=record))
-    assert docs.traffic_coverage(NEW) == 0.5
+    assert docs.coverage(NEW, weighted=True).traffic_share == 0.5
     gates = vstore.Gates(coverage=0.9, traffic_coverage=0.8)
     assert found(docs, gates)["traffic_coverage"] == (0.5, False)
     with pytest.raises(vstore.GateError, match=r"traffic_coverage 50\.00%, required 80\.00%"):
         docs.cutover(NEW, gates=gates)
     acme = docs.scoped(vstore.field("tenant") == "acme")
-    assert acme.traffic_coverage(NEW) == 1.0
+    assert acme.coverage(NEW, weighted=True).traffic_share == 1.0
     docs.delete([1])
     docs.store.vacuum()  # which renumbers
-    assert docs.traffic_coverage(NEW) == 0.5
+    assert docs.coverage(NEW, weighted=True).traffic_share == 0.5
     assert docs.store.check().ok
 
 

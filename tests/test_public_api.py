@@ -120,7 +120,13 @@ def test_at_most_two_arguments_are_positional(name: str, member: Callable[..., o
     parameters = list(inspect.signature(member).parameters.values())
     positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
     # A transaction's methods take their collection first.
-    allowed = 4 if name.startswith("Transaction.") else 3 if name.endswith("add_vectors") else 2
+    allowed = (
+        4
+        if name.startswith("Transaction.")
+        else 3
+        if name.endswith(("add_vectors", "migrate"))
+        else 2
+    )
     assert len(positional) <= allowed, [p.name for p in positional]
 
 

@@ -17,7 +17,8 @@ of one query::
 
     store/opening.py       a file is opened; open_file.py: the snapshot that its readers see
     store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
-    store/search.py        resolve the versions (caller, stamp or route), guard, plan, run, record
+    store/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
+    store/search.py        guard, plan, run, record; side_reads.py: canaries and shadows
     store/query_check.py   the latest queries, watched for a model that changed (watch.py)
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
@@ -33,9 +34,14 @@ and of one migration::
 
     store/schema.py        declares the new version
     store/canary_checks.py is the embedder still the model that its name says?
+    store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch
+    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
-    store/routes.py        dual read, cutover, rollback, retirement, as migration/routing.py decides
+    store/routes.py        all changes of who serves whom, as migration/routing.py decides
+    store/dual_write.py    what becomes of a write that lacks vectors of a version in use
+    store/bridges.py       maps between spaces, fitted by migration/bridge_fitting.py
+    store/fusion_choice.py what fusion="auto" stands for, measured by evaluation/
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock
@@ -56,11 +62,13 @@ if TYPE_CHECKING:
         ClosedError,
         CorruptionError,
         EmbedderDriftError,
+        EmbeddingError,
         FilterError,
         FormatVersionError,
         GateError,
         InvalidArgumentError,
         InvalidVectorError,
+        LeaseError,
         LimitExceededError,
         LockedError,
         MissingDependencyError,
@@ -91,6 +99,8 @@ if TYPE_CHECKING:
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
     from vstore.store.guard_changes import GuardInfo
+    from vstore.store.migrating import Migration
+    from vstore.store.migration_status import MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
     from vstore.store.results import Explanation, Hit, SearchResult
@@ -107,11 +117,13 @@ _MODULES = {
         "ClosedError",
         "CorruptionError",
         "EmbedderDriftError",
+        "EmbeddingError",
         "FilterError",
         "FormatVersionError",
         "GateError",
         "InvalidArgumentError",
         "InvalidVectorError",
+        "LeaseError",
         "LimitExceededError",
         "LockedError",
         "MissingDependencyError",
@@ -163,6 +175,11 @@ _MODULES = {
         "HashingEmbedder",
     ),
     "vstore.store.guard_changes": ("GuardInfo",),
+    "vstore.store.migrating": ("Migration",),
+    "vstore.store.migration_status": (
+        "MigrationPlan",
+        "MigrationStatus",
+    ),
     "vstore.store.reader": ("Reader",),
     "vstore.store.results": (
         "Explanation",
@@ -206,6 +223,7 @@ __all__ = [
     "Document",
     "Embedder",
     "EmbedderDriftError",
+    "EmbeddingError",
     "EmbeddingSpec",
     "Embeddings",
     "Explanation",
@@ -221,8 +239,12 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidVectorError",
     "Judged",
+    "LeaseError",
     "LimitExceededError",
     "LockedError",
+    "Migration",
+    "MigrationPlan",
+    "MigrationStatus",
     "MissingDependencyError",
     "MissingQueryVectorError",
     "MissingVectorsError",

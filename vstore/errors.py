@@ -17,7 +17,9 @@
     ├── ScopeError                          outside the handle's mandatory scope
     ├── StateError                          legal call, wrong moment (a retired version, say)
     │   ├── GateError                       a cutover whose gates do not pass
+    │   ├── LeaseError                      somebody else runs the backfill
     │   └── TransactionError                a transaction used after it ended
+    ├── EmbeddingError                      the function that makes vectors fails for everything
     ├── MissingDependencyError              an optional extra is not installed
     ├── ClosedError                         the handle is closed, or belongs to another process
     ├── ReadOnlyError                       a write through a read-only handle
@@ -34,6 +36,7 @@ The data stay on attributes.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -234,8 +237,32 @@ class GateError(StateError):
         self.measured = dict(measured)
 
 
+class LeaseError(StateError):
+    """A backfill that somebody else runs.
+
+    Attributes
+    ----------
+    owner : str
+    until_us : int
+        When the lease expires, in microseconds since 1970.
+    """
+
+    def __init__(self, target: str, *, owner: str, until_us: int, now_us: int) -> None:
+        super().__init__(
+            f"the backfill of {target!r} is run by {owner!r}, whose lease expires in "
+            f"{max(until_us - now_us, 0) / 1e6:,.1f} s, {_utc(until_us)}. Wait for that, or run it "
+            "as that owner"
+        )
+        self.owner = owner
+        self.until_us = until_us
+
+
 class TransactionError(StateError):
     """A transaction used after it was committed or abandoned."""
+
+
+class EmbeddingError(VstoreError):
+    """An embedding function that fails whatever the documents are; the cause is its last error."""
 
 
 class MissingDependencyError(VstoreError, ImportError):
@@ -312,3 +339,10 @@ class BlockChecksumError(CorruptionError):
 
 class FormatVersionError(CorruptionError):
     """Written by a newer format, or with a feature this version does not know."""
+
+
+def _utc(time_us: int) -> str:
+    try:
+        return f"at {dt.datetime.fromtimestamp(time_us // 1_000_000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{time_us} us after 1970"

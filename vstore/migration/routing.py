@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import GateError, InvalidArgumentError, StateError
-from vstore.manifest.state import Evidence, JobState, RouteState
+from vstore.manifest.state import Evidence, RouteState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -282,34 +282,3 @@ def _require_open(collection: CollectionState, label: str) -> VersionState:
 
 def _with_route(collection: CollectionState, key: str, route: RouteState) -> CollectionState:
     return collection._replace(routes={**collection.routes, key: route})
-
-
-def start_job(collection: CollectionState, target: str, moment: Moment) -> CollectionState:
-    """Record that a version is being filled; one that runs already goes on."""
-    _require_open(collection, target)
-    job = collection.jobs.get(target)
-    if job is not None and job.status == "running":
-        return collection
-    route = collection.routes.get(DEFAULT_ROUTE)
-    source = "" if route is None or route.serving == target else route.serving
-    started = JobState(target, source, "running", moment.epoch, moment.time_us)
-    return collection._replace(jobs={**collection.jobs, target: started})
-
-
-def record_batch(
-    collection: CollectionState, target: str, *, done: int, skipped: int
-) -> CollectionState:
-    """Count one batch of a running job."""
-    job = collection.jobs[target]
-    counted = job._replace(
-        batches=job.batches + 1,
-        documents_done=job.documents_done + done,
-        documents_skipped=job.documents_skipped + skipped,
-    )
-    return collection._replace(jobs={**collection.jobs, target: counted})
-
-
-def finish_job(collection: CollectionState, target: str) -> CollectionState:
-    """Record that nothing is left to fill."""
-    job = collection.jobs[target]._replace(status="done")
-    return collection._replace(jobs={**collection.jobs, target: job})

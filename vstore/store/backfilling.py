@@ -1,37 +1,52 @@
-"""Backfill: giving documents the vectors of a version that they lack, batch by batch."""
+"""Backfill: giving documents the vectors of a version that they lack, batch by batch.
+
+A batch is one commit of its vectors and the job's progress. What is left to do is a scan over the
+documents, so a run that was killed anywhere is resumed by running again. Documents that change or
+go while their vectors are made are skipped, and met again with their new revision.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.errors import CorruptionError, InvalidArgumentError
+from vstore.errors import (
+    CorruptionError,
+    EmbeddingError,
+    LimitExceededError,
+    StateError,
+    VstoreError,
+)
 from vstore.limits import SEAL_DOCUMENTS
-from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
-from vstore.migration import routing
-from vstore.store import canary_checks
-from vstore.store.collection_change import change_collection
+from vstore.manifest.state import DeadLetter
+from vstore.migration import caps, jobs
+from vstore.store import backfill_queue
 from vstore.store.document import Document, document_of
-from vstore.store.embedder import Embedder, Embeddings, require_embedder
 from vstore.store.gate_measurements import coverage
-from vstore.store.numbers import check_batch_size, check_whole
+from vstore.store.numbers import check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from vstore.manifest.state import CollectionState, JobState, JobStatus, StoreState
     from vstore.migration.gates import Coverage
+    from vstore.store.backfill_queue import Queue
     from vstore.store.collection import Collection
-    from vstore.types import Array, IntArray
-
-Embed: TypeAlias = "Embedder | Callable[[Sequence[Document]], Array | Embeddings | Sequence[Array]]"
+    from vstore.store.embedding_batches import BatchEmbedder, Embedded, Item
+    from vstore.store.leasing import Runner
+    from vstore.store.spending import Spending
+    from vstore.store.transaction import Transaction
+    from vstore.store.vector_sources import VectorSource
+    from vstore.types import IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillReport:
-    """What one call of `backfill` did.
+    """What one run did.
 
     Attributes
     ----------
@@ -40,17 +55,47 @@ class BackfillReport:
     batches : int
     coverage : Coverage
         After the last batch.
+    failed : int
+        Documents that became dead letters.
+    status : {"running", "stopped", "done", "cancelled"}
+        Of the job, afterwards.
+    note : str
+        Why it stopped.
     """
 
     done: int
     skipped: int
     batches: int
     coverage: Coverage
+    failed: int = 0
+    status: JobStatus = "running"
+    note: str = ""
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether nothing is left to do, and nothing failed."""
         return self.coverage.complete
+
+
+class Work(NamedTuple):
+    """What a run is to do, and with what.
+
+    Attributes
+    ----------
+    source : str
+        Version that the job migrates from; empty if none serves.
+    mapped_from : str
+        Version whose vectors are needed; empty if none are.
+    """
+
+    collection: Collection
+    target: str
+    source: str
+    mapped_from: str
+    settings: jobs.JobSettings
+    vectors: VectorSource
+    spending: Spending
+    batch_size: int
 
 
 def pending(collection: Collection, version: str, *, limit: int | None = None) -> list[Document]:
@@ -59,145 +104,281 @@ def pending(collection: Collection, version: str, *, limit: int | None = None) -
         limit = check_whole(limit, what="limit", least=0)
     view = collection.view()
     view.version(version)
-    docnos = _pending_docnos(collection, version)[:limit]
+    docnos = np.flatnonzero(collection.mask(view, None) & ~view.rows(version).has_fresh)
     return [
-        document_of(view.documents.record(docno), view.field_types) for docno in docnos.tolist()
+        document_of(view.documents.record(docno), view.field_types)
+        for docno in docnos[:limit].tolist()
     ]
 
 
-def _pending_docnos(collection: Collection, version: str) -> IntArray:
-    view = collection.view()
-    return np.flatnonzero(collection.mask(view, None) & ~view.rows(version).has_fresh)
+def scan(work: Work, job: JobState | None) -> Queue:
+    """Return what is left to do now."""
+    return backfill_queue.scan(
+        work.collection.snapshot(),
+        work.collection.name,
+        work.target,
+        order=work.settings.order,
+        order_field=work.settings.order_field,
+        job=job,
+        mapped_from=work.mapped_from,
+    )
 
 
-def backfill(
-    collection: Collection,
-    version: str,
-    embed: Embed,
-    *,
-    batch_size: int,
-    batches_max: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> BackfillReport:
-    """Give every document that lacks them its vectors of a version.
+class Run:
+    """One run of a job, by one runner, from its first batch to the last one or to a stop."""
 
-    What is left to do is a scan over the documents, so a run that was killed anywhere is resumed by
-    calling this again; no document is embedded twice whose batch was committed. A batch is one
-    commit of its vectors and the job's progress. Documents that change or go while their vectors
-    are made are skipped, and met again with their new revision.
+    def __init__(
+        self,
+        work: Work,
+        embedder: BatchEmbedder,
+        runner: Runner,
+        *,
+        batches_max: int | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._work = work
+        self._collection = work.collection
+        self._store = work.collection.store
+        self._target = work.target
+        self._embedder = embedder
+        self._runner = runner
+        self._batches_max = batches_max
+        self._progress = progress
+        self._before: bytes | None = None
+        self.done = self.skipped = self.failed = self.batches = 0
 
-    Parameters
-    ----------
-    embed : Embedder, or callable
-        The callable gets documents and returns (n, dimension) vectors, `Embeddings`, or one
-        (chunks, dimension) array per document.
-    batches_max : int, optional
-        Stop after so many; the job stays open.
-    progress : callable, optional
-        Called after each batch with documents covered and live documents.
+    def run(self) -> BackfillReport:
+        """Run until nothing is left, a cap is reached, or somebody stops the job.
 
-    Raises
-    ------
-    StateError
-        The version is retired.
-    CorruptionError
-        The file's id index is damaged, so that documents cannot be written.
-    InvalidArgumentError
-        An `Embedder` is to embed documents that have no text.
-    EmbedderDriftError
-        It makes other vectors of the version's canaries than it did.
-    SuspectGeometryError
-        Vectors are of another space than those that the version has.
-    """
-    check_batch_size(batch_size)
-    if batches_max is not None:
-        batches_max = check_whole(batches_max, what="batches_max", least=0)
-    if not callable(embed):
-        require_embedder(embed)
-        canary_checks.require_no_drift(collection, version, embed)
-    if collection.scope is not None:
-        raise InvalidArgumentError("backfill: not through a scoped handle")
-    view = collection.view()
-    view.version(version)
-    store = collection.store
-    job = view.state.jobs.get(version)
-    if job is None or job.status != "running":
-        change_collection(
-            collection,
-            lambda state: routing.start_job(state, version, store.moment()),
-            Operation("start_backfill", version),
+        Raises
+        ------
+        LeaseError
+            Somebody else runs it, or took over because a batch took longer than the lease.
+        EmbeddingError
+            Every document fails; the job is stopped.
+        LimitExceededError
+            Too many dead letters; the job is stopped.
+        """
+        try:
+            self._begin()
+            while self._batches_left() and self._embed_queue():
+                pass
+            self._end()
+        except (EmbeddingError, LimitExceededError) as error:
+            self._give_up(str(error))
+            raise
+        except Exception:
+            self._give_up(None)
+            raise
+        finally:
+            self._runner.leave()
+        state = self._collection.view().state
+        job = state.jobs[self._target]
+        return BackfillReport(
+            self.done,
+            self.skipped,
+            self.batches,
+            coverage(self._collection, self._target),
+            self.failed,
+            job.status,
+            job.note,
         )
-    done = skipped = batches = 0
-    before: bytes | None = None
-    while batches_max is None or batches < batches_max:
-        # One scan serves many batches; documents that came or changed meanwhile are in the next.
-        queue = _pending_docnos(collection, version)
-        if not len(queue):
-            break
-        found = queue.tobytes() + collection.view().documents.revision[queue].tobytes()
-        if found == before:
-            raise CorruptionError(store.path, f"document {int(queue[0])} is not found by its id")
-        before = found
-        span = max(batch_size, SEAL_DOCUMENTS)
-        for start in range(0, min(len(queue), span), batch_size):
-            if batches_max is not None and batches >= batches_max:
-                break
-            wrote, passed = _batch(collection, version, embed, queue[start : start + batch_size])
-            done, skipped, batches = done + wrote, skipped + passed, batches + 1
-            if progress is not None:
-                now = coverage(collection, version)
-                progress(now.fresh, now.live)
-    reached = coverage(collection, version)
-    if reached.complete and collection.view().state.jobs[version].status == "running":
-        change_collection(
-            collection,
-            lambda state: routing.finish_job(state, version),
-            Operation("finish_backfill", version),
-        )
-    return BackfillReport(done, skipped, batches, reached)
 
+    # Steps.
 
-def _batch(collection: Collection, version: str, embed: Embed, docnos: IntArray) -> tuple[int, int]:
-    view = collection.view()
-    known = docnos[docnos < view.documents.docno_end]
-    records = [view.documents.record(docno) for docno in known.tolist()]
-    documents = [document_of(r, view.field_types) for r in records if r.revision]
-    if not documents:
-        return 0, 0
-    vectors = _embedded(embed, documents)
-    with collection.store.transaction() as tx:
-        counts = tx.add_vectors(
-            collection,
-            version,
-            [document.id for document in documents],
-            vectors,
-            revisions=[document.revision for document in documents],
-        )
-        tx.edit(
-            lambda state: put_collection(
-                state,
-                routing.record_batch(
-                    state.collections[collection.name],
-                    version,
-                    done=counts.written,
-                    skipped=counts.stale,
-                ),
-            ),
-            name="backfill",
-            note=version,
-        )
-    return counts.written, counts.stale
+    def _batches_left(self) -> bool:
+        return self._batches_max is None or self.batches < self._batches_max
 
+    def _begin(self) -> None:
+        work, target = self._work, self._target
 
-def _embedded(embed: Embed, documents: Sequence[Document]) -> object:
-    if not isinstance(embed, Embedder):
-        return embed(documents)
-    texts = []
-    for document in documents:
-        if document.text is None:
-            raise InvalidArgumentError(
-                f"backfill: document {document.id!r:.80} has no text to embed; "
-                "pass a callable that gets the documents and finds their source"
+        def begin(state: CollectionState) -> CollectionState:
+            moment = self._store.moment()
+            lease = self._runner.take(state, moment.time_us)
+            job = state.jobs.get(target)
+            if job is not None and job.status in ("running", "stopped"):
+                if job.source != work.source:
+                    raise StateError(
+                        f"the backfill of {target!r} migrates from {job.source!r}, not from "
+                        f"{work.source!r}; go on with that, or cancel it"
+                    )
+                return jobs.resume(state, target, work.settings, lease, now_us=moment.time_us)
+            if job is not None and not scan(work, job).left:
+                return state
+            return jobs.start(state, target, moment, source=work.source, settings=work.settings)
+
+        known = self._collection.view().state.jobs.get(target)
+        resumed = known is not None and known.status in ("running", "stopped")
+        self._commit("resume_backfill" if resumed else "start_backfill", begin)
+
+    def _embed_queue(self) -> bool:
+        """Embed what one scan finds; return whether to scan again."""
+        job = self._job()
+        if job.status != "running":
+            return False
+        queue = scan(self._work, job)
+        if not len(queue.docnos):
+            return False
+        self._require_progress(queue.docnos)
+        # One scan serves many batches; what came or changed meanwhile is in the next. Where that is
+        # to be embedded first, it is looked for before each batch.
+        size = self._work.batch_size
+        in_turn = self._collection.view().state.dual_write != "queue"
+        span = min(len(queue.docnos), max(size, SEAL_DOCUMENTS) if in_turn else size)
+        for start in range(0, span, size):
+            if not self._batches_left():
+                return False
+            if not self._batch(queue.docnos[start : start + size]):
+                return False
+        return True
+
+    def _require_progress(self, docnos: IntArray) -> None:
+        found = docnos.tobytes() + self._collection.view().documents.revision[docnos].tobytes()
+        if found == self._before:
+            raise CorruptionError(
+                self._store.path, f"document {int(docnos[0])} is not found by its id"
             )
-        texts.append(embed.spec.document_prompt + document.text)
-    return Embeddings(embed.spec, embed.embed_documents(texts))
+        self._before = found
+
+    def _batch(self, docnos: IntArray) -> bool:
+        """Embed and write some documents; return whether to go on."""
+        job, view = self._job(), self._collection.view()
+        if job.status != "running":
+            return False
+        known = docnos[docnos < view.documents.docno_end]
+        lacking = known[~view.rows(self._target).has_fresh[known]]
+        items = self._work.vectors.items(view, lacking)
+        if not items:
+            return True
+        price = self._work.spending.price_per_unit
+        units = [self._work.spending.units(item.document) for item in items]
+        fits = caps.fitting(job, units, price_per_unit=price)
+        if fits:
+            self._write(items[:fits], units[:fits])
+        if fits < len(items):
+            job = self._job()
+            left = scan(self._work, job).left
+            self._stop(caps.stop_note(job, units[fits], price_per_unit=price, left=left))
+        if self._progress is not None:
+            now = coverage(self._collection, self._target)
+            self._progress(now.fresh, now.live)
+        return fits == len(items)
+
+    def _write(self, items: list[Item], units: list[int]) -> None:
+        began_s = self._store.clock.monotonic_s()
+        embedded = self._embedder.embed(items)
+        seconds = max(self._store.clock.monotonic_s() - began_s, 0.0)
+        paid = {item.document.id: count for item, count in zip(items, units, strict=True)}
+        used = sum(paid[document.id] for document in embedded.documents)
+        last = self._batches_max is not None and self.batches + 1 >= self._batches_max
+        with self._store.transaction() as tx:
+            written, stale = self._add(tx, embedded)
+
+            def record(state: StoreState) -> StoreState:
+                collection = state.collections[self._collection.name]
+                lease = self._runner.renew(collection)
+                batch = jobs.BatchRecord(
+                    written,
+                    stale,
+                    used,
+                    used * self._work.spending.price_per_unit,
+                    seconds,
+                    self._letters(embedded),
+                    paid.keys(),
+                )
+                now_us = self._runner.now_us()
+                after = jobs.record_batch(
+                    collection, self._target, batch, lease, now_us=now_us, keep=not last
+                )
+                return put_collection(state, after)
+
+            tx.edit(record, name="backfill", note=self._target)
+        self.done += written
+        self.skipped += stale
+        self.failed += len(embedded.failures)
+        self.batches += 1
+
+    def _add(self, tx: Transaction, embedded: Embedded) -> tuple[int, int]:
+        if not embedded.documents:
+            return 0, 0
+        counts = tx.add_vectors(
+            self._collection,
+            self._target,
+            [document.id for document in embedded.documents],
+            embedded.vectors,
+            revisions=[document.revision for document in embedded.documents],
+        )
+        return counts.written, counts.stale
+
+    def _letters(self, embedded: Embedded) -> tuple[DeadLetter, ...]:
+        now_us = self._runner.now_us()
+        return tuple(
+            DeadLetter(
+                failure.document.id,
+                failure.document.revision,
+                failure.attempts,
+                now_us,
+                failure.error,
+            )
+            for failure in embedded.failures
+        )
+
+    def _end(self) -> None:
+        """Close the job if nothing is left; nothing can come between the look and the commit."""
+        with self._store.transaction() as tx:
+            state = self._collection.view().state
+            job = state.jobs.get(self._target)
+            if job is None or job.status != "running":
+                return
+            queue = scan(self._work, job)
+            if len(queue.docnos):
+                name, after = (
+                    "release_backfill",
+                    jobs.release(state, self._target, self._runner.owner),
+                )
+            elif queue.blocked:
+                note = (
+                    f"{queue.blocked:,} documents have no fresh vectors in "
+                    f"{self._work.mapped_from!r} to map; run it again when they have"
+                )
+                name, after = "stop_backfill", jobs.stop(state, self._target, note)
+            else:
+                name, after = "finish_backfill", jobs.finish(state, self._target, dead=queue.dead)
+            if after is not state:
+                self._runner.renew(state)
+                tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+
+    def _stop(self, note: str) -> None:
+        def stop(state: CollectionState) -> CollectionState:
+            self._runner.renew(state)
+            running = state.jobs[self._target].status == "running"
+            return jobs.stop(state, self._target, note) if running else state
+
+        self._commit("stop_backfill", stop)
+
+    def _give_up(self, note: str | None) -> None:
+        """Let the lease go after an error; with a note, stop the job. The error matters more."""
+
+        def release(state: CollectionState) -> CollectionState:
+            self._runner.renew(state)
+            return jobs.release(state, self._target, self._runner.owner)
+
+        with contextlib.suppress(VstoreError):
+            if note is None:
+                self._commit("release_backfill", release)
+            else:
+                self._stop(note)
+
+    def _commit(self, name: str, edit: Callable[[CollectionState], CollectionState]) -> None:
+        with self._store.transaction() as tx:
+            state = self._collection.view().state
+            after = edit(state)
+            if after is not state:
+                tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+
+    def _job(self) -> JobState:
+        state = self._collection.view().state
+        job = state.jobs.get(self._target)
+        if job is None:
+            raise StateError(f"the backfill of {self._target!r} is gone: the version is retired")
+        return job

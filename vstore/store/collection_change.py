@@ -20,7 +20,7 @@ def change_collection(
     edit: Callable[[CollectionState], CollectionState],
     operation: Operation,
 ) -> None:
-    """Commit what an edit makes of the collection's state.
+    """Commit what an edit makes of the collection's state; nothing if it returns it as it is.
 
     Parameters
     ----------
@@ -34,7 +34,9 @@ def change_collection(
     require_unscoped(collection, operation.name)
 
     def whole(state: StoreState) -> StoreState:
-        return put_collection(state, edit(state.collections[collection.name]))
+        before = state.collections[collection.name]
+        after = edit(before)
+        return state if after is before else put_collection(state, after)
 
     collection.store.change(whole, operation)
 

@@ -9,6 +9,7 @@ from vstore.store.collection_reader import CollectionReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
 
     from vstore.evaluation.choice import FusionChoice
     from vstore.manifest.state import DualWrite, RouteState
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
         dual_write,
         fusion_choice,
         gate_measurements,
+        migrating,
         routes,
     )
-    from vstore.store.backfilling import BackfillReport, Embed
+    from vstore.store.backfilling import BackfillReport
     from vstore.store.collection import Collection
     from vstore.store.document import Document
+    from vstore.store.migrating import Migration
+    from vstore.store.migration_options import MigrationOptions
     from vstore.store.search import Where
+    from vstore.store.vector_sources import Embed
     from vstore.types import Array, Judgments
 else:  # not what a search needs
     backfilling = Deferred("vstore.store.backfilling")
@@ -37,6 +42,7 @@ else:  # not what a search needs
     fusion_choice = Deferred("vstore.store.fusion_choice")
     gate_measurements = Deferred("vstore.store.gate_measurements")
     gating = Deferred("vstore.migration.gates")
+    migrating = Deferred("vstore.store.migrating")
     routes = Deferred("vstore.store.routes")
 
 
@@ -61,9 +67,15 @@ class CollectionMigration(CollectionReader):
         """All routes: the default one under ``""``, others under ``"field=value"``."""
         return routes.routes(self._collection)
 
-    def coverage(self, version: str, where: Where = None) -> Coverage:
-        """Return how many live documents have fresh vectors in a version."""
-        return gate_measurements.coverage(self._collection, version, where)
+    def coverage(self, version: str, where: Where = None, *, weighted: bool = False) -> Coverage:
+        """Return how many live documents have fresh vectors in a version.
+
+        Parameters
+        ----------
+        weighted : bool
+            Also how much of the traffic, by the hits of documents that the store has counted.
+        """
+        return gate_measurements.coverage(self._collection, version, where, weighted=weighted)
 
     def pending(self, version: str, *, limit: int | None = None) -> list[Document]:
         """Return live documents without fresh vectors in a version: the regeneration queue."""
@@ -78,8 +90,8 @@ class CollectionMigration(CollectionReader):
         batches_max: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> BackfillReport:
-        """Fill a version from the documents, one commit per batch; see `backfilling.backfill`."""
-        return backfilling.backfill(
+        """Fill a version from the documents, one commit per batch; see `migrating.backfill`."""
+        return migrating.backfill(
             self._collection,
             version,
             embed,
@@ -88,9 +100,18 @@ class CollectionMigration(CollectionReader):
             progress=progress,
         )
 
-    def traffic_coverage(self, version: str) -> float:
-        """Return the share of counted hits that were of documents a version covers."""
-        return gate_measurements.traffic_coverage(self._collection, version)
+    def migrate(
+        self,
+        source: str,
+        target: str,
+        embed: Embed | None = None,
+        **options: Unpack[MigrationOptions],
+    ) -> Migration:
+        """Return a handle on the durable job that fills one version from another.
+
+        Its ``plan()``, ``run()`` and ``status()`` do what they say; `Migration` has the options.
+        """
+        return migrating.Migration(self._collection, source, target, embed, **options)
 
     @property
     def dual_write(self) -> DualWrite:
@@ -152,13 +173,20 @@ class CollectionMigration(CollectionReader):
         kinds: Sequence[BridgeKind] | None = None,
         documents_max: int = 20_000,
         seed: int = 0,
+        queries: Mapping[str, Array] | None = None,
     ) -> Bridge:
         """Fit a map from queries of one version to another's, and store it; see `bridges.fit`.
+
+        Parameters
+        ----------
+        queries : mapping of label to (n, dimension), optional
+            Real queries, embedded for both: then they are what the gate measures. Documents that
+            were held back find more of their neighbours, mapped, than queries do.
 
         Raises
         ------
         GateError
-            Held-out documents, mapped, do not find ``min_recall`` of their own 10 neighbours.
+            What is measured does not find ``min_recall`` of its own 10 neighbours, mapped.
         StateError
         """
         return bridges.fit(
@@ -169,6 +197,7 @@ class CollectionMigration(CollectionReader):
             kinds=kinds,
             documents_max=documents_max,
             seed=seed,
+            queries=queries,
         )
 
     def choose_fusion(

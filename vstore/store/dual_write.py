@@ -9,7 +9,7 @@ import numpy as np
 from vstore.errors import InvalidArgumentError, MissingVectorsError
 from vstore.manifest.commit import Operation
 from vstore.manifest.state import DUAL_WRITES
-from vstore.migration import routing
+from vstore.migration import jobs
 from vstore.segment.documents import DELETED
 from vstore.store.collection_change import change_collection
 from vstore.store.names import check_note
@@ -106,5 +106,10 @@ def applied(
             collection.name, {label: len(docnos) for label, docnos in found.items()}
         )
     for label in found:
-        collection = routing.start_job(collection, label, moment)
+        job = collection.jobs.get(label)
+        if job is None or job.status in ("done", "cancelled"):
+            source = jobs.served_source(collection, label)
+            collection = jobs.start(
+                collection, label, moment, source=source, settings=jobs.JobSettings()
+            )
     return collection

@@ -9,98 +9,89 @@ import numpy as np
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
 from vstore.evaluation.significance import not_worse
-from vstore.manifest.hits import NO_HITS, read_hits
-from vstore.manifest.record import read_record
 from vstore.migration import routing
 from vstore.migration.gates import Coverage, GateResult, coverage_gate, quality_gate
 from vstore.segment.documents import DELETED
+from vstore.store.backfill_queue import counting, hits_of_documents
 
 if TYPE_CHECKING:
-    from vstore.manifest.hits import Hits
     from vstore.migration.gates import Gates, Judged
     from vstore.store.collection import Collection
     from vstore.store.search import Where
-    from vstore.store.snapshot import CollectionView
+    from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, BoolArray
 
 _RECALL_QUERIES: Final = 100
 _RECALL_K: Final = 10
 
 
-def coverage(collection: Collection, version: str, where: Where = None) -> Coverage:
-    """Return how many live documents (that pass a filter) have fresh vectors in a version."""
-    view = collection.view()
+def coverage(
+    collection: Collection, version: str, where: Where = None, *, weighted: bool = False
+) -> Coverage:
+    """Return how many live documents (that pass a filter) have fresh vectors in a version.
+
+    With ``weighted`` also how much of the traffic they are.
+    """
+    snapshot = collection.snapshot()
+    view = snapshot.collection(collection.name)
     view.version(version)
-    if where is None and collection.scope is None:
+    if where is None and collection.scope is None and not weighted:
         return Coverage(view.rows(version).fresh_count, view.documents.live_count)
-    return _coverage(view, version, collection.mask(view, where))
+    mask = collection.mask(view, where)
+    return _coverage(snapshot, view, version, mask, weighted=weighted)
 
 
-def _coverage(view: CollectionView, version: str, mask: BoolArray) -> Coverage:
-    fresh = int(np.count_nonzero(mask & view.rows(version).has_fresh))
-    return Coverage(fresh, int(np.count_nonzero(mask)))
-
-
-def traffic_coverage(collection: Collection, version: str) -> float:
-    """Return the share of counted hits that were of documents a version covers; 1 without any."""
-    view = collection.view()
-    view.version(version)
-    return _traffic_coverage(collection, view, version, collection.mask(view, None))
-
-
-def _traffic_coverage(
-    collection: Collection, view: CollectionView, version: str, mask: BoolArray
-) -> float:
-    hits = stored_hits(collection, view).by_docno(len(mask)) * mask
-    total = int(hits.sum())
-    return float(hits[view.rows(version).has_fresh].sum()) / total if total else 1.0
-
-
-def stored_hits(collection: Collection, view: CollectionView) -> Hits:
-    """Return how often each document was found, as the file has it."""
-    if view.state.hits is None:
-        return NO_HITS
-    container = collection.snapshot().container
-    return read_record(container, view.state.hits, read_hits, what="hits")
+def _coverage(
+    snapshot: Snapshot, view: CollectionView, version: str, mask: BoolArray, *, weighted: bool
+) -> Coverage:
+    covered = mask & view.rows(version).has_fresh
+    hits = hits_of_documents(snapshot, view.state.name) if weighted else None
+    return Coverage(
+        int(np.count_nonzero(covered)),
+        int(np.count_nonzero(mask)),
+        0 if hits is None else int(hits[covered].sum()),
+        0 if hits is None else int(hits[mask].sum()),
+    )
 
 
 def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
     """Measure every gate that takes no search, at the snapshot that writes are made over."""
-    view = collection.store.current().collection(collection.name)
+    snapshot = collection.store.current()
+    view = snapshot.collection(collection.name)
     mask, table = collection.mask(view, None), view.rows(version)
-    reached = _coverage(view, version, mask)
+    weighted = gates.traffic_coverage is not None
+    reached = _coverage(snapshot, view, version, mask, weighted=weighted)
     results = [coverage_gate(reached, required=gates.coverage)]
     if gates.traffic_coverage is not None:
-        share = _traffic_coverage(collection, view, version, mask)
-        results.append(GateResult("traffic_coverage", share, gates.traffic_coverage))
+        detail = f"{reached.hits_fresh:,} of {reached.hits:,} hits"
+        found = GateResult(
+            "traffic_coverage", reached.traffic_share, gates.traffic_coverage, detail=detail
+        )
+        results.append(found)
     if gates.stale is not None:
         stale = int(np.count_nonzero(mask & table.has_rows & ~table.has_fresh))
         share = stale / reached.live if reached.live else 0.0
         detail = f"{stale:,} of {reached.live:,} documents"
         results.append(GateResult("stale", share, gates.stale, at_most=True, detail=detail))
     if gates.dead_letters is not None:
-        dead = dead_letters(view, version, mask)
+        dead = _dead_letters(view, version, mask)
         results.append(GateResult("dead_letters", dead, gates.dead_letters, at_most=True))
     deleted = view.documents.revision == DELETED
     labels = {version, routing.route_of(view.state).serving}
-    found = sum(
+    visible = sum(
         int(np.count_nonzero(view.rows(label).has_served & deleted)) for label in sorted(labels)
     )
-    results.append(GateResult("tombstones", found, 0, at_most=True))
+    results.append(GateResult("tombstones", visible, 0, at_most=True))
     return results
 
 
-def dead_letters(view: CollectionView, version: str, mask: BoolArray) -> int:
+def _dead_letters(view: CollectionView, version: str, mask: BoolArray) -> int:
     """Count the documents that a job could not embed as they are now."""
     job = view.state.jobs.get(version)
-    if job is None or not job.dead:
+    if job is None:
         return 0
-    docnos = view.documents.find([letter.id for letter in job.dead])
-    revisions = np.array([letter.revision for letter in job.dead], np.uint64)
-    known = docnos >= 0
-    docnos, revisions = docnos[known], revisions[known]
-    current = view.documents.revision[docnos] == revisions
-    return int(np.count_nonzero(current & mask[docnos] & ~view.rows(version).has_fresh[docnos]))
+    letters = counting(view, job.dead, mask & ~view.rows(version).has_fresh)
+    return len(letters)
 
 
 def search_gates(

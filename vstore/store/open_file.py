@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vstore.store import upkeep as upkeeps
     from vstore.store import vacuum as vacuums
     from vstore.store.indexing import Indexing
+    from vstore.store.leasing import Runner
     from vstore.store.snapshot import Snapshot
     from vstore.store.transaction import Transaction
 else:  # not what a search needs
@@ -68,6 +69,10 @@ class OpenFile:
     snapshot : Snapshot
         What reads see: of the last commit, or of the epoch that the handle is pinned to.
     closed : bool
+    opened_epoch : int
+        Which commit was the newest when it was opened.
+    runners : dict
+        Who runs a backfill through this handle, by collection and version.
     """
 
     def __init__(
@@ -88,6 +93,8 @@ class OpenFile:
         self._indexing = indexing
         self._pinned = False
         self.closed = False
+        self.opened_epoch = snapshot.epoch
+        self.runners: dict[tuple[str, str], Runner] = {}
         self._writing = threading.Lock()
         self._writer_thread: int | None = None
         self._settling: threading.Timer | None = None

@@ -1,0 +1,46 @@
+"""Caps of a backfill: how much of a batch fits under them, and what to say where nothing does."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.manifest.state import JobState
+
+
+def fitting(job: JobState, units: Sequence[int], *, price_per_unit: float) -> int:
+    """Return how many documents, from the first one on, leave every cap unexceeded.
+
+    Parameters
+    ----------
+    units : sequence of int
+        By document.
+    """
+    fits = len(units)
+    if job.documents_max is not None:
+        fits = min(fits, max(job.documents_max - job.documents_done, 0))
+    for number, total in enumerate(accumulate(units[:fits])):
+        too_much = job.units_max is not None and job.units + total > job.units_max
+        cost = job.cost + total * price_per_unit
+        too_dear = job.cost_max is not None and cost > job.cost_max
+        if too_much or too_dear:
+            return number
+    return fits
+
+
+def stop_note(job: JobState, units: int, *, price_per_unit: float, left: int) -> str:
+    """Say which cap a document of so many units would exceed, and how much is left to do."""
+    unit = job.unit or "units"
+    if job.documents_max is not None and job.documents_done >= job.documents_max:
+        cap = f"documents_max {job.documents_max:,}: {job.documents_done:,} done"
+    elif job.units_max is not None and job.units + units > job.units_max:
+        cap = f"units_max {job.units_max:,} {unit}: {job.units:,} used, the next has {units:,}"
+    else:
+        cap = (
+            f"cost_max {job.cost_max:,.6g}: {job.cost:,.6g} spent, "
+            f"the next costs {units * price_per_unit:,.6g}"
+        )
+    return f"{cap}; {left:,} documents left"

@@ -1,0 +1,123 @@
+"""Where a backfill's vectors come from: an embedder, a function, or a map from another version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from vstore.errors import InvalidArgumentError, InvalidVectorError
+from vstore.segment.validation import as_array
+from vstore.store.document import Document, document_of
+from vstore.store.embedder import Embedder, Embeddings, require_embedder
+from vstore.store.embedding_batches import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vstore.store.snapshot import CollectionView
+    from vstore.types import Array, IntArray
+
+Embed: TypeAlias = "Embedder | Callable[[Sequence[Document]], Array | Embeddings | Sequence[Array]]"
+MapRows: TypeAlias = "Callable[[Array], Array | Embeddings]"
+
+
+class VectorSource:
+    """Makes vectors of documents.
+
+    Parameters
+    ----------
+    embed : Embedder or callable, optional
+        The callable gets documents and returns (n, dimension) vectors, `Embeddings`, or one
+        (chunks, dimension) array per document.
+    from_vectors : callable, optional
+        Gets rows of ``mapped_from``, (n, dimension), and returns as many of the target.
+    mapped_from : str
+        Version whose rows are mapped; empty without ``from_vectors``.
+    """
+
+    def __init__(
+        self, embed: Embed | None, from_vectors: MapRows | None, *, mapped_from: str
+    ) -> None:
+        if embed is not None and from_vectors is not None:
+            raise InvalidArgumentError("migrate: pass embed or from_vectors=, one of the two")
+        if from_vectors is not None and not callable(from_vectors):
+            raise InvalidArgumentError(f"from_vectors: no function: {from_vectors!r:.60}")
+        if embed is not None and not callable(embed):
+            require_embedder(embed)
+        self._embed = embed
+        self._from_vectors = from_vectors
+        self._mapped_from = mapped_from
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What embeds the documents' texts, if it is an embedder that does."""
+        return self._embed if isinstance(self._embed, Embedder) else None
+
+    def require(self) -> None:
+        """Refuse to run without anything that makes vectors.
+
+        Raises
+        ------
+        InvalidArgumentError
+        """
+        if self._embed is None and self._from_vectors is None:
+            raise InvalidArgumentError("migrate: pass embed or from_vectors=, which make vectors")
+
+    def items(self, view: CollectionView, docnos: IntArray) -> list[Item]:
+        """Return those of some documents that are alive and, to be mapped, have vectors."""
+        known = docnos[docnos < view.documents.docno_end]
+        alive = known[view.documents.revision[known] != 0]
+        if self._mapped_from:
+            alive = alive[view.rows(self._mapped_from).has_fresh[alive]]
+        return [
+            Item(
+                document_of(view.documents.record(docno), view.field_types),
+                self._rows(view, docno) if self._mapped_from else None,
+            )
+            for docno in alive.tolist()
+        ]
+
+    def _rows(self, view: CollectionView, docno: int) -> Array:
+        places = view.rows(self._mapped_from).rows_of(docno)
+        return np.stack([part.rows.vectors[row] for part, row in places]).astype(np.float32)
+
+    def make(self, items: Sequence[Item]) -> object:
+        """Return vectors of the documents, as `Transaction.add_vectors` takes them."""
+        if self._from_vectors is not None:
+            return _mapped(self._from_vectors, [i.rows for i in items if i.rows is not None])
+        assert self._embed is not None, "what runs has one of the two"
+        documents = [item.document for item in items]
+        if not isinstance(self._embed, Embedder):
+            return self._embed(documents)
+        texts = [self.text(document) for document in documents]
+        return Embeddings(self._embed.spec, self._embed.embed_documents(texts))
+
+    def text(self, document: Document) -> str:
+        """Return the text that is embedded.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The document has none.
+        """
+        if document.text is None:
+            raise InvalidArgumentError(
+                f"backfill: document {document.id!r:.80} has no text to embed; "
+                "pass a callable that gets the documents and finds their source"
+            )
+        prompt = self._embed.spec.document_prompt if isinstance(self._embed, Embedder) else ""
+        return prompt + document.text
+
+
+def _mapped(function: MapRows, rows: list[Array]) -> list[Array] | Embeddings:
+    made = function(np.concatenate(rows))
+    vectors = as_array(made.vectors if isinstance(made, Embeddings) else made, where="from_vectors")
+    counts = [len(part) for part in rows]
+    if vectors.ndim != 2 or len(vectors) != sum(counts):
+        raise InvalidVectorError(
+            f"from_vectors: expected {sum(counts)} rows, one for each it was given, "
+            f"found shape {vectors.shape}"
+        )
+    parts = np.split(vectors, np.cumsum(counts)[:-1])
+    return Embeddings(made.spec, parts) if isinstance(made, Embeddings) else parts  # type: ignore[arg-type]  # as `chunked` takes it
