@@ -3,8 +3,10 @@
 The code map. What happens to the bytes of one commit::
 
     store/transaction.py   collects documents and vectors, checked by store/input.py, store/guard.py
+    store/batch_check.py   are they like the version's own? guards.py: what it knows of itself
     store/revisions.py     what an upsert makes of documents that are there
     store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
+    store/learning.py      what a version's space is like, once there are rows enough
     store/writer.py        small: one delta block; large: segments, due merges, a full manifest
     segment/               document_columns.py, vectors.py: what is sealed; compaction.py
     manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
@@ -17,6 +19,7 @@ of one query::
     store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
     store/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
     store/search.py        guard, plan, run, record; side_reads.py: canaries and shadows
+    store/query_check.py   the latest queries, watched for a model that changed (watch.py)
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
     query/fetching.py      each segment by its path, the parts' answers merged
@@ -31,6 +34,7 @@ of one query::
 and of one migration::
 
     store/schema.py        declares the new version
+    store/canary_checks.py is the embedder still the model that its name says?
     store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch
     store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
         BlockChecksumError,
         ClosedError,
         CorruptionError,
+        EmbedderDriftError,
         EmbeddingError,
         FilterError,
         FormatVersionError,
@@ -76,6 +81,7 @@ if TYPE_CHECKING:
         ScopeError,
         StateError,
         StorageError,
+        SuspectGeometryError,
         TransactionError,
         VersionMismatchError,
         VstoreError,
@@ -87,12 +93,14 @@ if TYPE_CHECKING:
     from vstore.observe.shadow import ShadowReport
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
     from vstore.store.backfilling import BackfillReport
+    from vstore.store.canary_checks import CanaryReport
     from vstore.store.check import CheckReport
     from vstore.store.collection import Collection
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
     from vstore.store.epoch_comparison import EpochComparison, HitChange
+    from vstore.store.guard_changes import GuardInfo
     from vstore.store.migrating import Migration
     from vstore.store.migration_status import MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
@@ -110,6 +118,7 @@ _MODULES = {
         "BlockChecksumError",
         "ClosedError",
         "CorruptionError",
+        "EmbedderDriftError",
         "EmbeddingError",
         "FilterError",
         "FormatVersionError",
@@ -128,6 +137,7 @@ _MODULES = {
         "ScopeError",
         "StateError",
         "StorageError",
+        "SuspectGeometryError",
         "TransactionError",
         "VersionMismatchError",
         "VstoreError",
@@ -152,6 +162,7 @@ _MODULES = {
         "filter_to_dict",
     ),
     "vstore.store.backfilling": ("BackfillReport",),
+    "vstore.store.canary_checks": ("CanaryReport",),
     "vstore.store.check": ("CheckReport",),
     "vstore.store.collection": ("Collection",),
     "vstore.store.counts": (
@@ -169,6 +180,7 @@ _MODULES = {
         "Embeddings",
         "HashingEmbedder",
     ),
+    "vstore.store.guard_changes": ("GuardInfo",),
     "vstore.store.migrating": ("Migration",),
     "vstore.store.migration_status": (
         "MigrationPlan",
@@ -207,6 +219,7 @@ __all__ = [
     "BackfillReport",
     "BlockChecksumError",
     "Bridge",
+    "CanaryReport",
     "CheckReport",
     "ClosedError",
     "Collection",
@@ -215,6 +228,7 @@ __all__ = [
     "DeleteCounts",
     "Document",
     "Embedder",
+    "EmbedderDriftError",
     "EmbeddingError",
     "EmbeddingSpec",
     "Embeddings",
@@ -226,6 +240,7 @@ __all__ = [
     "GateError",
     "GateResult",
     "Gates",
+    "GuardInfo",
     "HashingEmbedder",
     "Hit",
     "HitChange",
@@ -252,6 +267,7 @@ __all__ = [
     "StateError",
     "StorageError",
     "Store",
+    "SuspectGeometryError",
     "Transaction",
     "TransactionError",
     "UpsertCounts",

@@ -12,6 +12,8 @@
     ├── NotFoundError (LookupError)         no such collection, version, document, epoch, tag, file
     ├── AlreadyExistsError                  a name that is taken
     ├── VersionMismatchError                vectors of two geometries were about to meet
+    │   ├── SuspectGeometryError            by what the vectors are like, whatever their stamp says
+    │   └── EmbedderDriftError              by what an embedder makes of a version's canaries
     ├── ScopeError                          outside the handle's mandatory scope
     ├── StateError                          legal call, wrong moment (a retired version, say)
     │   ├── GateError                       a cutover whose gates do not pass
@@ -122,6 +124,60 @@ class VersionMismatchError(VstoreError):
         self.expected = expected
         self.found = found
         self.differences = dict(differences)
+
+
+class SuspectGeometryError(VersionMismatchError):
+    """Vectors that cannot be told from those of an unrelated space.
+
+    A mismatch of versions, since that is what it means, though the evidence is statistics.
+
+    Attributes
+    ----------
+    departure : float
+        Average of the vectors: 0 as the version's own rows, 1 as unrelated vectors.
+    limit : float
+        The departure from which on as many are refused.
+    rows : int
+        Vectors judged.
+    fits : str | None
+        Which other version they look like.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        version: str,
+        departure: float,
+        limit: float,
+        rows: int,
+        fits: str | None,
+    ) -> None:
+        VstoreError.__init__(self, message)
+        self.expected = version
+        self.found = fits or "an unknown space"
+        self.differences = {}
+        self.departure = departure
+        self.limit = limit
+        self.rows = rows
+        self.fits = fits
+
+
+class EmbedderDriftError(VersionMismatchError):
+    """An embedder that no longer makes what a version's canaries were.
+
+    Attributes
+    ----------
+    report : CanaryReport
+        What `Collection.verify_embedder` found.
+    """
+
+    def __init__(self, message: str, *, version: str, model: str, report: object) -> None:
+        VstoreError.__init__(self, message)
+        self.expected = version
+        self.found = model
+        self.differences = {}
+        self.report = report
 
 
 class MissingQueryVectorError(InvalidArgumentError):

@@ -46,6 +46,7 @@ COORDINATES_MAX: Final = 160  # moments of as many fit 26 KB, and one check unde
 
 _RIDGE: Final = 1.0  # in shares of the mean second moment; from 0.1 to 3 little changes
 _FOLDS: Final = 4
+_BLOCK_ROWS: Final = 512  # that are float64 at a time
 # An alarm needs the average departure above 1 - z * deviation; z grows with the rows to _Z.
 _Z: Final = 3.25  # of unrelated spaces one in 1,700 departs less
 _Z_FEW: Final = 5.0  # taken off for one row; over sqrt(rows) for more
@@ -146,8 +147,9 @@ class GeometryStatistics:
         summary = dict(zip(_SUMMARY, found["summary"].tolist(), strict=True))
         if min(summary["rows"], summary["own_sd"], summary["unrelated_sd"]) < 0:
             raise _damaged("summary", "a count or a deviation below 0")
-        if max(abs(summary["own_mean"]), abs(summary["unrelated_mean"])) > _MEAN_MAX:
-            raise _damaged("summary", f"a mean beyond {_MEAN_MAX}")
+        # Of logarithms all of them, so that what they bound can be raised to a power of e.
+        if max(abs(value) for name, value in summary.items() if name != "rows") > _MEAN_MAX:
+            raise _damaged("summary", f"a mean or a deviation beyond {_MEAN_MAX}")
         return cls(
             dimension=dimension,
             rows=int(summary.pop("rows")),
@@ -212,28 +214,30 @@ def learn(vectors: Array) -> GeometryStatistics:
         Fewer than `ROWS_MIN` rows that are not zero.
     """
     picked = np.linspace(0, len(vectors) - 1, min(len(vectors), ROWS_MAX)).astype(np.int64)
-    sample = vectors[picked].astype(np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", sample, sample))
-    sample, lengths = sample[lengths > 0], lengths[lengths > 0]
-    if len(sample) < ROWS_MIN:
+    dimension = vectors.shape[1]
+    lengths = np.zeros(len(picked))
+    energy = np.zeros(dimension)
+    for start in range(0, len(picked), _BLOCK_ROWS):
+        block, of_block = _lengths_of(vectors, picked[start : start + _BLOCK_ROWS])
+        lengths[start : start + _BLOCK_ROWS] = of_block
+        block = block[of_block > 0] / of_block[of_block > 0, None]
+        energy += np.einsum("ij,ij->j", block, block)
+    picked, lengths = picked[lengths > 0], lengths[lengths > 0]
+    if len(picked) < ROWS_MIN:
         raise InvalidArgumentError(
-            f"learn: expected at least {ROWS_MIN} rows that are not zero, found {len(sample)}"
+            f"learn: expected at least {ROWS_MIN} rows that are not zero, found {len(picked)}"
         )
-    sample /= lengths[:, None]
-    dimension = sample.shape[1]
     p = min(dimension, COORDINATES_MAX)
-    energy = np.einsum("ij,ij->j", sample, sample)
     coordinates = np.sort(np.argsort(-energy, kind="stable")[:p])
-    sample = sample[:, coordinates]
+    sample = vectors[picked[:, None], coordinates].astype(np.float64)
     left = np.sqrt(np.einsum("ij,ij->i", sample, sample))
-    sample = sample[left > 0] / left[left > 0, None]
-    own = _held_out(sample) if len(sample) >= ROWS_MIN else np.zeros(1)
-    precision = _precision(sample)
-    mean = sample.mean(axis=0) if len(sample) else np.zeros(p)
+    sample = (sample[left > 0] / left[left > 0, None]).astype(np.float32)
+    precision, own = _fitted(sample)
+    mean = sample.mean(axis=0, dtype=np.float64) if len(sample) else np.zeros(p)
     unrelated_mean, unrelated_sd = _over_all_directions(precision)
     return GeometryStatistics(
         dimension=dimension,
-        rows=len(lengths),
+        rows=len(picked),
         coordinates=coordinates,
         precision=precision,
         own_mean=_as_stored(own.mean()),
@@ -309,7 +313,7 @@ def is_suspect_query(statistics: GeometryStatistics, query: Array) -> bool:
         return False
     picked = query.take(statistics.coordinates)
     form = picked.dot(statistics.precision.dot(picked))
-    return bool(form > statistics.query_form_max * picked.dot(picked))
+    return float(form) > statistics.query_form_max * float(picked.dot(picked))
 
 
 def _limit(statistics: GeometryStatistics, *, rows: int, concentration: float) -> float:
@@ -350,9 +354,30 @@ def _departures(statistics: GeometryStatistics, units: FloatArray) -> FloatArray
     return np.asarray((np.log(forms) - statistics.own_mean) / gap, np.float32)
 
 
-def _precision(sample: Array) -> FloatArray:
-    p = sample.shape[1]
-    moments = sample.T @ sample / max(1, len(sample)) + np.eye(p) * (_RIDGE / p)
+def _lengths_of(vectors: Array, rows: Array) -> tuple[Array, Array]:
+    block = vectors[rows].astype(np.float64)
+    return block, np.sqrt(np.einsum("ij,ij->i", block, block))
+
+
+def _fitted(sample: FloatArray) -> tuple[FloatArray, Array]:
+    """Return the precision, and q of every row by a fit to the rows of the other folds."""
+    fold = np.arange(len(sample)) % _FOLDS  # neighbours in the order of writing are alike
+    folds = [sample[fold == f] for f in range(_FOLDS)]
+    moments = [(part.T @ part).astype(np.float64) for part in folds]
+    every = np.sum(moments, axis=0)
+    precision = _precision(every, len(sample))
+    if len(sample) < ROWS_MIN:
+        return precision, np.zeros(1)
+    forms = [
+        np.einsum("ij,ij->i", part @ _precision(every - mine, len(sample) - len(part)), part)
+        for part, mine in zip(folds, moments, strict=True)
+    ]
+    return precision, np.log(np.concatenate(forms).astype(np.float64))
+
+
+def _precision(moments: Array, rows: int) -> FloatArray:
+    p = len(moments)
+    moments = moments / max(1, rows) + np.eye(p) * (_RIDGE / p)
     # As float16 values from the start, so that what is stored is what was calibrated.
     return _symmetric(np.linalg.inv(moments)[np.triu_indices(p)].astype(np.float16), p)
 
@@ -361,16 +386,6 @@ def _symmetric(upper: Array, p: int) -> FloatArray:
     full = np.zeros((p, p), np.float32)
     full[np.triu_indices(p)] = upper
     return np.asarray(np.triu(full) + np.triu(full, 1).T)
-
-
-def _held_out(sample: Array) -> Array:
-    """Return q of every row, by a fit to the rows of the other folds."""
-    forms = np.empty(len(sample))
-    fold = np.arange(len(sample)) % _FOLDS  # neighbours in the order of writing are alike
-    for f in range(_FOLDS):
-        here = sample[fold == f]
-        forms[fold == f] = np.einsum("ij,ij->i", here @ _precision(sample[fold != f]), here)
-    return np.log(forms)
 
 
 def _over_all_directions(precision: FloatArray) -> tuple[float, float]:

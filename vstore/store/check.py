@@ -22,6 +22,8 @@ from vstore.storage.recovery import choose_slot
 from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import read_slots
 from vstore.store.bridges import read_map
+from vstore.store.guard_record import read_guard
+from vstore.store.guards import stored_guard
 from vstore.store.history import dropped
 from vstore.store.snapshot import SegmentCache, load_snapshot
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 _KINDS: Final = tuple(kind for kind in BlockKind if kind != BlockKind.GRAPH)
 RECORDS: Final[dict[str, Callable[[PlainReader], object]]] = {
     "bridge": read_map,
+    "guard": read_guard,
     "hits": read_hits,
     "metrics": read_metrics,
 }
@@ -209,6 +212,9 @@ def _check_collection(snapshot: Snapshot, collection: CollectionState, verified:
                 if sum(block.end - block.offset for block in rows.blocks()) != ref.size_bytes:
                     raise rows.corrupt("the manifest gives it another size")
         _ = snapshot.collection(collection.name).rows(version.label).parts
+        if version.guard is not None and version.guard.offset not in verified:
+            verified.add(version.guard.offset)
+            stored_guard(container, version)
 
 
 def _check_records(snapshot: Snapshot, verified: set[int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
-from vstore.store.collection_migration import CollectionMigration
+from vstore.store.collection_guards import CollectionGuards
 from vstore.store.results import Explanation, SearchResult
 from vstore.store.search import (
     Mode,
@@ -48,7 +48,7 @@ else:  # not what a search needs
     version_info = Deferred("vstore.store.version_info")
 
 
-class Collection(CollectionMigration):
+class Collection(CollectionGuards):
     """A named corpus of documents and its embedding versions.
 
     A handle holds no data: reads see the store's current snapshot (or the one the handle is pinned
@@ -148,6 +148,7 @@ class Collection(CollectionMigration):
         texts: Sequence[str | None] | None = None,
         source_hashes: Sequence[bytes | str | None] | None = None,
         force: bool = False,
+        trust_geometry: bool = False,
     ) -> UpsertCounts:
         """Add or change documents; see `Transaction.upsert`."""
         with self.store.transaction() as tx:
@@ -160,6 +161,7 @@ class Collection(CollectionMigration):
                 texts=texts,
                 source_hashes=source_hashes,
                 force=force,
+                trust_geometry=trust_geometry,
             )
 
     def upsert_texts(
@@ -171,6 +173,7 @@ class Collection(CollectionMigration):
         metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
+        trust_geometry: bool = False,
     ) -> UpsertCounts:
         """Embed texts and upsert them, one commit per batch; see `text_upserts.upsert_texts`."""
         return text_upserts.upsert_texts(
@@ -181,6 +184,7 @@ class Collection(CollectionMigration):
             metadata=metadata,
             batch_size=batch_size,
             progress=progress,
+            trust_geometry=trust_geometry,
         )
 
     def update_metadata(
@@ -206,11 +210,14 @@ class Collection(CollectionMigration):
         vectors: object,
         *,
         revisions: Sequence[int] | None = None,
+        trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
         with self.store.transaction() as tx:
             tx.one_call = True
-            return tx.add_vectors(self, version, ids, vectors, revisions=revisions)
+            return tx.add_vectors(
+                self, version, ids, vectors, revisions=revisions, trust_geometry=trust_geometry
+            )
 
     # Searching.
 

@@ -11,6 +11,7 @@ from vstore.manifest.commit import Operation
 from vstore.migration import jobs
 from vstore.store import backfill_queue
 from vstore.store.backfilling import BackfillReport, Run, Work, scan
+from vstore.store.canary_checks import require_no_drift
 from vstore.store.collection_change import change_collection, require_unscoped
 from vstore.store.embedding_batches import BatchEmbedder
 from vstore.store.embedding_calls import Calls
@@ -202,6 +203,10 @@ class Migration:
             There are `DEAD_LETTERS_MAX` dead letters; the job is stopped.
         StateError
             The version is retired, or the job migrates from another one.
+        EmbedderDriftError
+            The embedder makes other vectors of the version's canaries than it did.
+        SuspectGeometryError
+            Vectors look like those of another space than the version's; the job stays open.
         CorruptionError
             The file's id index is damaged, so that documents cannot be written.
         """
@@ -209,6 +214,9 @@ class Migration:
             batches_max = check_whole(batches_max, what="batches_max", least=0)
         require_unscoped(self._collection, "backfill")
         self._work.vectors.require()
+        embedder = self._work.vectors.embedder
+        if embedder is not None:
+            require_no_drift(self._collection, self._target, embedder)
         run = Run(
             self._work,
             self._embedder(),

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from vstore.storage.file import Medium
     from vstore.store import dual_write as dual_writes
     from vstore.store import indexing as graphs
+    from vstore.store import learning, writer
     from vstore.store import upkeep as upkeeps
     from vstore.store import vacuum as vacuums
-    from vstore.store import writer
     from vstore.store.indexing import Indexing
     from vstore.store.leasing import Runner
     from vstore.store.snapshot import Snapshot
@@ -46,6 +46,7 @@ else:  # not what a search needs
     dual_writes = Deferred("vstore.store.dual_write")
     edits = Deferred("vstore.manifest.edits")
     graphs = Deferred("vstore.store.indexing")
+    learning = Deferred("vstore.store.learning")
     replacements = Deferred("vstore.segment.replacement")
     upkeeps = Deferred("vstore.store.upkeep")
     vacuums = Deferred("vstore.store.vacuum")
@@ -263,6 +264,7 @@ class OpenFile:
                 return
             changes = finished.changes()
             state = self._by_policy(finished.edited(self.snapshot.state), changes)
+            state = self._learned(state, changes)
             if changes or state is not self.snapshot.state:
                 self._commit(state, changes, finished.operation())
         finally:
@@ -276,6 +278,16 @@ class OpenFile:
                 moment = edits.Moment(self.snapshot.epoch + 1, self.time_us())
                 state = edits.put_collection(state, dual_writes.applied(collection, change, moment))
         return state
+
+    def _learned(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
+        """Return the state after its versions have learned from the rows of a commit."""
+        if not any(change.rows for change in changes.values()):
+            return state
+        try:
+            return learning.learned(self.snapshot, state, changes)
+        except BaseException:
+            self.container.abort()  # records may have been appended
+            raise
 
     def change(
         self,

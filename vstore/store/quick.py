@@ -28,12 +28,13 @@ from vstore.store.search import SearchOptions, bound_filter, matching_documents
 
 if TYPE_CHECKING:
     from vstore.query import filter as filters
-    from vstore.store import recall_check
+    from vstore.store import query_check, recall_check
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array
 else:  # what a search without a filter does not need
     filters = Deferred("vstore.query.filter")
+    query_check = Deferred("vstore.store.query_check")
     recall_check = Deferred("vstore.store.recall_check")
 
 
@@ -73,6 +74,9 @@ class QuickSearch:
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
         self._docno = segment.docno
+        self._check_query = None
+        if version.guard is not None:
+            self._check_query = query_check.QueryCheck(collection, collection.snapshot(), version)
 
     def __call__(self, query: Array) -> SearchResult | None:
         """Answer one question; None if it has to go the long way."""
@@ -128,7 +132,10 @@ class QuickSearch:
             self._observer.called(tally)
         if self._observer.sampler is not None:
             self._compare(query, execution, traced)
-        return SearchResult(Searched(self._view, execution, traced), 0)
+        noted = None if self._check_query is None else self._check_query(query[None])
+        return SearchResult(
+            Searched(self._view, execution, traced, () if noted is None else (noted,)), 0
+        )
 
     def _compare(self, query: Array, execution: MatchedExecution, traced: TracedBatch) -> None:
         bound = bound_filter(self._view, self._options.where)
@@ -179,7 +186,7 @@ def _chosen(view: CollectionView, options: SearchOptions) -> tuple[Any, Any]:
 def remember(collection: Collection, options: SearchOptions, result: SearchResult) -> None:
     """Remember how a question was answered, if the next one like it can be answered so."""
     view = result.searched.view  # of its own epoch: a commit may have been made since
-    if options.version is None or options.mode is not None:
+    if options.version is None or options.mode is not None or collection.view() is not view:
         return
     version, table = view.version(options.version), view.rows(options.version)
     scanned, by_codes = _chosen(view, options)

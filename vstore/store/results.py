@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vstore.query.execution import Execution
     from vstore.store import document as documents
     from vstore.store.document import Document
+    from vstore.store.query_check import Noted
     from vstore.store.snapshot import CollectionView
     from vstore.types import DocumentId
 else:  # what a search for ids does not need
@@ -102,9 +103,17 @@ class SearchResult:
         """The hits' ids."""
         return self.searched.ids(self._number)
 
+    @property
+    def suspect(self) -> str | None:
+        """Why the query, or the latest ones together, look like another model's; None normally."""
+        return self.searched.suspicion(self._number)
+
     def explain(self) -> str:
         """Return the plan with what happened, as text."""
-        return render_plan(self.plan, self.trace.actuals())
+        actuals, suspicion = self.trace.actuals(), self.suspect
+        if suspicion is not None:
+            actuals["suspect"] = suspicion
+        return render_plan(self.plan, actuals)
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -122,13 +131,25 @@ class SearchResult:
 class Searched:
     """A batch of queries after it ran, from which results are made when they are looked at."""
 
-    __slots__ = ("_execution", "_ids", "batch", "view")
+    __slots__ = ("_execution", "_ids", "_noted", "batch", "view")
 
-    def __init__(self, view: CollectionView, execution: Execution, batch: TracedBatch) -> None:
+    def __init__(
+        self,
+        view: CollectionView,
+        execution: Execution,
+        batch: TracedBatch,
+        noted: tuple[Noted, ...] = (),
+    ) -> None:
+        self._noted = noted
         self.batch = batch
         self.view = view
         self._execution = execution
         self._ids: list[list[DocumentId]] | None = None
+
+    def suspicion(self, number: int) -> str | None:
+        """Return what is suspect about one query, in any version that was read."""
+        found = [noted.suspicion(number) for noted in self._noted]
+        return next((suspicion for suspicion in found if suspicion is not None), None)
 
     def ids(self, number: int) -> list[DocumentId]:
         """Return the ids of one query's hits."""

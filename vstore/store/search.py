@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.query.plan import PlanNode
-    from vstore.store import bridges, recall_check, side_reads
+    from vstore.store import bridges, query_check, recall_check, side_reads
     from vstore.store import embedder as embedders
     from vstore.store.collection import Collection
     from vstore.store.embedder import Embeddings
@@ -62,6 +62,7 @@ else:  # what a search by a vector without a filter does not need
     filters = Deferred("vstore.query.filter")
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     fusions = Deferred("vstore.query.fusion")
+    query_check = Deferred("vstore.store.query_check")
     recall_check = Deferred("vstore.store.recall_check")
     side_reads = Deferred("vstore.store.side_reads")
 
@@ -214,8 +215,24 @@ def run(  # noqa: PLR0917 - all of them are what a search is
                 tenant=resolved.key,
                 family=options.family,
             )
-    searched = Searched(view, executed, batch)
+    noted = _noted(collection, snapshot, prepared) if counted else ()
+    searched = Searched(view, executed, batch, noted)
     return [SearchResult(searched, number) for number in range(len(summaries))]
+
+
+def _noted(
+    collection: Collection, snapshot: Snapshot, prepared: _Prepared
+) -> tuple[query_check.Noted, ...]:
+    """Note the queries, for versions that know what theirs are like."""
+    if prepared.request.bridge is not None:  # mapped, and not as a model makes them
+        return ()
+    view = snapshot.collection(collection.name)
+    noted = []
+    for read in prepared.reads:
+        version = view.version(read.table.label)
+        if version.guard is not None:
+            noted.append(query_check.QueryCheck(collection, snapshot, version)(read.queries))
+    return tuple(one for one in noted if one is not None)
 
 
 def explain(collection: Collection, query: Query, options: SearchOptions) -> Explanation:

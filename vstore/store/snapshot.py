@@ -36,6 +36,7 @@ else:  # what a store without unsealed commits does not need
 
 
 _QUESTIONS: Final = 16  # kinds of them that a view remembers
+_GUARDS: Final = 64  # versions in use; each takes about 130 KB
 
 
 class SegmentCache:
@@ -46,6 +47,7 @@ class SegmentCache:
         self._documents: dict[tuple[int, ...], SealedDocuments] = {}
         self._rows: dict[tuple[object, ...], SealedRows] = {}
         self._segments: dict[int, DocumentSegment | VectorSegment] = {}
+        self.guards: Recent[BlockRef, Any] = Recent(_GUARDS)  # see `store.guards`
 
     def documents(self, refs: tuple[SegmentRef, ...]) -> SealedDocuments:
         """Return the sealed documents of a collection."""

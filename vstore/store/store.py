@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from collections import deque
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from vstore.deferred import Deferred
 from vstore.manifest.commit import Operation
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from vstore.store.open_file import OpenFile
     from vstore.store.snapshot import Snapshot
     from vstore.store.vacuum import VacuumReport
+    from vstore.types import Array
 else:  # not what a search needs
     check = Deferred("vstore.store.check")
     edits = Deferred("vstore.manifest.edits")
@@ -41,6 +43,8 @@ else:  # not what a search needs
     readers = Deferred("vstore.store.reader")
     schema = Deferred("vstore.store.schema")
     transactions = Deferred("vstore.store.transaction")
+
+_VERIFIED: Final = 64  # embedders, and versions that each writes to
 
 
 class Store(StoreMetrics):
@@ -375,6 +379,11 @@ class Store(StoreMetrics):
         return history.manifest_info(self, self.current())
 
     # Embedding.
+
+    @cached_property
+    def verified(self) -> deque[tuple[Embedder, tuple[str, str], tuple[str, ...], Array]]:
+        """Embedders that made of a version's canaries what they were; see `canary_checks`."""
+        return deque(maxlen=_VERIFIED)
 
     @cached_property
     def _embedders(self) -> embedders.EmbedderRegistry:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vstore.errors import InvalidArgumentError
 from vstore.segment.ids import validate_ids
 from vstore.store import guard
+from vstore.store.canary_checks import require_no_drift
 from vstore.store.counts import UpsertCounts
 from vstore.store.embedder import Embedder, Embeddings, require_embedder
 from vstore.store.input import listed, metadata_rows, text_column
@@ -28,6 +29,7 @@ def upsert_texts(
     metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None,
     batch_size: int,
     progress: Callable[[int, int], None] | None,
+    trust_geometry: bool,
 ) -> UpsertCounts:
     """Embed texts in batches and upsert them, one commit per batch.
 
@@ -38,6 +40,11 @@ def upsert_texts(
     ----------
     ids, texts : iterables of the same length
     metadata : sequence of mappings, or mapping of field to sequence, optional
+
+    Raises
+    ------
+    EmbedderDriftError
+        The version has canaries, and the embedder makes other vectors of them now.
     """
     require_embedder(embedder)
     check_batch_size(batch_size)
@@ -48,6 +55,7 @@ def upsert_texts(
     rows = None if metadata is None else metadata_rows(view.field_types, metadata, ids)
     state = collection.snapshot().state
     version = guard.version_of(view.state, embedder.spec, state, where="upsert_texts")
+    require_no_drift(collection, version.label, embedder)
     totals = [0, 0, 0, 0, 0]
     for start in range(0, len(ids), batch_size):
         end = min(start + batch_size, len(ids))
@@ -58,6 +66,7 @@ def upsert_texts(
             ids[start:end],
             checked[start:end],
             metadata=None if rows is None else rows[start:end],
+            trust_geometry=trust_geometry,
         )
         for i, value in enumerate(counts):
             totals[i] += value
@@ -84,6 +93,7 @@ def _upsert_batch(
     texts: list[str],
     *,
     metadata: Sequence[Mapping[str, object]] | None,
+    trust_geometry: bool,
 ) -> tuple[int, int, int, int, int]:
     with collection.store.transaction() as tx:
         counts = tx.upsert(collection, ids, texts=texts, metadata=metadata)
@@ -93,5 +103,11 @@ def _upsert_batch(
             prompt = embedder.spec.document_prompt
             chosen = [prompt + texts[i] for i in wanted]
             vectors = Embeddings(embedder.spec, embedder.embed_documents(chosen))
-            written = tx.add_vectors(collection, label, [ids[i] for i in wanted], vectors).written
+            written = tx.add_vectors(
+                collection,
+                label,
+                [ids[i] for i in wanted],
+                vectors,
+                trust_geometry=trust_geometry,
+            ).written
     return counts.inserted, counts.updated, counts.unchanged, written, len(ids) - written

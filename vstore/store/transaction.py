@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError, LimitExceededError, TransactionError
+from vstore.deferred import Deferred
+from vstore.errors import (
+    InvalidArgumentError,
+    InvalidVectorError,
+    LimitExceededError,
+    TransactionError,
+)
 from vstore.limits import DOCUMENTS_MAX, SEAL_DOCUMENTS
 from vstore.manifest.commit import Operation
 from vstore.segment.document_batch import DocumentBatch
@@ -27,11 +33,14 @@ if TYPE_CHECKING:
 
     from vstore.manifest.state import StoreState
     from vstore.segment.changes import CollectionChanges
+    from vstore.store import batch_check
     from vstore.store.collection import Collection
     from vstore.store.given_vectors import GivenVectors
     from vstore.store.search import Where
     from vstore.store.snapshot import Snapshot
     from vstore.types import DocumentId
+else:  # of versions that have learned, and of mistakes
+    batch_check = Deferred("vstore.store.batch_check")
 
 
 class Transaction:
@@ -112,6 +121,7 @@ class Transaction:
         texts: Sequence[str | None] | None = None,
         source_hashes: Sequence[bytes | str | None] | None = None,
         force: bool = False,
+        trust_geometry: bool = False,
     ) -> UpsertCounts:
         """Add documents, or change those that are there.
 
@@ -139,6 +149,8 @@ class Transaction:
             changed, since nothing tells otherwise.
         force : bool
             Write the vectors also where they are fresh already.
+        trust_geometry : bool
+            Write them also if they look like vectors of another space than the version's rows.
 
         Raises
         ------
@@ -155,7 +167,9 @@ class Transaction:
             pending.view.field_types, validate_ids(ids), metadata, texts, source_hashes
         )
         batches = {
-            label: self._checked(pending, label, rows, len(given.ids))
+            label: self._checked(
+                collection, pending, label, rows, len(given.ids), trusted=trust_geometry
+            )
             for label, rows in (vectors or {}).items()
         }
         docnos = pending.find(given.ids)
@@ -290,6 +304,7 @@ class Transaction:
         vectors: object,
         *,
         revisions: Sequence[int] | None = None,
+        trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents that exist their vectors of one version.
 
@@ -298,6 +313,8 @@ class Transaction:
         revisions : sequence of int, optional
             Revisions the vectors were made from. Where a document has moved on, or was deleted,
             its vectors are skipped: they would be born stale. Without it unknown ids are an error.
+        trust_geometry : bool
+            Write them also if they look like vectors of another space than the version's rows.
 
         Raises
         ------
@@ -305,7 +322,9 @@ class Transaction:
         """
         pending = self._of(collection)
         checked_ids = validate_ids(ids)
-        given = self._checked(pending, version, vectors, len(checked_ids))
+        given = self._checked(
+            collection, pending, version, vectors, len(checked_ids), trusted=trust_geometry
+        )
         if revisions is None:
             docnos = require_known(collection, pending, checked_ids)
             records = [pending.record(docno) for docno in docnos]
@@ -370,15 +389,28 @@ class Transaction:
             self._pending[collection.name] = pending
         return pending
 
-    def _checked(self, pending: Pending, label: str, vectors: object, count: int) -> GivenVectors:
-        return check_given(
-            pending,
-            label,
-            vectors,
-            count,
-            state=self._open_snapshot().state,
-            one_call=self.one_call,
-        )
+    def _checked(
+        self,
+        collection: Collection,
+        pending: Pending,
+        label: str,
+        vectors: object,
+        count: int,
+        *,
+        trusted: bool,
+    ) -> GivenVectors:
+        snapshot, version = self._open_snapshot(), pending.view.version(label)
+        try:
+            given = check_given(
+                pending, label, vectors, count, state=snapshot.state, one_call=self.one_call
+            )
+        except InvalidVectorError as error:
+            raise batch_check.explained(error, snapshot, version, vectors) from None
+        if version.guard is not None and not trusted:
+            batch_check.check_geometry(
+                collection, snapshot, version, given.checked.vectors, where=f"vectors[{label!r}]"
+            )
+        return given
 
     def _note(self, name: str, **counts: int) -> None:
         if name not in self._names:

@@ -49,6 +49,11 @@ class VectorSource:
         self._from_vectors = from_vectors
         self._mapped_from = mapped_from
 
+    @property
+    def embedder(self) -> Embedder | None:
+        """What embeds the documents' texts, if it is an embedder that does."""
+        return self._embed if isinstance(self._embed, Embedder) else None
+
     def require(self) -> None:
         """Refuse to run without anything that makes vectors.
 
