@@ -69,7 +69,7 @@ def main() -> None:
     said = ""
     with vstore.open(path, mode="r") as store:
         docs = store.collection("docs")
-        while not stopped.is_set():
+        while not stopped.wait(0.01):
             store.refresh()
             # One call is one snapshot; what a whole batch is answered by is what that commit says.
             results = docs.search_batch(queries, k=10)
