@@ -159,7 +159,9 @@ def test_a_noisy_tenant_s_failure_stays_its_own(docs: Collection, texts: Texts) 
         noisy.upsert(["acme/0"], metadata=[{"tenant": BROKEN, "heat": 0}])
     assert noisy.delete(["acme/0"]).missing == 1
     assert noisy.get("acme/0") is None
-    assert not [i for i in noisy.search(texts.queries[OLD]["acme"][0], version=OLD).ids if i in ids("acme")]
+    assert not [
+        i for i in noisy.search(texts.queries[OLD]["acme"][0], version=OLD).ids if i in ids("acme")
+    ]
 
     # It mends its uploads; nobody else is embedded again.
     noisy.delete(refused)
@@ -169,9 +171,7 @@ def test_a_noisy_tenant_s_failure_stays_its_own(docs: Collection, texts: Texts) 
     assert served(docs, texts, BROKEN) == {NEW}
 
 
-def test_one_tenant_tries_the_new_model_and_goes_back_alone(
-    docs: Collection, texts: Texts
-) -> None:
+def test_one_tenant_tries_the_new_model_and_goes_back_alone(docs: Collection, texts: Texts) -> None:
     hot_first(docs, texts).run()
     for name in ("acme", "globex"):
         of(docs, name).cutover(NEW, gates=texts.gates(name))
@@ -181,7 +181,9 @@ def test_one_tenant_tries_the_new_model_and_goes_back_alone(
     hooli.read_canary(NEW, percent=50, reason="see for themselves")
     keys = [f"{JARGON}-user-{number}" for number in range(DOCUMENTS)]
     assert served(docs, texts, JARGON, keys=keys) == {OLD, NEW}
-    for key, result in zip(keys, hooli.search_batch(texts.asked_by(JARGON), keys=keys), strict=True):
+    for key, result in zip(
+        keys, hooli.search_batch(texts.asked_by(JARGON), keys=keys), strict=True
+    ):
         assert len({hit.version for hit in result}) == 1, key
     hooli.rollback(reason="worse with our jargon", by="hooli's admin")
     assert served(docs, texts, JARGON, keys=keys) == {OLD}
