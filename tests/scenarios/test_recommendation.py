@@ -29,9 +29,7 @@ SEED = 23
 
 def run_spec(number: int, model: str = "two-tower") -> vstore.EmbeddingSpec:
     """Return the spec that both towers of a training run declare."""
-    return vstore.EmbeddingSpec(
-        model, DIMENSION, "inner_product", model_version=f"run-{number}"
-    )
+    return vstore.EmbeddingSpec(model, DIMENSION, "inner_product", model_version=f"run-{number}")
 
 
 class Towers:
