@@ -65,7 +65,12 @@ def main() -> None:
     with np.load(queries_path) as arrays:
         queries = {label: arrays[label] for label in arrays.files}
     stopped = Event()
-    Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
+
+    def until_told() -> None:
+        sys.stdin.read()
+        stopped.set()
+
+    Thread(target=until_told, daemon=True).start()
     said = ""
     with vstore.open(path, mode="r") as store:
         docs = store.collection("docs")
