@@ -39,8 +39,9 @@ def check_hits(result: SearchResult, scores: dict[str, Array], model: Model) -> 
     """Check what holds of any answer: alive, each document once, its own vector's score."""
     require(len(set(result.ids)) == len(result), f"a document twice in {result.ids}")
     for hit in result:
-        require(bool(model.alive[hit.id]), f"{hit.id} was deleted, {hit}")
-        expected = float(scores[hit.version][hit.id])  # type: ignore[index]
+        row = int(hit.id)
+        require(bool(model.alive[row]), f"{row} was deleted, {hit}")
+        expected = float(scores[hit.version][row])
         require(abs(hit.score - expected) < SAME, f"expected score {expected:.6f} of {hit}")
 
 
