@@ -84,11 +84,17 @@ def test_a_cascade_may_be_the_route(half: Collection, queries: dict[str, Array])
     assert half.route.version == OLD
 
 
-def test_a_bridge_is_refused_until_its_recall_passes(half: Collection) -> None:
+def test_a_bridge_is_refused_until_its_recall_passes(
+    half: Collection, queries: dict[str, Array]
+) -> None:
     before = half.store.epoch
     with pytest.raises(vstore.GateError, match="bridge recall") as caught:
         half.fit_bridge(OLD, NEW, min_recall=0.99)
-    assert caught.value.measured["bridge recall"] < 0.99
+    by_documents = caught.value.measured["bridge recall"]
+    assert 0.3 < by_documents < 0.99
+    with pytest.raises(vstore.GateError, match="bridge recall") as caught:
+        half.fit_bridge(OLD, NEW, min_recall=0.99, queries=queries)
+    assert caught.value.measured["bridge recall"] < by_documents
     assert half.store.epoch == before
     with pytest.raises(vstore.StateError, match="no bridge leads"):
         half.read_bridge(NEW, source=OLD)
@@ -119,6 +125,23 @@ def test_a_bridge_lets_old_queries_search_the_new_version(
     assert [result.ids for result in again] == [result.ids for result in results]
     docs.rollback()
     assert docs.route.version == OLD
+
+
+def test_a_bridge_makes_a_dual_read_better_at_low_coverage(
+    corpus: ScifactDemo, queries: dict[str, Array]
+) -> None:
+    docs = made(corpus, 0.25)
+    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
+    with pytest.raises(vstore.NotFoundError, match="no bridge from"):
+        docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
+    docs.fit_bridge(OLD, NEW, min_recall=0.2)
+    judgments = corpus.judgments[:QUERIES]
+    slots = docs.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
+    bridged = docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
+    assert ndcg(bridged, judgments) > ndcg(slots, judgments)
+    assert "DualRead(fusion=bridged-slots" in bridged[0].explain()
+    choice = docs.choose_fusion(NEW, old_version=OLD, queries=queries, judgments=list(judgments))
+    assert any(one.rule.startswith("bridged-") for one in choice.measured)
 
 
 def test_too_few_documents_with_both_are_no_bridge(corpus: ScifactDemo) -> None:

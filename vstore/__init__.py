@@ -15,7 +15,8 @@ of one query::
 
     store/opening.py       a file is opened; open_file.py: the snapshot that its readers see
     store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
-    store/search.py        resolve the versions (caller, stamp or route), guard, plan, run, record
+    store/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
+    store/search.py        guard, plan, run, record; side_reads.py: canaries and shadows
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
     query/fetching.py      each segment by its path, the parts' answers merged
@@ -33,7 +34,10 @@ and of one migration::
     store/backfilling.py   gives documents its vectors, one commit per batch
     store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
-    store/routes.py        dual read, cutover, rollback, retirement, as migration/routing.py decides
+    store/routes.py        all changes of who serves whom, as migration/routing.py decides
+    store/dual_write.py    what becomes of a write that lacks vectors of a version in use
+    store/bridges.py       maps between spaces, fitted by migration/bridge_fitting.py
+    store/fusion_choice.py what fusion="auto" stands for, measured by evaluation/
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock

@@ -20,6 +20,7 @@ from benchmarks.compare.plot import plot_quality
 from benchmarks.measure import RESULTS, machine, save
 from benchmarks.quality.measured import checks, measure
 from benchmarks.quality.pairs import pairs
+from benchmarks.quality.table import rules_of
 
 PLOTTED = ("old alone", "rrf", "zscore", "slots", "evidence", "imputed", "bridged imputed", "auto")
 
@@ -62,7 +63,7 @@ def show(report: dict[str, Any]) -> None:
             table.add_column(f"{point['coverage']:.0%}", justify="right")
         if figure == "ndcg":
             table.add_row("linear interpolation", *(f"{point['line']:.3f}" for point in points))
-        for rule in points[1]["rules"]:
+        for rule in rules_of(report):
             table.add_row(rule, *(_cell(point["rules"].get(rule), figure) for point in points))
         console.print(table)
     console.print(f"chosen by auto: {report['chosen']}")

@@ -14,7 +14,7 @@ def tables(reports: list[dict[str, Any]]) -> list[str]:
     lines = []
     for report in sorted(reports, key=lambda one: (ROLES.index(one["role"]), one["pair"])):
         points = report["points"]
-        rules = list(points[1]["rules"]) if report["role"] == "real" else ["old alone", *MAIN]
+        rules = rules_of(report) if report["role"] == "real" else ["old alone", *MAIN]
         lines += [
             (
                 f"**{report['pair']}** ({report['role']}; {report['documents']:,} documents, "
@@ -36,6 +36,11 @@ def tables(reports: list[dict[str, Any]]) -> list[str]:
             ]
             lines.append(f"\n![nDCG against coverage](results/{report['name']}.png)\n\n")
     return lines
+
+
+def rules_of(report: dict[str, Any]) -> list[str]:
+    """Return all rules; some are there at some coverages only."""
+    return list(dict.fromkeys(rule for point in report["points"] for rule in point["rules"]))
 
 
 def _cell(figures: dict[str, Any] | None) -> str:

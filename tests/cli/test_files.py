@@ -377,3 +377,28 @@ def test_a_bad_spec_file_makes_no_store(run: Callable[..., Ran], tmp_path: Path)
     run("init", "s.vstore", "missing.json", code=3)
     run("init", "s.vstore", "--field", "year", code=2)
     assert not (tmp_path / "s.vstore").exists()
+
+
+def test_a_capped_backfill_says_what_is_left_and_info_shows_it(
+    two_versions: Path, run: Callable[..., Ran]
+) -> None:
+    some = ("backfill", two_versions, "v2", "--embed", "--batch-size", 10)
+    by_year = ("--order", "hot", "--order-field", "year")
+    report = run(*some, *by_year, "--documents-max", 15, "--json").data
+    assert (report["written"], report["job"], report["finished"]) == (15, "stopped", False)
+    assert report["note"] == "documents_max 15: 15 done; 25 documents left"
+    with vstore.open(two_versions, mode="r") as store:
+        docs = store.collection("docs")
+        year: dict[object, Any] = {d.id: d.metadata.get("year", -1) for d in docs.documents()}
+        waiting = sorted(year[document.id] for document in docs.pending("v2"))
+        assert waiting == sorted(year.values())[:25]
+    shown = run("info", two_versions).out
+    for fact in ("stopped, 2 batches, 15 documents done", "by year, the largest first",
+                 "15 documents", "documents_max 15: 15 done; 25 documents left"):  # fmt: skip
+        assert fact in shown
+    versions = run("info", two_versions, "--json").data["collections"]["docs"]["versions"]
+    job = versions[1]["backfill"]
+    assert (job["documents_max"], job["units"] > 0, job["dead"]) == (15, True, 0)
+    assert run(*some, "--json").data["job"] == "done"
+    assert "go with --embed" in run("backfill", two_versions, "v2", "--vectors", "a", "--ids", "b",
+                                    "--documents-max", 1, code=2).err  # fmt: skip

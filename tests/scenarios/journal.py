@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,10 @@ class History:
         As they were noted.
     changes : dict of epoch to entry
         Those that were committed, or still may be.
+    counts : Counter
+        Entries of each kind.
+    lost : list of str
+        Acknowledged commits that whoever came next did not find.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +64,9 @@ class History:
         self._offset = 0
         self.entries: list[dict[str, Any]] = []
         self.changes: dict[int, dict[str, Any]] = {}
+        self.counts: Counter[str] = Counter()
         self.lost: list[str] = []
+        self._done = 0
 
     def follow(self) -> None:
         """Read what was added."""
@@ -78,18 +85,17 @@ class History:
         if not entry:
             return
         if entry["what"] == "opened":
-            known = max((e["epoch"] for e in self.entries if e["what"] in DONE), default=0)
-            if entry["epoch"] < known:
-                self.lost.append(f"epoch {known} was acknowledged, {entry['epoch']} was found")
+            if entry["epoch"] < self._done:
+                lost = f"epoch {self._done} was acknowledged, {entry['epoch']} was found"
+                self.lost.append(lost)
             for epoch in [epoch for epoch in self.changes if epoch > entry["epoch"]]:
                 del self.changes[epoch]
         if entry["what"] in CHANGES:
             self.changes[entry["epoch"]] = entry
+        if entry["what"] in DONE:
+            self._done = max(self._done, entry["epoch"])
+        self.counts[entry["what"]] += 1
         self.entries.append(entry)
-
-    def count(self, what: str) -> int:
-        """Return how many entries there are of a kind."""
-        return sum(entry["what"] == what for entry in list(self.entries))
 
 
 class Model:

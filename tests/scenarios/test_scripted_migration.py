@@ -119,7 +119,7 @@ class Migration:
 
     def _batches(self) -> int:
         self.history.follow()
-        return self.history.count("batch")
+        return self.history.counts["batch"]
 
     def routed(self, change: Callable[[vstore.Collection], object], **route: str) -> None:
         """Change the route, as an operator does between two lives of the migration."""
@@ -195,9 +195,9 @@ def test_a_migration_survives_everything(
         "reads": reads.total(),
         "by kind": dict(reads),
         "epochs read at": len(epochs),
-        "changes": sum(history.count(what) for what in ("upsert", "delete")),
-        "batches": history.count("batch"),
-        "calls": {what: history.count(what) for what in ("embedded", "failed", "refused")},
+        "changes": sum(history.counts[what] for what in ("upsert", "delete")),
+        "batches": history.counts["batch"],
+        "calls": {what: history.counts[what] for what in ("embedded", "failed", "refused")},
         "seconds": round(time.monotonic() - began_s),
     }
     record_property("figures", figures)

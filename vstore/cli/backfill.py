@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -30,6 +30,8 @@ from vstore.migration import jobs
 from vstore.store.backfilling import BackfillReport
 from vstore.store.collection import Collection
 from vstore.store.leasing import Runner
+from vstore.store.migrating import source_of
+from vstore.store.migration_options import MigrationOptions
 from vstore.types import Array, DocumentId
 
 IdsFile = Annotated[
@@ -50,7 +52,19 @@ AnyRevision = Annotated[
 BatchesMax = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Stop after so many batches.")
 ]
-
+Order = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ORDER",
+        help="With --embed: id, hot (what was found most often, or has the largest --order-field, "
+        "comes first) or field (by the value of --order-field).",
+    ),
+]
+OrderField = Annotated[str | None, typer.Option(metavar="FIELD", help="Field to go by.")]
+DocumentsMax = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, help="With --embed: stop the job at so many documents."),
+]
 _LEASE_S = 60.0
 
 
@@ -73,6 +87,9 @@ def backfill(
     any_revision: AnyRevision = False,
     batch_size: BatchSize = 1024,
     batches_max: BatchesMax = None,
+    order: Order = None,
+    order_field: OrderField = None,
+    documents_max: DocumentsMax = None,
     collection: CollectionName = None,
     wait: Wait = 0.0,
     as_json: AsJson = False,
@@ -85,12 +102,22 @@ def backfill(
     """
     if (vectors is not None) == embed or (vectors is None) != (ids is None):
         raise InvalidArgumentError("vectors: pass --vectors with --ids, or --embed")
+    if not embed and (order, order_field, documents_max) != (None, None, None):
+        raise InvalidArgumentError("--order, --order-field and --documents-max go with --embed")
     with open_to_write(store, wait=wait) as opened:
         docs = pick_collection(opened, collection)
         label = docs.version(version).label
         already = gone = 0
         if vectors is None or ids is None:
-            report = _embedded(docs, label, batch_size, batches_max)
+            chosen: Any = order or "id"  # the engine checks it
+            options = MigrationOptions(
+                order=chosen,
+                order_field=order_field,
+                documents_max=documents_max,
+                batch_size=batch_size,
+                isolate=False,
+            )
+            report = _embedded(docs, label, options, batches_max)
         else:
             owners = read_owners(ids)
             matrix = open_matrix(vectors, owners.count, named_by=ids)
@@ -111,6 +138,8 @@ def backfill(
             "live_documents": report.coverage.live,
             "coverage": report.coverage.share,
             "finished": report.finished,
+            "job": report.status,
+            "note": report.note,
             "epoch": opened.epoch,
         }
         shown = {
@@ -119,21 +148,18 @@ def backfill(
             "coverage": f"{share(report.coverage.share)}: {report.coverage.fresh:,} of "
             f"{counted(report.coverage.live, 'document')}; {version} is {data['state']}",
         }
+        if report.note:
+            shown["stopped"] = report.note
         return Report(data, [heading(f"backfill of {version}, epoch {opened.epoch}"), facts(shown)])
 
 
 def _embedded(
-    docs: Collection, label: str, batch_size: int, batches_max: int | None
+    docs: Collection, label: str, options: MigrationOptions, batches_max: int | None
 ) -> BackfillReport:
     embedder = require_hashing(docs.version(label), option="--embed")
+    migration = docs.migrate(source_of(docs, label), label, embedder, **options)
     with Bar("backfill", len(docs)) as bar:
-        return docs.backfill(
-            label,
-            embedder,
-            batch_size=batch_size,
-            batches_max=batches_max,
-            progress=lambda fresh, _: bar.move(fresh),
-        )
+        return migration.run(batches_max=batches_max, progress=lambda fresh, _: bar.move(fresh))
 
 
 def _work(docs: Collection, label: str, owners: RowOwners, *, any_revision: bool) -> Work:
@@ -212,8 +238,8 @@ def _batch(
         def count(state: StoreState) -> StoreState:
             collection = state.collections[docs.name]
             batch = jobs.BatchRecord(counts.written, counts.stale, tried=ids)
-            lease = runner.take(collection)
             now_us = docs.store.moment().time_us
+            lease = runner.take(collection, now_us)
             return put_collection(
                 state, jobs.record_batch(collection, label, batch, lease, now_us=now_us, keep=False)
             )

@@ -7,6 +7,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from vstore.cli.job import job_facts
 from vstore.cli.opening import open_to_read, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import counted, moment, one_line, share, size
@@ -29,6 +30,9 @@ def info(
             versions = opened.collection(name).versions
             collections: Any = data["collections"]
             view += ["", *_collection(name, collections[name]), "", version_table(versions)]
+            for one in versions:
+                if one.backfill is not None:
+                    view += ["", heading(f"{one.label}"), facts(job_facts(one.backfill))]
         return Report(data, view)
 
 
@@ -80,13 +84,21 @@ def version_table(versions: tuple[VersionInfo, ...]) -> RenderableType:
 def route_text(route: Mapping[str, Any]) -> str:
     """Return a route of the manifest in words."""
     versions = route["versions"]
-    if route["mode"] == "dual":
-        text = f"dual read of {versions[0]} (old) and {versions[1]} (new) by {route['fusion']}"
-    else:
-        text = str(versions[0])
+    old, new = versions[0], versions[-1]
+    text: str = {
+        "matched": new,
+        "dual": f"dual read of {old} (old) and {new} (new) by {route['fusion']}",
+        "cascade": f"candidates of {old}, ordered by {new}",
+        "bridge": f"{new}, also for queries of {old} over a bridge",
+        "canary": f"{old}, and {new} for {route['percent']} % of the queries",
+    }[route["mode"]]
+    if route["shadow"]:
+        text += f", {route['shadow']} in the shadow of {route['shadow_percent']} %"
     text += f", since epoch {route['since_epoch']}"
     if route["forced"]:
         text += ", forced"
+    if route["by"]:
+        text += f", by {route['by']}"
     if route["reason"]:
         text += f": {route['reason']}"
     if route["previous"]:
@@ -160,10 +172,5 @@ def _version_facts(one: VersionInfo) -> dict[str, object]:
     if one.retired_us is not None:
         shown["retired"] = moment(one.retired_us)
     if one.backfill is not None:
-        job = one.backfill
-        shown["backfill"] = (
-            f"{job.status}, {counted(job.batches, 'batch')}, "
-            f"{counted(job.documents_done, 'document')} done, "
-            f"{job.documents_skipped:,} skipped; began at epoch {job.started_epoch}"
-        )
+        shown.update(job_facts(one.backfill))
     return {name: one_line(str(value)) for name, value in shown.items()}

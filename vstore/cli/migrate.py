@@ -5,13 +5,23 @@ from typing import Annotated, Any
 import typer
 
 from vstore.cli.info import route_text
-from vstore.cli.opening import open_to_read, open_to_write, pick_collection
-from vstore.cli.options import AsJson, CollectionName, Label, Reason, StorePath, Wait
+from vstore.cli.opening import open_to_read, open_to_write, pick_collection, pick_slice
+from vstore.cli.options import (
+    AsJson,
+    By,
+    CollectionName,
+    Label,
+    Reason,
+    Slice,
+    StorePath,
+    Wait,
+)
 from vstore.cli.plain_text import counted
 from vstore.cli.report import Report, facts, heading
 from vstore.errors import InvalidArgumentError
 from vstore.migration.gates import GateResult
 from vstore.store.collection import Collection
+from vstore.store.history import route_data
 
 MinCoverage = Annotated[
     float,
@@ -28,8 +38,29 @@ RouteFusion = Annotated[
     str | None,
     typer.Option(
         metavar="RULE",
-        help="How: slots (the default), evidence, rrf, zscore, dbsf or minmax.",
+        help="How: slots (the default), evidence, imputed, auto ...",
     ),
+]
+
+
+CanaryLabel = Annotated[
+    str | None,
+    typer.Option(metavar="LABEL", help="From now on this version answers some of the queries."),
+]
+ShadowLabel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LABEL", help="From now on also ask this version, and compare; '' to stop."
+    ),
+]
+Percent = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="How many of the queries: by default 10 for a canary, 100 for a shadow."
+    ),
+]
+FollowDefault = Annotated[
+    bool, typer.Option("--follow-default", help="Drop the slice's own route.")
 ]
 
 
@@ -38,21 +69,49 @@ def route(
     *,
     read_both: ReadBoth = None,
     fusion: RouteFusion = None,
+    canary: CanaryLabel = None,
+    shadow: ShadowLabel = None,
+    percent: Percent = None,
+    follow_default: FollowDefault = False,
+    slice_: Slice = None,
     reason: Reason = "",
+    by: By = "",
     collection: CollectionName = None,
     wait: Wait = 0.0,
     as_json: AsJson = False,
 ) -> Report:
-    """Show which version answers a query that names none, or set a dual read."""
-    if read_both is None:
-        if fusion is not None or reason:
-            raise InvalidArgumentError("route: --fusion and --reason go with --read-both")
+    """Show which version answers a query that names none, or set a dual read, canary or shadow."""
+    wanted = [read_both, canary, shadow, follow_default or None]
+    chosen = [value for value in wanted if value is not None]
+    if len(chosen) > 1:
+        raise InvalidArgumentError(
+            "route: expected one of --read-both, --canary, --shadow, --follow-default"
+        )
+    if (fusion is not None and read_both is None) or (
+        percent is not None and canary is None and shadow is None
+    ):
+        raise InvalidArgumentError(
+            "route: --fusion goes with --read-both, --percent with --canary or --shadow"
+        )
+    if not chosen:
+        if reason or by:
+            raise InvalidArgumentError("route: --reason and --by go with a change")
         with open_to_read(store) as opened:
-            return _routed(pick_collection(opened, collection))
+            return _routed(pick_slice(opened, collection, slice_))
     with open_to_write(store, wait=wait) as opened:
-        docs = pick_collection(opened, collection)
-        chosen: Any = fusion or "slots"  # the engine checks it
-        docs.read_both(read_both, fusion=chosen, reason=reason)
+        docs = pick_slice(opened, collection, slice_)
+        if read_both is not None:
+            rule: Any = fusion or "slots"  # the engine checks it
+            docs.read_both(read_both, fusion=rule, reason=reason, by=by)
+        elif canary is not None:
+            docs.read_canary(
+                canary, percent=10 if percent is None else percent, reason=reason, by=by
+            )
+        elif shadow is not None:
+            share = 100 if percent is None else percent
+            docs.shadow(shadow or None, percent=share, reason=reason, by=by)
+        else:
+            docs.follow_default(reason=reason)
         return _routed(docs)
 
 
@@ -62,30 +121,34 @@ def cutover(
     *,
     min_coverage: MinCoverage = 1.0,
     force: Force = False,
+    slice_: Slice = None,
     reason: Reason = "",
+    by: By = "",
     collection: CollectionName = None,
     wait: Wait = 0.0,
     as_json: AsJson = False,
 ) -> Report:
     """Let a version serve alone, if its gates pass."""
     with open_to_write(store, wait=wait) as opened:
-        docs = pick_collection(opened, collection)
-        gates = docs.cutover(version, min_coverage=min_coverage, force=force, reason=reason)
+        docs = pick_slice(opened, collection, slice_)
+        gates = docs.cutover(version, min_coverage=min_coverage, force=force, reason=reason, by=by)
         return _routed(docs, gates)
 
 
 def rollback(
     store: StorePath,
     *,
+    slice_: Slice = None,
     reason: Reason = "",
+    by: By = "",
     collection: CollectionName = None,
     wait: Wait = 0.0,
     as_json: AsJson = False,
 ) -> Report:
     """Return to the version that served before."""
     with open_to_write(store, wait=wait) as opened:
-        docs = pick_collection(opened, collection)
-        docs.rollback(reason=reason)
+        docs = pick_slice(opened, collection, slice_)
+        docs.rollback(reason=reason, by=by)
         return _routed(docs)
 
 
@@ -119,22 +182,15 @@ def retire(
 
 
 def _routed(docs: Collection, gates: list[GateResult] | None = None) -> Report:
-    current = docs.route
-    described: dict[str, Any] = {
-        "mode": current.mode,
-        "versions": list(current.labels),
-        "fusion": current.fusion,
-        "since_epoch": current.since_epoch,
-        "reason": current.reason,
-        "forced": current.forced,
-        "previous": list(current.previous),
-    }
+    described = route_data(docs.route)
+    every = {key or "default": route_data(one) for key, one in docs.routes.items()}
     data: dict[str, object] = {
         "collection": docs.name,
         "epoch": docs.store.epoch,
         "route": described,
+        "routes": every,
     }
-    shown: dict[str, object] = {"default": route_text(described)}
+    shown: dict[str, object] = {key: route_text(one) for key, one in every.items()}
     if gates is not None:
         data["gates"] = [
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError, NotFoundError
+from vstore.query.filter import field
 from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
@@ -35,6 +36,22 @@ def require_file(path: Path) -> None:
     """
     if not path.exists():
         raise NotFoundError(f"{path}: no such file. Make a store with `vstore init {path}`.")
+
+
+def pick_slice(store: Store, name: str | None, slice_: str | None) -> Collection:
+    """Return the collection, confined to one value of a field if that is given.
+
+    Raises
+    ------
+    InvalidArgumentError, FilterError, NotFoundError
+    """
+    docs = pick_collection(store, name)
+    if slice_ is None:
+        return docs
+    field_name, separator, value = slice_.partition("=")
+    if not separator:
+        raise InvalidArgumentError(f"--slice: expected FIELD=VALUE, found {slice_!r:.80}")
+    return docs.scoped(field(field_name) == value)
 
 
 def pick_collection(store: Store, name: str | None) -> Collection:

@@ -26,6 +26,15 @@ Tag = Annotated[
 Reason = Annotated[
     str, typer.Option(metavar="TEXT", help="Recorded in the history.", show_default=False)
 ]
+By = Annotated[str, typer.Option(metavar="NAME", help="Who says so; recorded.", show_default=False)]
+Slice = Annotated[
+    str | None,
+    typer.Option(
+        "--slice",
+        metavar="FIELD=VALUE",
+        help="Only for documents with this value of a keyword field, for example tenant=acme.",
+    ),
+]
 Wait = Annotated[
     float, typer.Option(metavar="SECONDS", help="How long to wait for another writer to let go.")
 ]

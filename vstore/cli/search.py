@@ -41,7 +41,8 @@ Mode = Annotated[
 Fusion = Annotated[
     str | None,
     typer.Option(
-        metavar="RULE", help="Of a dual read: slots, evidence, rrf, zscore, dbsf or minmax."
+        metavar="RULE",
+        help="Of a dual read: slots, evidence, imputed, auto ...; see `vstore.query.fusion`.",
     ),
 ]
 HitCount = Annotated[int, typer.Option("--k", "-k", metavar="N", help="Hits wanted.")]

@@ -47,4 +47,4 @@ def execute(
     both = two_reads.TwoReads(old, new, matching, k, plan.coverage, curve)
     if isinstance(plan, Cascade):
         return ListedExecution(two_reads.cascaded(both))
-    return ListedExecution(two_reads.fused(plan.fusion, both))
+    return two_reads.executed(plan.fusion, both)

@@ -94,11 +94,18 @@ class FetchedBatch(NamedTuple):
 
 
 class SearchedPart(NamedTuple):
-    """A part, its rows that may be returned, and how it is searched."""
+    """A part, its rows that may be returned, and how it is searched.
+
+    Attributes
+    ----------
+    question : Question | None
+        What its graph is asked, if it is; the same object each time, by which kernels know it.
+    """
 
     number: int
     rows: ScanPart
     path: Path
+    question: Question | None = None
 
 
 def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatistics:
@@ -138,7 +145,7 @@ def fetch(
     scanned, by_codes = passing.searches.get(
         key, lambda: _choose(read, passing, k, collapse=collapse, native=native is not None)
     )
-    batches = [_by_codes(read, part, passing, native or loader.reference(), k) for part in by_codes]
+    batches = [_by_codes(read, part, native or loader.reference(), k) for part in by_codes]
     if scanned or not batches:
         batches.append(_flat([part.rows for part in scanned], [p.number for p in scanned], read, k))
     return batches[0] if len(batches) == 1 else _best(batches, read.table.parts, k)
@@ -157,7 +164,10 @@ def _choose(
             statistics = part_statistics(passing, number, part)
             path = choose_path(statistics, k, read.wanted, native=native)
         chosen = SearchedPart(number, _scan_part(part, allowed, path, collapse=collapse), path)
-        (scanned if path.kind == "flat" else by_codes).append(chosen)
+        if path.kind == "flat":
+            scanned.append(chosen)
+        else:
+            by_codes.append(chosen._replace(question=_question_of(chosen, passing, k)))
     return scanned, by_codes
 
 
@@ -204,19 +214,18 @@ def _padded(
     return batch
 
 
-def _by_codes(
-    read: VersionRead, chosen: SearchedPart, passing: Filtered, kernels: Kernels, k: int
-) -> FetchedBatch:
+def _by_codes(read: VersionRead, chosen: SearchedPart, kernels: Kernels, k: int) -> FetchedBatch:
     """Search one segment by codes and score again what was found; scan if that is too little."""
-    number, part, _ = chosen
+    number, part, _, question = chosen
     segment = read.table.parts[number].rows
     assert isinstance(segment, VectorSegment)
     vectors, graph, check = segment.searched
-    question = question_of(chosen, passing, k)
+    assert question is not None
     if not check.complete and not reads_little(kernels, read.queries, question):
         segment.verify_nodes()
     rows = graph.rows_of(vectors, read.metric, None if part.distinct else part.groups)
-    question = question._replace(report=not check.complete)
+    if not check.complete:
+        question = question._replace(report=True)
 
     def answer(queries: Array) -> tuple[Array, Array]:
         answered = graph.answer(kernels, rows, queries, question)
@@ -253,9 +262,9 @@ def reads_little(kernels: Kernels, queries: Array, question: Question) -> bool:
     return len(queries) == 1 and question.ef > 0 and kernels.name == "native"
 
 
-def question_of(chosen: SearchedPart, passing: Filtered, k: int) -> Question:
+def _question_of(chosen: SearchedPart, passing: Filtered, k: int) -> Question:
     """Return what a part's graph is asked."""
-    number, part, path = chosen
+    number, part, path, _ = chosen
     nodes = passing.nodes(number)
     allowed = None if nodes is None or part.allowed is None else (nodes, part.allowed)
     wanted = None

@@ -11,6 +11,9 @@
 Every rule but `evidence` and `imputed` gives exactly the old ranking before the first document is
 migrated, and exactly the new one after the last. (Equal scores count as ranked by key.)
 
+With ``bridged-`` before it, a rule gets an old ranking by the old query and half of the new one,
+pulled back over a bridge (`migration.bridge.Bridge.blended`).
+
 Lists are trusted to be what they are called; only what would put a document twice into an answer is
 refused. ``k`` is at least 1.
 """
@@ -47,6 +50,10 @@ FusionName: TypeAlias = Literal[
     "zscore",
     "dbsf",
     "minmax",
+    "bridged-slots",
+    "bridged-evidence",
+    "bridged-imputed",
     "auto",
 ]
+BRIDGED: Final = "bridged-"
 FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

@@ -10,14 +10,16 @@ from vstore.index.ranges import expand_ranges
 from vstore.native import reference
 from vstore.query import fusion
 from vstore.query.cascade import CASCADE_DEPTH, cascade
-from vstore.query.execution import Executed, RowHit, row_hit
-from vstore.query.fetching import Fetched, fetch
+from vstore.query.execution import Executed, ListedExecution, RowHit, row_hit
+from vstore.query.fetching import Fetched, FetchedBatch, fetch
+from vstore.query.fused_execution import Sides, fused_slots
 from vstore.query.imputed import IMPUTED_DEPTH
 from vstore.query.planner import EVIDENCE_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.query.execution import Execution
     from vstore.query.fetching import VersionRead
     from vstore.segment.row_table import RowTable
     from vstore.types import BoolArray, IntArray
@@ -46,11 +48,19 @@ class TwoReads(NamedTuple):
     curve: tuple[float, ...] = ()
 
 
+def executed(rule: str, reads: TwoReads) -> Execution:
+    """Run a dual read by a fusion rule; of a bridged one the old queries are blended already."""
+    rule = rule.removeprefix(fusion.BRIDGED)
+    if rule == "slots":
+        return _slots(reads)
+    return ListedExecution(fused(rule, reads))
+
+
 def fused(rule: str, reads: TwoReads) -> list[Executed]:
-    """Run a dual read by a fusion rule."""
+    """Run a dual read by a fusion rule, query by query."""
     old, new, matching, k = reads[:4]
     if rule == "slots":
-        return _slots(old, new, matching, k)
+        return _slots_by_query(reads, *_fetched_for_slots(reads))
     if rule == "evidence":
         return _evidence(old, new, matching, k)
     if rule == "imputed":
@@ -86,16 +96,30 @@ def _fused_hits(
     return hits
 
 
-def _slots(
-    old: VersionRead, new: VersionRead, matching: BoolArray | None, k: int
+def _slots(reads: TwoReads) -> Execution:
+    old, new = reads.old.table, reads.new.table
+    batches = _fetched_for_slots(reads)
+    if not _facts(old, new).new_only:
+        whole = fused_slots(Sides((old, new), batches), new.has_fresh, reads.k)
+        if whole is not None:
+            return whole
+    return ListedExecution(_slots_by_query(reads, *batches))
+
+
+def _fetched_for_slots(reads: TwoReads) -> tuple[FetchedBatch, FetchedBatch]:
+    old, new, matching, k = reads[:4]
+    return fetch(old, matching, k), fetch(new, _eligible(old, new, matching), k)
+
+
+def _slots_by_query(
+    reads: TwoReads, from_olds: FetchedBatch, from_news: FetchedBatch
 ) -> list[Executed]:
+    old, new, k = reads.old, reads.new, reads.k
     migrated = new.table.has_fresh
     in_old = old.table.has_served
     share = _new_only_share(old, new)
     results = []
-    from_olds = _fetch(old, matching, k)
-    from_news = _fetch(new, _eligible(old, new, matching), k)
-    for from_old, from_new in zip(from_olds, from_news, strict=True):
+    for from_old, from_new in zip(from_olds.each(), from_news.each(), strict=True):
         fused = fusion.slots(
             from_old.ranking(),
             from_new.ranking(),
@@ -113,23 +137,49 @@ def _slots(
     return results
 
 
-def _eligible(old: VersionRead, new: VersionRead, matching: BoolArray | None) -> BoolArray:
-    """Return by docno what the new version may answer for.
+class Facts(NamedTuple):
+    """What two versions say of each other; the same for all queries at a snapshot.
 
-    Documents with fresh new rows, and those that only it can show. A document whose new rows are
-    stale is answered by the old version.
+    Attributes
+    ----------
+    eligible : bool (docno_end,) or None
+        What the new version may answer for: documents with fresh new rows, and those that only it
+        can show. A document whose new rows are stale is answered by the old version. None if those
+        are all that it could.
+    new_only : int
+        Documents that only the new version can show.
+    new_only_share : float
+        Their share in all that are not migrated.
     """
-    mine = new.table.has_fresh | (new.table.has_served & ~old.table.has_served)
-    return _restricted(matching, mine)
+
+    eligible: BoolArray | None
+    new_only: int
+    new_only_share: float
+
+
+def _facts(old: RowTable, new: RowTable) -> Facts:
+    facts: Facts = new.beside.get(old.label, lambda: _found(old, new))
+    return facts
+
+
+def _found(old: RowTable, new: RowTable) -> Facts:
+    alone = new.has_served & ~old.has_served
+    eligible = new.has_fresh | alone
+    count = int(np.count_nonzero(alone))
+    left = int(np.count_nonzero(old.has_served & ~new.has_fresh))
+    everything = np.array_equal(eligible, new.has_served)
+    return Facts(None if everything else eligible, count, count / (count + left) if count else 0.0)
+
+
+def _eligible(old: VersionRead, new: VersionRead, matching: BoolArray | None) -> BoolArray | None:
+    """Return by docno what the new version may answer for; None for all that it has."""
+    eligible = _facts(old.table, new.table).eligible
+    return matching if eligible is None else _restricted(matching, eligible)
 
 
 def _new_only_share(old: VersionRead, new: VersionRead) -> float:
     """Return the share of documents only the new version has in all that are not migrated."""
-    in_old = old.table.has_served
-    alone = int(np.count_nonzero(new.table.has_served & ~in_old))
-    if not alone:
-        return 0.0
-    return alone / (alone + int(np.count_nonzero(in_old & ~new.table.has_fresh)))
+    return _facts(old.table, new.table).new_only_share
 
 
 def _evidence(
@@ -291,8 +341,9 @@ def _disjoint(
     """Fuse the unmigrated documents of the old version and those the new one answers for."""
     depth = max(k, SCORE_FUSION_DEPTH)
     eligible = _eligible(old, new, None)
-    from_olds = _fetch(old, _restricted(matching, ~eligible), depth)
-    from_news = _fetch(new, _restricted(matching, eligible), depth)
+    answered = new.table.has_served if eligible is None else eligible
+    from_olds = _fetch(old, _restricted(matching, ~answered), depth)
+    from_news = _fetch(new, _eligible(old, new, matching), depth)
     functions = {
         "rrf": fusion.rrf,
         "zscore": fusion.zscore,

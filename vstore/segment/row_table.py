@@ -118,6 +118,7 @@ class RowTable:
         self._memtable = memtable
         self._documents = documents
         self.filtered: Recent[int, Any] = Recent()  # see `query.filtered`
+        self.beside: Recent[str, Any] = Recent()  # by label of another version at this epoch
 
     @cached_property
     def parts(self) -> list[RowPart]:

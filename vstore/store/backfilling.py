@@ -193,7 +193,8 @@ class Run:
         work, target = self._work, self._target
 
         def begin(state: CollectionState) -> CollectionState:
-            lease = self._runner.take(state)
+            moment = self._store.moment()
+            lease = self._runner.take(state, moment.time_us)
             job = state.jobs.get(target)
             if job is not None and job.status in ("running", "stopped"):
                 if job.source != work.source:
@@ -201,11 +202,9 @@ class Run:
                         f"the backfill of {target!r} migrates from {job.source!r}, not from "
                         f"{work.source!r}; go on with that, or cancel it"
                     )
-                now_us = self._store.moment().time_us
-                return jobs.resume(state, target, work.settings, lease, now_us=now_us)
+                return jobs.resume(state, target, work.settings, lease, now_us=moment.time_us)
             if job is not None and not scan(work, job).left:
                 return state
-            moment = self._store.moment()
             return jobs.start(state, target, moment, source=work.source, settings=work.settings)
 
         known = self._collection.view().state.jobs.get(target)
@@ -229,7 +228,7 @@ class Run:
         for start in range(0, span, size):
             if not self._batches_left():
                 return False
-            if not self._batch(queue.docnos[start : start + size], left=queue.left - start):
+            if not self._batch(queue.docnos[start : start + size]):
                 return False
         return True
 
@@ -241,7 +240,7 @@ class Run:
             )
         self._before = found
 
-    def _batch(self, docnos: IntArray, *, left: int) -> bool:
+    def _batch(self, docnos: IntArray) -> bool:
         """Embed and write some documents; return whether to go on."""
         job, view = self._job(), self._collection.view()
         if job.status != "running":
@@ -254,14 +253,16 @@ class Run:
         price = self._work.spending.price_per_unit
         units = [self._work.spending.units(item.document) for item in items]
         fits = caps.fitting(job, units, price_per_unit=price)
-        if not fits:
-            self._stop(caps.stop_note(job, units[0], price_per_unit=price, left=left))
-            return False
-        self._write(items[:fits], units[:fits])
+        if fits:
+            self._write(items[:fits], units[:fits])
+        if fits < len(items):
+            job = self._job()
+            left = scan(self._work, job).left
+            self._stop(caps.stop_note(job, units[fits], price_per_unit=price, left=left))
         if self._progress is not None:
             now = coverage(self._collection, self._target)
             self._progress(now.fresh, now.live)
-        return True
+        return fits == len(items)
 
     def _write(self, items: list[Item], units: list[int]) -> None:
         began_s = self._store.clock.monotonic_s()
@@ -285,13 +286,11 @@ class Run:
                     self._letters(embedded),
                     paid.keys(),
                 )
-                now_us = self._store.moment().time_us
-                return put_collection(
-                    state,
-                    jobs.record_batch(
-                        collection, self._target, batch, lease, now_us=now_us, keep=not last
-                    ),
+                now_us = self._runner.now_us()
+                after = jobs.record_batch(
+                    collection, self._target, batch, lease, now_us=now_us, keep=not last
                 )
+                return put_collection(state, after)
 
             tx.edit(record, name="backfill", note=self._target)
         self.done += written
@@ -312,7 +311,7 @@ class Run:
         return counts.written, counts.stale
 
     def _letters(self, embedded: Embedded) -> tuple[DeadLetter, ...]:
-        now_us = self._store.moment().time_us
+        now_us = self._runner.now_us()
         return tuple(
             DeadLetter(
                 failure.document.id,

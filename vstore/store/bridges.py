@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
-from vstore.errors import GateError, NotFoundError, StateError
+from vstore.errors import GateError, InvalidArgumentError, NotFoundError, StateError
 from vstore.limits import BRIDGES_MAX, DIMENSION_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
 from vstore.manifest.record import append_record, read_record
 from vstore.manifest.spec import METRICS
 from vstore.manifest.state import BridgeState
-from vstore.migration.bridge import Bridge, BridgeKind, bridge_gate
+from vstore.migration.bridge import Bridge, BridgeKind, bridge_gate, bridge_recall
 from vstore.migration.bridge_fitting import KINDS, fit_bridge
+from vstore.store import guard
 from vstore.store.collection_change import change_collection
 from vstore.store.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from vstore.manifest.plain import Plain, PlainReader
-    from vstore.manifest.state import CollectionState
+    from vstore.manifest.state import CollectionState, VersionState
     from vstore.segment.row_table import RowTable
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView, Snapshot
@@ -40,13 +42,15 @@ def fit(
     kinds: Sequence[BridgeKind] | None,
     documents_max: int,
     seed: int,
+    queries: Mapping[str, Array] | None,
 ) -> Bridge:
     """Fit a map from a version's space to another's, and keep it if its recall is good enough.
 
     Raises
     ------
     GateError
-        The recall of held-out documents is below ``min_recall``. Nothing is stored.
+        The recall of held-out documents, or of the queries, is below ``min_recall``. Nothing is
+        stored.
     StateError
         Too few documents have vectors in both versions, or one of them is retired.
     """
@@ -58,13 +62,18 @@ def fit(
         if version.retired_us is not None:
             raise StateError(f"version {version.label!r} is retired")
     docnos = _with_both(collection, view, source, target, documents_max)
+    vectors = [_vectors(view.rows(label), docnos) for label in (source, target)]
     bridge = fit_bridge(
-        *(_vectors(view.rows(label), docnos) for label in (source, target)),
+        *vectors,
         metric=versions[1].spec.metric,
         normalized=versions[1].spec.normalized,
         kinds=KINDS if kinds is None else kinds,
         seed=seed,
     )
+    if queries is not None:
+        bridge = replace(
+            bridge, recall=_recall_of(collection, bridge, queries, versions, vectors[1])
+        )
     gate = bridge_gate(bridge, required=min_recall)
     if not gate.passed:
         raise GateError(
@@ -95,6 +104,24 @@ def fit(
         collection, edit, Operation("fit_bridge", f"{source} to {target}: {bridge.kind}, {gate}")
     )
     return bridge
+
+
+def _recall_of(
+    collection: Collection,
+    bridge: Bridge,
+    queries: Mapping[str, Array],
+    versions: Sequence[VersionState],
+    documents: Array,
+) -> float:
+    """Return how much of their own neighbours real queries find, mapped."""
+    state, checked = collection.snapshot().state, []
+    for version in versions:
+        if version.label not in queries:
+            raise InvalidArgumentError(f"fit_bridge: no queries for version {version.label!r}")
+        where = f"queries for {version.label!r}"
+        checked.append(guard.check_queries(version, queries[version.label], state, where=where))
+    own, other = checked
+    return bridge_recall(bridge, own, other, documents)
 
 
 def _with_both(
@@ -198,6 +225,32 @@ def bridge_between(view: CollectionView, source: str, target: str) -> BridgeStat
     )
 
 
+def blended(
+    snapshot: Snapshot, view: CollectionView, labels: tuple[str, str], own: Array, other: Array
+) -> Array:
+    """Return queries of the old version that also ask what the new version's queries ask.
+
+    Parameters
+    ----------
+    labels : old and new version
+    own, other : float32 (m, dimension)
+        The same queries for either.
+
+    Raises
+    ------
+    NotFoundError, CorruptionError
+    """
+    bridge = _loaded(snapshot, view, bridge_between(view, *labels))
+    return np.ascontiguousarray(bridge.blended(own, other), np.float32)
+
+
+def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bridge:
+    bridge: Bridge = view.bridges.get(
+        state, lambda: read_record(snapshot.container, state.record, read_map, what="bridge")
+    )
+    return bridge
+
+
 def mapped(
     snapshot: Snapshot, view: CollectionView, source: str, target: str, queries: Array
 ) -> tuple[Array, BridgeState]:
@@ -208,7 +261,5 @@ def mapped(
     NotFoundError, CorruptionError
     """
     state = bridge_between(view, source, target)
-    bridge: Bridge = view.bridges.get(
-        state, lambda: read_record(snapshot.container, state.record, read_map, what="bridge")
-    )
+    bridge = _loaded(snapshot, view, state)
     return np.ascontiguousarray(bridge.apply(queries), np.float32), state

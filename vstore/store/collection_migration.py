@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from vstore.store.backfilling import BackfillReport
     from vstore.store.collection import Collection
     from vstore.store.document import Document
-    from vstore.store.migrating import Migration, MigrationOptions
+    from vstore.store.migrating import Migration
+    from vstore.store.migration_options import MigrationOptions
     from vstore.store.search import Where
     from vstore.store.vector_sources import Embed
     from vstore.types import Array, Judgments
@@ -172,13 +173,20 @@ class CollectionMigration(CollectionReader):
         kinds: Sequence[BridgeKind] | None = None,
         documents_max: int = 20_000,
         seed: int = 0,
+        queries: Mapping[str, Array] | None = None,
     ) -> Bridge:
         """Fit a map from queries of one version to another's, and store it; see `bridges.fit`.
+
+        Parameters
+        ----------
+        queries : mapping of label to (n, dimension), optional
+            Real queries, embedded for both: then they are what the gate measures. Documents that
+            were held back find more of their neighbours, mapped, than queries do.
 
         Raises
         ------
         GateError
-            Held-out documents, mapped, do not find ``min_recall`` of their own 10 neighbours.
+            What is measured does not find ``min_recall`` of its own 10 neighbours, mapped.
         StateError
         """
         return bridges.fit(
@@ -189,6 +197,7 @@ class CollectionMigration(CollectionReader):
             kinds=kinds,
             documents_max=documents_max,
             seed=seed,
+            queries=queries,
         )
 
     def choose_fusion(

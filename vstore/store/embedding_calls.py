@@ -18,6 +18,8 @@ from vstore.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import tenacity
+
     from vstore.clock import Clock
 
 Value = TypeVar("Value")
@@ -71,32 +73,19 @@ class Calls:
         rate_per_s: float | None = None,
     ) -> None:
         self._clock = clock
-        self._retries = retries
         self._timeout_s = timeout_s
         self._interval_s = 0.0 if rate_per_s is None else 1.0 / rate_per_s
         self._next_s = float("-inf")
         self._hung: list[Thread] = []
         self.made = 0
-        if retries:
-            _require_tenacity()
+        self._retrying = _retrying(retries) if retries else None
 
     def retried(self, attempt: Callable[[], Value]) -> Value:
         """Return what the attempt returns, once it does; else raise its last error.
 
         Errors that will not pass are raised at once; see `may_pass`.
         """
-        if not self._retries:
-            return attempt()
-        import tenacity
-
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(1 + self._retries),
-            wait=tenacity.wait_exponential_jitter(BACKOFF_S, BACKOFF_MAX_S, jitter=BACKOFF_S),
-            retry=tenacity.retry_if_exception(may_pass),
-            sleep=sleep,
-            reraise=True,
-        )
-        return retrying(attempt)
+        return attempt() if self._retrying is None else self._retrying(attempt)
 
     def once(self, function: Callable[[], Value]) -> Value:
         """Call a function when the rate allows it, and return what it returns in time.
@@ -142,8 +131,16 @@ class Calls:
         return values[0]
 
 
-def _require_tenacity() -> None:
+def _retrying(retries: int) -> tenacity.Retrying:
     try:
-        import tenacity  # noqa: F401 - an extra
+        import tenacity
     except ImportError as error:
         raise MissingDependencyError("tenacity, for retries", extra="migrate") from error
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(1 + retries),
+        wait=tenacity.wait_exponential(multiplier=BACKOFF_S, max=BACKOFF_MAX_S)
+        + tenacity.wait_random(0, BACKOFF_S),
+        retry=tenacity.retry_if_exception(may_pass),
+        sleep=sleep,
+        reraise=True,
+    )

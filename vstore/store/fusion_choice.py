@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError
+from vstore.errors import InvalidArgumentError, NotFoundError
 from vstore.evaluation.choice import choose_fusion
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
@@ -14,10 +14,11 @@ from vstore.manifest.edits import require_count
 from vstore.manifest.state import FusionChoice
 from vstore.query.expected_gain import Observation, fit_gain_curve
 from vstore.query.fetching import VersionRead, fetch
-from vstore.query.fusion import Candidates
+from vstore.query.fusion import BRIDGED, Candidates
 from vstore.query.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
 from vstore.query.two_reads import TwoReads, fused, score
 from vstore.store import guard
+from vstore.store.bridges import blended
 from vstore.store.collection_change import change_collection
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from vstore.evaluation.choice import FusionChoice as Measured
     from vstore.manifest.state import CollectionState
     from vstore.store.collection import Collection
+    from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, DocumentId, Judgments
 
 CANDIDATES: Final = ("slots", "evidence", "imputed", "expected-gain", "rrf", "zscore")
+BRIDGED_CANDIDATES: Final = ("bridged-slots", "bridged-evidence", "bridged-imputed")
 _K: Final = 10
 _CURVE_DEPTH: Final = 100  # ranks
 
@@ -70,8 +73,14 @@ def choose(
     both = TwoReads(reads[0], reads[1], None, _K, coverage)
     curves = _learnt(both)
     ranked: dict[str, list[list[DocumentId]]] = {}
-    for rule in CANDIDATES:
-        answers = fused(rule, both._replace(curve=curves.get(rule, ())))
+    candidates: tuple[str, ...] = CANDIDATES
+    bridged = _over_bridge(snapshot, view, both)
+    if bridged is not None:
+        candidates += BRIDGED_CANDIDATES
+    for rule in candidates:
+        plain = rule.removeprefix(BRIDGED)
+        reads_of = both if bridged is None or plain == rule else bridged
+        answers = fused(plain, reads_of._replace(curve=curves.get(plain, ())))
         ranked[rule] = [[view.documents.id(hit.docno) for hit in one.hits] for one in answers]
     measured = choose_fusion(ranked, judgments, coverage=coverage, k=_K)
     means = {one.rule: float(one.ndcg) for one in measured.measured}
@@ -86,7 +95,7 @@ def choose(
             float(coverage),
             measured.queries,
             means,
-            curves.get(measured.rule, ()),
+            curves.get(measured.rule.removeprefix(BRIDGED), ()),
             moment.epoch,
             moment.time_us,
         )
@@ -97,6 +106,16 @@ def choose(
     operation = Operation("choose_fusion", f"{old} and {new}: {measured.rule}")
     change_collection(collection, edit, operation)
     return measured
+
+
+def _over_bridge(snapshot: Snapshot, view: CollectionView, both: TwoReads) -> TwoReads | None:
+    """Return the reads with blended queries; None if there is no bridge."""
+    labels = (both.old.table.label, both.new.table.label)
+    try:
+        queries = blended(snapshot, view, labels, both.old.queries, both.new.queries)
+    except NotFoundError:
+        return None
+    return both._replace(old=both.old._replace(queries=queries))
 
 
 def _learnt(both: TwoReads) -> dict[str, tuple[float, ...]]:

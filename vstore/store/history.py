@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vstore.errors import CorruptionError
 from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
@@ -16,10 +16,13 @@ from vstore.store.version_info import version_info
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vstore.manifest.state import RouteState
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.store.store import Store
+
+_LABELS: Final = ("version", "old_version")  # of a route; together they are its labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,17 @@ def manifest_info(store: Store, snapshot: Snapshot) -> dict[str, object]:
     }
 
 
+def route_data(route: RouteState) -> dict[str, object]:
+    """Return a route as plain data."""
+    data = {name: value for name, value in route._asdict().items() if name not in _LABELS}
+    return {
+        **data,
+        "versions": list(route.labels),
+        "previous": list(route.previous),
+        "evidence": [evidence._asdict() for evidence in route.evidence],
+    }
+
+
 def _collection_info(view: CollectionView) -> dict[str, object]:
     state = view.state
     return {
@@ -136,17 +150,6 @@ def _collection_info(view: CollectionView) -> dict[str, object]:
         "fields": dict(state.fields),
         "segments": len(state.segments),
         "memtable_documents": len(view.memtable.documents),
-        "routes": {
-            key or "default": {
-                "mode": route.mode,
-                "versions": list(route.labels),
-                "fusion": route.fusion,
-                "since_epoch": route.since_epoch,
-                "reason": route.reason,
-                "forced": route.forced,
-                "previous": list(route.previous),
-            }
-            for key, route in state.routes.items()
-        },
+        "routes": {key or "default": route_data(route) for key, route in state.routes.items()},
         "versions": [version_info(view, label).to_dict() for label in state.versions],
     }

@@ -30,20 +30,25 @@ class Runner:
     def __init__(self, collection: Collection, target: str, *, owner: str, lease_s: float) -> None:
         self._file = collection.store.open_file
         self._key = (collection.name, target)
-        self.target = target
         self._lease_us = int(lease_s * 1e6)
         self._handle = jobs.handle_owner(self._file.opened_epoch)
+        self._began_us, self._began_s = 0, 0.0
+        self.target = target
         self.owner = owner or self._handle
         self.until_us = 0
 
-    def take(self, state: CollectionState) -> jobs.Lease:
+    def now_us(self) -> int:
+        """Return the time, by the wall clock as it was at the start: no step of it ends a lease."""
+        return self._began_us + int((self._file.clock.monotonic_s() - self._began_s) * 1e6)
+
+    def take(self, state: CollectionState, now_us: int) -> jobs.Lease:
         """Return the lease to ask for, as the only runner of this process.
 
         Raises
         ------
         LeaseError
         """
-        now_us = self._file.time_us()
+        self._began_us, self._began_s = now_us, self._file.clock.monotonic_s()
         other = self._file.runners.get(self._key)
         if other is not None and other is not self and other.until_us > now_us:
             raise LeaseError(self.target, owner=other.owner, until_us=other.until_us, now_us=now_us)
@@ -63,17 +68,16 @@ class Runner:
         LeaseError
             It expired, and somebody else took over.
         """
-        other = self._file.runners.get(self._key)
+        other, now_us = self._file.runners.get(self._key), self.now_us()
         if other is not self:
             job = state.jobs.get(self.target)
-            taken = self.owner if job is None else job.owner
-            raise LeaseError(
-                self.target,
-                owner=taken if other is None else other.owner,
-                until_us=0 if other is None else other.until_us,
-                now_us=self._file.time_us(),
-            )
-        return self.take(state)
+            owner = self.owner if job is None else job.owner
+            until_us = now_us if job is None else job.lease_until_us
+            if other is not None:
+                owner, until_us = other.owner, other.until_us
+            raise LeaseError(self.target, owner=owner, until_us=until_us, now_us=now_us)
+        self.until_us = now_us + self._lease_us
+        return jobs.Lease(self.owner, self.until_us, self._handle)
 
     def leave(self) -> None:
         """Let others run."""

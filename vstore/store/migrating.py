@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,29 +32,6 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
-
-
-class MigrationOptions(TypedDict, total=False):
-    """Keywords of `Collection.migrate`; `Migration` describes them."""
-
-    from_vectors: MapRows | None
-    order: JobOrder
-    order_field: str | None
-    batch_size: int
-    documents_max: int | None
-    units_max: int | None
-    cost_max: float | None
-    unit: str
-    count_units: Callable[[Document], int] | None
-    price_per_unit: float
-    retries: int
-    timeout_s: float | None
-    rate_per_s: float | None
-    failures_max: int
-    check: Callable[[Array], object] | None
-    isolate: bool
-    lease_s: float
-    owner: str | None
 
 
 class Migration:
@@ -379,12 +356,24 @@ def backfill(
     InvalidArgumentError
         An `Embedder` is to embed documents that have no text.
     """
+    migration = Migration(
+        collection,
+        source_of(collection, version),
+        version,
+        embed,
+        batch_size=batch_size,
+        unit="",
+        isolate=False,
+    )
+    return migration.run(batches_max=batches_max, progress=progress)
+
+
+def source_of(collection: Collection, version: str) -> str:
+    """Return what the job of a version migrates from, or would: the version that serves."""
     state = collection.view().state
     job = state.jobs.get(version)
     going = job is not None and job.status in ("running", "stopped")
-    source = job.source if job is not None and going else jobs.served_source(state, version)
-    migration = Migration(collection, source, version, embed, batch_size=batch_size, isolate=False)
-    return migration.run(batches_max=batches_max, progress=progress)
+    return job.source if job is not None and going else jobs.served_source(state, version)
 
 
 def _spread(docnos: Array, count: int) -> Array:

@@ -18,7 +18,7 @@ from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError
 from vstore.observe.traced import TracedBatch
 from vstore.query.execution import MatchedExecution
-from vstore.query.fetching import FetchedBatch, question_of
+from vstore.query.fetching import FetchedBatch
 from vstore.query.filtered import Filtered, filtered
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
@@ -52,15 +52,13 @@ class QuickSearch:
         version = view.version(options.version)
         self._shape = (version.spec.dimension,)
         self._matches = batch.matches
-        passing, (_, (chosen,)) = passing_of(view, options), _chosen(view, options)
-        self._number, part, _ = chosen
+        _, ((self._number, part, _, self._question),) = _chosen(view, options)
         segment = self._table.parts[self._number].rows
         assert isinstance(segment, VectorSegment)
         _, self._graph, self._check = segment.searched
         self._rows = self._graph.rows_of(
             part.vectors, version.spec.metric, None if part.distinct else part.groups
         )
-        self._question = question_of(chosen, passing, options.k)
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
         self._docno = segment.docno

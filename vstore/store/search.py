@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import BridgeState
     from vstore.query import filter as filters
     from vstore.query import filter_evaluation
+    from vstore.query import fusion as fusions
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.query.plan import PlanNode
@@ -60,6 +61,7 @@ else:  # what a search by a vector without a filter does not need
     embedders = Deferred("vstore.store.embedder")
     filters = Deferred("vstore.query.filter")
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
+    fusions = Deferred("vstore.query.fusion")
     side_reads = Deferred("vstore.store.side_reads")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
@@ -224,6 +226,8 @@ def one_query(query: Query) -> Queries:
 
 
 def _row(vector: Array) -> Array:
+    if type(vector) is np.ndarray and vector.ndim == 1:  # the guard sees to the rest
+        return vector[None]
     array = as_array(vector, where="query")
     if array.ndim != 1:
         raise InvalidVectorError(
@@ -292,13 +296,17 @@ def _prepare(  # noqa: PLR0917 - as `run`
         reads.append(VersionRead(view.rows(label), version.spec.metric, checked, options.wanted))
     if len({len(read.queries) for read in reads}) > 1:
         raise InvalidArgumentError("queries: different numbers of vectors for the two versions")
+    fusion, chosen, curve = _fusion(view, resolved)
+    if fusion and fusion.startswith(fusions.BRIDGED):
+        labels = (reads[0].table.label, reads[1].table.label)
+        queries_of = (reads[0].queries, reads[1].queries)
+        reads[0] = reads[0]._replace(queries=bridges.blended(snapshot, view, labels, *queries_of))
     matching = None if bound is None else matching_documents(view, bound)
     matches = None if matching is None else int(np.count_nonzero(matching))
     native = loader.kernels() is not None if _has_graphs(reads) else False
     key = (options, resolved, bridge, native) if matching is None else None
     known = None if key is None else view.plans.find(key)
     if known is None:
-        fusion, chosen, curve = _fusion(view, resolved)
         request = SearchRequest(
             new=new,
             old=old if len(reads) == 2 else None,
@@ -321,10 +329,10 @@ def _prepare(  # noqa: PLR0917 - as `run`
             chosen=chosen,
         )
         statistics = _statistics(view, resolved.reads, matching, matches, native=native)
-        known = (request, plan_search(request, statistics), curve)
+        known = (request, plan_search(request, statistics))
         if key is not None:
             view.plans.put(key, known)
-    request, plan, curve = known
+    request, plan = known
     return _Prepared(request, plan, reads, matching, matches, curve)
 
 

@@ -20,6 +20,7 @@ class Spending:
     Parameters
     ----------
     unit : str
+        Empty if nothing is to be counted.
     count : callable, optional
         From a document to its units; default: the characters of its text.
     price_per_unit : float
@@ -35,8 +36,8 @@ class Spending:
         price_per_unit: float = 0.0,
         capped: bool = False,
     ) -> None:
-        self.unit = check_name(unit, what="unit")
-        if count is None and unit != "characters":
+        self.unit = check_name(unit, what="unit") if unit else ""
+        if count is None and (capped or unit) and unit != "characters":
             raise InvalidArgumentError(
                 f"unit={unit!r:.60} needs count_units=, which counts those of a document"
             )
@@ -64,4 +65,4 @@ class Spending:
                 f"document {document.id!r:.80} has no text whose characters could be counted, and "
                 "units_max= or cost_max= is to be kept; pass count_units="
             )
-        return len(document.text or "")
+        return len(document.text or "") if self.unit else 0

@@ -88,15 +88,7 @@ class VersionInfo:
                 "retire_grace_s": self.retire_grace_s,
             },
             "retired_us": self.retired_us,
-            "backfill": None
-            if self.backfill is None
-            else {
-                "status": self.backfill.status,
-                "source": self.backfill.source,
-                "batches": self.backfill.batches,
-                "documents_done": self.backfill.documents_done,
-                "documents_skipped": self.backfill.documents_skipped,
-            },
+            "backfill": None if self.backfill is None else _job_info(self.backfill),
             "statistics": {
                 "rows": self.rows,
                 "fresh_documents": self.coverage.fresh,
@@ -110,6 +102,12 @@ class VersionInfo:
                 "norm_max": self.norm_max,
             },
         }
+
+
+def _job_info(job: JobState) -> dict[str, object]:
+    plain = job._asdict()
+    del plain["target"]
+    return {**plain, "dead": len(job.dead)}
 
 
 def version_info(view: CollectionView, label: str) -> VersionInfo:

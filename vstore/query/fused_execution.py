@@ -1,0 +1,156 @@
+"""Dual reads by slots where nothing is out of the ordinary: whole batches at once, as arrays.
+
+`slots.slots` defines what is right; this is the same for batches in which every list is as long as
+it can be needed, and no document lives in the new version alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vstore.query.execution import RowHit, row_hit
+from vstore.query.summary import QuerySummary, Totals
+
+if TYPE_CHECKING:
+    from vstore.query.fetching import FetchedBatch
+    from vstore.query.summary import Summaries
+    from vstore.segment.row_table import RowTable
+    from vstore.types import BoolArray, IntArray
+
+
+class Sides(NamedTuple):
+    """Tables and what was fetched of each, the old version's first."""
+
+    tables: tuple[RowTable, RowTable]
+    batches: tuple[FetchedBatch, FetchedBatch]
+
+
+def fused_slots(sides: Sides, migrated: BoolArray, k: int) -> FusedExecution | None:
+    """Fill the old ranking's slots of migrated documents in the new order.
+
+    Parameters
+    ----------
+    migrated : bool (docno_end,)
+        Documents with fresh new rows.
+
+    Returns
+    -------
+    FusedExecution or None
+        None if some list is shorter than its slots: then `slots.slots` says what to do.
+    """
+    old, new = sides.batches
+    if old.docno.shape[1] < k or not old.docno.size or (old.docno < 0).any():
+        return None
+    is_slot = migrated[old.docno]
+    place = np.cumsum(is_slot, axis=1) - 1
+    most = int(place[:, -1].max()) + 1
+    if most > new.docno.shape[1] or (new.docno[:, :most] < 0).any():
+        return None
+    return FusedExecution(sides, is_slot, np.where(is_slot, place, np.arange(k)))
+
+
+class FusedExecution:
+    """Hits of some queries, each of one of two versions, as arrays.
+
+    Parameters
+    ----------
+    from_new : bool (m, k)
+        Which version each hit is of.
+    place : int64 (m, k)
+        Its place in what was fetched of that version.
+    """
+
+    def __init__(self, sides: Sides, from_new: BoolArray, place: IntArray) -> None:
+        self._sides = sides
+        self._from_new = from_new
+        self._place = place
+        self._query = np.arange(len(place))[:, None]
+        self.summaries: Summaries = FusedSummaries(sides, from_new, self._stale())
+
+    def _picked(self, name: str) -> IntArray:
+        old, new = (getattr(batch, name) for batch in self._sides.batches)
+        if not new.size:
+            return np.asarray(old[self._query, self._place])
+        bounded = np.minimum(self._place, new.shape[1] - 1)
+        theirs, mine = new[self._query, bounded], old[self._query, self._place]
+        return np.asarray(np.where(self._from_new, theirs, mine))
+
+    def _stale(self) -> IntArray | None:
+        """Count each query's hits that are not fresh; None if all are."""
+        stale: IntArray | None = None
+        for side, table in enumerate(self._sides.tables):
+            for number, part in enumerate(table.parts):
+                if part.fresh is not None:
+                    part_of, row = self._picked("part"), self._picked("row")
+                    mine = (self._from_new == bool(side)) & (part_of == number)
+                    found = (mine & ~part.fresh[np.where(mine, row, 0)]).sum(axis=1)
+                    stale = found if stale is None else stale + found
+        return stale
+
+    def hits(self, query: int) -> list[RowHit]:
+        """Return one query's hits."""
+        hits = []
+        sides, places = self._from_new[query].tolist(), self._place[query].tolist()
+        for side, place in zip(sides, places, strict=True):
+            batch = self._sides.batches[side]
+            hits.append(
+                row_hit(
+                    self._sides.tables[side],
+                    int(batch.docno[query, place]),
+                    int(batch.part[query, place]),
+                    int(batch.row[query, place]),
+                    float(batch.score[query, place]),
+                )
+            )
+        return hits
+
+    def docnos(self) -> IntArray:
+        """Return the documents of all hits, query by query."""
+        return np.asarray(self._picked("docno").ravel())
+
+
+class FusedSummaries:
+    """Counts of such a batch."""
+
+    def __init__(self, sides: Sides, from_new: BoolArray, stale: IntArray | None) -> None:
+        self._labels = sides.tables[0].label, sides.tables[1].label
+        self._fetched = [batch.docno.shape[1] for batch in sides.batches]
+        self._k = from_new.shape[1]
+        self._new: list[int] = from_new.sum(axis=1).tolist()
+        self._stale: list[int] | None = None if stale is None else stale.tolist()
+
+    def __len__(self) -> int:
+        return len(self._new)
+
+    def __getitem__(self, query: int) -> QuerySummary:
+        counts = (self._k - self._new[query], self._new[query])
+        answered = {
+            label: count for label, count in zip(self._labels, counts, strict=True) if count
+        }
+        stale = 0 if self._stale is None else self._stale[query]
+        return QuerySummary(dict(zip(self._labels, self._fetched, strict=True)), answered, stale)
+
+    def hits(self, query: int) -> int:
+        """Return the number of one query's hits."""
+        return int(self._k)
+
+    def totals(self, k: int) -> Totals:
+        """Return the counts of all queries for k hits each."""
+        old, new = self._labels
+        kinds = {0: frozenset((old,)), self._k: frozenset((new,))}
+        both = frozenset(self._labels)
+        answered = Counter(kinds.get(count, both) for count in self._new)
+        return Totals(
+            len(self),
+            answered,
+            len(self) * self._k,
+            sum(self._stale or ()),
+            len(self) if self._k < k else 0,
+        )
+
+    def whole(self, k: int) -> str | None:
+        """Return None: `totals` tells."""
+        return None
