@@ -22,6 +22,8 @@ def main() -> None:
     lines = [f"Measured on: {_place(documents[0]['machine'])}.\n\n"]
     for document in documents:
         lines += _comparisons(document)
+    if (RESULTS / "hot_first.json").exists():
+        lines += _comparisons(json.loads((RESULTS / "hot_first.json").read_text()))
     for name in ("process", "first_use", "single", "threads"):
         path = RESULTS / f"compare-{name.replace('_', '-')}.json"
         if path.exists():
