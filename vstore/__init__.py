@@ -28,7 +28,8 @@ of one query::
     native/                kernels.py: all machine code; reference.py: the same in NumPy
     query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
                            expected_gain.py or imputed.py; cascade.py: one list is rescored
-    observe/               counters and the trace on the result
+    observe/observer.py    tallies it, tally.py; slices.py: what is counted, by whom and when
+    store/flushing.py      counters and hits into the file, when someone says so
 
 and of one migration::
 

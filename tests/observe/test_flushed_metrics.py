@@ -12,12 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import vstore
 from tests.small_store import OLD, axis, documents, rows, seal, store_in
-from vstore.errors import InvalidArgumentError, ReadOnlyError, StorageError
+from vstore.errors import CorruptionError, InvalidArgumentError, ReadOnlyError, StorageError
 from vstore.storage.faulty import Failure, FaultyMedium
 from vstore.storage.memory import MemoryMedium
 from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vstore import Collection, Store
 
 IDS = list(range(20))
@@ -58,14 +60,19 @@ def test_searches_of_an_older_epoch_count_as_queries_but_not_as_hits() -> None:
     assert queries(docs.store) == 1
 
 
-def test_a_flush_is_one_commit_and_none_if_there_is_nothing() -> None:
+def test_a_flush_is_one_commit_and_none_without_a_search() -> None:
     docs = filled()
-    docs.store.flush_metrics()  # the commits that made it
-    docs.search(axis(0), version=OLD)
     before = docs.store.epoch
+    assert not docs.store.flush_metrics()
+    assert docs.store.epoch == before
+    docs.search(axis(0), version=OLD)
     assert docs.store.flush_metrics()
     assert docs.store.epoch == before + 1
     assert docs.store.history(limit=1)[0].operation == "flush_metrics"
+    assert not docs.store.flush_metrics()
+    assert docs.store.epoch == before + 1
+    counts: Any = docs.store.metrics()["counts"]
+    assert counts["commits"] == before + 1
 
 
 def test_what_was_flushed_is_there_for_others_and_added_to() -> None:
@@ -162,11 +169,30 @@ def test_what_could_not_be_written_is_counted_still() -> None:
     assert queries(store) == 1
 
 
-def test_a_damaged_record_of_counters_stops_no_search() -> None:
-    docs = filled()
-    docs.search(axis(0), version=OLD)
-    docs.store.flush_metrics()
-    assert docs.search(axis(0), version=OLD).ids
+def test_damaged_records_stop_no_search_and_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "docs.vstore"
+    with vstore.open(path) as store:
+        docs = filled(store)
+        found = docs.search(axis(0), version=OLD).ids
+        store.flush_metrics()
+        state = store.current().state
+        refs = state.metrics, state.collections["docs"].hits
+    data = bytearray(path.read_bytes())
+    for ref in refs:
+        assert ref is not None
+        data[ref.offset + 64] ^= 0xFF  # the payload's first byte
+    path.write_bytes(data)
+    with vstore.open(path) as store:
+        docs = store.collection("docs")
+        assert docs.search(axis(0), version=OLD).ids == found
+        assert {p.offset for p in store.check().problems} == {ref.offset for ref in refs if ref}
+        with pytest.raises(CorruptionError):
+            docs.hits()
+        with pytest.raises(CorruptionError):
+            store.metrics(stored=True)
+        with pytest.raises(CorruptionError):
+            store.flush_metrics()
+        assert queries(store) == 1
 
 
 @settings(max_examples=25, stateful_step_count=25, deadline=None)
@@ -240,3 +266,18 @@ def test_a_sampled_share_of_searches_is_compared_with_exact_search() -> None:
         assert only["compared"] == pytest.approx(50, abs=2)
         assert only["recall"] == 1.0
         assert only["queries"] == 200
+
+
+def test_a_hot_first_backfill_goes_by_what_this_handle_has_counted() -> None:
+    docs = filled()
+    hot = docs.search(axis(0), version=OLD, k=3).ids
+    docs.create_version("new", vstore.EmbeddingSpec("model-new", 4))
+    docs.upsert(IDS, texts=[str(i) for i in IDS], vectors={OLD: rows(len(IDS))})
+    seen: list[Any] = []
+
+    def embed(batch: Any) -> Any:
+        seen.extend(document.id for document in batch)
+        return rows(len(batch))
+
+    docs.migrate(OLD, "new", embed=embed, order="hot", batch_size=3).run()
+    assert set(seen[:3]) == set(hot)

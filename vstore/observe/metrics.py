@@ -20,9 +20,6 @@ class Metrics:
         self.slices = SliceTable() if slices is None else slices
         self.events: Counter[str] = Counter(events or {})
 
-    def __bool__(self) -> bool:
-        return bool(self.events) or len(self.slices) > 0
-
     def merge(self, other: Metrics) -> None:
         """Count what others have counted."""
         self.slices.merge(other.slices)

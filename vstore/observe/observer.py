@@ -43,7 +43,9 @@ class Unflushed(NamedTuple):
     hits: Mapping[str, HitCounter]
 
     def __bool__(self) -> bool:
-        return bool(self.metrics) or any(bool(one.found.any()) for one in self.hits.values())
+        # Events alone are nothing: writing them down is one, and there would be no end.
+        searched = len(self.metrics.slices) > 0
+        return searched or any(bool(one.found.any()) for one in self.hits.values())
 
 
 class Observer:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from vstore.manifest.state import StoreState
     from vstore.observe.observer import Unflushed
     from vstore.storage.container import Container
+    from vstore.store.open_file import OpenFile
     from vstore.store.snapshot import Snapshot
-    from vstore.store.store import Store
 
 
-def flush_metrics(store: Store) -> bool:
-    """Write what was counted since the last time; whether there was anything.
+def flush_metrics(open_file: OpenFile) -> bool:
+    """Write what was counted since the last time; whether there was a search.
 
     Raises
     ------
@@ -38,20 +38,23 @@ def flush_metrics(store: Store) -> bool:
     def edit(state: StoreState) -> StoreState:
         nonlocal taken
         # In the writer's turn, so that no vacuum comes between counting and writing.
-        taken = store.observer.take()
+        taken = open_file.observer.take()
         if not taken:
             return state
-        return _added(store.open_file.container, store.open_file.snapshot, state, taken)
+        return _added(open_file.container, open_file.snapshot, state, taken)
 
     try:
-        store.change(edit, Operation("flush_metrics"))
+        open_file.change(edit, Operation("flush_metrics"))
     except BaseException:
         if taken is not None:
-            store.observer.put_back(taken)
+            open_file.observer.put_back(taken)
         raise
     assert taken is not None, "the edit was made"
-    store.observer.flushed(taken)
-    return bool(taken)
+    if not taken:
+        open_file.observer.put_back(taken)
+        return False
+    open_file.observer.flushed(taken)
+    return True
 
 
 def stored_metrics(snapshot: Snapshot) -> Metrics:
@@ -70,10 +73,9 @@ def stored_metrics(snapshot: Snapshot) -> Metrics:
 def _added(
     container: Container, snapshot: Snapshot, state: StoreState, taken: Unflushed
 ) -> StoreState:
-    if taken.metrics:
-        total = stored_metrics(snapshot)
-        total.merge(taken.metrics)
-        state = state._replace(metrics=append_record(container, plain_metrics(total)))
+    total = stored_metrics(snapshot)
+    total.merge(taken.metrics)
+    state = state._replace(metrics=append_record(container, plain_metrics(total)))
     for name, counter in taken.hits.items():
         collection = state.collections.get(name)
         if collection is None or not counter.found.any():

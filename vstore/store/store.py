@@ -14,6 +14,7 @@ from vstore.manifest.spec import require_spec
 from vstore.store.collection import Collection
 from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
+from vstore.store.store_metrics import StoreMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from vstore.manifest.edits import Moment
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
-    from vstore.observe import prometheus
-    from vstore.observe.metrics import Metrics
-    from vstore.observe.trace import Trace
-    from vstore.store import check, flushing, history, schema
+    from vstore.store import check, history, schema
     from vstore.store import embedder as embedders
     from vstore.store import input as inputs
     from vstore.store import reader as readers
@@ -39,11 +37,9 @@ if TYPE_CHECKING:
 else:  # not what a search needs
     check = Deferred("vstore.store.check")
     edits = Deferred("vstore.manifest.edits")
-    flushing = Deferred("vstore.store.flushing")
     embedders = Deferred("vstore.store.embedder")
     history = Deferred("vstore.store.history")
     inputs = Deferred("vstore.store.input")
-    prometheus = Deferred("vstore.observe.prometheus")
     readers = Deferred("vstore.store.reader")
     schema = Deferred("vstore.store.schema")
     transactions = Deferred("vstore.store.transaction")
@@ -51,7 +47,7 @@ else:  # not what a search needs
 _VERIFIED: Final = 64  # embedders, and versions that each writes to
 
 
-class Store:
+class Store(StoreMetrics):
     """One open store. Made by `vstore.open`; a context manager that closes it.
 
     Any number of threads may use a store. Reads work on immutable snapshots and never wait; writers
@@ -59,10 +55,9 @@ class Store:
     """
 
     def __init__(self, open_file: OpenFile, *, keep_metrics: bool = False) -> None:
-        self.open_file = open_file
+        super().__init__(open_file)
         self._keep_metrics = keep_metrics
         self.clock = open_file.clock
-        self.observer = open_file.observer
 
     def __enter__(self) -> Self:
         return self
@@ -382,42 +377,6 @@ class Store:
     def info(self) -> dict[str, object]:
         """Return the manifest as plain data: what to look at first in an incident."""
         return history.manifest_info(self, self.current())
-
-    def metrics(self, *, stored: bool = False) -> dict[str, object]:
-        """Return this handle's counters as plain data; see `observe.metrics.Metrics.to_dict`.
-
-        Parameters
-        ----------
-        stored : bool
-            Instead what writers have flushed into the file, and what this handle has not.
-        """
-        return self.counters(stored=stored).to_dict()
-
-    def metrics_text(self, *, stored: bool = False) -> str:
-        """Return counters in the text format that Prometheus reads; see `metrics`."""
-        return prometheus.render(self.counters(stored=stored))
-
-    def counters(self, *, stored: bool = False) -> Metrics:
-        """Return counters as they are kept, a copy; see `metrics`."""
-        if not stored:
-            return self.observer.metrics()
-        total = flushing.stored_metrics(self.current())
-        total.merge(self.observer.unflushed_metrics())
-        return total
-
-    def flush_metrics(self) -> bool:
-        """Write into the file, in one commit, what was counted; see `flushing.flush_metrics`.
-
-        Returns
-        -------
-        bool
-            Whether there was anything to write.
-        """
-        return flushing.flush_metrics(self)
-
-    def traces(self) -> list[Trace]:
-        """Return recent searches of this handle, newest first."""
-        return self.observer.recent()
 
     # Embedding.
 
