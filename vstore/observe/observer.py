@@ -182,8 +182,9 @@ class Observer:
 
     def recent(self) -> list[Trace]:
         """Return the most recent traces, newest first."""
-        self.fold()
-        return self._traces.recent()
+        with self._lock:
+            self._fold()
+            return self._traces.recent()
 
     def hits(self, collection: str, numbering: Numbering, docno_end: int) -> Array | None:
         """Return hits by docno that no file has yet, u64 (docno_end,); None if there are none."""
