@@ -18,7 +18,8 @@ of one query::
     store/opening.py       a file is opened; open_file.py: the snapshot that its readers see
     store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
     store/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
-    store/search.py        guard, plan, run, record; side_reads.py: canaries and shadows
+    store/search.py        guard, plan, run, record; side_reads.py: canaries and shadows;
+                           search_options.py: what a caller may say
     store/query_check.py   the latest queries, watched for a model that changed (watch.py)
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored

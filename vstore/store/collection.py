@@ -10,15 +10,14 @@ from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
 from vstore.store.collection_guards import CollectionGuards
 from vstore.store.results import Explanation, SearchResult
-from vstore.store.search import (
+from vstore.store.search import explain, search
+from vstore.store.search_options import (
     Mode,
     Queries,
     Query,
     SearchOptions,
     Where,
-    explain,
     one_query,
-    search,
     wanted_of,
 )
 

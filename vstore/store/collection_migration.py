@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vstore.store.document import Document
     from vstore.store.migrating import Migration
     from vstore.store.migration_options import MigrationOptions
-    from vstore.store.search import Where
+    from vstore.store.search_options import Where
     from vstore.store.vector_sources import Embed
     from vstore.types import Array, Judgments
 else:  # not what a search needs

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vstore.segment.row_table import RowTable
     from vstore.store import document as documents
     from vstore.store.document import Document
-    from vstore.store.search import Where
+    from vstore.store.search_options import Where
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.store.store import Store
     from vstore.types import Array, BoolArray, DocumentId

@@ -9,13 +9,14 @@ from vstore.observe.hit_changes import REASONS, HitFacts, reasons
 from vstore.query.paths import Wanted
 from vstore.segment.documents import DELETED
 from vstore.store.resolving import resolve
-from vstore.store.search import bound_with_scope, one_query, run
+from vstore.store.search import bound_with_scope, run
+from vstore.store.search_options import one_query
 
 if TYPE_CHECKING:
     from vstore.observe.hit_changes import Reason
     from vstore.store.collection import Collection
     from vstore.store.results import SearchResult
-    from vstore.store.search import Query, SearchOptions
+    from vstore.store.search_options import Query, SearchOptions
     from vstore.store.snapshot import CollectionView
     from vstore.types import BoolArray, DocumentId
 

@@ -18,7 +18,7 @@ from vstore.store.hit_counts import stored_hits
 if TYPE_CHECKING:
     from vstore.migration.gates import Gates, Judged
     from vstore.store.collection import Collection
-    from vstore.store.search import Where
+    from vstore.store.search_options import Where
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, BoolArray
 

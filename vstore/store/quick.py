@@ -24,12 +24,13 @@ from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
 from vstore.store.resolving import route_for
 from vstore.store.results import Searched, SearchResult
-from vstore.store.search import SearchOptions, bound_filter, matching_documents
+from vstore.store.search import bound_filter, matching_documents
 
 if TYPE_CHECKING:
     from vstore.query import filter as filters
     from vstore.store import query_check, recall_check
     from vstore.store.collection import Collection
+    from vstore.store.search_options import SearchOptions
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array
 else:  # what a search without a filter does not need

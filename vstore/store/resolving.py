@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vstore.store import embedder as embedders
     from vstore.store.collection import Collection
     from vstore.store.embedder import Embeddings
-    from vstore.store.search import Queries, SearchOptions
+    from vstore.store.search_options import Queries, SearchOptions
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array
 else:  # what a search by a vector without a filter does not need
@@ -171,12 +171,12 @@ def vectors_for(
     if is_text(queries):
         return collection.store.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
     given = isinstance(queries, Mapping)
-    if not given and several and isinstance(queries, embedders.Embeddings):
-        # Of another version it lacks this one's vector; of none at all, the guard says how it
-        # differs.
-        if not any(has_vectors(view, queries, other, state) for other in view.state.versions):
-            return queries
-    if given or (several and isinstance(queries, embedders.Embeddings)):
+    # A stamp of another version lacks this one's vector; how one of none differs, the guard says.
+    if given or (
+        several
+        and isinstance(queries, embedders.Embeddings)
+        and any(has_vectors(view, queries, other, state) for other in view.state.versions)
+    ):
         if not has_vectors(view, queries, label, state):
             spec = view.version(label).spec
             found = ", ".join(map(repr, queries)) if given else repr(queries.spec.model)  # type: ignore[union-attr,arg-type]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.store.collection import Collection
     from vstore.store.results import SearchResult
-    from vstore.store.search import Queries, SearchOptions
+    from vstore.store.search_options import Queries, SearchOptions
     from vstore.store.snapshot import Snapshot
     from vstore.types import BoolArray
 

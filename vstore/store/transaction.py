@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vstore.store import batch_check
     from vstore.store.collection import Collection
     from vstore.store.given_vectors import GivenVectors
-    from vstore.store.search import Where
+    from vstore.store.search_options import Where
     from vstore.store.snapshot import Snapshot
     from vstore.types import DocumentId
 else:  # of versions that have learned, and of mistakes
