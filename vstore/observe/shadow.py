@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +54,14 @@ class ShadowReport:
     rank_correlation: float
     served_s: float
     shadow_s: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything as plain data."""
+        measured = {name: getattr(self, name) for name in _MEASURED}
+        return {**self.key._asdict(), **measured}
+
+
+_MEASURED: Final = ("queries", "missing", "overlap", "rank_correlation", "served_s", "shadow_s")
 
 
 def overlap(served: Sequence[DocumentId], shadow: Sequence[DocumentId]) -> float:

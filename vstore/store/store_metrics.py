@@ -27,12 +27,15 @@ class StoreMetrics:
     def metrics(self, *, stored: bool = False) -> dict[str, object]:
         """Return this handle's counters as plain data; see `observe.metrics.Metrics.to_dict`.
 
+        And under "shadows" what its shadow reads found, see `observe.shadow.ShadowReport`.
+
         Parameters
         ----------
         stored : bool
             Instead what writers have flushed into the file, and what this handle has not.
         """
-        return self.counters(stored=stored).to_dict()
+        shadows = [report.to_dict() for report in self.observer.shadows.reports()]
+        return {**self.counters(stored=stored).to_dict(), "shadows": shadows}
 
     def metrics_text(self, *, stored: bool = False) -> str:
         """Return counters in the text format that Prometheus reads; see `metrics`."""
