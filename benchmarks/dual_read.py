@@ -30,7 +30,7 @@ def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     with tempfile.TemporaryDirectory() as folder:
         comparisons = measure(Path(folder) / "dual.vstore", rows)
-    report("dual-read", f"Dual reads, {rows:,} documents, half of them migrated", comparisons)
+    report("dual_read", f"Dual reads, {rows:,} documents, half of them migrated", comparisons)
 
 
 def filled(store: vstore.Store, rows: int) -> tuple[vstore.Collection, dict[str, Any]]:

@@ -15,6 +15,7 @@ README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 QUALITY = "<!-- quality -->\n", "<!-- end of quality -->\n"
 ORDER = ("ingest", "commit", "open_large", "exact_search", "import_time")
+MIGRATION = ("hot_first", "dual_read", "overhead", "guard_overhead")
 
 
 def main() -> None:
@@ -22,8 +23,10 @@ def main() -> None:
     lines = [f"Measured on: {_place(documents[0]['machine'])}.\n\n"]
     for document in documents:
         lines += _comparisons(document)
-    if (RESULTS / "hot_first.json").exists():
-        lines += _comparisons(json.loads((RESULTS / "hot_first.json").read_text()))
+    for name in MIGRATION:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            lines += _comparisons(json.loads(path.read_text()))
     for name in ("process", "first_use", "single", "threads"):
         path = RESULTS / f"compare-{name.replace('_', '-')}.json"
         if path.exists():

@@ -148,8 +148,8 @@ def test_a_shadow_changes_no_answer_and_keeps_a_comparison(docs: Collection) -> 
     assert report.overlap == pytest.approx(np.mean(common))
     assert -1 <= report.rank_correlation <= 1
     assert report.shadow_s > 0
-    (shown,) = docs.store.metrics()["shadows"]  # type: ignore[misc]
-    assert (shown["shadow"], shown["queries"]) == (NEW, 20)
+    assert docs.store.metrics()["shadows"] == [report.to_dict()]
+    assert report.to_dict()["shadow"] == NEW
     with pytest.raises(vstore.StateError, match="serves"):
         docs.retire(NEW)
     docs.shadow(None)
