@@ -109,7 +109,7 @@ class QuickSearch:
             execution.summaries,
         )
         self._observer.record(traced, k=self._k)
-        noted = None if self._check_query is None else self._check_query(query[None])
+        noted = None if self._check_query is None else self._check_query.one(query)
         return SearchResult(
             Searched(self._view, execution, traced, () if noted is None else (noted,)), 0
         )
