@@ -221,9 +221,6 @@ def test_what_concerns_the_whole_collection_is_refused_through_a_scope(
         lambda: mine.add_field("lang", "keyword"),
         lambda: mine.create_version("third", spec("third")),
         lambda: mine.backfill(OLD, lambda batch: rows(len(batch))),
-        lambda: mine.read_both(NEW),
-        lambda: mine.cutover(NEW),
-        lambda: mine.rollback(),
         lambda: mine.retire(NEW),
     ]
     for call in refused:

@@ -50,8 +50,11 @@ def test_a_query_of_another_model_is_refused() -> None:
         assert caught.value.differences == DIFFERENCES
     with pytest.raises(vstore.VersionMismatchError):
         docs.search({OLD: query, NEW: query}, mode="dual", version=NEW, old_version=OLD)
-    with pytest.raises(vstore.VersionMismatchError):
+    with pytest.raises(vstore.MissingQueryVectorError, match=OLD):
         docs.search(query, mode="dual", version=NEW, old_version=OLD)
+    third = stamped(spec("a third one"), axis(0))
+    with pytest.raises(vstore.VersionMismatchError):
+        docs.search(third, mode="dual", version=NEW, old_version=OLD)
     with pytest.raises(vstore.VersionMismatchError):
         docs.search_batch(stamped(OTHER, rows(2)), version=OLD)
     assert docs.search(query, version=NEW).ids == ["a"]

@@ -28,7 +28,8 @@ of one query::
     native/                kernels.py: all machine code; reference.py: the same in NumPy
     query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
                            expected_gain.py or imputed.py; cascade.py: one list is rescored
-    observe/               counters and the trace on the result
+    observe/observer.py    tallies it, tally.py; slices.py: what is counted, by whom and when
+    store/flushing.py      counters and hits into the file, when someone says so
 
 and of one migration::
 
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.document import Document
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.store.epoch_comparison import EpochComparison, HitChange
     from vstore.store.guard_changes import GuardInfo
     from vstore.store.migrating import Migration
     from vstore.store.migration_status import MigrationPlan, MigrationStatus
@@ -169,6 +171,10 @@ _MODULES = {
         "VectorCounts",
     ),
     "vstore.store.document": ("Document",),
+    "vstore.store.epoch_comparison": (
+        "EpochComparison",
+        "HitChange",
+    ),
     "vstore.store.embedder": (
         "Embedder",
         "Embeddings",
@@ -226,6 +232,7 @@ __all__ = [
     "EmbeddingError",
     "EmbeddingSpec",
     "Embeddings",
+    "EpochComparison",
     "Explanation",
     "Filter",
     "FilterError",
@@ -236,6 +243,7 @@ __all__ = [
     "GuardInfo",
     "HashingEmbedder",
     "Hit",
+    "HitChange",
     "InvalidArgumentError",
     "InvalidVectorError",
     "Judged",

@@ -70,3 +70,8 @@ MERGE_FANOUT: Final = 8  # segments of one tier before they become one: 10,000 c
 DEAD_SHARE_MAX: Final = 0.5  # of a segment's rows, before it is written without them
 VIEW_BYTES_MIN: Final = 64 * KIB  # smaller blocks are read, larger ones mapped
 STREAM_BYTES: Final = 16 * MIB  # piece size when a merged array is written
+
+# What a handle counts of its searches.
+METRIC_SLICES_MAX: Final = 2_048  # some 2 KiB each; what finds no slice is counted as "other"
+METRIC_EVENTS_MAX: Final = 256  # names of events
+METRIC_EPOCHS_MAX: Final = 16  # buckets of epochs, which widen: each multiplies the slices

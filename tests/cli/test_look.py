@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import vstore
 from tests.cli.running import DOCUMENTS
@@ -178,3 +180,17 @@ def test_figures_read_well() -> None:
     assert [share(s) for s in (0, 0.5, 0.99999, 1)] == ["0.0 %", "50.0 %", "99.9 %", "100.0 %"]
     assert [counted(1, "epoch"), counted(2, "batch")] == ["1 epoch", "2 batches"]
     assert one_line("  a \n b" + "c" * 100, width=10) == "a bcccc..."
+
+
+def test_metrics_as_prometheus_reads_them_are_those_stored(
+    run: Callable[..., Ran], two_versions: Path
+) -> None:
+    with vstore.open(two_versions, keep_metrics=True) as store:
+        docs = store.collection("docs")
+        label = docs.versions[0].label
+        docs.search(np.eye(docs.version(label).spec.dimension, dtype=np.float32)[0], version=label)
+    text = run("metrics", two_versions, "--prometheus").out
+    families = {f.name: f for f in text_string_to_metric_families(text)}
+    assert [s.value for s in families["vstore_queries"].samples] == [1]
+    assert run("metrics", two_versions, "--prometheus", "--json").data["prometheus"] == text
+    assert run("metrics", two_versions, "--json").data["stored"]["counts"]["queries"] == 1

@@ -26,7 +26,7 @@ PACKAGE = str(Path(vstore.__file__).parent)
 
 # Between taking the turn to write and the `try` that gives it back there are a few instructions.
 # Python cannot make them one. Ctrl-C right there leaves a handle that takes no more writes.
-TURN_TAKING = {"_begin", "_end", "_finish", "change", "__enter__", "__exit__", "vacuum"}
+TURN_TAKING = {"begin", "_end", "finish", "change", "__enter__", "__exit__", "vacuum"}
 
 
 class InterruptAt:

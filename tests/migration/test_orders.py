@@ -40,17 +40,6 @@ def count_hits(docs: vstore.Collection, hits: Mapping[DocumentId, int]) -> None:
         tx.edit(put, name="hits", note="")
 
 
-def set_dual_write(docs: vstore.Collection, policy: DualWrite) -> None:
-    with docs.store.transaction() as tx:
-        tx.edit(
-            lambda state: put_collection(
-                state, state.collections[docs.name]._replace(dual_write=policy)
-            ),
-            name="dual_write",
-            note="",
-        )
-
-
 def order_of(
     docs: vstore.Collection, order: JobOrder = "id", field: str | None = None
 ) -> list[DocumentId]:
@@ -110,7 +99,7 @@ def test_what_changed_since_the_start_comes_first_where_writes_are_queued(
     policy: DualWrite,
 ) -> None:
     docs = corpus(9)
-    set_dual_write(docs, policy)
+    docs.set_dual_write(policy)
     seen: list[DocumentId] = []
 
     def changing(batch: Sequence[vstore.Document]) -> Array:

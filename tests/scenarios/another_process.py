@@ -6,6 +6,7 @@ come from other versions than before: run by test_enterprise_search.py.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -23,12 +24,18 @@ ROOT = Path(__file__).parents[2]
 
 
 class Reader:
-    """The parent's end: started with the queries to ask, stopped at the end of the block."""
+    """The parent's end.
 
-    def __init__(self, store: Path, queries: Path) -> None:
+    Parameters
+    ----------
+    queries : Path
+        An .npz file, whose arrays are of the versions that ``labels`` says.
+    """
+
+    def __init__(self, store: Path, queries: Path, **labels: str) -> None:
         command = [sys.executable, "-m", "tests.scenarios.another_process", store, queries]
         self._process = subprocess.Popen(
-            list(map(str, command)),
+            [*map(str, command), json.dumps(labels)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -61,11 +68,16 @@ class Reader:
 
 
 def main() -> None:
-    path, queries_path = sys.argv[1:]
+    path, queries_path, labels = sys.argv[1:]
     with np.load(queries_path) as arrays:
-        queries = {label: arrays[label] for label in arrays.files}
+        queries = {label: arrays[name] for name, label in json.loads(labels).items()}
     stopped = Event()
-    Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
+
+    def until_told() -> None:
+        sys.stdin.read()
+        stopped.set()
+
+    Thread(target=until_told, daemon=True).start()
     said = ""
     with vstore.open(path, mode="r") as store:
         docs = store.collection("docs")

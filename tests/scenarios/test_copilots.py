@@ -208,3 +208,19 @@ def test_one_tenant_tries_the_new_model_and_goes_back_alone(docs: Collection, te
     ]
     mixed = docs.store.metrics()["mixed_version_rate"]
     assert mixed == {"explicit": 0.0, "silent": 0.0}
+
+
+def test_what_users_find_most_goes_first(docs: Collection, texts: Texts) -> None:
+    # Nobody says which documents are hot: the store has counted what was found.
+    favourites = [f"acme/{number}" for number in range(4)]
+    asked = texts.vectors[OLD]["acme"][:4]
+    for _ in range(25):
+        of(docs, "acme").search_batch({OLD: asked}, k=1)
+    of(docs, "initech").search_batch(texts.asked_by("initech"), k=1)
+    docs.store.flush_metrics()
+    docs.migrate(OLD, NEW, texts.new_model, order="hot", batch_size=4).run(batches_max=1)
+    pending = {document.id for document in docs.pending(NEW)}
+    assert not pending & set(favourites)
+    covered = docs.coverage(NEW, weighted=True)
+    assert covered.share == 4 / len(docs)
+    assert covered.traffic_share > 0.7

@@ -172,3 +172,18 @@ def test_the_new_index_shadows_then_takes_a_canary_s_share(
         docs.search(old_client)
     docs.rollback(reason="old clients")
     assert {hit.version for hit in docs.search(old_client)} == {OLD}
+
+
+def test_the_old_index_s_finds_may_be_ordered_by_the_new_model_meanwhile(
+    docs: Collection, corpus: Corpus, queries: dict[str, Array]
+) -> None:
+    docs.migrate(OLD, NEW, corpus.new_model, batch_size=1_300).run(batches_max=2)
+    docs.read_cascade(NEW, reason="the new index is not whole yet")
+    results = docs.search_batch(queries)
+    found = docs.search_batch(queries[OLD], version=OLD, k=100)
+    for result, candidates in zip(results, found, strict=True):
+        assert set(result.ids) <= set(candidates.ids)
+    assert {hit.version for result in results for hit in result} == {OLD, NEW}
+    # Such answers are of both, as the route says: nothing about that is silent.
+    assert mixed(docs)["explicit"] > 0
+    assert mixed(docs)["silent"] == 0

@@ -69,7 +69,7 @@ def retire_blue(docs: Collection, corpus: ScifactDemo, path: Path) -> None:
 def test_a_model_is_upgraded_behind_blue_green(corpus: ScifactDemo, tmp_path: Path) -> None:
     path = tmp_path / "search.vstore"
     queries = {BLUE: corpus.old_queries, GREEN: corpus.new_queries}
-    np.savez(tmp_path / "queries.npz", **{label: rows[:40] for label, rows in queries.items()})
+    np.savez(tmp_path / "queries.npz", blue=queries[BLUE][:40], green=queries[GREEN][:40])
     gates = vstore.Gates(
         coverage=1.0,
         stale=0.0,
@@ -84,7 +84,7 @@ def test_a_model_is_upgraded_behind_blue_green(corpus: ScifactDemo, tmp_path: Pa
 
     with vstore.open(path) as store:
         docs = in_blue(corpus, store)
-        with Reader(path, tmp_path / "queries.npz") as elsewhere:
+        with Reader(path, tmp_path / "queries.npz", blue=BLUE, green=GREEN) as elsewhere:
             assert elsewhere.next_change() == BLUE
 
             # Green is filled beside blue. Half filled, it is not let through, and nobody reads it.

@@ -58,7 +58,8 @@ class Sentences:
         return self._hashing.embed_query(text)
 
     def __call__(self, documents: Sequence[Document]) -> vstore.Embeddings:
-        return vstore.Embeddings(self.spec, self.embed_documents([d.text or "" for d in documents]))
+        chunked = self.embed_documents([document.text or "" for document in documents])
+        return vstore.Embeddings(self.spec, chunked)  # type: ignore[arg-type]  # one array each
 
 
 whole, sentences = WholeArticles(), Sentences()

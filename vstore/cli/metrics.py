@@ -1,20 +1,31 @@
 """``vstore metrics``."""
 
+from typing import Annotated
+
+import typer
+
 from vstore.cli.info import version_table
 from vstore.cli.opening import open_to_read
 from vstore.cli.options import AsJson, StorePath
 from vstore.cli.plain_text import counted, size
 from vstore.cli.report import Report, View, facts, heading
 
+Prometheus = Annotated[
+    bool, typer.Option("--prometheus", help="The stored counters, as text for Prometheus.")
+]
 
-def metrics(store: StorePath, *, as_json: AsJson = False) -> Report:
-    """Show figures to watch: by version from the file, and this process's counters.
 
-    A process that opens a store, looks and ends has counted no query: the counters of a service are
-    in that service, from Store.metrics(). What the file itself tells, anyone can read: coverage,
-    stale documents, rows and size of each version.
+def metrics(store: StorePath, *, prometheus: Prometheus = False, as_json: AsJson = False) -> Report:
+    """Show figures to watch: by version from the file, and counters of searches.
+
+    Coverage, stale documents, rows and size of each version are of the file as it is. Counters are
+    those that services have stored in it, with Store.flush_metrics(): a process that opens a store,
+    looks and ends has counted no query of its own.
     """
     with open_to_read(store) as opened:
+        if prometheus:
+            text = opened.metrics_text(stored=True)
+            return Report({"prometheus": text}, [], text=text)
         view: View = [
             heading(f"{opened.path}: epoch {opened.epoch}"),
             facts({"size": size(opened.current().container.committed_length)}),
@@ -44,15 +55,35 @@ def metrics(store: StorePath, *, as_json: AsJson = False) -> Report:
                 version_table(versions),
             ]
         counters = opened.metrics()
+        stored = opened.metrics(stored=True)
+        view += ["", heading("searches, as stored"), facts(_stored(stored))]
         view += ["", heading("this process"), facts(_counters(counters))]
         data = {
             "path": opened.path,
             "epoch": opened.epoch,
             "size_bytes": opened.current().container.committed_length,
             "collections": collections,
+            "stored": stored,
             "process": counters,
         }
         return Report(data, view)
+
+
+def _stored(counters: dict[str, object]) -> dict[str, object]:
+    counts, rates, latency = (
+        counters[name] for name in ("counts", "mixed_version_rate", "latency")
+    )
+    assert isinstance(counts, dict), "Metrics.to_dict makes it"
+    assert isinstance(rates, dict), "Metrics.to_dict makes it"
+    assert isinstance(latency, dict), "Metrics.to_dict makes it"
+    if not counts.get("queries"):
+        return {"counters": "none: no writer has flushed any"}
+    return {
+        **counts,
+        "mixed versions, explicit": f"{rates['explicit']:.2%}",
+        "mixed versions, silent": f"{rates['silent']:.2%}",
+        "p50, p99 below": f"{latency['p50_below_s']:.6f} s, {latency['p99_below_s']:.6f} s",
+    }
 
 
 def _counters(counters: dict[str, object]) -> dict[str, object]:

@@ -39,11 +39,14 @@ class Report:
         What ``--json`` prints: plain data.
     view : sequence
         What people see, from top to bottom.
+    text : str | None
+        What is printed instead of the view, byte for byte: a format that programs read.
     """
 
     data: object
     view: Sequence[RenderableType]
     exit_code: ExitCode = ExitCode.OK
+    text: str | None = None
 
 
 class _PlainConsole(Console):
@@ -69,6 +72,8 @@ def print_report(report: Report, *, as_json: bool) -> None:
     if as_json:
         # Whole before the first byte goes out: half a document would be worse than none.
         text = json.dumps(report.data, indent=2, default=_plain, allow_nan=False) + "\n"
+    elif report.text is not None:
+        text = report.text
     elif sys.stdout.isatty():
         out = console(sys.stdout)
         for part in report.view:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from vstore.limits import MANIFEST_BYTES_MAX, NESTING_MAX
 from vstore.manifest.codec import plain_collection, plain_store
-from vstore.manifest.state import StoreState
 from vstore.storage.packing import shown
 
 if TYPE_CHECKING:
     from vstore.manifest.plain import Plain
+    from vstore.manifest.state import StoreState
 
 Edit = list[object]
 _EDITS_MAX = MANIFEST_BYTES_MAX // 8
@@ -45,9 +45,7 @@ def difference(old: StoreState, new: StoreState) -> list[Edit]:
 
 
 def _without_collections(state: StoreState) -> Plain:
-    return plain_store(
-        StoreState(equivalences=state.equivalences, tags=state.tags, history=state.history)
-    )
+    return plain_store(state._replace(collections={}))
 
 
 def _compare(old: Plain, new: Plain, path: list[str], edits: list[Edit]) -> None:

@@ -1,40 +1,239 @@
-"""What a handle remembers of its searches: counters and recent traces."""
+"""What a handle remembers of its searches: counters, hits by document, and recent traces.
+
+A search must not wait for its own statistics: searches that were asked the same way are tallied,
+and the tallies are counted when someone looks, when one is full, or when the state that they belong
+to is replaced, so that no old one is held.
+"""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.deferred import Deferred
-from vstore.observe.metrics import Metrics
 from vstore.observe.traced import TraceRing
 
 if TYPE_CHECKING:
-    from vstore.observe import shadow
+    from collections.abc import Mapping
+
+    from vstore.observe import hit_counter, shadow, tally
+    from vstore.observe import metrics as counters
+    from vstore.observe import recall_sample as recall_samples
+    from vstore.observe.hit_counter import HitCounter, Numbering
+    from vstore.observe.metrics import Metrics
+    from vstore.observe.tally import Tally, View
+    from vstore.observe.trace import Trace
     from vstore.observe.traced import TracedBatch
-else:  # of routes that have one
+    from vstore.types import Array, IntArray
+else:  # not what a search needs
+    counters = Deferred("vstore.observe.metrics")
+    hit_counter = Deferred("vstore.observe.hit_counter")
     shadow = Deferred("vstore.observe.shadow")
+    recall_samples = Deferred("vstore.observe.recall_sample")
+    tally = Deferred("vstore.observe.tally")
+
+_TALLIES: Final = 32  # ways of asking that are tallied at a time
+
+
+class Unflushed(NamedTuple):
+    """What no file has yet."""
+
+    metrics: Metrics
+    hits: Mapping[str, HitCounter]
+
+    def __bool__(self) -> bool:
+        # Events alone are nothing: writing them down is one, and there would be no end.
+        searched = len(self.metrics.slices) > 0
+        return searched or any(bool(one.found.any()) for one in self.hits.values())
 
 
 class Observer:
-    """Counters and traces of one open store."""
+    """Counters, hits and traces of one open store; safe to use from many threads.
 
-    def __init__(self) -> None:
-        self.metrics = Metrics()
-        self.traces = TraceRing()
+    Parameters
+    ----------
+    recall_sample : float
+        Share of searches to compare with exact search.
+
+    Attributes
+    ----------
+    sampler : RecallSampler | None
+        Which searches are compared with exact search; None for none.
+    """
+
+    def __init__(self, recall_sample: float = 0.0) -> None:
+        self.sampler = recall_samples.RecallSampler(recall_sample) if recall_sample else None
+        self._tallies: dict[tuple[int, str, str], Tally] = {}
+        self._repeated: list[Tally] = []
+        self._lock = Lock()
+        self._traces = TraceRing()
+        self._events: dict[str, int] = {}
+        self._unflushed: Metrics | None = None
+        self._flushed: Metrics | None = None
+        self._hits: dict[str, HitCounter] = {}
 
     @cached_property
     def shadows(self) -> shadow.Shadows:
         """What shadow reads found."""
         return shadow.Shadows()
 
-    def record(self, batch: TracedBatch, *, k: int) -> None:
-        """Count a batch of searches for ``k`` hits each and keep its last traces."""
-        self.metrics.record(
-            batch.collection,
-            batch.mode,
-            planned=batch.versions,
-            totals=batch.summaries.totals(k),
-            seconds=batch.seconds,
-        )
-        self.traces.add(batch)
+    def record(
+        self,
+        batch: TracedBatch,
+        *,
+        k: int,
+        view: View,
+        docnos: IntArray | None,
+        tenant: str = "",
+        family: str = "",
+    ) -> None:
+        """Remember a batch of searches for ``k`` hits each.
+
+        Parameters
+        ----------
+        docnos : int array of any shape, or None
+            Documents that it found, to be counted; None if they are not of the current state.
+        tenant : str
+            Route key that filter and scope imply; empty for the default.
+        family : str
+            What the caller calls such queries.
+        """
+        key = (id(batch.plan), tenant, family)
+        with self._lock:
+            mine = self._tallies.get(key)
+            if mine is None:
+                if len(self._tallies) == _TALLIES:
+                    self._fold()
+                mine = tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
+                self._tallies[key] = mine  # holds the plan, so that no other one has its id
+            mine.add(batch, docnos)
+            if mine.full:
+                mine.count(self._counted(), self._hits, self._traces)
+
+    def tally(
+        self, batch: TracedBatch, *, k: int, view: View, tenant: str = "", family: str = ""
+    ) -> Tally:
+        """Return what tallies a search that will be repeated; see `record` and `called`."""
+        return tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
+
+    def called(self, by: Tally) -> None:
+        """Look after a tally that says so."""
+        with self._lock:
+            if not by.listed:
+                if len(self._repeated) == _TALLIES:
+                    self._fold()
+                by.listed = True
+                self._repeated.append(by)
+            if by.full:
+                by.count(self._counted(), self._hits, self._traces)
+
+    def compared(self, batch: TracedBatch, recall: float, *, tenant: str, family: str) -> None:
+        """Count a search whose hits were compared with exact search."""
+        with self._lock:
+            tally.count_recall(self._counted(), batch, recall, tenant=tenant, family=family)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count an event, for example ``"commits"``; a new state lets go of the one before."""
+        with self._lock:
+            self._events[name] = self._events.get(name, 0) + amount
+            self._fold()
+
+    def fold(self) -> None:
+        """Count what is tallied, and let go of the state that it belongs to."""
+        with self._lock:
+            self._fold()
+
+    def _fold(self) -> None:
+        tallies, self._tallies = self._tallies, {}
+        repeated, self._repeated = self._repeated, []
+        for one in repeated:
+            one.listed = False  # before it is counted: whoever adds after that calls again
+        for one in (*tallies.values(), *repeated):
+            one.count(self._counted(), self._hits, self._traces)
+
+    def _counted(self) -> Metrics:
+        if self._unflushed is None:
+            self._unflushed = counters.Metrics()
+        if self._events:
+            self._unflushed.events.update(self._events)
+            self._events = {}
+        return self._unflushed
+
+    # Looking.
+
+    def metrics(self, *others: Metrics) -> Metrics:
+        """Return the counters of this handle, and of others if they are given, as a copy."""
+        self.fold()
+        total = counters.Metrics()
+        with self._lock:
+            for one in (self._flushed, self._counted(), *others):
+                if one is not None:
+                    total.merge(one)
+        return total
+
+    def unflushed_metrics(self) -> Metrics:
+        """Return the counters that no file has yet, as a copy."""
+        self.fold()
+        total = counters.Metrics()
+        with self._lock:
+            total.merge(self._counted())
+        return total
+
+    def recent(self) -> list[Trace]:
+        """Return the most recent traces, newest first."""
+        with self._lock:
+            self._fold()
+            return self._traces.recent()
+
+    def hits(self, collection: str, numbering: Numbering, docno_end: int) -> Array | None:
+        """Return hits by docno that no file has yet, u64 (docno_end,); None if there are none."""
+        self.fold()
+        with self._lock:
+            mine = self._hits.get(collection)
+            if mine is None or not mine.numbering.same(numbering):
+                return None
+            return mine.by_docno(docno_end)
+
+    # Flushing.
+
+    def take(self) -> Unflushed:
+        """Return what no file has yet, and hold it no longer; see `put_back` and `flushed`."""
+        self.fold()
+        with self._lock:
+            taken = Unflushed(self._counted(), self._hits)
+            self._unflushed, self._hits = None, {}
+            return taken
+
+    def put_back(self, taken: Unflushed) -> None:
+        """Hold again what could not be written."""
+        with self._lock:
+            self._counted().merge(taken.metrics)
+            for name, hits in taken.hits.items():
+                mine = self._hits.setdefault(name, hits)
+                if mine is not hits and mine.numbering.same(hits.numbering):
+                    mine.merge(hits)
+
+    def flushed(self, taken: Unflushed) -> None:
+        """Take note of what was written: it remains this handle's."""
+        with self._lock:
+            if self._flushed is None:
+                self._flushed = counters.Metrics()
+            self._flushed.merge(taken.metrics)
+
+    def renumber(self, container: object, alive: Mapping[str, Array], epoch: int) -> None:
+        """Go over to the docnos that a vacuum made.
+
+        Parameters
+        ----------
+        alive : mapping of name to u32 (documents,)
+            By collection the docnos that documents had, by the docnos that they have.
+        epoch : int
+            Of the vacuum.
+        """
+        self.fold()
+        with self._lock:
+            self._hits = {name: hits for name, hits in self._hits.items() if name in alive}
+            for name, hits in self._hits.items():
+                numbering = hit_counter.Numbering(container, hits.numbering.created_epoch)
+                hits.renumber(numbering, alive[name], epoch)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.deferred import Deferred
-from vstore.query.plan import DualRead, segments
+from vstore.query.plan import segments
 
 if TYPE_CHECKING:
+    from array import array
+
     from vstore.observe import trace as traces
     from vstore.observe.trace import Trace
     from vstore.query.plan import PlanNode
@@ -17,6 +20,8 @@ else:
     traces = Deferred("vstore.observe.trace")
 
 _RECENT: Final = 256
+# How versions are read, by the node at the root of a plan; of one version where it is another.
+_MODES: Final = {"DualRead": "dual", "Cascade": "cascade", "Bridge": "bridge"}
 
 
 class TracedBatch(NamedTuple):
@@ -32,8 +37,8 @@ class TracedBatch(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """How versions were read: "matched" or "dual"."""
-        return "dual" if isinstance(self.plan, DualRead) else "matched"
+        """How versions were read: "matched", "dual", "cascade" or "bridge"."""
+        return _MODES.get(type(self.plan).__name__, "matched")
 
     def trace(self, query: int) -> Trace:
         """Return the trace of one of the searches."""
@@ -53,19 +58,33 @@ class TracedBatch(NamedTuple):
 
 
 class TraceRing:
-    """The most recent traces."""
+    """The most recent traces, and a few more."""
 
     def __init__(self) -> None:
-        self._batches: deque[tuple[TracedBatch, int]] = deque(maxlen=_RECENT)
+        # Searches of one batch, or single ones alike but for the seconds that they took.
+        self._entries: deque[tuple[TracedBatch, range | array[float]]] = deque()
+        self._count = 0
 
     def add(self, batch: TracedBatch) -> None:
-        """Keep the traces of a batch, and forget the oldest ones if there are too many."""
+        """Keep the traces of a batch."""
         count = len(batch.summaries)
-        if count == 1:
-            self._batches.append((batch, 0))
-            return
-        self._batches.extend((batch, i) for i in range(max(0, count - _RECENT), count))
+        self._keep(batch, range(max(0, count - _RECENT), count))
+
+    def add_alike(self, batch: TracedBatch, seconds: array[float]) -> None:
+        """Keep the traces of single searches that differ in time alone."""
+        self._keep(batch, seconds)
+
+    def _keep(self, batch: TracedBatch, searches: range | array[float]) -> None:
+        self._entries.append((batch, searches))
+        self._count += len(searches)
+        while self._count - len(self._entries[0][1]) >= _RECENT:
+            self._count -= len(self._entries.popleft()[1])
 
     def recent(self) -> list[Trace]:
         """Return the traces, newest first."""
-        return [batch.trace(query) for batch, query in reversed(list(self._batches))]
+        newest_first = (
+            batch.trace(one) if isinstance(one, int) else batch._replace(seconds=one).trace(0)
+            for batch, searches in reversed(self._entries)
+            for one in reversed(searches)
+        )
+        return list(islice(newest_first, _RECENT))

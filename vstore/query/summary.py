@@ -66,6 +66,10 @@ class Summaries(Protocol):
         """Return the counts of all queries for k hits each."""
         ...
 
+    def whole(self, k: int) -> str | None:
+        """Return the version if this is one query with k fresh hits of one; None if not."""
+        ...
+
 
 class ListedSummaries:
     """Counts that are there already."""
@@ -94,6 +98,10 @@ class ListedSummaries:
             sum(count < k for count in hits),
         )
 
+    def whole(self, k: int) -> str | None:
+        """Return None: `totals` tells."""
+        return None
+
 
 class MatchedSummaries:
     """Counts of searches whose hits are all of one version, as lists."""
@@ -115,6 +123,10 @@ class MatchedSummaries:
     def hits(self, query: int) -> int:
         """Return the number of one query's hits."""
         return self._counts[query]
+
+    def whole(self, k: int) -> str | None:
+        """Return the version if this is one query with k fresh hits; None if not."""
+        return self._label if self._stale is None and self._counts == [k] else None
 
     def totals(self, k: int) -> Totals:
         """Return the counts of all queries for k hits each."""

@@ -195,6 +195,11 @@ class DocumentSegment(SealedSegment):
 
     def texts(self) -> tuple[Blobs, Array] | None:
         """Return all texts and which rows have one; None if no row has."""
+        return self._texts
+
+    @cached_property
+    def _texts(self) -> tuple[Blobs, Array] | None:
+        # Kept, for its offsets are checked whole, and a backfill asks for one text at a time.
         if not self.has("text_offsets"):
             return None
         present = self.array("text_present", "|u1", (self.rows,))

@@ -198,6 +198,11 @@ class RowTable:
     @cached_property
     def fresh_count(self) -> int:
         """Number of documents with fresh rows."""
+        if all(part.rows.single for part in self.parts):  # then a fresh row is a document
+            return sum(
+                len(part.rows.docno) if part.fresh is None else int(np.count_nonzero(part.fresh))
+                for part in self.parts
+            )
         return int(np.count_nonzero(self.has_fresh))
 
     @cached_property

@@ -13,4 +13,4 @@ LOGGER: Final = logging.getLogger("vstore")
 
 def count_suspects(collection: Collection, name: str, amount: int) -> None:
     """Count suspect batches or queries among the handle's metrics."""
-    collection.store.observer.metrics.count(name, amount)
+    collection.store.observer.count(name, amount)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.manifest.hits import read_hits
-from vstore.manifest.record import read_record
 from vstore.segment import columns
 from vstore.segment.column_types import FieldType
 from vstore.segment.keyword_columns import KeywordColumn
 from vstore.segment.scalar_columns import NumericColumn
+from vstore.store.hit_counts import stored_hits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,22 +128,13 @@ def check_order(order: object, field: object, fields: Mapping[str, FieldType]) -
         raise InvalidArgumentError(f"order_field: expected a field of {wanted}; found {found}")
 
 
-def hits_of_documents(snapshot: Snapshot, name: str) -> Array:
-    """Return how often each document was found, u64 (docno_end,), by docno."""
-    view = snapshot.collection(name)
-    if view.state.hits is None:
-        return np.zeros(view.documents.docno_end, np.uint64)
-    record = read_record(snapshot.container, view.state.hits, read_hits, what="hits")
-    return record.by_docno(view.documents.docno_end)
-
-
 def _keys(
     snapshot: Snapshot, view: CollectionView, docnos: IntArray, order: JobOrder, field: str
 ) -> tuple[Array, ...]:
     """Return keys for `numpy.lexsort`, the first one last; documents without a value come last."""
     if not field:
         # Inverted rather than negated: exact for every unsigned number.
-        return docnos, ~hits_of_documents(snapshot, view.state.name)[docnos]
+        return docnos, ~stored_hits(snapshot, view.state.name)[docnos]
     values, missing = field_values(view, field)
     keys = values[docnos]
     if order == "hot":

@@ -161,6 +161,8 @@ class Run:
         """
         try:
             self._begin()
+            if self._work.settings.order == "hot":  # by hits, those of this handle included
+                self._collection.store.flush_metrics()
             while self._batches_left() and self._embed_queue():
                 pass
             self._end()

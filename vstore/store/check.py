@@ -12,6 +12,7 @@ from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import ancestry
 from vstore.manifest.hits import read_hits
 from vstore.manifest.record import read_record, records_of
+from vstore.observe.metrics_record import read_metrics
 from vstore.segment.columns import FieldType
 from vstore.segment.documents import DocumentSegment
 from vstore.segment.vectors import VectorSegment
@@ -41,6 +42,7 @@ RECORDS: Final[dict[str, Callable[[PlainReader], object]]] = {
     "bridge": read_map,
     "guard": read_guard,
     "hits": read_hits,
+    "metrics": read_metrics,
 }
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vstore.manifest.state import Provenance, StalePolicy, StorageType
     from vstore.query.fusion import FusionName
     from vstore.store import (
+        epoch_comparison,
+        hit_counts,
         quick,
         schema,
         text_upserts,
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from vstore.store.embedder import Embedder
     from vstore.types import DocumentId
 else:  # not what a search needs
+    epoch_comparison = Deferred("vstore.store.epoch_comparison")
+    hit_counts = Deferred("vstore.store.hit_counts")
     quick = Deferred("vstore.store.quick")
     schema = Deferred("vstore.store.schema")
     text_upserts = Deferred("vstore.store.text_upserts")
@@ -348,3 +352,46 @@ class Collection(CollectionGuards):
             return explain(self, query, options)
         result = search(self, one_query(query), options)[0]
         return Explanation(result.plan, result.trace.actuals())
+
+    def compare_epochs(
+        self,
+        query: Query,
+        *,
+        before: int,
+        after: int | None = None,
+        version: str | None = None,
+        k: int = 10,
+        where: Where = None,
+        mode: Mode | None = None,
+        old_version: str | None = None,
+        fusion: FusionName | None = None,
+        recall: float | None = None,
+        ef_search: int | None = None,
+    ) -> epoch_comparison.EpochComparison:
+        """Ask a question at two epochs, and tell which hits changed and why; see `search`.
+
+        Parameters
+        ----------
+        before, after : int
+            Epochs; ``after`` is the current one if not given. ``Store.history`` lists them.
+        version : str, optional
+            Without it each epoch answers by the route that it had, so that a query may need
+            vectors of several versions.
+
+        Raises
+        ------
+        NotFoundError
+            The file no longer has an epoch, or the collection or version was not there yet.
+        """
+        wanted = wanted_of(recall, exact=False, ef_search=ef_search)
+        options = SearchOptions(version, k, where, mode, old_version, fusion, wanted=wanted)
+        until = self.snapshot().epoch if after is None else after
+        return epoch_comparison.compare_epochs(self, query, options, before=before, after=until)
+
+    def hits(self) -> dict[DocumentId, int]:
+        """Return how often live documents were found, of those that were, most often first.
+
+        Searches through handles on older epochs do not count. What `Store.flush_metrics` wrote is
+        in the file; what this handle has counted since is added, and lost when it is closed.
+        """
+        return hit_counts.hits_by_id(self)

@@ -61,6 +61,11 @@ class CollectionReader:
         """The filter that every read and write through this handle stays inside; None for all."""
         return self._scope
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it reads an older epoch, or would if one were committed now."""
+        return self._pinned is not None
+
     # Where reads come from.
 
     def snapshot(self) -> Snapshot:

@@ -12,7 +12,8 @@ from vstore.evaluation.significance import not_worse
 from vstore.migration import routing
 from vstore.migration.gates import Coverage, GateResult, coverage_gate, quality_gate
 from vstore.segment.documents import DELETED
-from vstore.store.backfill_queue import counting, hits_of_documents
+from vstore.store.backfill_queue import counting
+from vstore.store.hit_counts import stored_hits
 
 if TYPE_CHECKING:
     from vstore.migration.gates import Gates, Judged
@@ -45,7 +46,7 @@ def _coverage(
     snapshot: Snapshot, view: CollectionView, version: str, mask: BoolArray, *, weighted: bool
 ) -> Coverage:
     covered = mask & view.rows(version).has_fresh
-    hits = hits_of_documents(snapshot, view.state.name) if weighted else None
+    hits = stored_hits(snapshot, view.state.name) if weighted else None
     return Coverage(
         int(np.count_nonzero(covered)),
         int(np.count_nonzero(mask)),

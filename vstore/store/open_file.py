@@ -84,6 +84,7 @@ class OpenFile:
         durability: Durability,
         indexing: Indexing,
         clock: Clock,
+        recall_sample: float = 0.0,
     ) -> None:
         self.clock = clock
         self.medium = medium
@@ -98,7 +99,7 @@ class OpenFile:
         self._writing = threading.Lock()
         self._writer_thread: int | None = None
         self._settling: threading.Timer | None = None
-        self.observer = Observer()
+        self.observer = Observer(recall_sample)
         self._upkeep: upkeeps.Upkeep | None = None
         if indexing == "background" and container.writable:
             self._upkeep = upkeeps.Upkeep(self)
@@ -107,6 +108,11 @@ class OpenFile:
     def name(self) -> str:
         """Name of the file, or ``":memory:"``."""
         return self.medium.name
+
+    @property
+    def healthy(self) -> bool:
+        """Whether something can still be written."""
+        return not self.closed and not self.container.closed and not self.container.poisoned
 
     def close(self) -> None:
         """Sync what is relaxed, release file and lock. Arrays handed out stay valid."""
@@ -350,7 +356,7 @@ class OpenFile:
         """Put a file without what is dead in place of this one; see `Store.vacuum`."""
         self.begin()
         try:
-            self.container, self.snapshot, report = vacuums.vacuum(
+            self.container, self.snapshot, report, renumbered = vacuums.vacuum(
                 self.medium,
                 self.snapshot,
                 keep_epochs=keep_epochs,
@@ -359,7 +365,8 @@ class OpenFile:
                 verify=self.container.verify,
                 kernels=graphs.builders,
             )
-            self.observer.metrics.count("vacuums")
+            self.observer.renumber(self.container, renumbered, self.snapshot.epoch)
+            self.observer.count("vacuums")
             return report
         finally:
             self._end()
@@ -385,7 +392,7 @@ class OpenFile:
             upkeep=upkeep,
             kernels=kernels or graphs.during_commits(self._indexing),
         )
-        self.observer.metrics.count("commits")
+        self.observer.count("commits")
         if self._durability == "relaxed":
             self._settle_later()
 

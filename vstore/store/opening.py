@@ -43,6 +43,8 @@ def open_store(
     durability: Durability = "full",
     indexing: Indexing = "inline",
     timeout_s: float = 0.0,
+    keep_metrics: bool = False,
+    recall_sample: float = 0.0,
 ) -> Store:
     """Open a store.
 
@@ -67,6 +69,11 @@ def open_store(
         "manual": only `Store.optimize` and `Store.vacuum` build graphs: for bulk loads.
     timeout_s : float
         How long to wait for another writer to let go; 0 fails at once.
+    keep_metrics : bool
+        Flush on close what was counted, hits included; see `Store.flush_metrics`. Writers only.
+    recall_sample : float
+        Share of searches that are also answered exactly, after the answer was found, to measure the
+        recall that users get. Each of them takes as much longer as a scan.
 
     Raises
     ------
@@ -95,6 +102,8 @@ def open_store(
         durability=durability,
         indexing=indexing,
         timeout_s=timeout_s,
+        keep_metrics=keep_metrics,
+        recall_sample=recall_sample,
     )
 
 
@@ -109,6 +118,8 @@ def open_medium(
     durability: Durability = "full",
     indexing: Indexing = "inline",
     timeout_s: float = 0.0,
+    keep_metrics: bool = False,
+    recall_sample: float = 0.0,
     clock: Clock | None = None,
 ) -> Store:
     """Open a store in any medium; `open_store` documents the rest."""
@@ -127,6 +138,9 @@ def open_medium(
     check_number(timeout_s, what="timeout_s")
     past = epoch is not None or tag is not None
     writable = mode == "rw" and not past
+    if keep_metrics and not writable:
+        raise InvalidArgumentError("keep_metrics: needs mode='rw', and neither epoch= nor tag=")
+    check_number(recall_sample, what="recall_sample", least=0, most=1)
     clock = clock or SystemClock()
     container = open_container(
         medium, writable=writable, create=create and writable, verify=verify, timeout_s=timeout_s
@@ -138,8 +152,15 @@ def open_medium(
             snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
         store = Store(
             OpenFile(
-                medium, container, snapshot, durability=durability, indexing=indexing, clock=clock
-            )
+                medium,
+                container,
+                snapshot,
+                durability=durability,
+                indexing=indexing,
+                clock=clock,
+                recall_sample=recall_sample,
+            ),
+            keep_metrics=keep_metrics,
         )
         if tag is not None:
             epoch = store.epoch_of(tag)

@@ -46,6 +46,16 @@ class Pending:
         pending = self._documents.get(docno)
         return self.view.documents.record(docno) if pending is None else pending
 
+    def revisions(self, docnos: IntArray) -> list[int]:
+        """Return documents' revisions as `record` has them; 0 where there is none, or for -1."""
+        known = self.view.documents.revision
+        inside = (docnos >= 0) & (docnos < len(known))
+        found = np.where(inside, known[np.where(inside, docnos, 0)], 0) if len(known) else inside
+        return [
+            self._documents[docno].revision if docno in self._documents else int(revision)
+            for docno, revision in zip(docnos.tolist(), found.tolist(), strict=True)
+        ]
+
     def put(self, docno: int, record: DocumentRecord) -> None:
         """Add or replace a document."""
         self._documents[docno] = record

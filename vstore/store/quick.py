@@ -18,22 +18,24 @@ from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError
 from vstore.observe.traced import TracedBatch
 from vstore.query.execution import MatchedExecution
-from vstore.query.fetching import FetchedBatch
+from vstore.query.fetching import FetchedBatch, VersionRead
 from vstore.query.filtered import Filtered, filtered
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
+from vstore.store.resolving import route_for
 from vstore.store.results import Searched, SearchResult
 from vstore.store.search import SearchOptions, bound_filter, matching_documents
 
 if TYPE_CHECKING:
     from vstore.query import filter as filters
-    from vstore.store import query_check
+    from vstore.store import query_check, recall_check
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array
 else:  # what a search without a filter does not need
     filters = Deferred("vstore.query.filter")
     query_check = Deferred("vstore.store.query_check")
+    recall_check = Deferred("vstore.store.recall_check")
 
 
 class QuickSearch:
@@ -47,7 +49,14 @@ class QuickSearch:
         self._clock = collection.store.clock
         self._epoch = batch.epoch
         self._view = view
+        self._options = options
         self._k = options.k
+        self._tenant, _ = route_for(view, bound_filter(view, options.where))
+        self._tally = None
+        if not collection.is_pinned:  # searches of an older state find nothing for hits to count
+            self._tally = self._observer.tally(
+                batch, k=options.k, view=view, tenant=self._tenant, family=options.family
+            )
         self._plan = batch.plan
         self._table = view.rows(options.version)
         self._versions = (options.version,)
@@ -58,8 +67,9 @@ class QuickSearch:
         segment = self._table.parts[self._number].rows
         assert isinstance(segment, VectorSegment)
         _, self._graph, self._check = segment.searched
+        self._metric = version.spec.metric
         self._rows = self._graph.rows_of(
-            part.vectors, version.spec.metric, None if part.distinct else part.groups
+            part.vectors, self._metric, None if part.distinct else part.groups
         )
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
@@ -108,10 +118,37 @@ class QuickSearch:
             self._clock.monotonic_s() - started,
             execution.summaries,
         )
-        self._observer.record(traced, k=self._k)
+        tally = self._tally
+        if tally is None or execution.summaries.whole(self._k) != tally.label:
+            self._observer.record(
+                traced,
+                k=self._k,
+                view=self._view,
+                docnos=None if tally is None else batch.docno,
+                tenant=self._tenant,
+                family=self._options.family,
+            )
+        elif tally.repeat(traced.seconds, batch.docno):
+            self._observer.called(tally)
+        if self._observer.sampler is not None:
+            self._compare(query, execution, traced)
         noted = None if self._check_query is None else self._check_query.one(query)
         return SearchResult(
             Searched(self._view, execution, traced, () if noted is None else (noted,)), 0
+        )
+
+    def _compare(self, query: Array, execution: MatchedExecution, traced: TracedBatch) -> None:
+        bound = bound_filter(self._view, self._options.where)
+        recall_check.compare(
+            self._observer,
+            traced,
+            execution,
+            [VersionRead(self._table, self._metric, query[None])],
+            None if bound is None else matching_documents(self._view, bound),
+            k=self._k,
+            collapse=self._options.collapse,
+            tenant=self._tenant,
+            family=self._options.family,
         )
 
 

@@ -171,6 +171,11 @@ def vectors_for(
     if is_text(queries):
         return collection.store.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
     given = isinstance(queries, Mapping)
+    if not given and several and isinstance(queries, embedders.Embeddings):
+        # Of another version it lacks this one's vector; of none at all, the guard says how it
+        # differs.
+        if not any(has_vectors(view, queries, other, state) for other in view.state.versions):
+            return queries
     if given or (several and isinstance(queries, embedders.Embeddings)):
         if not has_vectors(view, queries, label, state):
             spec = view.version(label).spec

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.query.plan import PlanNode
-    from vstore.store import bridges, query_check, side_reads
+    from vstore.store import bridges, query_check, recall_check, side_reads
     from vstore.store import embedder as embedders
     from vstore.store.collection import Collection
     from vstore.store.embedder import Embeddings
@@ -63,6 +63,7 @@ else:  # what a search by a vector without a filter does not need
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     fusions = Deferred("vstore.query.fusion")
     query_check = Deferred("vstore.store.query_check")
+    recall_check = Deferred("vstore.store.recall_check")
     side_reads = Deferred("vstore.store.side_reads")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
@@ -193,7 +194,27 @@ def run(  # noqa: PLR0917 - all of them are what a search is
         summaries,
     )
     if counted:
-        store.observer.record(batch, k=prepared.request.k)
+        store.observer.record(
+            batch,
+            k=prepared.request.k,
+            view=view,
+            docnos=None if collection.is_pinned else executed.docnos(),
+            tenant=resolved.key,
+            family=options.family,
+        )
+        if store.observer.sampler is not None:
+            recall_check.compare(
+                store.observer,
+                batch,
+                executed,
+                prepared.reads,
+                prepared.matching,
+                k=prepared.request.k,
+                collapse=prepared.request.collapse,
+                curve=prepared.curve,
+                tenant=resolved.key,
+                family=options.family,
+            )
     noted = _noted(collection, snapshot, prepared) if counted else ()
     searched = Searched(view, executed, batch, noted)
     return [SearchResult(searched, number) for number in range(len(summaries))]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from vstore.manifest import delta
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.observe import hit_counter
+    from vstore.observe.hit_counter import Numbering
     from vstore.segment import replay
     from vstore.segment.changes import CollectionChanges
     from vstore.storage.block import BlockRef
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from vstore.types import BoolArray
 else:  # what a store without unsealed commits does not need
     delta = Deferred("vstore.manifest.delta")
+    hit_counter = Deferred("vstore.observe.hit_counter")
     replay = Deferred("vstore.segment.replay")
 
 
@@ -131,6 +134,16 @@ class CollectionView:
                 f"collection {self.state.name!r} has no version {label!r}; it has: {known}"
             )
         return version
+
+    @property
+    def live_count(self) -> int:
+        """Number of live documents."""
+        return self.documents.live_count
+
+    @property
+    def numbering(self) -> Numbering:
+        """What docnos count in."""
+        return hit_counter.Numbering(self._cache.container, self.state.created_epoch)
 
     def rows(self, label: str) -> RowTable:
         """Return the rows of a version."""

@@ -14,6 +14,7 @@ from vstore.manifest.spec import require_spec
 from vstore.store.collection import Collection
 from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
+from vstore.store.store_metrics import StoreMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from vstore.manifest.edits import Moment
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
-    from vstore.observe.trace import Trace
     from vstore.store import check, history, schema
     from vstore.store import embedder as embedders
     from vstore.store import input as inputs
@@ -47,17 +47,17 @@ else:  # not what a search needs
 _VERIFIED: Final = 64  # embedders, and versions that each writes to
 
 
-class Store:
+class Store(StoreMetrics):
     """One open store. Made by `vstore.open`; a context manager that closes it.
 
     Any number of threads may use a store. Reads work on immutable snapshots and never wait; writers
     of one process take turns.
     """
 
-    def __init__(self, open_file: OpenFile) -> None:
-        self.open_file = open_file
+    def __init__(self, open_file: OpenFile, *, keep_metrics: bool = False) -> None:
+        super().__init__(open_file)
+        self._keep_metrics = keep_metrics
         self.clock = open_file.clock
-        self.observer = open_file.observer
 
     def __enter__(self) -> Self:
         return self
@@ -77,12 +77,23 @@ class Store:
     def close(self) -> None:
         """Sync what is relaxed, release file and lock. Arrays handed out stay valid.
 
+        With ``keep_metrics`` what was counted is flushed first.
+
         Raises
         ------
         StateError
             This thread has a transaction open.
+        StorageError
+            The counters could not be written; the store is closed all the same.
         """
-        self.open_file.close()
+        if self._keep_metrics and self.open_file.healthy:
+            self._keep_metrics = False
+            try:
+                self.flush_metrics()
+            finally:
+                self.open_file.close()
+        else:
+            self.open_file.close()
 
     # State.
 
@@ -95,6 +106,11 @@ class Store:
     def epoch(self) -> int:
         """Number of the commit that reads see."""
         return self.current().epoch
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.open_file.closed
 
     @property
     def writable(self) -> bool:
@@ -361,14 +377,6 @@ class Store:
     def info(self) -> dict[str, object]:
         """Return the manifest as plain data: what to look at first in an incident."""
         return history.manifest_info(self, self.current())
-
-    def metrics(self) -> dict[str, object]:
-        """Return this handle's counters as plain data; see `observe.metrics.Metrics`."""
-        return self.observer.metrics.to_dict()
-
-    def traces(self) -> list[Trace]:
-        """Return recent searches of this handle, newest first."""
-        return self.observer.traces.recent()
 
     # Embedding.
 

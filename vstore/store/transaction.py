@@ -325,34 +325,29 @@ class Transaction:
         given = self._checked(
             collection, pending, version, vectors, len(checked_ids), trusted=trust_geometry
         )
+        stale: list[int] = []
         if revisions is None:
-            docnos = require_known(collection, pending, checked_ids)
-            records = [pending.record(docno) for docno in docnos]
-            stale: list[int] = []
+            numbers = np.array(require_known(collection, pending, checked_ids), np.int64)
+            current = pending.revisions(numbers)
         else:
             require_length("revisions", revisions, len(checked_ids))
             made_from = [
                 check_whole(revision, what=f"revisions[{i}]")
                 for i, revision in enumerate(revisions)
             ]
-            found = pending.find(checked_ids)
-            docnos = found.tolist()
-            known = [pending.record(docno) if docno >= 0 else None for docno in docnos]
-            inside = in_scope(collection, pending, [r for r in known if r is not None])
-            scoped = iter(inside)
-            mine = [record is not None and next(scoped) for record in known]
+            numbers = pending.find(checked_ids)
+            current = pending.revisions(numbers)
+            mine = np.ones(len(numbers), np.bool_)
+            if collection.scope is not None:
+                known = np.flatnonzero(numbers >= 0)
+                records = [pending.record(docno) for docno in numbers[known].tolist()]
+                mine[known] = in_scope(collection, pending, records)
             stale = [
                 i
-                for i, record in enumerate(known)
-                if record is None
-                or not mine[i]
-                or record.revision == DELETED
-                or record.revision != made_from[i]
+                for i, now in enumerate(current)
+                if now == DELETED or now != made_from[i] or not mine[i]
             ]
-            blank = DocumentRecord("", 0, DELETED, None, {}, None)
-            records = [record or blank for record in known]
-        revision = np.array([record.revision for record in records], np.uint64)
-        numbers = np.array(docnos, np.int64)
+        revision = np.array(current, np.uint64)
         given.add_to(pending, numbers, revision, skipped=stale)
         written = len(checked_ids) - len(stale)
         self._note("add_vectors", vectors=written, stale=len(stale))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,9 +34,14 @@ from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
 from vstore.store.writer import append_commit, seal_memtable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.manifest.state import (
+        CollectionState,
+        SegmentRef,
+        StoreState,
+        VersionState,
+    )
     from vstore.segment.compaction import FindKernels
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Verify
@@ -55,7 +60,7 @@ class VacuumReport:
     ----------
     bytes_before, bytes_after : int
     epochs_kept : tuple[int, ...]
-        Older epochs that stay readable.
+        Older epochs that stay readable, with all that was in them, what is deleted since included.
     """
 
     bytes_before: int
@@ -72,7 +77,7 @@ def vacuum(
     find: Callable[[int], Snapshot],
     verify: Verify,
     kernels: FindKernels,
-) -> tuple[Container, Snapshot, VacuumReport]:
+) -> tuple[Container, Snapshot, VacuumReport, Mapping[str, Array]]:
     """Rewrite a store; the caller holds the writer lock.
 
     Parameters
@@ -81,6 +86,12 @@ def vacuum(
         Returns the snapshot of an older epoch.
     kernels : callable
         Returns what builds graphs.
+
+    Returns
+    -------
+    Container, Snapshot, VacuumReport
+    Mapping[str, u32 (documents,)]
+        By collection the docnos that live documents had, by those that they have.
 
     Raises
     ------
@@ -103,7 +114,7 @@ def vacuum(
             assert old.superblock is not None, "an opened store has one"
             new.adopt(old.superblock)
             previous = _copy_epochs(new, [find(epoch) for epoch in kept])
-            tip = _write_current(new, current, previous, time_us, kernels)
+            tip, renumbered = _write_current(new, current, previous, time_us, kernels)
             new.publish(tip, current.epoch + 1)
         except BaseException:
             replacement.close()
@@ -121,7 +132,7 @@ def vacuum(
         raise
     new.verify = verify
     report = VacuumReport(old.committed_length, new.committed_length, tuple(kept))
-    return new, load_snapshot(new, SegmentCache(new), tip), report
+    return new, load_snapshot(new, SegmentCache(new), tip), report, renumbered
 
 
 def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | None:
@@ -190,13 +201,14 @@ def _write_current(
     previous: BlockRef | None,
     time_us: int,
     kernels: FindKernels,
-) -> BlockRef:
+) -> tuple[BlockRef, dict[str, Array]]:
     epoch = current.epoch + 1
-    collections = {}
+    collections, renumbered = {}, {}
     for name in current.state.collections:
         view = current.collection(name)
         state, alive = _compacted(new, view, epoch=epoch, time_us=time_us, kernels=kernels)
-        state = _without_expired(state, time_us)
+        renumbered[name] = alive
+        state = _without_letters(_without_expired(state, time_us), view)
         hits = _counted_again(new, current.container, state.hits, alive)
         copy = partial(_copied_record, new, current.container)
         collections[name] = with_records(state._replace(hits=None), copy)._replace(hits=hits)
@@ -204,7 +216,7 @@ def _write_current(
     metrics = current.state.metrics
     if metrics is not None:
         metrics = _copied_record(new, current.container, metrics)
-    return _append_full(
+    tip = _append_full(
         new,
         current.state._replace(collections=collections, history=history, metrics=metrics),
         epoch=epoch,
@@ -212,6 +224,7 @@ def _write_current(
         operation=Operation("vacuum"),
         previous=previous,
     )
+    return tip, renumbered
 
 
 def _remembered(current: Snapshot) -> list[object]:
@@ -298,6 +311,16 @@ def _without_expired(state: CollectionState, time_us: int) -> CollectionState:
     }
     bridges = tuple(b for b in state.bridges if not gone & {b.source, b.target})
     return state._replace(versions=versions, bridges=bridges)
+
+
+def _without_letters(state: CollectionState, view: CollectionView) -> CollectionState:
+    """Drop the dead letters of documents that are deleted: ids, and errors that may quote them."""
+    jobs = {}
+    for label, job in state.jobs.items():
+        docnos = view.documents.find([letter.id for letter in job.dead])
+        alive = [d >= 0 and view.documents.revision[d] != DELETED for d in docnos.tolist()]
+        jobs[label] = job._replace(dead=tuple(compress(job.dead, alive)))
+    return state._replace(jobs=jobs)
 
 
 def _expired(version: VersionState, time_us: int) -> bool:

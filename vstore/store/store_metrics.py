@@ -1,0 +1,66 @@
+"""What an open store has counted of its searches: a part of `Store`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.deferred import Deferred
+
+if TYPE_CHECKING:
+    from vstore.observe import prometheus
+    from vstore.observe.metrics import Metrics
+    from vstore.observe.trace import Trace
+    from vstore.store import flushing
+    from vstore.store.open_file import OpenFile
+else:  # not what a search needs
+    flushing = Deferred("vstore.store.flushing")
+    prometheus = Deferred("vstore.observe.prometheus")
+
+
+class StoreMetrics:
+    """Counters and traces of a handle, and counters that handles have left in the file."""
+
+    def __init__(self, open_file: OpenFile) -> None:
+        self.open_file = open_file
+        self.observer = open_file.observer
+
+    def metrics(self, *, stored: bool = False) -> dict[str, object]:
+        """Return this handle's counters as plain data; see `observe.metrics.Metrics.to_dict`.
+
+        Parameters
+        ----------
+        stored : bool
+            Instead what writers have flushed into the file, and what this handle has not.
+        """
+        return self.counters(stored=stored).to_dict()
+
+    def metrics_text(self, *, stored: bool = False) -> str:
+        """Return counters in the text format that Prometheus reads; see `metrics`."""
+        return prometheus.render(self.counters(stored=stored))
+
+    def counters(self, *, stored: bool = False) -> Metrics:
+        """Return counters as they are kept, a copy; see `metrics`."""
+        if not stored:
+            return self.observer.metrics()
+        total = flushing.stored_metrics(self.open_file.current())
+        total.merge(self.observer.unflushed_metrics())
+        return total
+
+    def flush_metrics(self) -> bool:
+        """Write into the file, in one commit, what was counted; see `flushing.flush_metrics`.
+
+        Returns
+        -------
+        bool
+            Whether there was a search to write down.
+
+        Raises
+        ------
+        ReadOnlyError, LockedError, StateError, StorageError, CorruptionError
+            Nothing is lost: it is counted still, and can be written later.
+        """
+        return flushing.flush_metrics(self.open_file)
+
+    def traces(self) -> list[Trace]:
+        """Return recent searches of this handle, newest first."""
+        return self.observer.recent()
