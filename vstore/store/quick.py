@@ -133,7 +133,7 @@ class QuickSearch:
             self._observer.called(tally)
         if self._observer.sampler is not None:
             self._compare(query, execution, traced)
-        noted = None if self._check_query is None else self._check_query(query[None])
+        noted = None if self._check_query is None else self._check_query.one(query)
         return SearchResult(
             Searched(self._view, execution, traced, () if noted is None else (noted,)), 0
         )

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from vstore.observe.traced import TracedBatch
     from vstore.query.execution import Execution
     from vstore.store import document as documents
+    from vstore.store import query_check
     from vstore.store.document import Document
     from vstore.store.query_check import Noted
     from vstore.store.snapshot import CollectionView
     from vstore.types import DocumentId
 else:  # what a search for ids does not need
     documents = Deferred("vstore.store.document")
+    query_check = Deferred("vstore.store.query_check")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class Searched:
 
     def suspicion(self, number: int) -> str | None:
         """Return what is suspect about one query, in any version that was read."""
-        found = [noted.suspicion(number) for noted in self._noted]
+        found = [query_check.suspicion(noted, number) for noted in self._noted]
         return next((suspicion for suspicion in found if suspicion is not None), None)
 
     def ids(self, number: int) -> list[DocumentId]:

@@ -164,7 +164,8 @@ def _noted(
     for read in prepared.reads:
         version = view.version(read.table.label)
         if version.guard is not None:
-            noted.append(query_check.QueryCheck(collection, snapshot, version)(read.queries))
+            check = query_check.QueryCheck(collection, snapshot, version)
+            noted.append(check.several(read.queries))
     return tuple(one for one in noted if one is not None)
 
 

@@ -12,52 +12,52 @@ if TYPE_CHECKING:
     from vstore.index.geometry import GeometryStatistics, Kind, Verdict
     from vstore.types import Array, FloatArray
 
-LATEST: Final = 32  # false alarms of so many were not seen; of 8 they were
+LATEST: Final = 32  # a power of two; false alarms of so many were not seen, of 8 they were
 EVIDENCE_MIN: Final = 8  # below that no alarm
-_EVERY: Final = 64  # queries between two judgements, of 30 microseconds each
+_EVERY: Final = 256  # vectors between two judgements, each of which takes as long as some searches
 
 
 class Watch:
     """A window over the latest vectors that were said to be of a version.
 
+    To be judged when it is full for the first time, then now and then, and often during an alarm.
     Threads may share it: at worst a vector is missed, or judged twice.
+
+    Attributes
+    ----------
+    alarm : str | None
+        Set by those who judge: what the window looked like when it was last judged.
     """
 
     def __init__(self, statistics: GeometryStatistics, kind: Kind) -> None:
         self.statistics = statistics
+        self.alarm: str | None = None
         self._kind = kind
-        self._latest: list[FloatArray] = []
+        self._latest: list[FloatArray | None] = [None] * LATEST
         self._seen = 0
-        self.verdict: Verdict | None = None  # of the window, when it was last judged
-        self.fits = ""  # what it fits instead, for messages
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether the window was, when it was last judged."""
-        return self.verdict is not None and self.verdict.suspicious
 
     def add(self, vector: FloatArray) -> bool:
-        """Keep a vector, which must not change any more; return whether `judge` is due."""
+        """Keep a vector, which must not change any more; return whether `judge` may be due."""
         seen = self._seen
-        self._seen = seen + 1
-        if seen < LATEST:
-            self._latest.append(vector)
-        else:
-            self._latest[seen % LATEST] = vector
-        return not self._seen % _EVERY or self._seen in (EVIDENCE_MIN, LATEST)
+        self._latest[seen & (LATEST - 1)] = vector
+        self._seen = seen = seen + 1
+        return not seen & (LATEST - 1)
 
-    def judge(self) -> Verdict:
-        """Judge the window."""
-        window = self.latest()
-        verdict = suspect(self.statistics, window, kind=self._kind)
-        if len(window) < EVIDENCE_MIN:
-            verdict = verdict._replace(suspicious=False)
-        self.verdict = verdict
-        return verdict
+    @property
+    def due(self) -> bool:
+        """Whether a window that is full again is worth judging."""
+        # An alarm that is over is not to last, and a model is new where a handle is.
+        return self.alarm is not None or self._seen == LATEST or self._seen % _EVERY < LATEST
 
     def latest(self) -> Array:
         """Return a copy of the window, float32 (n, dimension), in no order."""
-        return np.array(self._latest[:LATEST])
+        return np.array([vector for vector in self._latest if vector is not None])
+
+    def judge(self) -> Verdict:
+        """Judge the window, which is not empty."""
+        window = self.latest()
+        verdict = suspect(self.statistics, window, kind=self._kind)
+        return verdict if len(window) >= EVIDENCE_MIN else verdict._replace(suspicious=False)
 
     def is_suspect(self, query: FloatArray) -> bool:
         """Whether one query alone is."""
