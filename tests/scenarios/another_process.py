@@ -1,6 +1,6 @@
 """A reader in a process of its own, which says what its searches are answered by.
 
-It searches without pause, moving on to each commit it sees, and prints a line whenever its answers
+It searches all the time, moving on to each commit it sees, and prints a line whenever its answers
 come from other versions than before: run by test_enterprise_search.py.
 """
 
