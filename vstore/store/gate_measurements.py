@@ -9,7 +9,6 @@ import numpy as np
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
 from vstore.evaluation.significance import not_worse
-from vstore.migration import routing
 from vstore.migration.gates import Coverage, GateResult, coverage_gate, quality_gate
 from vstore.segment.documents import DELETED
 from vstore.store.backfill_queue import counting
@@ -78,9 +77,10 @@ def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[Ga
         dead = _dead_letters(view, version, mask)
         results.append(GateResult("dead_letters", dead, gates.dead_letters, at_most=True))
     deleted = view.documents.revision == DELETED
-    labels = {version, routing.route_of(view.state).serving}
     visible = sum(
-        int(np.count_nonzero(view.rows(label).has_served & deleted)) for label in sorted(labels)
+        int(np.count_nonzero(view.rows(label).has_served & deleted))
+        for label, one in view.state.versions.items()
+        if one.retired_us is None
     )
     results.append(GateResult("tombstones", visible, 0, at_most=True))
     return results
