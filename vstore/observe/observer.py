@@ -36,6 +36,17 @@ else:  # not what a search needs
 _TALLIES: Final = 32  # ways of asking that are tallied at a time
 
 
+class Recorded(NamedTuple):
+    """The arguments of `Observer.record`."""
+
+    batch: TracedBatch
+    k: int
+    view: View
+    docnos: IntArray | None
+    tenant: str
+    family: str
+
+
 class Unflushed(NamedTuple):
     """What no file has yet."""
 
@@ -72,6 +83,8 @@ class Observer:
         self._unflushed: Metrics | None = None
         self._flushed: Metrics | None = None
         self._hits: dict[str, HitCounter] = {}
+        self._is_new = True
+        self._first: Recorded | None = None
 
     @cached_property
     def shadows(self) -> shadow.Shadows:
@@ -99,17 +112,32 @@ class Observer:
         family : str
             What the caller calls such queries.
         """
-        key = (id(batch.plan), tenant, family)
+        recorded = Recorded(batch, k, view, docnos, tenant, family)
         with self._lock:
-            mine = self._tallies.get(key)
-            if mine is None:
-                if len(self._tallies) == _TALLIES:
-                    self._fold()
-                mine = tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
-                self._tallies[key] = mine  # holds the plan, so that no other one has its id
-            mine.add(batch, docnos)
-            if mine.full:
-                mine.count(self._counted(), self._hits, self._traces)
+            if self._is_new:
+                # A process that asks one question need not import what counts them.
+                self._is_new, self._first = False, recorded
+                return
+            self._tally_first()
+            self._tally(recorded)
+
+    def _tally_first(self) -> None:
+        first, self._first = self._first, None
+        if first is not None:
+            self._tally(first)
+
+    def _tally(self, recorded: Recorded) -> None:
+        batch, k, view, docnos, tenant, family = recorded
+        key = (id(batch.plan), tenant, family)
+        mine = self._tallies.get(key)
+        if mine is None:
+            if len(self._tallies) == _TALLIES:
+                self._fold()
+            mine = tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
+            self._tallies[key] = mine  # holds the plan, so that no other one has its id
+        mine.add(batch, docnos)
+        if mine.full:
+            mine.count(self._counted(), self._hits, self._traces)
 
     def tally(
         self, batch: TracedBatch, *, k: int, view: View, tenant: str = "", family: str = ""
@@ -145,6 +173,7 @@ class Observer:
             self._fold()
 
     def _fold(self) -> None:
+        self._tally_first()
         tallies, self._tallies = self._tallies, {}
         repeated, self._repeated = self._repeated, []
         for one in repeated:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VECTOR_PIECE_BYTES: Final = 16 * 1024  # enough for the hash to be fast, and only a few rows
 NODE_PIECE_BYTES: Final = 8 * 1024  # a search reads forty times as many nodes
-_READ_MAX: Final = 256  # rows, at most 16 MiB of mapped pages
+_READ_MAX: Final = 32  # rows, some questions' worth; the system maps up to 2 MiB around each
 
 
 def rows_per_piece(arrays: Sequence[Array], piece_bytes: int) -> int:
@@ -67,8 +67,8 @@ class PieceCheck:
     let_go : callable, optional
         Takes the arrays' pages out of memory, once in `_READ_MAX` rows. While there is something to
         check, a process has asked little, and what it has read it will hardly read again: 1,000
-        questions to 100,000 vectors would map nearly all of them, as the system maps 64 KiB around
-        what is touched.
+        questions to 100,000 vectors would map nearly all of them, as the system maps 64 KiB, or a
+        large page of its cache, around what is touched.
     """
 
     def __init__(

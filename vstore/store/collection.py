@@ -284,8 +284,12 @@ class Collection(CollectionGuards):
         )
         if self._scope is not None or not isinstance(query, np.ndarray):
             return search(self, one_query(query), options)[0]
+        view = self.view()
         try:
-            known: quick.QuickSearch | None = self.view().quick.find(quick.quick_key(options))
+            if not view.asked.find(options):  # what is asked once is not worth remembering how
+                view.asked.put(options, options)
+                return search(self, one_query(query), options)[0]
+            known: quick.QuickSearch | None = view.quick.find(quick.quick_key(options))
         except TypeError:  # an option that cannot be hashed
             return search(self, one_query(query), options)[0]
         found = None if known is None else known(query)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
-from vstore.store.guards import guard_of
-from vstore.store.watch import EVIDENCE_MIN, LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.manifest.state import VersionState
-    from vstore.store import alarms, fitting
+    from vstore.store import alarms, fitting, guards, watch
     from vstore.store.collection import Collection
     from vstore.store.snapshot import Snapshot
     from vstore.store.watch import Watch
     from vstore.types import Array, FloatArray
-else:  # of what looks suspect
+else:  # of several queries, and of what looks suspect
     alarms = Deferred("vstore.store.alarms")
     fitting = Deferred("vstore.store.fitting")
+    guards = Deferred("vstore.store.guards")
+    watch = Deferred("vstore.store.watch")
+
+_EARLY: Final = 8  # queries before what is known of the version is read, at least as many as judged
 
 # What is known about the queries of a search in one version: what noted them, what the latest ones
 # looked like together, and the queries if each is also to be judged alone when someone asks. A
@@ -31,70 +33,94 @@ Noted: TypeAlias = "tuple[QueryCheck, str | None, Sequence[FloatArray]]"
 
 
 class QueryCheck:
-    """Notes the queries of one version at one snapshot."""
+    """Notes the queries of one version at one snapshot.
+
+    A process that asks a question or two does not wait for what is known of the version.
+    """
 
     def __init__(self, collection: Collection, snapshot: Snapshot, version: VersionState) -> None:
         self._collection = collection
         self._snapshot = snapshot
+        self._version = version
         self._label = version.label
+        self._early: list[FloatArray] | None = None if version.guard is None else []
         self._damage: str | None = None
         self._watch: Watch | None = None
-        if version.guard is None:
+
+    def _load(self) -> None:
+        """Read what is known of the version, and note the queries that came before."""
+        early, self._early = self._early, None
+        if early is None:
             return
         try:
-            self._watch = guard_of(snapshot, version).queries
+            self._watch = guards.guard_of(self._snapshot, self._version).queries
         except CorruptionError as error:
             # The answer does not depend on it, and whoever cannot write must be able to read.
             self._damage = f"queries are not checked: {error}"
+        if self._watch is not None:
+            for query in early:
+                self._watch.add(query)
 
     def one(self, query: FloatArray) -> Noted | None:
         """Note one query, float32 (dimension,); None if there is nothing to judge it by."""
-        watch = self._watch
-        if watch is None:
+        early = self._early
+        if early is not None:
+            if len(early) < _EARLY:
+                kept = query.copy()
+                early.append(kept)
+                return self, None, (kept,)
+            self._load()
+        window = self._watch
+        if window is None:
             return None if self._damage is None else (self, self._damage, ())
         kept = query.copy()  # the caller may use the array again
-        if watch.add(kept) and watch.due:
-            self._judge(watch, LATEST)
-        return self, watch.alarm, (kept,)
+        if window.add(kept) and window.due:
+            self._judge(window, watch.LATEST)
+        return self, window.alarm, (kept,)
 
     def several(self, queries: Array) -> Noted | None:
         """Note queries, float32 (m, dimension); None if there is nothing to judge them by."""
         if len(queries) == 1:
             return self.one(queries[0])
-        watch = self._watch
-        if watch is None or not len(queries):
+        self._load()
+        window = self._watch
+        if window is None or not len(queries):
             return None if self._damage is None else (self, self._damage, ())
-        picked = np.linspace(0, len(queries) - 1, min(len(queries), LATEST)).astype(np.int64)
+        most = min(len(queries), watch.LATEST)
+        picked = np.linspace(0, len(queries) - 1, most).astype(np.int64)
         kept = queries[picked]
         for query in kept:
-            watch.add(query)
-        self._judge(watch, len(queries))
+            window.add(query)
+        self._judge(window, len(queries))
         # Of more of them one alone would add nothing to what all say together.
-        return self, watch.alarm, tuple(kept) if len(queries) < EVIDENCE_MIN else ()
+        return self, window.alarm, tuple(kept) if len(queries) < watch.EVIDENCE_MIN else ()
 
     def suspicion(self, query: FloatArray) -> str | None:
         """Return what is suspect about one query that was noted; None if nothing is."""
-        if self._watch is None or not self._watch.is_suspect(query):
+        self._load()
+        if self._watch is None:
+            return self._damage
+        if not self._watch.is_suspect(query):
             return None
         return f"the query looks like a vector of another space than version {self._label!r} has"
 
-    def _judge(self, watch: Watch, count: int) -> None:
-        verdict = watch.judge()
+    def _judge(self, window: Watch, count: int) -> None:
+        verdict = window.judge()
         if not verdict.suspicious:
-            watch.alarm = None
+            window.alarm = None
             return
         alarms.count_suspects(self._collection, "suspect_queries", count)
-        if watch.alarm is not None:
+        if window.alarm is not None:
             return
         place = self._collection.name, self._label
-        fits = fitting.which_fits(self._snapshot, watch.latest(), of=place, kind="query")
+        fits = fitting.which_fits(self._snapshot, window.latest(), of=place, kind="query")
         low, high = verdict.expected
-        watch.alarm = (
+        window.alarm = (
             f"the latest {verdict.rows} queries of version {self._label!r} look like vectors of "
             f"another space: their departure is {verdict.departure:.2f}, expected {low:.2f} to "
             f"{high:.2f}, alarm from {verdict.limit:.2f}" + (f"; they fit {fits}" if fits else "")
         )
-        alarms.LOGGER.warning("collection %r: %s", self._collection.name, watch.alarm)
+        alarms.LOGGER.warning("collection %r: %s", self._collection.name, window.alarm)
 
 
 def suspicion(noted: Noted, number: int) -> str | None:
