@@ -7,6 +7,7 @@ it can be needed, and no document lives in the new version alone.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -42,12 +43,12 @@ def fused_slots(sides: Sides, migrated: BoolArray, k: int) -> FusedExecution | N
         None if some list is shorter than its slots: then `slots.slots` says what to do.
     """
     old, new = sides.batches
-    if old.docno.shape[1] < k or not old.docno.size or (old.docno < 0).any():
+    if old.docno.shape[1] < k or not old.docno.size or (not old.full and (old.docno < 0).any()):
         return None
     is_slot = migrated[old.docno]
     place = np.cumsum(is_slot, axis=1) - 1
     most = int(place[:, -1].max()) + 1
-    if most > new.docno.shape[1] or (new.docno[:, :most] < 0).any():
+    if most > new.docno.shape[1] or (not new.full and (new.docno[:, :most] < 0).any()):
         return None
     return FusedExecution(sides, is_slot, np.where(is_slot, place, np.arange(k)))
 
@@ -109,6 +110,10 @@ class FusedExecution:
 
     def docnos(self) -> IntArray:
         """Return the documents of all hits, query by query."""
+        return self._docnos
+
+    @cached_property
+    def _docnos(self) -> IntArray:  # asked for by observers, and for ids
         return np.asarray(self._picked("docno").ravel())
 
 

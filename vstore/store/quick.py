@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from vstore.types import Array
 else:  # what a search without a filter does not need
     filters = Deferred("vstore.query.filter")
-    query_check = Deferred("vstore.store.query_check")
     recall_check = Deferred("vstore.store.recall_check")
 
 
@@ -75,9 +74,8 @@ class QuickSearch:
         self._reporting = self._question._replace(report=True)
         self._at = np.full((1, options.k), self._number)
         self._docno = segment.docno
-        self._check_query = None
-        if version.guard is not None:
-            self._check_query = query_check.QueryCheck(collection, collection.snapshot(), version)
+        # Made by the search that is remembered, if the version knows what its queries are like.
+        self._check_query: query_check.QueryCheck | None = view.query_checks.get(options.version)
 
     def __call__(self, query: Array) -> SearchResult | None:
         """Answer one question; None if it has to go the long way."""

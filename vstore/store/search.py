@@ -159,14 +159,24 @@ def _noted(
     """Note the queries, for versions that know what theirs are like."""
     if prepared.request.bridge is not None:  # mapped, and not as a model makes them
         return ()
-    view = snapshot.collection(collection.name)
     noted = []
     for read in prepared.reads:
-        version = view.version(read.table.label)
-        if version.guard is not None:
-            check = query_check.QueryCheck(collection, snapshot, version)
+        check = query_check_of(collection, snapshot, read.table.label)
+        if check is not None:
             noted.append(check.several(read.queries))
     return tuple(one for one in noted if one is not None)
+
+
+def query_check_of(
+    collection: Collection, snapshot: Snapshot, label: str
+) -> query_check.QueryCheck | None:
+    """Return what watches a version's queries at a snapshot; None if it knows nothing of them."""
+    view = snapshot.collection(collection.name)
+    check: query_check.QueryCheck | None = view.query_checks.get(label)
+    if check is None and view.version(label).guard is not None:
+        made = query_check.QueryCheck(collection, snapshot, view.version(label))
+        check = view.query_checks.setdefault(label, made)
+    return check
 
 
 def explain(collection: Collection, query: Query, options: SearchOptions) -> Explanation:

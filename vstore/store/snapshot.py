@@ -116,6 +116,7 @@ class CollectionView:
         self._tables: dict[str, RowTable] = {}
         # Of searches without a filter: a view never changes.
         self.plans: Recent[object, Any] = Recent(_QUESTIONS)
+        self.query_checks: dict[str, Any] = {}  # by version, see `query_check`
         self.asked: Recent[object, object] = Recent(_QUESTIONS)
         self.quick: Recent[object, Any] = Recent(_QUESTIONS)
         self.bridges: Recent[object, Any] = Recent()  # maps between versions, by their state
