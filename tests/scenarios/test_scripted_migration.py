@@ -187,7 +187,8 @@ def test_a_migration_survives_everything(
     epochs = set().union(*(reader.epochs for reader in readers))
     for reader in readers:
         assert reader.mixed["silent"] == 0
-    assert any(reader.mixed["explicit"] > 0 for reader in readers)
+    if size == LARGE:  # the small one is over before many dual reads were made
+        assert any(reader.mixed["explicit"] > 0 for reader in readers)
     embedded = sum(e["documents"] for e in history.entries if e["what"] == "embedded")
     changed = sum(len(e["ids"]) for e in history.entries if "ids" in e)
     # No document twice, but for the batch under way at each kill, and what changed meanwhile.

@@ -125,18 +125,15 @@ def shadow(
         _require_open(collection, label)
         if label in route.labels:
             raise StateError(f"version {label!r} is read by the route; shadow another one")
-    return _with_route(
-        collection,
-        key,
-        route._replace(
-            shadow=label,
-            shadow_percent=percent if label else 0,
-            since_epoch=moment.epoch,
-            since_us=moment.time_us,
-            reason=moment.reason,
-            by=moment.by,
-        ),
+    shadowed = route._replace(
+        shadow=label,
+        shadow_percent=percent if label else 0,
+        since_epoch=moment.epoch,
+        since_us=moment.time_us,
+        reason=moment.reason,
+        by=moment.by,
     )
+    return collection._replace(routes={**collection.routes, key: shadowed})
 
 
 def cut_over(
@@ -281,4 +278,8 @@ def _require_open(collection: CollectionState, label: str) -> VersionState:
 
 
 def _with_route(collection: CollectionState, key: str, route: RouteState) -> CollectionState:
+    """Put a route in place; a shadow stays until it is ended, or read."""
+    before = collection.routes.get(key)
+    if before is not None and not route.shadow and before.shadow not in route.labels:
+        route = route._replace(shadow=before.shadow, shadow_percent=before.shadow_percent)
     return collection._replace(routes={**collection.routes, key: route})

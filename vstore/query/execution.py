@@ -101,7 +101,8 @@ class MatchedExecution:
 
     def docnos(self) -> IntArray:
         """Return the documents of all hits, query by query."""
-        return np.asarray(self._batch.docno[self._batch.docno >= 0])
+        docno = self._batch.docno
+        return np.asarray(docno.ravel() if self._batch.full else docno[docno >= 0])
 
 
 def row_hits(table: RowTable, fetched: Fetched) -> list[RowHit]:

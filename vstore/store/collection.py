@@ -17,6 +17,7 @@ from vstore.store.search_options import (
     Query,
     SearchOptions,
     Where,
+    keys_of,
     one_query,
     wanted_of,
 )
@@ -278,24 +279,28 @@ class Collection(CollectionGuards):
         StateError, CorruptionError
         """
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
-        keys = None if key is None else (key,)
+        keys = keys_of(None if key is None else (key,))
         options = SearchOptions(
             version, k, where, mode, old_version, fusion, collapse, wanted, keys, family
         )
-        if self._scope is not None or not isinstance(query, np.ndarray):
+        if self._scope is not None or self.is_pinned or not isinstance(query, np.ndarray):
             return search(self, one_query(query), options)[0]
         view = self.view()
         try:
-            if not view.asked.find(options):  # what is asked once is not worth remembering how
-                view.asked.put(options, options)
-                return search(self, one_query(query), options)[0]
-            known: quick.QuickSearch | None = view.quick.find(quick.quick_key(options))
+            known: quick.QuickSearch | None = None
+            is_new = not len(view.quick) and view.asked.find(options) is None
+            if not is_new:
+                known = view.quick.find(quick.quick_key(options))
+                is_new = known is None and view.asked.find(options) is None
         except TypeError:  # an option that cannot be hashed
             return search(self, one_query(query), options)[0]
         found = None if known is None else known(query)
         if found is None:
             found = search(self, one_query(query), options)[0]
-            quick.remember(self, options, found)
+            if is_new:  # what is asked once is not worth remembering how
+                view.asked.put(options, options)
+            else:
+                quick.remember(self, options, found)
         return found
 
     def search_batch(
@@ -326,9 +331,8 @@ class Collection(CollectionGuards):
             One for each query.
         """
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search, threads=threads)
-        asked = None if keys is None else tuple(keys)
         options = SearchOptions(
-            version, k, where, mode, old_version, fusion, collapse, wanted, asked, family
+            version, k, where, mode, old_version, fusion, collapse, wanted, keys_of(keys), family
         )
         return search(self, queries, options)
 

@@ -53,7 +53,8 @@ def choose(
     InvalidArgumentError
         Queries and judgments do not belong together, or nothing is judged.
     """
-    snapshot, view = collection.snapshot(), collection.view()
+    snapshot = collection.snapshot()
+    view = snapshot.collection(collection.name)
     reads = []
     for label in (old, new):
         version = view.version(label)

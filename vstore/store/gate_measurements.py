@@ -10,19 +10,25 @@ from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
 from vstore.evaluation.significance import not_worse
 from vstore.migration.gates import Coverage, GateResult, coverage_gate, quality_gate
+from vstore.query.paths import ANY, Wanted
 from vstore.segment.documents import DELETED
 from vstore.store.backfill_queue import counting
 from vstore.store.hit_counts import stored_hits
+from vstore.store.resolving import Resolved
+from vstore.store.search import bound_with_scope, run
+from vstore.store.search_options import SearchOptions
 
 if TYPE_CHECKING:
     from vstore.migration.gates import Gates, Judged
     from vstore.store.collection import Collection
+    from vstore.store.results import SearchResult
     from vstore.store.search_options import Where
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, BoolArray
 
 _RECALL_QUERIES: Final = 100
 _RECALL_K: Final = 10
+_EXACT: Final = Wanted(exact=True)
 
 
 def coverage(
@@ -124,8 +130,8 @@ def graph_recall(collection: Collection, version: str) -> float:
     sample = _sampled_vectors(collection, version)
     if not len(sample):
         return 1.0
-    exact = collection.search_batch(sample, version=version, k=_RECALL_K, exact=True)
-    found = collection.search_batch(sample, version=version, k=_RECALL_K)
+    exact = _asked(collection, sample, version, k=_RECALL_K, wanted=_EXACT)
+    found = _asked(collection, sample, version, k=_RECALL_K)
     recalls = [
         recall_against_exact(
             ScoredIds(mine.ids, [hit.score for hit in mine]),
@@ -135,6 +141,17 @@ def graph_recall(collection: Collection, version: str) -> float:
         for mine, best in zip(found, exact, strict=True)
     ]
     return float(np.mean(recalls))
+
+
+def _asked(
+    collection: Collection, queries: Array, version: str, *, k: int, wanted: Wanted = ANY
+) -> list[SearchResult]:
+    """Search one version; not counted: what a gate asks is nobody's traffic."""
+    snapshot = collection.snapshot()
+    bound = bound_with_scope(collection, snapshot.collection(collection.name), None)
+    options = SearchOptions(version, k, wanted=wanted)
+    resolved = Resolved("matched", version)
+    return run(collection, snapshot, queries, options, resolved, bound, counted=False)
 
 
 def _sampled_vectors(collection: Collection, version: str) -> Array:
@@ -176,9 +193,7 @@ def _quality(collection: Collection, version: str, served: str, judged: Judged) 
             ndcg_at_k(result.ids, judged.judgments[i], k=judged.k)
             for i, result in zip(
                 useful,
-                collection.search_batch(
-                    np.asarray(judged.queries[label])[useful], version=label, k=judged.k
-                ),
+                _asked(collection, np.asarray(judged.queries[label])[useful], label, k=judged.k),
                 strict=True,
             )
         ]

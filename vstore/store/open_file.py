@@ -163,6 +163,7 @@ class OpenFile:
             raise StateError(f"{self.name} was opened at an epoch; open it again to move on")
         if self.container.writable:
             return False
+        self.observer.fold()  # which holds the state that its searches were of
         with self._writing:
             if not self.medium.is_current(self.container.file):
                 return self._reopen()

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, MissingQueryVectorError, StateError
 from vstore.store import guard
 
 if TYPE_CHECKING:
     from vstore.manifest.state import ReadMode, RouteState, StoreState
-    from vstore.migration import slices
+    from vstore.migration import routing, slices
     from vstore.query import fusion as fusions
     from vstore.query.filter import Filter
     from vstore.store import embedder as embedders
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 else:  # what a search by a vector without a filter does not need
     embedders = Deferred("vstore.store.embedder")
     fusions = Deferred("vstore.query.fusion")
+    routing = Deferred("vstore.migration.routing")
     slices = Deferred("vstore.migration.slices")
 
 DEFAULT_FUSION = "slots"
@@ -65,9 +64,10 @@ def route_for(view: CollectionView, bound: Filter | None) -> tuple[str, RouteSta
     """Return the route for what a filter lets through, and its key."""
     routes = view.state.routes
     if len(routes) > 1 and bound is not None:
+        field = routing.route_field(routes)
         for name, value in slices.implied_values(bound):
-            key = f"{name}={value}"
-            if key in routes:
+            key = routing.route_key(name, value)
+            if name == field and key in routes:
                 return key, routes[key]
     return "", routes.get("")
 
@@ -182,7 +182,7 @@ def vectors_for(
             found = ", ".join(map(repr, queries)) if given else repr(queries.spec.model)  # type: ignore[union-attr,arg-type]
             raise MissingQueryVectorError(label, model=spec.model, found=found or "none")
         return queries[label] if given else queries  # type: ignore[index,call-overload,return-value]
-    if several and isinstance(queries, np.ndarray):
+    if several and not isinstance(queries, embedders.Embeddings):
         raise MissingQueryVectorError(
             label, model=view.version(label).spec.model, found="an array of one version"
         )

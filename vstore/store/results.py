@@ -158,6 +158,9 @@ class Searched:
         if self._ids is None:  # of all queries at once, which costs little more than of one
             every = self.view.documents.ids(self._execution.docnos())
             summaries = self.batch.summaries
+            if len(summaries) == 1:
+                self._ids = [every]
+                return list(every)
             ends = accumulate(map(summaries.hits, range(len(summaries))), initial=0)
             self._ids = [every[start:end] for start, end in pairwise(ends)]
         return list(self._ids[number])

@@ -14,7 +14,7 @@ from vstore.manifest.edits import put_collection, require_count
 from vstore.migration import routing
 from vstore.migration.gates import Gates
 from vstore.migration.slices import implied_values
-from vstore.query.fusion import FusionName
+from vstore.query.fusion import BRIDGED, FusionName
 from vstore.store.collection_change import require_unscoped
 from vstore.store.gate_measurements import coverage, cutover_gates, search_gates
 from vstore.store.names import check_name, check_note
@@ -42,10 +42,16 @@ def key_of(collection: Collection) -> str:
         return routing.DEFAULT_ROUTE
     values = list(implied_values(collection.bound_scope(collection.view())))
     fields = collection.fields
-    if len(values) != 1 or scope.nodes != 1 or fields[values[0][0]] != "keyword":
+    if (
+        len(values) != 1
+        or scope.nodes != 1
+        or fields[values[0][0]] != "keyword"
+        or "=" in values[0][0]  # which would make keys ambiguous
+    ):
         raise InvalidArgumentError(
             f"routes: this handle's scope is {collection.scope_text!r:.200}; what has a route of "
-            'its own is one value of one keyword field, say scoped(field("tenant") == "acme")'
+            'its own is one value of one keyword field, say scoped(field("tenant") == "acme"), '
+            "without = in the field's name"
         )
     return routing.route_key(*values[0])
 
@@ -66,6 +72,9 @@ def read_both(collection: Collection, version: str, *, fusion: str, reason: str,
         raise InvalidArgumentError(
             f"fusion: expected one of {', '.join(get_args(FusionName))}, found {fusion!r:.60}"
         )
+    if fusion.startswith(BRIDGED):
+        collection.view().version(version)
+        _require_bridge(collection, route(collection).serving, version)
     _read_two(collection, "dual", version, "read_both", reason, by, fusion=fusion)
 
 
@@ -90,13 +99,17 @@ def read_bridge(collection: Collection, version: str, *, source: str, reason: st
     StateError
         There is no bridge between them.
     """
-    view = collection.view()
-    view.version(source)
-    if not any((b.source, b.target) == (source, version) for b in view.state.bridges):
-        raise StateError(
-            f"no bridge leads from {source!r} to {version!r}; fit one with fit_bridge()"
-        )
+    collection.view().version(source)
+    _require_bridge(collection, source, version)
     _read_two(collection, "bridge", version, "read_bridge", reason, by, source=source)
+
+
+def _require_bridge(collection: Collection, source: str, target: str) -> None:
+    bridges = collection.view().state.bridges
+    if not any((b.source, b.target) == (source, target) for b in bridges):
+        raise StateError(
+            f"no bridge leads from {source!r} to {target!r}; fit one with fit_bridge()"
+        )
 
 
 def _read_two(  # noqa: PLR0917 - private

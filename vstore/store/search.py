@@ -160,7 +160,10 @@ def _noted(
     if prepared.request.bridge is not None:  # mapped, and not as a model makes them
         return ()
     noted = []
-    for read in prepared.reads:
+    reads = prepared.reads
+    if prepared.request.fusion.startswith("bridged-"):  # the old queries are blended
+        reads = reads[1:]
+    for read in reads:
         check = query_check_of(collection, snapshot, read.table.label)
         if check is not None:
             noted.append(check.several(read.queries))

@@ -87,6 +87,20 @@ def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value <= 1
 
 
+def keys_of(keys: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the keys of some queries, checked.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if keys is None:
+        return None
+    if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
+        raise InvalidArgumentError(f"keys: expected a str for each query, found {keys!r:.80}")
+    return tuple(keys)
+
+
 def one_query(query: Query) -> Queries:
     """Return one query as a batch of one."""
     if type(query) is np.ndarray:  # first, as a search by a vector needs no Embeddings

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from blake3 import blake3
 
-from vstore.errors import InvalidArgumentError
+from vstore.errors import InvalidArgumentError, VstoreError
+from vstore.segment.validation import as_array
 from vstore.store.embedder import Embeddings
-from vstore.store.resolving import Resolved, has_vectors, resolve
+from vstore.store.resolving import Resolved, is_text, resolve
 from vstore.store.search import run
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def search(
     key, route, bound = routed
     view = snapshot.collection(collection.name)
     resolved = resolve(view, queries, options, snapshot.state, bound)
+    if isinstance(queries, Mapping):
+        read = (*route.labels, route.shadow)
+        queries = {label: queries[label] for label in read if label in queries}
+        if not set(route.labels) & queries.keys():  # which the search says better
+            return run(collection, snapshot, queries, options, resolved, bound)
     names = _names(queries, options, route)
     if route.mode == "canary":
         to_new = _chosen(names, f"{collection.name}/{key}/canary", route.percent)
@@ -91,15 +97,19 @@ def _shadow(  # noqa: PLR0917 - as `search.run`
     places = np.flatnonzero(asked).tolist()
     if not places:
         return
-    observer, view = collection.store.observer, snapshot.collection(collection.name)
+    observer = collection.store.observer
     shadows = observer.shadows.of(collection.name, key, route.serving, route.shadow)
-    if not has_vectors(view, queries, route.shadow, snapshot.state):
+    resolved = Resolved("matched", route.shadow, origin="the route's shadow", key=key)
+    try:
+        if isinstance(queries, Mapping) and route.shadow in queries:
+            queries = {route.shadow: queries[route.shadow]}
+        options = options._replace(fusion=None)
+        found = run(
+            collection, snapshot, _some(queries, asked), options, resolved, bound, counted=False
+        )
+    except VstoreError:  # a shadow has no influence on answers, nor on whether there are any
         shadows.count_missing(len(places))
         return
-    resolved = Resolved("matched", route.shadow, origin="the route's shadow", key=key)
-    found = run(
-        collection, snapshot, _some(queries, asked), options, resolved, bound, counted=False
-    )
     for place, other in zip(places, found, strict=True):
         served = results[place]
         shadows.add(
@@ -121,21 +131,29 @@ def _names(queries: Queries, options: SearchOptions, route: RouteState) -> list[
             raise InvalidArgumentError(
                 f"keys: {len(options.keys)} for {count} queries; expected one for each"
             )
-        return [key.encode() for key in options.keys]
-    if isinstance(queries, list | tuple):
-        return [str(text).encode() for text in queries]
-    vectors = queries
+        return [key.encode("utf-8", "surrogatepass") for key in options.keys]
+    if isinstance(queries, list | tuple) and is_text(queries):
+        return [str(text).encode("utf-8", "surrogatepass") for text in queries]
+    vectors: object = queries
     if isinstance(queries, Mapping):
-        known = next((label for label in route.labels if label in queries), None)
-        vectors = next(iter(queries.values())) if known is None else queries[known]
+        vectors = next(queries[label] for label in route.labels if label in queries)
     if isinstance(vectors, Embeddings):
         vectors = vectors.vectors
-    return [row.tobytes() for row in np.asarray(vectors, np.float32)]
+    return [row.tobytes() for row in as_array(vectors, where="query")]
 
 
 def _count(queries: Queries) -> int:
+    """Return how many queries there are.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
     if isinstance(queries, Mapping):
-        return min((_count(value) for value in queries.values()), default=0)
+        counts = {_count(value) for value in queries.values()}
+        if len(counts) > 1:
+            raise InvalidArgumentError("queries: different numbers of vectors for the versions")
+        return counts.pop()
     return len(queries.vectors) if isinstance(queries, Embeddings) else len(queries)
 
 
@@ -156,6 +174,6 @@ def _some(queries: Queries, mask: BoolArray) -> Queries:
         return {label: _some(value, mask) for label, value in queries.items()}  # type: ignore[misc]
     if isinstance(queries, Embeddings):
         return Embeddings(queries.spec, queries.vectors[mask])
-    if isinstance(queries, list | tuple):
+    if is_text(queries):
         return [text for text, wanted in zip(queries, mask.tolist(), strict=True) if wanted]
-    return np.asarray(queries)[mask]
+    return np.asarray(as_array(queries, where="query")[mask])
