@@ -18,6 +18,7 @@ from vstore.errors import (
     EmbeddingError,
     LimitExceededError,
     StateError,
+    StorageError,
     VstoreError,
 )
 from vstore.limits import SEAL_DOCUMENTS
@@ -169,6 +170,8 @@ class Run:
         except (EmbeddingError, LimitExceededError) as error:
             self._give_up(str(error))
             raise
+        except StorageError:
+            raise  # whether a further write would do better is for the caller to find out
         except Exception:
             self._give_up(None)
             raise
