@@ -605,3 +605,28 @@ def test_sealed_rows_are_learned_from_as_unsealed_ones(demo: ScifactDemo) -> Non
     rows = slice(900, 1_024)
     docs.upsert(demo.document_ids[rows], vectors={NEW: demo.new_documents[rows]})
     assert _record(docs) == _record(learned(demo, 1_024))
+
+
+def test_queries_blended_over_a_bridge_are_not_taken_for_the_model_s_own(demo: ScifactDemo) -> None:
+    docs = store_in().create_collection("papers")
+    ids = demo.document_ids[:2_000]
+    for label, vectors in ((OLD, demo.old_documents), (NEW, demo.new_documents)):
+        docs.create_version(label, vstore.EmbeddingSpec(label, 384))
+        docs.upsert(ids, vectors={label: vectors[:2_000]})
+    docs.fit_bridge(OLD, NEW, min_recall=0.1)
+    query = {OLD: demo.old_queries[0], NEW: demo.new_queries[0]}
+    dual: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD}
+    rules: dict[Any, set[str]] = {"slots": {OLD, NEW}, "bridged-slots": {NEW}}
+    for fusion, watched in rules.items():
+        docs.view().query_checks.clear()
+        docs.search(query, fusion=fusion, **dual)
+        assert set(docs.view().query_checks) == watched
+
+
+def test_questions_of_a_dual_read_one_by_one_are_judged_together(demo: ScifactDemo) -> None:
+    docs = learned(demo)
+    docs.create_version("third", vstore.EmbeddingSpec("third", 384))
+    dual: dict[str, Any] = {"mode": "dual", "version": "third", "old_version": NEW}
+    for query in demo.old_queries[:LATEST]:
+        docs.search({NEW: query, "third": query}, **dual)
+    assert suspects(docs, "queries") > 0

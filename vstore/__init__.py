@@ -8,7 +8,7 @@ The code map. What happens to the bytes of one commit::
     store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
     store/learning.py      what a version's space is like, once there are rows enough
     store/writer.py        small: one delta block; large: segments, due merges, a full manifest
-    segment/               document_columns.py, vectors.py: what is sealed; compaction.py
+    segment/               document_columns.py, vectors.py: what is sealed; merging.py: of many, one
     manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
     storage/container.py   append blocks, sync, write the older superblock slot, sync
     storage/file.py        the only place that asks the operating system

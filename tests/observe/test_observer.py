@@ -15,6 +15,8 @@ from tests.small_store import NEW, OLD, axis, documents, rows, spec, store_in
 from vstore.native import loader
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vstore import Collection, Store
 
 QUERIES = clustered(40, 24, seed=4)
@@ -129,6 +131,21 @@ def test_a_commit_lets_go_of_the_state_before() -> None:
     assert before() is None
     counts: Any = docs.store.metrics()["counts"]
     assert counts["queries"] == 3
+
+
+def test_a_reader_that_refreshes_lets_go_of_the_state_before(tmp_path: Path) -> None:
+    with vstore.open(tmp_path / "s.vstore") as store:
+        docs = documents(store, new=spec("model-new"))
+        docs.upsert(["a"], vectors={OLD: rows(1)})
+        with vstore.open(store.path, mode="r") as reader:
+            read = reader.collection("docs")
+            read.search(axis(0), version=OLD)
+            before = weakref.ref(read.view())
+            docs.upsert(["b"], vectors={OLD: rows(1)})
+            reader.refresh()
+            gc.collect()
+            assert before() is None
+            assert read.search(axis(0), version=OLD).ids
 
 
 def test_traces_are_the_newest_in_order_whichever_way_they_came() -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ndcg_at_k
 from vstore.evaluation.significance import ALPHA, QUERIES_MIN, PairedTest, better_than
+from vstore.query.fusion import DEFAULT_FUSION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping, Sequence
 
 Id = TypeVar("Id", bound="Hashable")
 
-DEFAULT_RULE: Final = "slots"
 K: Final = 10
 
 
@@ -46,7 +46,7 @@ class MeasuredRule:
 
 
 @dataclass(frozen=True, slots=True)
-class FusionChoice:
+class RuleChoice:
     """What was measured, and chosen.
 
     Attributes
@@ -92,11 +92,11 @@ def choose_fusion(
     judgments: Sequence[Mapping[Id, float]],
     *,
     coverage: float,
-    default: str = DEFAULT_RULE,
+    default: str = DEFAULT_FUSION,
     k: int = K,
     alpha: float = ALPHA,
     seed: int = 0,
-) -> FusionChoice:
+) -> RuleChoice:
     """Measure rules on judged queries, and choose.
 
     The default stands unless another rule is shown to be better, by `better_than`: trying many
@@ -146,7 +146,7 @@ def choose_fusion(
     tests = better_than(values[default], others, alpha=alpha, seed=seed)
     measured = [MeasuredRule(rule, test.new_mean, test) for rule, test in tests.items()]
     measured.sort(key=lambda one: -one.ndcg)
-    return FusionChoice(
+    return RuleChoice(
         rule=next((one.rule for one in measured if one.better), default),
         default=default,
         default_ndcg=sum(values[default]) / len(judged),

@@ -33,9 +33,6 @@ class Hits(NamedTuple):
         return hits
 
 
-NO_HITS = Hits(np.zeros(0, np.uint32), np.zeros(0, np.uint64))
-
-
 def hits_of(by_docno: Array) -> Hits:
     """Return hits from counts by docno."""
     docno = np.flatnonzero(by_docno)

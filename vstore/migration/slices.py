@@ -25,10 +25,3 @@ def implied_values(tree: Filter) -> Iterator[tuple[str, str]]:
                 yield from implied_values(operand)
             case Comparison(name, "==", str() as value) | IsIn(name, (str() as value,)):
                 yield name, value
-
-
-def implied_value(tree: Filter | None, field: str) -> str | None:
-    """Return the value that a filter demands of a field; None if it leaves it open."""
-    if tree is None:
-        return None
-    return next((value for name, value in implied_values(tree) if name == field), None)

@@ -55,5 +55,6 @@ FusionName: TypeAlias = Literal[
     "bridged-imputed",
     "auto",
 ]
+DEFAULT_FUSION: Final[FusionName] = "slots"
 BRIDGED: Final = "bridged-"
 FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

@@ -17,8 +17,9 @@ from vstore.native.arrays import NONE
 from vstore.segment.document_columns import columns_of_rows, concat_documents, seal_documents
 from vstore.segment.document_table import SealedDocuments
 from vstore.segment.documents import DocumentSegment, newest_rows
+from vstore.segment.merging import merge_rows
 from vstore.segment.row_table import SealedRows
-from vstore.segment.vectors import DTYPES, VectorSegment, merge_rows
+from vstore.segment.vectors import DTYPES, VectorSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from vstore.index.construction import Kernels
     from vstore.index.graph import Extended
     from vstore.manifest.state import SegmentRef, VersionState
-    from vstore.segment.vectors import Merge, MergedRows, RowBatch
+    from vstore.segment.merging import Merge, MergedRows
+    from vstore.segment.vectors import RowBatch
     from vstore.storage.container import Container
 
 

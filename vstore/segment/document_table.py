@@ -126,10 +126,6 @@ class DocumentTable:
         replaced = int(np.count_nonzero(self.sealed.revision[known])) if len(known) else 0
         return self.sealed.live_count - replaced + int(np.count_nonzero(revisions))
 
-    def live_docnos(self) -> IntArray:
-        """Return the docnos of all live documents, ascending."""
-        return np.flatnonzero(self.revision)
-
     def find(self, ids: Sequence[DocumentId]) -> IntArray:
         """Return the docno of each id, -1 where there is none. Deleted documents keep theirs."""
         recent = self.memtable.docnos

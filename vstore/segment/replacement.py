@@ -18,7 +18,8 @@ from vstore.segment.compaction import (
     mostly_dead,
     takes_graph,
 )
-from vstore.segment.vectors import DTYPES, Merge, RowBatch, VectorSegment, seal_rows
+from vstore.segment.merging import Merge
+from vstore.segment.vectors import DTYPES, RowBatch, VectorSegment, seal_rows
 
 if TYPE_CHECKING:
     from vstore.index.graph import Extended, GraphIndex

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
-    from vstore.evaluation.choice import FusionChoice
+    from vstore.evaluation.choice import RuleChoice
     from vstore.manifest.state import DualWrite, RouteState
     from vstore.migration import gates as gating
     from vstore.migration.bridge import Bridge, BridgeKind
@@ -207,7 +207,7 @@ class CollectionMigration(CollectionReader):
         old_version: str,
         queries: Mapping[str, Array],
         judgments: Judgments,
-    ) -> FusionChoice:
+    ) -> RuleChoice:
         """Measure fusion rules on judged queries; ``fusion="auto"`` is then the one chosen.
 
         Parameters

@@ -24,7 +24,7 @@ from vstore.store.collection_change import change_collection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.evaluation.choice import FusionChoice as Measured
+    from vstore.evaluation.choice import RuleChoice
     from vstore.manifest.state import CollectionState
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView, Snapshot
@@ -42,7 +42,7 @@ def choose(
     new: str,
     queries: Mapping[str, Array],
     judgments: Judgments,
-) -> Measured:
+) -> RuleChoice:
     """Measure fusion rules on judged queries, and record which one is to be used.
 
     The default rule stays unless another one is shown to be better, with statistical significance

@@ -26,8 +26,6 @@ else:  # what a search by a vector without a filter does not need
     routing = Deferred("vstore.migration.routing")
     slices = Deferred("vstore.migration.slices")
 
-DEFAULT_FUSION = "slots"
-
 
 class Resolved(NamedTuple):
     """What a search reads.
@@ -128,7 +126,7 @@ def _both_named(options: SearchOptions) -> Resolved:
         raise InvalidArgumentError(f"mode={mode!r}: pass version= (new) and old_version=")
     if options.version == options.old_version:
         raise InvalidArgumentError(f"mode={mode!r}: version and old_version are the same")
-    fusion = (options.fusion or DEFAULT_FUSION) if mode == "dual" else ""
+    fusion = (options.fusion or fusions.DEFAULT_FUSION) if mode == "dual" else ""
     return Resolved(mode, options.version, options.old_version, fusion)
 
 

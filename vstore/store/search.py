@@ -28,7 +28,6 @@ from vstore.query.planner import (
 )
 from vstore.store import guard
 from vstore.store.resolving import (
-    DEFAULT_FUSION,
     Resolved,
     has_vectors,
     resolve,
@@ -153,6 +152,10 @@ def run(  # noqa: PLR0917 - all of them are what a search is
     return [SearchResult(searched, number) for number in range(len(summaries))]
 
 
+def _is_bridged(rule: str) -> bool:
+    return bool(rule) and rule.startswith(fusions.BRIDGED)  # a read of one version has no rule
+
+
 def _noted(
     collection: Collection, snapshot: Snapshot, prepared: _Prepared
 ) -> tuple[query_check.Noted, ...]:
@@ -161,7 +164,7 @@ def _noted(
         return ()
     noted = []
     reads = prepared.reads
-    if prepared.request.fusion.startswith("bridged-"):  # the old queries are blended
+    if _is_bridged(prepared.request.fusion):  # the old queries are blended
         reads = reads[1:]
     for read in reads:
         check = query_check_of(collection, snapshot, read.table.label)
@@ -253,7 +256,7 @@ def _prepare(  # noqa: PLR0917 - as `run`
     if len({len(read.queries) for read in reads}) > 1:
         raise InvalidArgumentError("queries: different numbers of vectors for the two versions")
     fusion, chosen, curve = _fusion(view, resolved)
-    if fusion and fusion.startswith(fusions.BRIDGED):
+    if _is_bridged(fusion):
         labels = (reads[0].table.label, reads[1].table.label)
         queries_of = (reads[0].queries, reads[1].queries)
         reads[0] = reads[0]._replace(queries=bridges.blended(snapshot, view, labels, *queries_of))
@@ -328,7 +331,8 @@ def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[f
         known = choice is not None and choice.chosen == resolved.fusion
         return resolved.fusion, "", choice.curve if known and choice is not None else ()
     if choice is None:
-        return DEFAULT_FUSION, f"{DEFAULT_FUSION}, since no rule was measured for the two", ()
+        default = fusions.DEFAULT_FUSION
+        return default, f"{default}, since no rule was measured for the two", ()
     why = (
         f"{choice.chosen}, chosen by {choice.queries:,} judged queries at "
         f"{choice.coverage:.1%} coverage"

@@ -24,8 +24,9 @@ from vstore.segment.document_columns import (
     seal_documents,
 )
 from vstore.segment.documents import DELETED, DocumentSegment, newest_rows
+from vstore.segment.merging import merge_rows
 from vstore.segment.sealed import SealedSegment, copy_segment
-from vstore.segment.vectors import DTYPES, VectorSegment, merge_rows
+from vstore.segment.vectors import DTYPES, VectorSegment
 from vstore.storage.container import Container, new_container
 from vstore.storage.layout import BlockKind
 from vstore.storage.packing import pack
