@@ -186,3 +186,84 @@ def test_many_filters_are_not_all_remembered(docs: Collection) -> None:
         hits = docs.search(QUERIES[0], version="v", where=where, ef_search=50)
         assert all(int(hit.id) < year for hit in hits)
     assert short_ways(docs) <= 16
+
+
+def with_another(docs: Collection, count: int = 1_500) -> None:
+    """Give some of the documents vectors of a second version, as many dimensions."""
+    docs.create_version("w", vstore.EmbeddingSpec("n", DIMENSION), graph_rows_min=1_000)
+    docs.add_vectors("w", list(range(count)), clustered(count, DIMENSION, seed=5))
+
+
+def in_both(query: Any) -> dict[str, Any]:
+    return {"v": query, "w": -query}
+
+
+DUAL: dict[str, Any] = {"mode": "dual", "version": "w", "old_version": "v"}
+NO_LONG_WAY: Any = {"side_effect": AssertionError("the long way")}
+
+
+@pytest.mark.parametrize("count", [1_500, 2_000])
+@pytest.mark.parametrize(
+    "options", [{}, {"k": 3}, {"where": vstore.field("year") < 1_800}, {"family": "names"}]
+)
+def test_dual_reads_by_slots_are_the_same_too(docs: Collection, count: int, options: Any) -> None:
+    with_another(docs, count)
+    ask = DUAL | options
+    with mock.patch.object(quick, "remember", return_value=None):
+        long_way = [parts_of(docs.search(in_both(query), **ask)) for query in QUERIES]
+    before = docs.store.metrics()["counts"]["queries"]  # type: ignore[index]
+    hits_before = docs.hits()
+    docs.search(in_both(QUERIES[0]), **ask)
+    with mock.patch("vstore.store.collection.search", **NO_LONG_WAY):
+        short_way = [parts_of(docs.search(in_both(query), **ask)) for query in QUERIES]
+    assert short_way == long_way
+    assert docs.store.metrics()["counts"]["queries"] == before + len(QUERIES) + 1  # type: ignore[index]
+    assert sum(docs.hits().values()) > sum(hits_before.values())
+    assert docs.store.metrics()["mixed_version_rate"]["silent"] == 0  # type: ignore[index]
+
+
+def test_a_route_that_reads_both_has_a_short_way_until_it_changes(docs: Collection) -> None:
+    with_another(docs)
+    docs.read_both("w", reason="to try it")
+    for _ in range(2):
+        docs.search(in_both(QUERIES[0]))
+    with mock.patch("vstore.store.collection.search", **NO_LONG_WAY):
+        assert docs.search(in_both(QUERIES[1])).trace.mode == "dual"
+    docs.cutover("w", reason="it is better", force=True, by="ada")
+    for _ in range(3):
+        found = docs.search(in_both(QUERIES[1]))
+        assert found.trace.mode == "matched"
+        assert {hit.version for hit in found} == {"w"}
+
+
+def test_a_canary_has_no_short_way(docs: Collection) -> None:
+    with_another(docs, 2_000)
+    docs.read_canary("w", percent=50, reason="to try it")
+    answered = {docs.search(in_both(QUERIES[0]), key=str(i)).trace.versions for i in range(50)}
+    assert answered == {("v",), ("w",)}
+    for _ in range(3):
+        docs.search(in_both(QUERIES[0]))
+    assert not short_ways(docs)
+
+
+def test_one_vector_is_no_query_of_two_versions(docs: Collection) -> None:
+    with_another(docs)
+    for _ in range(3):
+        docs.search(in_both(QUERIES[0]), **DUAL)
+    assert short_ways(docs)
+    with pytest.raises(vstore.MissingQueryVectorError):
+        docs.search(QUERIES[0], **DUAL)
+    with pytest.raises(vstore.MissingQueryVectorError):
+        docs.search({"v": QUERIES[0]}, **DUAL)
+    with pytest.raises(vstore.InvalidVectorError):
+        docs.search({"v": QUERIES[0], "w": QUERIES[0] * np.nan}, **DUAL)
+
+
+def test_documents_of_one_version_alone_go_the_long_way(docs: Collection) -> None:
+    with_another(docs)
+    docs.upsert(["alone"], vectors={"w": QUERIES[:1]})
+    docs.store.optimize()
+    for _ in range(3):
+        found = docs.search({"v": QUERIES[0], "w": QUERIES[0]}, **DUAL)
+        assert found.ids[0] == "alone"
+    assert not short_ways(docs)

@@ -89,7 +89,7 @@ def test_a_broken_short_way_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None
         docs.search(query, version=OLD)
     quick: Any = next(iter(docs.view().quick._values.values()))
     assert rates(docs)["silent"] == 0
-    monkeypatch.setattr(quick, "_table", docs.view().rows(NEW))
+    monkeypatch.setattr(quick._reads[0], "table", docs.view().rows(NEW))
     assert docs.search(query, version=OLD)[0].version == NEW
     assert rates(docs)["silent"] == 0.25
 

@@ -9,6 +9,7 @@ import numpy as np
 from vstore.index.ranges import expand_ranges
 from vstore.native import reference
 from vstore.query import fusion
+from vstore.query.beside import Beside, beside
 from vstore.query.cascade import CASCADE_DEPTH, cascade
 from vstore.query.execution import Executed, ListedExecution, RowHit, row_hit
 from vstore.query.fetching import Fetched, FetchedBatch, fetch
@@ -47,6 +48,11 @@ class TwoReads(NamedTuple):
     coverage: float
     curve: tuple[float, ...] = ()
 
+    @property
+    def beside(self) -> Beside:
+        """What the two say of each other."""
+        return beside(self.old.table, self.new.table)
+
 
 def executed(rule: str, reads: TwoReads) -> Execution:
     """Run a dual read by a fusion rule; of a bridged one the old queries are blended already."""
@@ -58,25 +64,20 @@ def executed(rule: str, reads: TwoReads) -> Execution:
 
 def fused(rule: str, reads: TwoReads) -> list[Executed]:
     """Run a dual read by a fusion rule, query by query."""
-    old, new, matching, k = reads[:4]
     if rule == "slots":
         return _slots_by_query(reads, *_fetched_for_slots(reads))
     if rule == "evidence":
-        return _evidence(old, new, matching, k)
+        return _evidence(reads)
     if rule == "imputed":
         return _imputed(reads)
     if rule == "expected-gain":
         return _expected_gain(reads)
-    return _disjoint(rule, old, new, matching, k)
+    return _disjoint(rule, reads)
 
 
 def _fetch(read: VersionRead, matching: BoolArray | None, k: int) -> list[Fetched]:
     """Return the k best documents of a version for each query."""
     return list(fetch(read, matching, k).each())
-
-
-def _restricted(matching: BoolArray | None, mask: BoolArray) -> BoolArray:
-    return mask if matching is None else matching & mask
 
 
 def _fused_hits(
@@ -99,7 +100,7 @@ def _fused_hits(
 def _slots(reads: TwoReads) -> Execution:
     old, new = reads.old.table, reads.new.table
     batches = _fetched_for_slots(reads)
-    if not _facts(old, new).new_only:
+    if not reads.beside.new_only:
         whole = fused_slots(Sides((old, new), batches), new.has_fresh, reads.k)
         if whole is not None:
             return whole
@@ -108,25 +109,23 @@ def _slots(reads: TwoReads) -> Execution:
 
 def _fetched_for_slots(reads: TwoReads) -> tuple[FetchedBatch, FetchedBatch]:
     old, new, matching, k = reads[:4]
-    return fetch(old, matching, k), fetch(new, _eligible(old, new, matching), k)
+    return fetch(old, matching, k), fetch(new, reads.beside.eligible(matching), k)
 
 
 def _slots_by_query(
     reads: TwoReads, from_olds: FetchedBatch, from_news: FetchedBatch
 ) -> list[Executed]:
     old, new, k = reads.old, reads.new, reads.k
-    migrated = new.table.has_fresh
-    in_old = old.table.has_served
-    share = _new_only_share(old, new)
+    two = reads.beside
     results = []
     for from_old, from_new in zip(from_olds.each(), from_news.each(), strict=True):
         fused = fusion.slots(
             from_old.ranking(),
             from_new.ranking(),
-            migrated[from_old.docno],
+            two.migrated[from_old.docno],
             k=k,
-            new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
-            new_only_share=share,
+            new_only=from_new.docno[~two.in_old[from_new.docno]].tolist(),
+            new_only_share=two.new_only_share,
         )
         results.append(
             Executed(
@@ -137,60 +136,14 @@ def _slots_by_query(
     return results
 
 
-class Facts(NamedTuple):
-    """What two versions say of each other; the same for all queries at a snapshot.
-
-    Attributes
-    ----------
-    eligible : bool (docno_end,) or None
-        What the new version may answer for: documents with fresh new rows, and those that only it
-        can show. A document whose new rows are stale is answered by the old version. None if those
-        are all that it could.
-    new_only : int
-        Documents that only the new version can show.
-    new_only_share : float
-        Their share in all that are not migrated.
-    """
-
-    eligible: BoolArray | None
-    new_only: int
-    new_only_share: float
-
-
-def _facts(old: RowTable, new: RowTable) -> Facts:
-    facts: Facts = new.beside.get(old.label, lambda: _found(old, new))
-    return facts
-
-
-def _found(old: RowTable, new: RowTable) -> Facts:
-    alone = new.has_served & ~old.has_served
-    eligible = new.has_fresh | alone
-    count = int(np.count_nonzero(alone))
-    left = int(np.count_nonzero(old.has_served & ~new.has_fresh))
-    everything = np.array_equal(eligible, new.has_served)
-    return Facts(None if everything else eligible, count, count / (count + left) if count else 0.0)
-
-
-def _eligible(old: VersionRead, new: VersionRead, matching: BoolArray | None) -> BoolArray | None:
-    """Return by docno what the new version may answer for; None for all that it has."""
-    eligible = _facts(old.table, new.table).eligible
-    return matching if eligible is None else _restricted(matching, eligible)
-
-
-def _new_only_share(old: VersionRead, new: VersionRead) -> float:
-    """Return the share of documents only the new version has in all that are not migrated."""
-    return _facts(old.table, new.table).new_only_share
-
-
-def _evidence(
-    old: VersionRead, new: VersionRead, matching: BoolArray | None, k: int
-) -> list[Executed]:
-    migrated, in_old = new.table.has_fresh, old.table.has_served
-    share = _new_only_share(old, new)
+def _evidence(reads: TwoReads) -> list[Executed]:
+    old, new, matching, k = reads[:4]
+    two = reads.beside
+    migrated, in_old, share = two.migrated, two.in_old, two.new_only_share
     depth = max(k, EVIDENCE_DEPTH)
     all_old = _fetch(old, matching, k)
-    moved_old = _fetch(old, _restricted(matching, migrated), depth)
-    all_new = _fetch(new, _eligible(old, new, matching), depth)
+    moved_old = _fetch(old, two.moved(matching), depth)
+    all_new = _fetch(new, two.eligible(matching), depth)
     results = []
     for i, (from_old, from_moved, from_new) in enumerate(
         zip(all_old, moved_old, all_new, strict=True)
@@ -251,11 +204,12 @@ def _joined(first: Fetched, second: Fetched) -> Fetched:
 def _imputed(reads: TwoReads) -> list[Executed]:
     """Fuse by the evidence of both versions, the missing half of it estimated."""
     old, new, matching, k = reads[:4]
-    migrated, in_old = new.table.has_fresh, old.table.has_served
-    share, depth = _new_only_share(old, new), max(k, IMPUTED_DEPTH)
+    two = reads.beside
+    migrated, in_old = two.migrated, two.in_old
+    share, depth = two.new_only_share, max(k, IMPUTED_DEPTH)
     imputation = learnt_imputation(reads.curve)
     all_old = _fetch(old, matching, depth)
-    all_new = _fetch(new, _eligible(old, new, matching), depth)
+    all_new = _fetch(new, two.eligible(matching), depth)
     results = []
     for i, (from_old, from_new) in enumerate(zip(all_old, all_new, strict=True)):
         both = from_new.docno[in_old[from_new.docno]]
@@ -292,7 +246,7 @@ def _expected_gain(reads: TwoReads) -> list[Executed]:
     curve = learnt_curve(reads.curve)
     results = []
     from_olds = _fetch(old, matching, k)
-    from_news = _fetch(new, _eligible(old, new, matching), k)
+    from_news = _fetch(new, reads.beside.eligible(matching), k)
     for from_old, from_new in zip(from_olds, from_news, strict=True):
         ordered = fusion.expected_gain(
             from_old.ranking(),
@@ -335,15 +289,12 @@ def _counts(
     return {old.table.label: len(from_old.docno), new.table.label: len(from_new.docno)}
 
 
-def _disjoint(
-    rule: str, old: VersionRead, new: VersionRead, matching: BoolArray | None, k: int
-) -> list[Executed]:
+def _disjoint(rule: str, reads: TwoReads) -> list[Executed]:
     """Fuse the unmigrated documents of the old version and those the new one answers for."""
+    old, new, matching, k = reads[:4]
     depth = max(k, SCORE_FUSION_DEPTH)
-    eligible = _eligible(old, new, None)
-    answered = new.table.has_served if eligible is None else eligible
-    from_olds = _fetch(old, _restricted(matching, ~answered), depth)
-    from_news = _fetch(new, _eligible(old, new, matching), depth)
+    from_olds = _fetch(old, reads.beside.left(matching), depth)
+    from_news = _fetch(new, reads.beside.eligible(matching), depth)
     functions = {
         "rrf": fusion.rrf,
         "zscore": fusion.zscore,

@@ -283,7 +283,8 @@ class Collection(CollectionGuards):
         options = SearchOptions(
             version, k, where, mode, old_version, fusion, collapse, wanted, keys, family
         )
-        if self._scope is not None or self.is_pinned or not isinstance(query, np.ndarray):
+        by_vectors = isinstance(query, np.ndarray | dict)
+        if self._scope is not None or self.is_pinned or not by_vectors:
             return search(self, one_query(query), options)[0]
         view = self.view()
         try:

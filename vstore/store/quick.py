@@ -1,4 +1,4 @@
-"""The same question again: one vector, one version, one filter, one graph, without detours.
+"""The same question again: by vectors, one filter, one graph a version, without detours.
 
 A program asks thousands of single questions with the same options, and then what `search` does in
 Python takes longer than the search. What depends on the options and the snapshot alone is
@@ -18,8 +18,9 @@ from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError
 from vstore.observe.traced import TracedBatch
 from vstore.query.execution import MatchedExecution
-from vstore.query.fetching import FetchedBatch, VersionRead
-from vstore.query.filtered import Filtered, filtered
+from vstore.query.fetching import FetchedBatch, SearchedPart, VersionRead
+from vstore.query.filtered import filtered
+from vstore.query.plan import DualRead
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
 from vstore.store.resolving import route_for
@@ -27,63 +28,52 @@ from vstore.store.results import Searched, SearchResult
 from vstore.store.search import bound_filter, matching_documents
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.index.construction import Kernels
+    from vstore.query import beside as two_versions
     from vstore.query import filter as filters
+    from vstore.query import fused_execution
+    from vstore.query.execution import Execution
     from vstore.store import query_check, recall_check
     from vstore.store.collection import Collection
-    from vstore.store.search_options import SearchOptions
+    from vstore.store.search_options import Query, SearchOptions
     from vstore.store.snapshot import CollectionView
-    from vstore.types import Array
-else:  # what a search without a filter does not need
+    from vstore.types import Array, BoolArray
+else:  # what a search of one version without a filter does not need
     filters = Deferred("vstore.query.filter")
+    fused_execution = Deferred("vstore.query.fused_execution")
+    two_versions = Deferred("vstore.query.beside")
     recall_check = Deferred("vstore.store.recall_check")
 
 
-class QuickSearch:
-    """All that a search needs but its query."""
+class _QuickRead:
+    """One version's side of such a search: all that it needs but the query."""
 
-    def __init__(self, collection: Collection, options: SearchOptions, searched: Searched) -> None:
-        assert options.version is not None
-        view, batch = searched.view, searched.batch
-        self._name = collection.name
-        self._observer = collection.store.observer
-        self._clock = collection.store.clock
-        self._epoch = batch.epoch
-        self._view = view
-        self._options = options
-        self._k = options.k
-        self._tenant, _ = route_for(view, bound_filter(view, options.where))
-        self._tally = None
-        if not collection.is_pinned:  # searches of an older state find nothing for hits to count
-            self._tally = self._observer.tally(
-                batch, k=options.k, view=view, tenant=self._tenant, family=options.family
-            )
-        self._plan = batch.plan
-        self._table = view.rows(options.version)
-        self._versions = (options.version,)
-        version = view.version(options.version)
+    def __init__(self, view: CollectionView, label: str, part: SearchedPart) -> None:
+        version, rows = view.version(label), part.rows
+        assert part.question is not None
+        self.label = label
+        self.table = view.rows(label)
+        self.metric = version.spec.metric
         self._shape = (version.spec.dimension,)
-        self._matches = batch.matches
-        _, ((self._number, part, _, self._question),) = _chosen(view, options)
-        segment = self._table.parts[self._number].rows
+        segment = self.table.parts[part.number].rows
         assert isinstance(segment, VectorSegment)
         _, self._graph, self._check = segment.searched
-        self._metric = version.spec.metric
         self._rows = self._graph.rows_of(
-            part.vectors, self._metric, None if part.distinct else part.groups
+            rows.vectors, self.metric, None if rows.distinct else rows.groups
         )
-        self._reporting = self._question._replace(report=True)
-        self._at = np.full((1, options.k), self._number)
+        self._question = part.question
+        self._reporting = part.question._replace(report=True)
+        self._at = np.full((1, part.question.k), part.number)
         self._docno = segment.docno
         # Made by the search that is remembered, if the version knows what its queries are like.
-        self._check_query: query_check.QueryCheck | None = view.query_checks.get(options.version)
+        self.check: query_check.QueryCheck | None = view.query_checks.get(label)
 
-    def __call__(self, query: Array) -> SearchResult | None:
-        """Answer one question; None if it has to go the long way."""
-        started = self._clock.monotonic_s()
-        kernels = loader.kernels()
+    def __call__(self, kernels: Kernels, query: object) -> FetchedBatch | None:
+        """Return the best of the version; None if the question has to go the long way."""
         if (
-            kernels is None
-            or type(query) is not np.ndarray  # a masked array, for one
+            type(query) is not np.ndarray  # a masked array, for one
             or query.shape != self._shape
             or query.dtype != np.float32
             or not query.flags.c_contiguous
@@ -100,14 +90,67 @@ class QuickSearch:
             return None
         if question.report and self._check.damage(answered.scored, answered.nodes) is not None:
             return None
-        batch = FetchedBatch(
+        return FetchedBatch(
             self._docno[row].astype(np.int64),
             self._at,
             row.astype(np.int64),
             answered.score,
             full=True,
         )
-        execution = MatchedExecution(self._table, batch)
+
+
+class QuickSearch:
+    """All that a search needs but its query: of one version, or of two by slots."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        options: SearchOptions,
+        searched: Searched,
+        parts: Sequence[SearchedPart],
+    ) -> None:
+        view, batch = searched.view, searched.batch
+        self._name = collection.name
+        self._observer = collection.store.observer
+        self._clock = collection.store.clock
+        self._epoch = batch.epoch
+        self._view = view
+        self._options = options
+        self._k = options.k
+        self._tenant, _ = route_for(view, bound_filter(view, options.where))
+        self._tally = None
+        if not collection.is_pinned:  # searches of an older state find nothing for hits to count
+            self._tally = self._observer.tally(
+                batch, k=options.k, view=view, tenant=self._tenant, family=options.family
+            )
+        self._plan = batch.plan
+        self._versions = batch.versions
+        self._matches = batch.matches
+        self._reads = [
+            _QuickRead(view, label, part) for label, part in zip(batch.versions, parts, strict=True)
+        ]
+
+    def __call__(self, query: Query) -> SearchResult | None:
+        """Answer one question; None if it has to go the long way."""
+        started = self._clock.monotonic_s()
+        kernels = loader.kernels()
+        if kernels is None:
+            return None
+        if type(query) is not dict and len(self._reads) > 1:
+            return None
+        queries: list[Array] = []
+        batches = []
+        for read in self._reads:
+            one: Any = query.get(read.label) if type(query) is dict else query
+            batch = read(kernels, one)
+            if batch is None:
+                return None
+            queries.append(one)
+            batches.append(batch)
+        execution = self._executed(batches)
+        if execution is None:
+            return None
+        summaries = execution.summaries
         traced = TracedBatch(
             self._name,
             self._epoch,
@@ -115,34 +158,47 @@ class QuickSearch:
             self._versions,
             self._matches,
             self._clock.monotonic_s() - started,
-            execution.summaries,
+            summaries,
         )
         tally = self._tally
-        if tally is None or execution.summaries.whole(self._k) != tally.label:
+        label = None if tally is None else tally.label
+        if tally is None or label is None or summaries.whole(self._k) != label:
             self._observer.record(
                 traced,
                 k=self._k,
                 view=self._view,
-                docnos=None if tally is None else batch.docno,
+                docnos=None if tally is None else execution.docnos(),
                 tenant=self._tenant,
                 family=self._options.family,
             )
-        elif tally.repeat(traced.seconds, batch.docno):
+        elif tally.repeat(traced.seconds, batches[0].docno):
             self._observer.called(tally)
         if self._observer.sampler is not None:
-            self._compare(query, execution, traced)
-        noted = None if self._check_query is None else self._check_query.one(query)
-        return SearchResult(
-            Searched(self._view, execution, traced, () if noted is None else (noted,)), 0
-        )
+            self._compare(queries, execution, traced)
+        noted = []
+        for read, one in zip(self._reads, queries, strict=True):
+            mine = None if read.check is None else read.check.one(one)
+            if mine is not None:
+                noted.append(mine)
+        return SearchResult(Searched(self._view, execution, traced, tuple(noted)), 0)
 
-    def _compare(self, query: Array, execution: MatchedExecution, traced: TracedBatch) -> None:
+    def _executed(self, batches: list[FetchedBatch]) -> Execution | None:
+        if len(batches) == 1:
+            return MatchedExecution(self._reads[0].table, batches[0])
+        old, new = self._reads
+        sides = fused_execution.Sides((old.table, new.table), (batches[0], batches[1]))
+        return fused_execution.fused_slots(sides, new.table.has_fresh, self._k)
+
+    def _compare(self, queries: Sequence[Array], execution: Execution, traced: TracedBatch) -> None:
         bound = bound_filter(self._view, self._options.where)
         recall_check.compare(
             self._observer,
             traced,
             execution,
-            [VersionRead(self._table, self._metric, query[None])],
+            [
+                VersionRead(read.table, read.metric, query[None])
+                for read, query in zip(self._reads, queries, strict=True)
+            ],
             None if bound is None else matching_documents(self._view, bound),
             k=self._k,
             collapse=self._options.collapse,
@@ -168,30 +224,43 @@ def quick_key(options: SearchOptions) -> object:
     return options, repr(options.where)  # 1 and True are equal, and not as good in every field
 
 
-def passing_of(view: CollectionView, options: SearchOptions) -> Filtered:
-    """Return which rows may be returned; made before, by the search that is remembered."""
-    assert options.version is not None
-    bound = bound_filter(view, options.where)
-    matching = None if bound is None else matching_documents(view, bound)
-    return filtered(view.rows(options.version), matching)
-
-
-def _chosen(view: CollectionView, options: SearchOptions) -> tuple[Any, Any]:
-    """Return the parts that were scanned and those searched by machine code, if that is known."""
+def _searched_part(
+    view: CollectionView, options: SearchOptions, label: str, mask: BoolArray | None
+) -> SearchedPart | None:
+    """Return the one part that was searched by machine code; None if that is not how it was."""
+    table = view.rows(label)
     key = (options.k, options.collapse, options.wanted, False)  # as in `fetching.fetch`
-    return passing_of(view, options).searches.find(key) or ((), ())
+    found = filtered(table, mask).searches.find(key)
+    if found is None or found[0] or len(found[1]) != 1 or view.version(label).spec.normalized:
+        return None
+    chosen: SearchedPart = found[1][0]
+    part = table.parts[chosen.number]
+    if part.live is not None or part.fresh is not None or not isinstance(part.rows, VectorSegment):
+        return None
+    return chosen
 
 
 def remember(collection: Collection, options: SearchOptions, result: SearchResult) -> None:
     """Remember how a question was answered, if the next one like it can be answered so."""
-    view = result.searched.view  # of its own epoch: a commit may have been made since
-    if options.version is None or options.mode is not None or collection.view() is not view:
+    view, batch = result.searched.view, result.searched.batch
+    # The view is of its own epoch: a commit may have been made since.
+    if batch.mode not in ("matched", "dual") or collection.view() is not view:
         return
-    version, table = view.version(options.version), view.rows(options.version)
-    scanned, by_codes = _chosen(view, options)
-    if scanned or len(by_codes) != 1 or version.spec.normalized:
+    bound = bound_filter(view, options.where)
+    _, route = route_for(view, bound)
+    if options.version is None and route is not None and (route.mode == "canary" or route.shadow):
         return
-    part = table.parts[by_codes[0].number]
-    if part.live is not None or part.fresh is not None or not isinstance(part.rows, VectorSegment):
-        return
-    view.quick.put(quick_key(options), QuickSearch(collection, options, result.searched))
+    matching = None if bound is None else matching_documents(view, bound)
+    masks = [matching]
+    if isinstance(batch.plan, DualRead):
+        both = two_versions.beside(*(view.rows(label) for label in batch.versions))
+        if batch.plan.fusion != "slots" or both.new_only:
+            return
+        masks.append(both.eligible(matching))
+    parts: list[SearchedPart] = []
+    for label, mask in zip(batch.versions, masks, strict=True):
+        part = _searched_part(view, options, label, mask)
+        if part is None:
+            return
+        parts.append(part)
+    view.quick.put(quick_key(options), QuickSearch(collection, options, result.searched, parts))
