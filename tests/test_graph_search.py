@@ -19,7 +19,7 @@ from vstore.segment.vectors import VectorSegment
 from vstore.storage.layout import FRAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vstore import Collection, SearchResult, Store
     from vstore.manifest.spec import Metric
@@ -55,7 +55,7 @@ def shared() -> Iterator[Collection]:
         yield filled(store, clustered(ROWS, DIMENSION))
 
 
-def recall(results: list[SearchResult], right: list[set[int]]) -> float:
+def recall(results: Sequence[SearchResult], right: list[set[int]]) -> float:
     found = [len(set(result.ids) & best) for result, best in zip(results, right, strict=True)]
     return sum(found) / sum(map(len, right))
 
@@ -425,7 +425,7 @@ def test_numpy_gives_the_answers_of_machine_code(
 
 
 def test_no_questions_get_no_answers(shared: Collection) -> None:
-    assert shared.search_batch(np.zeros((0, DIMENSION), np.float32), version="v") == []
+    assert not shared.search_batch(np.zeros((0, DIMENSION), np.float32), version="v")
 
 
 def test_a_graph_that_lies_is_not_extended(tmp_path: Any) -> None:

@@ -234,8 +234,12 @@ def test_no_document_and_no_query_are_fine() -> None:
     docs = documents()
     counts = docs.upsert([], vectors={OLD: np.zeros((0, 4))})
     assert (counts.inserted, counts.vectors_written) == (0, {OLD: 0})
-    assert docs.search_batch(np.zeros((0, 4)), version=OLD) == []
-    assert docs.search_batch([], version=OLD) == []
+    nothing: Any
+    for nothing in (np.zeros((0, 4)), []):
+        results = docs.search_batch(nothing, version=OLD)
+        assert not results
+        assert list(results) == results[:] == []
+        assert results.ids.shape == results.scores.shape == (0, 0)
     assert docs.search(axis(0), version=OLD).ids == []
 
 

@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from vstore.store.migration_status import MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
+    from vstore.store.result_batch import SearchResults
     from vstore.store.results import Explanation, Hit, SearchResult
     from vstore.store.store import Store
     from vstore.store.transaction import Transaction
@@ -188,6 +189,7 @@ _MODULES = {
         "MigrationStatus",
     ),
     "vstore.store.reader": ("Reader",),
+    "vstore.store.result_batch": ("SearchResults",),
     "vstore.store.results": (
         "Explanation",
         "Hit",
@@ -264,6 +266,7 @@ __all__ = [
     "RouteState",
     "ScopeError",
     "SearchResult",
+    "SearchResults",
     "ShadowReport",
     "StateError",
     "StorageError",

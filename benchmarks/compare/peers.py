@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.compare.databases import Lancedb, QdrantEdge, SqliteVec, Zvec
-from benchmarks.compare.peer import EF_CONSTRUCTION, K, M, Peer, padded
+from benchmarks.compare.peer import EF_CONSTRUCTION, K, M, Peer
 from benchmarks.measure import resident_mib, seconds_of
 
 
@@ -53,7 +53,8 @@ class Vstore(Peer):
             ef_search=self.ef,
             threads=self.threads,
         )
-        return padded([result.ids for result in results])
+        ids, _ = results.ids, results.scores  # other libraries make both
+        return np.pad(ids, ((0, 0), (0, K - ids.shape[1])), constant_values=-1)
 
     def search_one(self, query: Any) -> Any:
         return self.docs.search(query, version="v", k=K, where=self.where, ef_search=self.ef).ids

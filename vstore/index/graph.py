@@ -293,7 +293,7 @@ def measure(
     rows = index.rows_of(part.vectors, metric, None)
 
     def recall(ef: int, factors: RecallCurve) -> tuple[float, float]:
-        refine, keep = factors.refine_for(k), factors.keep_for(k)
+        refine, keep = factors.refine_for(k, ef), factors.keep_for(k)
         question = Question(ef, max(ef, refine), refine, keep, k)
         answered = index.answer(kernels, rows, queries, question)
         right = answered.score >= worst[:, None]

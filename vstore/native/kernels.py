@@ -317,6 +317,7 @@ def _beam(query, graph, links, width, level, start, ef, room, memory):
                 prefetch(links, following + 64)
         distances += unvisited
         worst, closer, best = pool[np.uint64(room - 1)], np.int64(0), NO_ENTRY
+        last = pool[np.uint64(ef - 1)]  # what is behind it is not expanded
         for i in range(unvisited):
             neighbour = fresh[np.uint64(i)]
             entry = _entry(_coarse(query, graph, neighbour), neighbour)
@@ -325,7 +326,7 @@ def _beam(query, graph, links, width, level, start, ef, room, memory):
             best = min(best, entry)
         for i in range(closer):
             entry = entries[np.uint64(i)]
-            if level == 0:
+            if level == 0 and entry < last:
                 following = _node(entry) * width * 4
                 prefetch(links, following)
                 prefetch(links, following + 64)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vstore.query.fetching import Fetched, FetchedBatch
     from vstore.query.summary import Summaries
     from vstore.segment.row_table import RowTable
-    from vstore.types import IntArray
+    from vstore.types import Array, IntArray
 
 
 class RowHit(NamedTuple):
@@ -50,6 +50,10 @@ class Execution(Protocol):
         """Return the documents of all hits, query by query."""
         ...
 
+    def scores(self) -> Array:
+        """Return the scores of all hits, query by query, float64."""
+        ...
+
 
 class ListedExecution:
     """Hits that are there already: of a read of two versions."""
@@ -74,6 +78,10 @@ class ListedExecution:
     def docnos(self) -> IntArray:
         """Return the documents of all hits, query by query."""
         return np.array([hit.docno for one in self._executed for hit in one.hits], np.int64)
+
+    def scores(self) -> Array:
+        """Return the scores of all hits, query by query, float64."""
+        return np.array([hit.score for one in self._executed for hit in one.hits], np.float64)
 
 
 class MatchedExecution:
@@ -103,6 +111,10 @@ class MatchedExecution:
         """Return the documents of all hits, query by query."""
         docno = self._batch.docno
         return np.asarray(docno.ravel() if self._batch.full else docno[docno >= 0])
+
+    def scores(self) -> Array:
+        """Return the scores of all hits, query by query, float64."""
+        return np.asarray(self._batch.score[self._batch.docno >= 0])
 
 
 def row_hits(table: RowTable, fetched: Fetched) -> list[RowHit]:

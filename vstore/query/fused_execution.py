@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vstore.query.fetching import FetchedBatch
     from vstore.query.summary import Summaries
     from vstore.segment.row_table import RowTable
-    from vstore.types import BoolArray, IntArray
+    from vstore.types import Array, BoolArray, IntArray
 
 
 class Sides(NamedTuple):
@@ -71,7 +71,7 @@ class FusedExecution:
         self._query = np.arange(len(place))[:, None]
         self.summaries: Summaries = FusedSummaries(sides, from_new, self._stale())
 
-    def _picked(self, name: str) -> IntArray:
+    def _picked(self, name: str) -> Array:
         old, new = (getattr(batch, name) for batch in self._sides.batches)
         if not new.size:
             return np.asarray(old[self._query, self._place])
@@ -111,6 +111,10 @@ class FusedExecution:
     def docnos(self) -> IntArray:
         """Return the documents of all hits, query by query."""
         return self._docnos
+
+    def scores(self) -> Array:
+        """Return the scores of all hits, query by query, float64."""
+        return np.asarray(self._picked("score").ravel())
 
     @cached_property
     def _docnos(self) -> IntArray:  # asked for by observers, and for ids

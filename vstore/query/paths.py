@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from vstore.index.curve import FACTOR_EF
 from vstore.limits import POOL_MAX
 
 if TYPE_CHECKING:
@@ -160,17 +161,17 @@ def _graph(part: PartStatistics, ef: int, k: int, reason: str) -> Path:
     share = 1.0 if part.allowed is None else max(1, part.allowed) / max(1, part.nodes)
     recall = part.curve.recall_at(max(1, int(ef * min(1.0, share))))
     keep = part.curve.keep_for(k) * (1 if part.single else 3)
-    refine = _refined(k, part)
+    refine = _refined(k, part, ef * min(1.0, share))
     # Of what is seen, only a share passes; twice that, since near each other they may be fewer.
     kept = max(ef, refine if share >= 1 else math.ceil(_PASSING_SPARE * refine / share))
     distances = part.curve.distances_at(ef)
     return Path("graph", ef, min(kept, POOL_MAX), refine, keep, recall, distances, reason)
 
 
-def _refined(k: int, part: PartStatistics) -> int:
+def _refined(k: int, part: PartStatistics, ef: float = FACTOR_EF) -> int:
     """Return how many nodes to look at in full; more if documents have several rows."""
     assert part.curve is not None
-    return min(POOL_MAX, part.curve.refine_for(k) * (1 if part.single else 3))
+    return min(POOL_MAX, part.curve.refine_for(k, ef) * (1 if part.single else 3))
 
 
 def _flat_ns(part: PartStatistics) -> float:

@@ -182,6 +182,13 @@ class DocumentTable:
         assert not len(missing), "the docnos came from this table"
         return result
 
+    def integer_ids(self, docnos: IntArray) -> IntArray | None:
+        """Return the ids of documents, int64, if they are integers side by side; None if not."""
+        whole = self.sealed.whole
+        if whole is None or whole.integer_ids is None or self.memtable.documents:
+            return None
+        return np.asarray(whole.integer_ids[docnos])
+
     def source_hash(self, docno: int) -> bytes | None:
         """Return a document's source hash."""
         recent = self.memtable.documents.get(docno)

@@ -164,8 +164,8 @@ class DocumentSegment(SealedSegment):
 
     def ids(self, rows: IntArray) -> list[DocumentId]:
         """Return the ids of some rows."""
-        if self._integer_ids is not None:
-            numbers: list[DocumentId] = self._integer_ids[rows].tolist()
+        if self.integer_ids is not None:
+            numbers: list[DocumentId] = self.integer_ids[rows].tolist()
             return numbers
         try:
             return decode_ids(self.encoded_ids, rows)
@@ -179,7 +179,8 @@ class DocumentSegment(SealedSegment):
         return EncodedIds(kinds, *self._blobs("id_offsets", "id_bytes"))
 
     @cached_property
-    def _integer_ids(self) -> IntArray | None:
+    def integer_ids(self) -> IntArray | None:
+        """All ids, int64 (rows,), if they are integers."""
         return integer_ids(self.encoded_ids)
 
     def source_hash(self, row: int) -> bytes | None:

@@ -10,7 +10,7 @@ from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
 from vstore.store.collection_guards import CollectionGuards
 from vstore.store.results import Explanation, SearchResult
-from vstore.store.search import explain, search
+from vstore.store.search import explain, search, search_one
 from vstore.store.search_options import (
     Mode,
     Queries,
@@ -18,7 +18,6 @@ from vstore.store.search_options import (
     SearchOptions,
     Where,
     keys_of,
-    one_query,
     wanted_of,
 )
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         epoch_comparison,
         hit_counts,
         quick,
+        result_batch,
         schema,
         text_upserts,
         version_info,
@@ -43,6 +43,7 @@ else:  # not what a search needs
     epoch_comparison = Deferred("vstore.store.epoch_comparison")
     hit_counts = Deferred("vstore.store.hit_counts")
     quick = Deferred("vstore.store.quick")
+    result_batch = Deferred("vstore.store.result_batch")
     schema = Deferred("vstore.store.schema")
     text_upserts = Deferred("vstore.store.text_upserts")
     version_info = Deferred("vstore.store.version_info")
@@ -285,7 +286,7 @@ class Collection(CollectionGuards):
         )
         by_vectors = isinstance(query, np.ndarray | dict)
         if self._scope is not None or self.is_pinned or not by_vectors:
-            return search(self, one_query(query), options)[0]
+            return search_one(self, query, options)
         view = self.view()
         try:
             known: quick.QuickSearch | None = None
@@ -294,10 +295,10 @@ class Collection(CollectionGuards):
                 known = view.quick.find(quick.quick_key(options))
                 is_new = known is None and view.asked.find(options) is None
         except TypeError:  # an option that cannot be hashed
-            return search(self, one_query(query), options)[0]
+            return search_one(self, query, options)
         found = None if known is None else known(query)
         if found is None:
-            found = search(self, one_query(query), options)[0]
+            found = search_one(self, query, options)
             if is_new:  # what is asked once is not worth remembering how
                 view.asked.put(options, options)
             else:
@@ -321,7 +322,7 @@ class Collection(CollectionGuards):
         threads: int | None = None,
         keys: Sequence[str] | None = None,
         family: str = "",
-    ) -> list[SearchResult]:
+    ) -> result_batch.SearchResults:
         """Run many searches at once, queries (m, dimension); see `search`.
 
         Parameters
@@ -335,7 +336,7 @@ class Collection(CollectionGuards):
         options = SearchOptions(
             version, k, where, mode, old_version, fusion, collapse, wanted, keys_of(keys), family
         )
-        return search(self, queries, options)
+        return result_batch.SearchResults(search(self, queries, options))
 
     def explain(
         self,
@@ -358,7 +359,7 @@ class Collection(CollectionGuards):
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         if not analyze:
             return explain(self, query, options)
-        result = search(self, one_query(query), options)[0]
+        result = search_one(self, query, options)
         return Explanation(result.plan, result.trace.actuals())
 
     def compare_epochs(

@@ -9,13 +9,13 @@ from vstore.observe.hit_changes import REASONS, HitFacts, reasons
 from vstore.query.paths import Wanted
 from vstore.segment.documents import DELETED
 from vstore.store.resolving import resolve
+from vstore.store.results import SearchResult
 from vstore.store.search import bound_with_scope, run
 from vstore.store.search_options import one_query
 
 if TYPE_CHECKING:
     from vstore.observe.hit_changes import Reason
     from vstore.store.collection import Collection
-    from vstore.store.results import SearchResult
     from vstore.store.search_options import Query, SearchOptions
     from vstore.store.snapshot import CollectionView
     from vstore.types import BoolArray, DocumentId
@@ -173,7 +173,8 @@ def _answer(collection: Collection, query: Query, options: SearchOptions, epoch:
     resolved = resolve(view, queries, options, snapshot.state, bound)
 
     def asked(options: SearchOptions) -> SearchResult:
-        return run(handle, snapshot, queries, options, resolved, bound, counted=False)[0]
+        searched = run(handle, snapshot, queries, options, resolved, bound, counted=False)
+        return SearchResult(searched, 0)
 
     found, exact = asked(options), asked(options._replace(wanted=_EXACT))
     return _Answer(

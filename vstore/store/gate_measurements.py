@@ -15,13 +15,13 @@ from vstore.segment.documents import DELETED
 from vstore.store.backfill_queue import counting
 from vstore.store.hit_counts import stored_hits
 from vstore.store.resolving import Resolved
-from vstore.store.search import bound_with_scope, run
+from vstore.store.result_batch import SearchResults
+from vstore.store.search import bound_with_scope, run, together
 from vstore.store.search_options import SearchOptions
 
 if TYPE_CHECKING:
     from vstore.migration.gates import Gates, Judged
     from vstore.store.collection import Collection
-    from vstore.store.results import SearchResult
     from vstore.store.search_options import Where
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, BoolArray
@@ -145,13 +145,14 @@ def graph_recall(collection: Collection, version: str) -> float:
 
 def _asked(
     collection: Collection, queries: Array, version: str, *, k: int, wanted: Wanted = ANY
-) -> list[SearchResult]:
+) -> SearchResults:
     """Search one version; not counted: what a gate asks is nobody's traffic."""
     snapshot = collection.snapshot()
     bound = bound_with_scope(collection, snapshot.collection(collection.name), None)
     options = SearchOptions(version, k, wanted=wanted)
     resolved = Resolved("matched", version)
-    return run(collection, snapshot, queries, options, resolved, bound, counted=False)
+    searched = run(collection, snapshot, queries, options, resolved, bound, counted=False)
+    return SearchResults([together(searched)])
 
 
 def _sampled_vectors(collection: Collection, version: str) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.deferred import Deferred
 from vstore.query.plan import PlanNode, plan_to_dict, render_plan
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vstore.store.document import Document
     from vstore.store.query_check import Noted
     from vstore.store.snapshot import CollectionView
-    from vstore.types import DocumentId
+    from vstore.types import Array, DocumentId, IntArray
 else:  # what a search for ids does not need
     documents = Deferred("vstore.store.document")
     query_check = Deferred("vstore.store.query_check")
@@ -157,13 +157,27 @@ class Searched:
         """Return the ids of one query's hits."""
         if self._ids is None:  # of all queries at once, which costs little more than of one
             every = self.view.documents.ids(self._execution.docnos())
-            summaries = self.batch.summaries
-            if len(summaries) == 1:
+            if len(self.batch.summaries) == 1:
                 self._ids = [every]
                 return list(every)
-            ends = accumulate(map(summaries.hits, range(len(summaries))), initial=0)
+            ends = accumulate(self.counts(), initial=0)
             self._ids = [every[start:end] for start, end in pairwise(ends)]
         return list(self._ids[number])
+
+    def counts(self) -> list[int]:
+        """Return the number of hits of each query."""
+        summaries = self.batch.summaries
+        return [summaries.hits(number) for number in range(len(summaries))]
+
+    def flat_ids(self) -> IntArray | list[DocumentId]:
+        """Return the ids of all hits, query by query; as an array if all are integers."""
+        docnos, documents = self._execution.docnos(), self.view.documents
+        numbers = documents.integer_ids(docnos)
+        return documents.ids(docnos) if numbers is None else numbers
+
+    def flat_scores(self) -> Array:
+        """Return the scores of all hits, query by query, float64."""
+        return self._execution.scores()
 
     def hits(self, number: int) -> tuple[Hit, ...]:
         """Return one query's hits."""
@@ -180,6 +194,19 @@ class Searched:
             )
             for hit in self._execution.hits(number)
         )
+
+
+class SearchedTogether(NamedTuple):
+    """Queries of a batch that were answered together.
+
+    Attributes
+    ----------
+    places : int64 (queries,)
+        Where they are in the batch.
+    """
+
+    searched: Searched
+    places: IntArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from vstore.store.resolving import (
     route_for,
     vectors_for,
 )
-from vstore.store.results import Explanation, Searched, SearchResult
+from vstore.store.results import Explanation, Searched, SearchedTogether, SearchResult
 from vstore.store.search_options import one_query
 
 if TYPE_CHECKING:
@@ -71,7 +71,14 @@ class _Prepared(NamedTuple):
     curve: tuple[float, ...]
 
 
-def search(collection: Collection, queries: Queries, options: SearchOptions) -> list[SearchResult]:
+def search_one(collection: Collection, query: Query, options: SearchOptions) -> SearchResult:
+    """Run one search."""
+    return SearchResult(search(collection, one_query(query), options)[0].searched, 0)
+
+
+def search(
+    collection: Collection, queries: Queries, options: SearchOptions
+) -> list[SearchedTogether]:
     """Run one search per query, all with the same options, on one snapshot."""
     if isinstance(queries, list | tuple) and not queries:
         return []
@@ -83,7 +90,12 @@ def search(collection: Collection, queries: Queries, options: SearchOptions) -> 
         if route is not None and (route.mode == "canary" or route.shadow):
             return side_reads.search(collection, snapshot, queries, options, (key, route, bound))
     resolved = resolve(view, queries, options, snapshot.state, bound)
-    return run(collection, snapshot, queries, options, resolved, bound)
+    return [together(run(collection, snapshot, queries, options, resolved, bound))]
+
+
+def together(searched: Searched) -> SearchedTogether:
+    """Return the whole of a batch, answered together."""
+    return SearchedTogether(searched, np.arange(len(searched.batch.summaries)))
 
 
 def run(  # noqa: PLR0917 - all of them are what a search is
@@ -95,7 +107,7 @@ def run(  # noqa: PLR0917 - all of them are what a search is
     bound: Filter | None,
     *,
     counted: bool = True,
-) -> list[SearchResult]:
+) -> Searched:
     """Run one search per query, as resolved.
 
     Parameters
@@ -148,8 +160,7 @@ def run(  # noqa: PLR0917 - all of them are what a search is
                 family=options.family,
             )
     noted = _noted(collection, snapshot, prepared) if counted else ()
-    searched = Searched(view, executed, batch, noted)
-    return [SearchResult(searched, number) for number in range(len(summaries))]
+    return Searched(view, executed, batch, noted)
 
 
 def _is_bridged(rule: str) -> bool:

@@ -17,13 +17,14 @@ from vstore.errors import InvalidArgumentError, VstoreError
 from vstore.segment.validation import as_array
 from vstore.store.embedder import Embeddings
 from vstore.store.resolving import Resolved, is_text, resolve
-from vstore.store.search import run
+from vstore.store.result_batch import SearchResults
+from vstore.store.results import SearchedTogether
+from vstore.store.search import run, together
 
 if TYPE_CHECKING:
     from vstore.manifest.state import RouteState
     from vstore.query.filter import Filter
     from vstore.store.collection import Collection
-    from vstore.store.results import SearchResult
     from vstore.store.search_options import Queries, SearchOptions
     from vstore.store.snapshot import Snapshot
     from vstore.types import BoolArray
@@ -37,7 +38,7 @@ def search(
     queries: Queries,
     options: SearchOptions,
     routed: tuple[str, RouteState, Filter | None],
-) -> list[SearchResult]:
+) -> list[SearchedTogether]:
     """Run one search per query by a route that is a canary, or has a shadow."""
     key, route, bound = routed
     view = snapshot.collection(collection.name)
@@ -46,13 +47,13 @@ def search(
         read = (*route.labels, route.shadow)
         queries = {label: queries[label] for label in read if label in queries}
         if not set(route.labels) & queries.keys():  # which the search says better
-            return run(collection, snapshot, queries, options, resolved, bound)
+            return [together(run(collection, snapshot, queries, options, resolved, bound))]
     names = _names(queries, options, route)
     if route.mode == "canary":
         to_new = _chosen(names, f"{collection.name}/{key}/canary", route.percent)
         results = _canary(collection, snapshot, queries, options, resolved, route, to_new, bound)
     else:
-        results = run(collection, snapshot, queries, options, resolved, bound)
+        results = [together(run(collection, snapshot, queries, options, resolved, bound))]
     if route.shadow:
         asked = _chosen(names, f"{collection.name}/{key}/shadow", route.shadow_percent)
         _shadow(collection, snapshot, queries, options, route, key, asked, bound, results)
@@ -68,19 +69,19 @@ def _canary(  # noqa: PLR0917 - as `search.run`
     route: RouteState,
     to_new: BoolArray,
     bound: Filter | None,
-) -> list[SearchResult]:
-    results: dict[int, SearchResult] = {}
+) -> list[SearchedTogether]:
+    parts = []
     for label, mask, share in (
         (route.old_version, ~to_new, 100 - route.percent),
         (route.version, to_new, route.percent),
     ):
-        places = np.flatnonzero(mask).tolist()
-        if places:
+        places = np.flatnonzero(mask)
+        if len(places):
             origin = f"{resolved.origin}, whose canary gives it {share} % of the queries,"
             side = resolved._replace(new=label, origin=origin)
             found = run(collection, snapshot, _some(queries, mask), options, side, bound)
-            results.update(zip(places, found, strict=True))
-    return [results[place] for place in range(len(to_new))]
+            parts.append(SearchedTogether(found, places))
+    return parts
 
 
 def _shadow(  # noqa: PLR0917 - as `search.run`
@@ -92,7 +93,7 @@ def _shadow(  # noqa: PLR0917 - as `search.run`
     key: str,
     asked: BoolArray,
     bound: Filter | None,
-    results: list[SearchResult],
+    results: list[SearchedTogether],
 ) -> None:
     places = np.flatnonzero(asked).tolist()
     if not places:
@@ -110,8 +111,9 @@ def _shadow(  # noqa: PLR0917 - as `search.run`
     except VstoreError:  # a shadow has no influence on answers, nor on whether there are any
         shadows.count_missing(len(places))
         return
-    for place, other in zip(places, found, strict=True):
-        served = results[place]
+    every = SearchResults(results)
+    for place, other in zip(places, SearchResults([together(found)]), strict=True):
+        served = every[place]
         shadows.add(
             served.ids, other.ids, served_s=served.trace.seconds, shadow_s=other.trace.seconds
         )

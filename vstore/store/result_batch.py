@@ -1,0 +1,96 @@
+"""Results of a batch: a sequence of them, and their ids and scores as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from vstore.store.results import SearchResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vstore.store.results import Searched, SearchedTogether
+    from vstore.types import Array, IntArray
+
+
+class SearchResults(Sequence[SearchResult]):
+    """The results of a batch, in the order of its queries.
+
+    A sequence of `SearchResult`; each is made when it is looked at. Arrays of ids and scores take
+    a fraction of the time that lists of them do.
+    """
+
+    __slots__ = ("_in_order", "_parts")
+
+    def __init__(self, parts: Sequence[SearchedTogether]) -> None:
+        self._parts = parts
+        self._in_order: list[tuple[Searched, int]] | None = None
+
+    def __len__(self) -> int:
+        return sum(len(part.places) for part in self._parts)
+
+    def __iter__(self) -> Iterator[SearchResult]:
+        return (SearchResult(*one) for one in self._found())
+
+    @overload
+    def __getitem__(self, index: int) -> SearchResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[SearchResult]: ...
+
+    def __getitem__(self, index: int | slice) -> SearchResult | list[SearchResult]:
+        if isinstance(index, slice):
+            return [SearchResult(*one) for one in self._found()[index]]
+        return SearchResult(*self._found()[index])
+
+    def _found(self) -> list[tuple[Searched, int]]:
+        """Return by place what answered the query, and its number there."""
+        if self._in_order is None:
+            by_place = {
+                place: (part.searched, number)
+                for part in self._parts
+                for number, place in enumerate(part.places.tolist())
+            }
+            self._in_order = [by_place[place] for place in range(len(by_place))]
+        return self._in_order
+
+    def __repr__(self) -> str:
+        return f"SearchResults({len(self):,} queries)"
+
+    @property
+    def counts(self) -> IntArray:
+        """Number of hits of each query, int64 (queries,)."""
+        counts = np.zeros(len(self), np.int64)
+        for searched, places in self._parts:
+            counts[places] = searched.counts()
+        return counts
+
+    @property
+    def ids(self) -> Array:
+        """Ids of the hits, best first, (queries, most hits of one).
+
+        int64 if all are integers, else objects; -1 or None behind a query's last, see `counts`.
+        """
+        found = [part.searched.flat_ids() for part in self._parts]
+        if all(isinstance(ids, np.ndarray) for ids in found):
+            return self._matrix(found, -1, np.int64)
+        return self._matrix(found, None, np.object_)
+
+    @property
+    def scores(self) -> Array:
+        """Scores of the hits, float64 (queries, most hits of one); -inf behind a query's last."""
+        found = [part.searched.flat_scores() for part in self._parts]
+        return self._matrix(found, -np.inf, np.float64)
+
+    def _matrix(self, found: Sequence[object], fill: object, dtype: type) -> Array:
+        counts = self.counts
+        width = int(counts.max(initial=0))
+        matrix: Array = np.full((len(counts), width), fill, dtype)
+        for part, values in zip(self._parts, found, strict=True):
+            rows: Array = np.full((len(part.places), width), fill, dtype)
+            rows[np.arange(width) < counts[part.places][:, None]] = values
+            matrix[part.places] = rows
+        return matrix
