@@ -17,10 +17,10 @@ from vstore.query.fusion import (
     Ranking,
     dbsf,
     disjoint,
-    evidence,
     min_max,
     rrf,
     slots,
+    slots_by_evidence,
     zscore,
 )
 
@@ -97,10 +97,10 @@ class Backfill:
             new_only_share=self.new_only_share,
         )
 
-    def evidence(self) -> list[Fused]:
+    def by_evidence(self) -> list[Fused]:
         old, new = self.old(), self.new(max(self.k, DEPTH))
         both = np.flatnonzero(self.state == 1)
-        return evidence(
+        return slots_by_evidence(
             old,
             self.migrated(old),
             Candidates(both, self.old_scores[both], self.new_scores[both]),
@@ -140,13 +140,13 @@ rankings = st.lists(st.integers(0, 15), unique=True, max_size=12).flatmap(
 
 
 @given(backfills(states=(0,)))
-def test_slots_and_evidence_are_the_old_ranking_before_anything_is_migrated(
+def test_slots_by_either_rule_are_the_old_ranking_before_anything_is_migrated(
     backfill: Backfill,
 ) -> None:
     old = backfill.old()
     expected = [Fused(*hit, 0) for hit in zip(old.keys, old.scores, strict=True)]
     assert backfill.slots() == expected
-    assert backfill.evidence() == expected
+    assert backfill.by_evidence() == expected
 
 
 @given(backfills(states=(1, 2)))
@@ -169,7 +169,7 @@ def test_symmetric_rules_over_disjoint_lists_are_exact_at_both_ends(
 
 @given(backfills())
 def test_dual_reads_fill_k_and_return_no_document_twice(backfill: Backfill) -> None:
-    for fused in (backfill.slots(), backfill.evidence()):
+    for fused in (backfill.slots(), backfill.by_evidence()):
         keys = keys_of(fused)
         assert len(set(keys)) == len(keys) == min(backfill.k, len(backfill.state))
         assert all(hit.source == (backfill.state[hit.key] != 0) for hit in fused), (
@@ -183,7 +183,7 @@ def test_dual_reads_fill_k_and_return_no_document_twice(backfill: Backfill) -> N
 @given(backfills(states=(0, 1)))
 def test_unmigrated_documents_keep_their_places(backfill: Backfill) -> None:
     old = backfill.old()
-    for fused in (backfill.slots(), backfill.evidence()):
+    for fused in (backfill.slots(), backfill.by_evidence()):
         for was, hit in zip(old.keys.tolist(), fused, strict=True):
             assert hit.source == backfill.state[was]
             assert hit.source == 1 or hit.key == was
@@ -206,14 +206,14 @@ def test_every_document_is_reachable_by_a_larger_k(backfill: Backfill) -> None:
         backfill.old_scores, backfill.new_scores, backfill.state, max(len(backfill.state), 1)
     )
     assert sorted(keys_of(everything.slots())) == list(range(len(backfill.state)))
-    assert sorted(keys_of(everything.evidence())) == list(range(len(backfill.state)))
+    assert sorted(keys_of(everything.by_evidence())) == list(range(len(backfill.state)))
 
 
 @given(backfills())
 def test_the_order_in_which_candidates_come_does_not_matter(backfill: Backfill) -> None:
     both = np.flatnonzero(backfill.state == 1)[::-1]
     old = backfill.old()
-    reversed_candidates = evidence(
+    reversed_candidates = slots_by_evidence(
         old,
         backfill.migrated(old),
         Candidates(both, backfill.old_scores[both], backfill.new_scores[both]),
@@ -223,7 +223,7 @@ def test_the_order_in_which_candidates_come_does_not_matter(backfill: Backfill) 
         new_only=backfill.new_only,
         new_only_share=backfill.new_only_share,
     )
-    assert reversed_candidates == backfill.evidence()
+    assert reversed_candidates == backfill.by_evidence()
 
 
 def test_slots_by_hand() -> None:
@@ -239,24 +239,26 @@ def test_slots_by_hand() -> None:
     ]
 
 
-def test_evidence_by_hand() -> None:
+def test_slots_by_evidence_by_hand() -> None:
     # Standard scores of 1, 2, 3: old 1.22, 0, -1.22; new -1.34, 1.07, 0.27.
     # So old + 2 * new is -1.45, 2.14, -0.69.
     candidates = Candidates(
         np.array([1, 2, 3]), np.array([30.0, 20.0, 10.0]), np.array([0.0, 0.3, 0.2])
     )
     old = ranking(1, 7, 2, 3)
-    fused = evidence(old, np.array([True, False, True, True]), candidates, k=4, depth=DEPTH)
+    fused = slots_by_evidence(
+        old, np.array([True, False, True, True]), candidates, k=4, depth=DEPTH
+    )
     assert fused == [Fused(2, 0.3, 1), Fused(7, 3.0, 0), Fused(3, 0.2, 1), Fused(1, 0.0, 1)]
 
 
-def test_evidence_standardises_over_the_best_of_each_version() -> None:
+def test_slots_by_evidence_standardises_over_the_best_of_each_version() -> None:
     # Over the two best of each, old gives 1: 1, 2: -1, 3: -19 and new gives 2: 1, 3: -1, 1: -5.
     candidates = Candidates(
         np.array([1, 2, 3]), np.array([30.0, 28.0, 10.0]), np.array([0.0, 0.6, 0.4])
     )
     old = ranking(3, 1, 2)
-    fused = evidence(old, np.ones(3, np.bool_), candidates, k=3, depth=2)
+    fused = slots_by_evidence(old, np.ones(3, np.bool_), candidates, k=3, depth=2)
     assert keys_of(fused) == [2, 1, 3]
 
 
@@ -273,10 +275,10 @@ def test_new_only_documents_stand_before_the_migrated_one_that_follows_them() ->
     assert keys_of(slots(old, new, migrated, k=3, new_only=[50, 51, 52, 53])) == [1, 50, 4]
 
 
-def test_evidence_places_new_only_documents_by_their_new_neighbours() -> None:
+def test_slots_by_evidence_places_new_only_documents_by_their_new_neighbours() -> None:
     old = ranking(1, 2, 3)
     candidates = Candidates(np.array([2, 3]), np.array([9.0, 1.0]), np.array([0.3, 0.2]))
-    fused = evidence(
+    fused = slots_by_evidence(
         old,
         np.array([False, True, True]),
         candidates,
@@ -348,7 +350,7 @@ def test_empty_lists_give_empty_answers() -> None:
     nothing, nobody = ranking(), np.array([], np.bool_)
     candidates = Candidates(nothing.keys, nothing.scores, nothing.scores)
     assert slots(nothing, nothing, nobody, k=3) == []
-    assert evidence(nothing, nobody, candidates, k=3, depth=DEPTH) == []
+    assert slots_by_evidence(nothing, nobody, candidates, k=3, depth=DEPTH) == []
     for rule in SYMMETRIC:
         assert rule([], k=3) == rule([nothing, nothing], k=3) == []
 

@@ -17,11 +17,13 @@ from vstore.query.imputed import (
     PAIRS_MIN,
     Imputation,
     ScoredQuery,
+    evidence,
     fit_imputation,
+    imputation_of_one,
     imputed,
 )
 from vstore.query.ranking import Fused, Ranking
-from vstore.query.slots import Candidates, evidence
+from vstore.query.slots import Candidates
 
 DOCUMENTS_MAX = 15
 LINE = Imputation(-0.5, 0.6, np.linspace(-1, 1, DRAWS), 10, 1_000)
@@ -68,6 +70,10 @@ class Backfill:
         both = np.sort(self.old.keys[self.mask])
         return Candidates(both, self.old_scores[both], self.new_scores[both])
 
+    @property
+    def coverage(self) -> float:
+        return max(0.1, float(self.migrated.mean())) if len(self.keys) else 0.5
+
     def observed(self) -> ScoredQuery:
         return ScoredQuery(self.old, self.mask, self.candidates)
 
@@ -84,7 +90,7 @@ class Backfill:
             self.mask,
             self.candidates,
             k=k,
-            coverage=max(0.1, float(self.migrated.mean())) if len(self.keys) else 0.5,
+            coverage=self.coverage,
             imputation=imputation,
             new_share=new_share,
             trust=trust,
@@ -159,7 +165,7 @@ def test_no_document_comes_twice_or_is_lost_and_unmigrated_ones_keep_their_order
 
 
 @given(backfills(), shares)
-def test_migrated_documents_are_ordered_as_by_evidence(backfill: Backfill, trust: float) -> None:
+def test_migrated_documents_are_ordered_by_both_versions(backfill: Backfill, trust: float) -> None:
     fused = backfill.fused(trust=trust, new_share=2 / 3)
     moved = [hit for hit in fused if hit.source == 1]
     best = np.array([hit.key for hit in moved], np.int64)
@@ -175,13 +181,42 @@ def _z(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.asarray((scores - reference.mean()) / reference.std())
 
 
-@given(backfills())
-def test_as_long_as_nothing_is_learnt_evidence_answers(backfill: Backfill) -> None:
-    for new_share, weight in ((0.75, 3.0), (1.0, math.inf)):
-        expected = evidence(
-            backfill.old, backfill.mask, backfill.candidates, k=9, depth=50, new_weight=weight
-        )
-        assert backfill.fused(NO_IMPUTATION, k=9, new_share=new_share) == expected
+@given(backfills(with_new_only=True), st.integers(1, DOCUMENTS_MAX))
+def test_evidence_is_imputed_by_what_the_query_found_itself(backfill: Backfill, k: int) -> None:
+    fused = evidence(
+        backfill.old,
+        backfill.mask,
+        backfill.candidates,
+        k=k,
+        coverage=backfill.coverage,
+        new=backfill.new,
+        new_only=backfill.new_only,
+    )
+    assert fused == backfill.fused(NO_IMPUTATION, k=k, new_share=2 / 3)
+    z_old = _z(backfill.old_scores, backfill.old.scores)[backfill.candidates.keys]
+    z_new = _z(backfill.candidates.new_scores, backfill.candidates.new_scores)
+    if len(z_old):
+        own = imputation_of_one(z_old, z_new, backfill.coverage)
+        assert fused == backfill.fused(own, k=k, new_share=2 / 3)
+
+
+def test_one_query_says_what_many_documents_of_it_say() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=20_000)
+    learnt = imputation_of_one(x, 0.3 + 0.5 * x + 0.25 * rng.normal(size=len(x)), 0.5)
+    assert learnt.intercept == pytest.approx(0.3, abs=0.02)
+    assert learnt.slope == pytest.approx(0.5, abs=0.02)
+    assert np.std(learnt.spread) == pytest.approx(0.25, rel=0.2)
+
+
+def test_one_query_without_documents_says_what_is_usual() -> None:
+    nothing = np.zeros(0)
+    half, whole = (imputation_of_one(nothing, nothing, share) for share in (0.5, 1.0))
+    assert whole.slope == half.slope == pytest.approx(0.8)
+    assert half.intercept - whole.intercept == pytest.approx(math.log(2))
+    assert len(half.spread) == DRAWS
+    falling = imputation_of_one(np.arange(50.0), -np.arange(50.0), 1.0)
+    assert falling.slope == 0
 
 
 def test_where_the_unmigrated_have_no_hope_migrated_documents_come_first() -> None:

@@ -70,7 +70,9 @@ def test_results_counters_and_traces_are_the_same(docs: Collection, options: Any
     before = docs.store.metrics()["counts"]
     docs.search(QUERIES[0], version="v", **options)  # the second time it is asked so
     assert short_ways(docs) == 1
-    with mock.patch("vstore.store.collection.search_one", side_effect=AssertionError("the long way")):
+    with mock.patch(
+        "vstore.store.collection.search_one", side_effect=AssertionError("the long way")
+    ):
         short_way = [parts_of(docs.search(query, version="v", **options)) for query in QUERIES]
     assert short_way == long_way
     after = docs.store.metrics()["counts"]

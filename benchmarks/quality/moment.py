@@ -94,8 +94,6 @@ class Moment:
             both = np.union1d(
                 old.keys[:IMPUTED_DEPTH][migrated[:IMPUTED_DEPTH]], new.keys[:IMPUTED_DEPTH]
             )
-            # `evidence` wants the best migrated documents of the old version, however deep.
-            both = np.union1d(both, _best(by_old, moved, IMPUTED_DEPTH).keys)
             candidates = Candidates(both, by_old[both], by_new[both])
             fetched.append(Fetched(old, migrated, _best(by_old, left, DEPTH), new, candidates))
         return fetched

@@ -10,7 +10,7 @@ from benchmarks.quality.moment import Moment, scored
 from benchmarks.quality.pairs import K
 from vstore.query.cascade import cascade
 from vstore.query.expected_gain import expected_gain
-from vstore.query.fusion import dbsf, evidence, rrf, slots, zscore
+from vstore.query.fusion import dbsf, evidence, rrf, slots, slots_by_evidence, zscore
 from vstore.query.imputed import IMPUTED_DEPTH, imputed
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ RULES: dict[str, Rule] = {
     "dbsf": lambda one, _, __: dbsf([one.left, one.new], k=K),
     "zscore": lambda one, _, __: zscore([one.left, one.new], k=K),
     "slots": lambda one, _, __: slots(one.old, one.new, one.migrated, k=K),
-    "evidence": lambda one, _, __: evidence(
-        one.old, one.migrated, one.candidates, k=K, depth=IMPUTED_DEPTH
+    "evidence": lambda one, _, coverage: evidence(*scored(one), k=K, coverage=coverage),
+    "evidence, slots kept": lambda one, _, __: slots_by_evidence(
+        *scored(one), k=K, depth=IMPUTED_DEPTH
     ),
     "expected-gain": lambda one, learnt, coverage: expected_gain(
         one.old, one.new, one.migrated, k=K, coverage=coverage, curve=learnt.curve

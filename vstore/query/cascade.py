@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import InvalidArgumentError
-from vstore.query.slots import NEW_WEIGHT, Candidates, evidence
+from vstore.query.slots import NEW_WEIGHT, Candidates, slots_by_evidence
 
 if TYPE_CHECKING:
     from vstore.query.ranking import Fused, Ranking
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Of the old ranking that is rescored. On SciFact from half coverage on, 20 lose .01 to .03 nDCG@10
 # against 100, and 200 gain nothing more.
 CASCADE_DEPTH: Final = 100
-_REFERENCE_DEPTH: Final = 50  # as `evidence` is given in a dual read
+_REFERENCE_DEPTH: Final = 50  # as `evidence` has in a dual read
 
 
 def cascade(
@@ -31,9 +31,9 @@ def cascade(
 ) -> list[Fused]:
     """Let migrated candidates change places with each other, by what both versions say of them.
 
-    As `evidence`, among the candidates only: the slots of the old ranking stay, those of migrated
-    documents are filled by their old plus ``new_weight`` times their new standard score. Exactly
-    the old ranking before anything is migrated.
+    As `slots_by_evidence`, among the candidates only: the slots of the old ranking stay, those of
+    migrated documents are filled by their old plus ``new_weight`` times their new standard score.
+    Exactly the old ranking before anything is migrated.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def cascade(
             f"cascade: {len(new_scores)} scores of the new version for {len(moved)} migrated "
             "candidates"
         )
-    return evidence(
+    return slots_by_evidence(
         old,
         migrated,
         Candidates(moved.keys, moved.scores, new_scores),

@@ -3,10 +3,10 @@
 - `symmetric`: `rrf`, `zscore`, `dbsf`, `min_max` treat all lists alike and add up a document's
   contributions. A dual read feeds them `disjoint` lists, so that each document speaks through its
   newest version.
-- `slots`: `slots` and `evidence` are for a dual read: an *old* version that ranks every document
-  with an old row, and a *new* one that ranks those already migrated.
-- `expected_gain`, `imputed`: for a dual read too. They learn from recent queries how far what is
-  not migrated can be expected to hold its place.
+- `slots` is for a dual read: an *old* version that ranks every document with an old row, and a
+  *new* one that ranks those already migrated.
+- `expected_gain`, `imputed`, `evidence`: for a dual read too. They learn how far what is not
+  migrated can be expected to hold its place: from recent queries, `evidence` from each alone.
 
 Every rule but `evidence` and `imputed` gives exactly the old ranking before the first document is
 migrated, and exactly the new one after the last. (Equal scores count as ranked by key.)
@@ -27,14 +27,15 @@ from vstore.query.expected_gain import GainCurve as GainCurve
 from vstore.query.expected_gain import expected_gain as expected_gain
 from vstore.query.imputed import NO_IMPUTATION as NO_IMPUTATION
 from vstore.query.imputed import Imputation as Imputation
+from vstore.query.imputed import evidence as evidence
 from vstore.query.imputed import imputed as imputed
 from vstore.query.ranking import Fused as Fused
 from vstore.query.ranking import Ranking as Ranking
 from vstore.query.ranking import disjoint as disjoint
 from vstore.query.slots import NEW_WEIGHT as NEW_WEIGHT
 from vstore.query.slots import Candidates as Candidates
-from vstore.query.slots import evidence as evidence
 from vstore.query.slots import slots as slots
+from vstore.query.slots import slots_by_evidence as slots_by_evidence
 from vstore.query.symmetric import RRF_CONSTANT as RRF_CONSTANT
 from vstore.query.symmetric import dbsf as dbsf
 from vstore.query.symmetric import min_max as min_max

@@ -1,10 +1,11 @@
-"""Imputed evidence: a dual read that lets all documents compete by what both versions say.
+"""Evidence: dual reads that let all documents compete by what both versions say.
 
-`slots.evidence` orders migrated documents by both versions, but never asks whether a migrated one
-belongs before an unmigrated one: slots stay. Here that is asked, by expected reciprocal ranks under
-the combined score of both versions. The new score that an unmigrated document lacks is imputed:
-what migrated documents with such an old score have, as a line and the spread around it. Both are
-learnt from recent queries, without judgments: an `Imputation`.
+`slots.slots` never asks whether a migrated document belongs before an unmigrated one: slots stay.
+Here that is asked, by expected reciprocal ranks under the combined score of both versions. The new
+score that an unmigrated document lacks is imputed: what migrated documents with such an old score
+have, as a line and the spread around it, an `Imputation`. `imputed` uses one that was learnt from
+recent queries, without judgments; `evidence` makes one for each query, from the documents that it
+found itself.
 
 To expect only that much of an unmigrated document makes the new version the judge of the old one.
 That is right where it is far better, and wrong where it is not (see `expected_gain`). So the gain
@@ -24,7 +25,7 @@ import numpy as np
 
 from vstore.errors import InvalidArgumentError
 from vstore.query.ranking import Fused, check_apart, hits
-from vstore.query.slots import evidence, with_new_only
+from vstore.query.slots import NEW_WEIGHT, slots_by_evidence, with_new_only
 from vstore.query.symmetric import standardised
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ NEW_SHARE: Final = 0.9  # of the new version's standard score in the combined on
 TRUST: Final = 0.125
 DRAWS: Final = 9  # 25 are no better
 PAIRS_MIN: Final = 100  # scores of fewer documents say little about a line
+EVIDENCE_SHARE: Final = NEW_WEIGHT / (1 + NEW_WEIGHT)  # of the new version, in `evidence`
+
+# What one query's documents are expected to say, and of how many that is worth: the mean over ten
+# pairs of models in `benchmarks/quality`. The fewer documents the new version has, the lower does
+# its list of the best reach down, and the higher do the same documents stand above it.
+_PRIOR_PAIRS: Final = 20
+_PRIOR_INTERCEPT: Final = -1.4  # at full coverage; minus its logarithm below
+_PRIOR_SLOPE: Final = 0.8
+_PRIOR_SPREAD: Final = 1.9  # a standard deviation
+# Of a normal distribution, at the middles of nine equal shares.
+_QUANTILES: Final = np.array([-1.593219, -0.967422, -0.589456, -0.282216, 0.0,
+                              0.282216, 0.589456, 0.967422, 1.593219])  # fmt: skip
 
 
 class ScoredQuery(NamedTuple):
@@ -134,7 +147,7 @@ def imputed(
     """Order all documents by the evidence of both versions, imputing what is not there yet.
 
     Exactly the old ranking before anything is migrated; after, the new one if ``new_share`` is 1.
-    As long as nothing was learnt, `evidence` answers.
+    As long as nothing was learnt, each query's own documents say what to expect.
 
     Parameters
     ----------
@@ -159,8 +172,8 @@ def imputed(
     """
     if not (0 <= new_share <= 1 and 0 <= trust <= 1):
         raise InvalidArgumentError(f"new_share={new_share}, trust={trust}; expected both in [0, 1]")
-    if not len(imputation.spread) or not len(candidates.keys):
-        return evidence(
+    if not len(candidates.keys):
+        return slots_by_evidence(
             old,
             migrated,
             candidates,
@@ -179,6 +192,9 @@ def imputed(
 
     z_old, z_new = _standard_scores(old, candidates)
     combined = (1 - new_share) * z_old + new_share * z_new
+    if not len(imputation.spread):
+        shared = np.isin(candidates.keys, old.keys)
+        imputation = imputation_of_one(z_old[shared], z_new[shared], coverage)
     waiting = standardised(old.scores[left], old.scores[:IMPUTED_DEPTH])
     expected = imputation.intercept + imputation.slope * waiting
     possible = ((1 - new_share) * waiting + new_share * expected)[:, None] + (
@@ -200,6 +216,62 @@ def imputed(
     # Stable: equal gains keep each version's order, and old before new.
     merged = sorted([*unmoved, *moved], key=lambda one: -one[0])
     return [hit for _, hit in merged[:k]]
+
+
+def evidence(
+    old: Ranking,
+    migrated: BoolArray,
+    candidates: Candidates,
+    *,
+    k: int,
+    coverage: float,
+    new: Ranking | None = None,
+    new_only: Collection[int] = (),
+    new_only_share: float = 0.0,
+) -> list[Fused]:
+    """Order all documents by the evidence of both versions, the new one's counting double.
+
+    `imputed` with that weight, and without anything learnt. Exactly the old ranking before
+    anything is migrated, but not the new one after: each version knows something that the other
+    does not, and at full coverage that is no less true.
+    """
+    return imputed(
+        old,
+        migrated,
+        candidates,
+        k=k,
+        coverage=coverage,
+        imputation=NO_IMPUTATION,
+        new_share=EVIDENCE_SHARE,
+        new=new,
+        new_only=new_only,
+        new_only_share=new_only_share,
+    )
+
+
+def imputation_of_one(z_old: Array, z_new: Array, coverage: float) -> Imputation:
+    """Return what one query's documents with both scores say, and what is known before.
+
+    Least squares over them and as many imagined documents as the prior is worth, which lie on its
+    line with its spread: ridge regression towards the prior.
+
+    Parameters
+    ----------
+    z_old, z_new : float64 (m,)
+        Standard scores of the documents of both rankings' best.
+    coverage : float
+        In (0, 1].
+    """
+    n = len(z_old) + _PRIOR_PAIRS
+    intercept = _PRIOR_INTERCEPT - math.log(coverage)
+    sum_x, sum_y = float(z_old.sum()), float(z_new.sum()) + _PRIOR_PAIRS * intercept
+    sum_xx = float(z_old @ z_old) + _PRIOR_PAIRS
+    sum_xy = float(z_old @ z_new) + _PRIOR_PAIRS * _PRIOR_SLOPE
+    slope = max(0.0, (n * sum_xy - sum_x * sum_y) / (n * sum_xx - sum_x**2))
+    intercept = (sum_y - slope * sum_x) / n
+    residuals = z_new - intercept - slope * z_old
+    variance = (float(residuals @ residuals) + _PRIOR_PAIRS * _PRIOR_SPREAD**2) / n
+    return Imputation(intercept, slope, math.sqrt(variance) * _QUANTILES, 1, len(z_old))
 
 
 def _mean_gains(field: _Field, possible: Array) -> Array:

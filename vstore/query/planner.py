@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from vstore.query.paths import PartStatistics, Path
 
-EVIDENCE_DEPTH = 50  # migrated documents whose scores standardise a version, as design section 8
-
 
 class VersionStatistics(NamedTuple):
     """What the planner knows of a version.

@@ -1,7 +1,7 @@
 """Fusion rules for a dual read that keep the slots migrated documents win in the old ranking.
 
-`slots` fills them in the new version's order, `evidence` by what both versions say. Both leave
-alone what is not migrated.
+`slots` fills them in the new version's order, `slots_by_evidence` by what both versions say. Both
+leave alone what is not migrated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vstore.query.ranking import Ranking
     from vstore.types import Array, BoolArray, IntArray
 
-NEW_WEIGHT: Final = 2.0  # of the new version's standard score in `evidence`
+NEW_WEIGHT: Final = 2.0  # of the new version's standard score, where both versions speak
 # At least one place in ten for documents that live only in the new version and that no slot places.
 # Alternating instead lost .047 nDCG@10 on SciFact where 1 % of the documents are new-only and none
 # is migrated; one in ten never lost .001 against leaving them out.
@@ -92,7 +92,7 @@ def slots(
     return _filled(old, answers, migrated, k=k, alone=alone, share=new_only_share)
 
 
-def evidence(
+def slots_by_evidence(
     old: Ranking,
     migrated: BoolArray,
     candidates: Candidates,
@@ -109,6 +109,8 @@ def evidence(
     Migrated documents are ordered by their old plus ``new_weight`` times their new standard score.
     Exactly the old ranking before anything is migrated, but not the new one after: each version
     knows something that the other does not, and at full coverage that is no less true.
+
+    What `imputed.evidence` answers as long as there is no candidate, and a cascade always.
 
     Parameters
     ----------

@@ -14,8 +14,7 @@ from vstore.query.cascade import CASCADE_DEPTH, cascade
 from vstore.query.execution import Executed, ListedExecution, RowHit, row_hit
 from vstore.query.fetching import Fetched, FetchedBatch, fetch
 from vstore.query.fused_execution import Sides, fused_slots
-from vstore.query.imputed import IMPUTED_DEPTH
-from vstore.query.planner import EVIDENCE_DEPTH
+from vstore.query.imputed import EVIDENCE_SHARE, IMPUTED_DEPTH, NEW_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +66,9 @@ def fused(rule: str, reads: TwoReads) -> list[Executed]:
     if rule == "slots":
         return _slots_by_query(reads, *_fetched_for_slots(reads))
     if rule == "evidence":
-        return _evidence(reads)
+        return _imputed(reads, EVIDENCE_SHARE, fusion.NO_IMPUTATION)
     if rule == "imputed":
-        return _imputed(reads)
+        return _imputed(reads, NEW_SHARE, learnt_imputation(reads.curve))
     if rule == "expected-gain":
         return _expected_gain(reads)
     return _disjoint(rule, reads)
@@ -136,45 +135,6 @@ def _slots_by_query(
     return results
 
 
-def _evidence(reads: TwoReads) -> list[Executed]:
-    old, new, matching, k = reads[:4]
-    two = reads.beside
-    migrated, in_old, share = two.migrated, two.in_old, two.new_only_share
-    depth = max(k, EVIDENCE_DEPTH)
-    all_old = _fetch(old, matching, k)
-    moved_old = _fetch(old, two.moved(matching), depth)
-    all_new = _fetch(new, two.eligible(matching), depth)
-    results = []
-    for i, (from_old, from_moved, from_new) in enumerate(
-        zip(all_old, moved_old, all_new, strict=True)
-    ):
-        both = from_new.docno[in_old[from_new.docno]]
-        keys = np.union1d(from_moved.docno, both)
-        scored_old, scored_new = score(old, i, keys), score(new, i, keys)
-        new_only = from_new.docno[~in_old[from_new.docno]].tolist()
-        fused = fusion.evidence(
-            from_old.ranking(),
-            migrated[from_old.docno],
-            fusion.Candidates(keys, scored_old.score, scored_new.score),
-            k=k,
-            depth=EVIDENCE_DEPTH,
-            new=from_new.ranking(),
-            new_only=new_only,
-            new_only_share=share,
-        )
-        answers = _joined(scored_new, from_new)
-        results.append(
-            Executed(
-                _fused_hits(fused, [(old.table, from_old), (new.table, answers)]),
-                {
-                    old.table.label: len(from_old.docno) + len(from_moved.docno),
-                    new.table.label: len(from_new.docno),
-                },
-            )
-        )
-    return results
-
-
 def score(read: VersionRead, query: int, docnos: IntArray) -> Fetched:
     """Score documents of a version exactly, each by its best row; all have served rows there."""
     part, row = np.zeros(len(docnos), np.int64), np.zeros(len(docnos), np.int64)
@@ -201,13 +161,12 @@ def _joined(first: Fetched, second: Fetched) -> Fetched:
     return Fetched(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
-def _imputed(reads: TwoReads) -> list[Executed]:
+def _imputed(reads: TwoReads, new_share: float, imputation: fusion.Imputation) -> list[Executed]:
     """Fuse by the evidence of both versions, the missing half of it estimated."""
     old, new, matching, k = reads[:4]
     two = reads.beside
     migrated, in_old = two.migrated, two.in_old
     share, depth = two.new_only_share, max(k, IMPUTED_DEPTH)
-    imputation = learnt_imputation(reads.curve)
     all_old = _fetch(old, matching, depth)
     all_new = _fetch(new, two.eligible(matching), depth)
     results = []
@@ -222,6 +181,7 @@ def _imputed(reads: TwoReads) -> list[Executed]:
             k=k,
             coverage=reads.coverage,
             imputation=imputation,
+            new_share=new_share,
             new=from_new.ranking(),
             new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
             new_only_share=share,
