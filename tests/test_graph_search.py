@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 import vstore
-from tests.native.data import clustered, nearest
+from tests.native.data import changed, clustered, nearest, over
 from vstore.limits import MERGE_FANOUT
 from vstore.native import loader
 from vstore.native.arrays import NONE
@@ -436,7 +435,7 @@ def test_a_graph_that_lies_is_not_extended(tmp_path: Any) -> None:
         graph = segment.graph  # type: ignore[union-attr]
         assert graph is not None
         nowhere = np.full_like(graph.arrays.links, NONE - 1)
-        lying = replace(graph, arrays=replace(graph.arrays, links=nowhere))
+        lying = over(graph, changed(graph.arrays, links=nowhere))
 
         def until_it_is_merged() -> None:
             for some in np.array_split(np.arange(2_000, 3_000), MERGE_FANOUT):

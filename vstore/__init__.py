@@ -102,12 +102,13 @@ if TYPE_CHECKING:
     from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
     from vstore.store.epoch_comparison import EpochComparison, HitChange
     from vstore.store.guard_changes import GuardInfo
+    from vstore.store.hits import Explanation, Hit
     from vstore.store.migrating import Migration
     from vstore.store.migration_status import MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
     from vstore.store.result_batch import SearchResults
-    from vstore.store.results import Explanation, Hit, SearchResult
+    from vstore.store.results import SearchResult
     from vstore.store.store import Store
     from vstore.store.transaction import Transaction
     from vstore.store.version_info import VersionInfo
@@ -189,12 +190,9 @@ _MODULES = {
         "MigrationStatus",
     ),
     "vstore.store.reader": ("Reader",),
+    "vstore.store.hits": ("Explanation", "Hit"),
     "vstore.store.result_batch": ("SearchResults",),
-    "vstore.store.results": (
-        "Explanation",
-        "Hit",
-        "SearchResult",
-    ),
+    "vstore.store.results": ("SearchResult",),
     "vstore.store.store": ("Store",),
     "vstore.store.transaction": ("Transaction",),
     "vstore.store.version_info": ("VersionInfo",),

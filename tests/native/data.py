@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from vstore.index.graph import GraphIndex
+from vstore.native.arrays import GraphArrays
 
 if TYPE_CHECKING:
     from vstore.types import Array
@@ -36,3 +39,22 @@ def nearest(vectors: Array, queries: Array, metric: str, k: int) -> list[set[int
     elif metric == "l2":
         scores = 2 * scores - (wide * wide).sum(axis=1)
     return [set(np.argsort(-line, kind="stable")[:k].tolist()) for line in scores]
+
+
+def changed(arrays: GraphArrays, **changes: Any) -> GraphArrays:
+    """Return a graph with some of its arrays replaced."""
+    names = ("high", "low", "bias", "links", "upper", "first", "entry")
+    return GraphArrays(**{name: getattr(arrays, name) for name in names} | changes)
+
+
+def over(index: GraphIndex, arrays: GraphArrays) -> GraphIndex:
+    """Return an index over other arrays, with nothing remembered of the first one's."""
+    return GraphIndex(
+        arrays,
+        index.quantizer,
+        index.members,
+        index.starts,
+        index.curve,
+        M=index.M,
+        ef_construction=index.ef_construction,
+    )

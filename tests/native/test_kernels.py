@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.native.data import clustered, lengths
+from tests.native.data import changed, clustered, lengths, over
 from vstore.index.construction import Growing
 from vstore.index.graph import GraphIndex, build_index
 from vstore.index.quantizer import half_lengths
@@ -183,8 +182,8 @@ def test_a_graph_that_lies_is_refused_or_searched_and_the_search_ends(
     run: Any = native if kernels == "native" else ReferenceKernels()
     refused = 0
     for name, change in lies(graph.arrays).items():
-        arrays = replace(graph.arrays, **change)
-        rows = replace(graph, arrays=arrays, _rows={}).rows_of(vectors, "l2", None)
+        arrays = changed(graph.arrays, **change)
+        rows = over(graph, arrays).rows_of(vectors, "l2", None)
         try:
             found = run.answer(
                 arrays,
@@ -213,7 +212,7 @@ def test_arrays_of_different_graphs_are_refused() -> None:
         {"entry": 100},
     ):
         with pytest.raises(ValueError, match="graph"):
-            replace(arrays, **change)
+            changed(arrays, **change)
 
 
 def test_searches_of_one_graph_by_many_threads_agree(native: NativeKernels) -> None:
@@ -319,7 +318,7 @@ def test_a_graph_grown_in_two_steps_is_the_one_extended_from_a_copy(native: Nati
     options: dict[str, Any] = {"M": 6, "ef_construction": 40, "kernels": native}
     growing = Growing(codes, half, **options)
     first = growing.grow(1_500)
-    copied = replace(first, links=first.links.copy(), upper=first.upper.copy())
+    copied = changed(first, links=first.links.copy(), upper=first.upper.copy())
     extended = Growing(codes, half, **options, before=copied).grow(2_000)
     grown = growing.grow(2_000)
     assert grown.links.tobytes() == extended.links.tobytes()
@@ -342,7 +341,7 @@ def test_what_a_search_does_not_say_it_has_read_makes_no_difference(native: Nati
         high[unread] = rng.integers(0, 256, high[unread].shape)
         low[unread] = rng.integers(0, 256, low[unread].shape)
         links[unread] = NONE - 1
-        other = replace(index, arrays=replace(arrays, high=high, low=low, links=links))
+        other = over(index, changed(arrays, high=high, low=low, links=links))
         again = other.answer(native, rows, query[None], question)
         for mine, theirs in zip(again, answered, strict=True):
             assert np.array_equal(mine, theirs)

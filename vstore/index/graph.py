@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,7 +30,6 @@ _EXTENDED_SHARE_MIN: Final = 0.5  # a graph of fewer of the rows is not worth ke
 _SCALE_DRIFT_MAX: Final = 1.3  # new rows that need another scale need other codes
 
 
-@dataclass(frozen=True, eq=False)
 class GraphIndex:
     """A graph that can be searched.
 
@@ -44,15 +42,23 @@ class GraphIndex:
         Where each node's rows begin; None if each has one.
     """
 
-    arrays: GraphArrays
-    quantizer: Quantizer
-    members: Array
-    starts: Array | None
-    curve: RecallCurve
-    M: int
-    ef_construction: int
-    _scratches: list[AnswerScratch] = field(default_factory=list, repr=False)
-    _rows: dict[bool, Rows] = field(default_factory=dict, repr=False)
+    def __init__(
+        self,
+        arrays: GraphArrays,
+        quantizer: Quantizer,
+        members: Array,
+        starts: Array | None,
+        curve: RecallCurve,
+        *,
+        M: int,
+        ef_construction: int,
+    ) -> None:
+        self.arrays, self.quantizer = arrays, quantizer
+        self.members, self.starts = members, starts
+        self.curve = curve
+        self.M, self.ef_construction = M, ef_construction
+        self._scratches: list[AnswerScratch] = []
+        self._rows: dict[bool, Rows] = {}
 
     def answer(self, kernels: Kernels, rows: Rows, queries: Array, question: Question) -> Answered:
         """Return the k best rows for each query.
@@ -204,9 +210,10 @@ def build_index(
 
     def searchable(arrays: GraphArrays, measured: RecallCurve) -> GraphIndex:
         if fitted.space == "product":  # built by distance, searched by inner product
-            arrays = replace(arrays, bias=np.zeros_like(arrays.bias))
+            arrays = arrays.with_bias(np.zeros_like(arrays.bias))
+        members, starts = _members(node, arrays.nodes)
         return GraphIndex(
-            arrays, fitted, *_members(node, arrays.nodes), measured, M, ef_construction
+            arrays, fitted, members, starts, measured, M=M, ef_construction=ef_construction
         )
 
     done = 0 if arrays is None else arrays.nodes

@@ -13,8 +13,7 @@ They are spread over some bytes behind the others; a query has zeros there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -33,8 +32,7 @@ _EQUAL_LENGTHS: Final = 1.02  # longest to shortest; then an inner product order
 _BLOCK_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, eq=False)
-class Quantizer:
+class Quantizer(NamedTuple):
     """How vectors of a segment become codes.
 
     Attributes

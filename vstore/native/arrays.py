@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +26,6 @@ ALL: Final = slice(None)
 _PAIRWISE_MAX: Final = 128  # elements that NumPy sums without halving
 
 
-@dataclass(frozen=True, eq=False)
 class GraphArrays:
     """A navigable graph over byte codes (`format-spec.md`, "Graph").
 
@@ -51,15 +49,22 @@ class GraphArrays:
         Shapes or dtypes do not belong together. Contents are checked by the kernels as they go.
     """
 
-    high: Array
-    low: Array
-    bias: Array
-    links: Array
-    upper: Array
-    first: Array
-    entry: int
+    def __init__(  # noqa: PLR0917 - in the order of `signatures.GRAPH`
+        self,
+        high: Array,
+        low: Array,
+        bias: Array,
+        links: Array,
+        upper: Array,
+        first: Array,
+        entry: int,
+    ) -> None:
+        self.high, self.low, self.bias = high, low, bias
+        self.links, self.upper, self.first = links, upper, first
+        self.entry = entry
+        self._check()
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         for name, dtype, dimensions in (
             ("high", np.uint8, 2),
             ("low", np.uint8, 2),
@@ -86,6 +91,12 @@ class GraphArrays:
             and 0 <= self.entry < nodes
         ):
             raise ValueError("graph: arrays of different graphs")
+
+    def with_bias(self, bias: Array) -> GraphArrays:
+        """Return the same graph under another bias, int32 (nodes,)."""
+        return GraphArrays(
+            self.high, self.low, bias, self.links, self.upper, self.first, self.entry
+        )
 
     @property
     def nodes(self) -> int:
@@ -174,7 +185,6 @@ def _steps(count: int) -> list[int]:
     return [*_steps(half), *_steps(count - half), 0]
 
 
-@dataclass(frozen=True, eq=False)
 class Rows:
     """The rows that a graph's nodes stand for, and how they became codes.
 
@@ -194,15 +204,22 @@ class Rows:
         See `index.quantizer.Quantizer`.
     """
 
-    vectors: Array
-    metric: str
-    members: Array
-    starts: Array | None
-    groups: Array | None
-    mean: Array
-    scale: float
-    unit: bool
-    product: bool
+    def __init__(  # noqa: PLR0917 - in the order of `signatures.ROWS`
+        self,
+        vectors: Array,
+        metric: str,
+        members: Array,
+        starts: Array | None,
+        groups: Array | None,
+        mean: Array,
+        scale: float,
+        unit: bool,  # noqa: FBT001
+        product: bool,  # noqa: FBT001
+    ) -> None:
+        self.vectors, self.metric = vectors, metric
+        self.members, self.starts, self.groups = members, starts, groups
+        self.mean, self.scale = mean, scale
+        self.unit, self.product = unit, product
 
     @cached_property
     def largest_node(self) -> int:

@@ -187,8 +187,8 @@ def _read_graph(segment: VectorSegment, *, verified: bool) -> GraphIndex:
         RecallCurve(
             plain.sequence("recall", _read_point, count_max=len(EF_GRID)), rescored, refined
         ),
-        M,
-        plain.integer("ef_construction", maximum=EF_MAX),
+        M=M,
+        ef_construction=plain.integer("ef_construction", maximum=EF_MAX),
     )
 
 

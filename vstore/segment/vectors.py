@@ -6,7 +6,6 @@ rows of a version at once, so the newest segment that holds a docno holds all it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,7 +36,6 @@ DTYPES = {"float32": "<f4", "float16": "<f2"}
 NODE_ARRAYS = ("codes.high", "codes.low", "graph.links")  # of `GraphArrays.by_node`
 
 
-@dataclass(frozen=True, slots=True)
 class RowBatch:
     """Rows in memory, sorted by docno and chunk number.
 
@@ -50,11 +48,13 @@ class RowBatch:
         Euclidean length of each vector.
     """
 
-    docno: Array
-    chunk: Array
-    revision: Array
-    vectors: Array
-    norms: Array
+    __slots__ = ("chunk", "docno", "norms", "revision", "vectors")
+
+    def __init__(
+        self, docno: Array, chunk: Array, revision: Array, vectors: Array, norms: Array
+    ) -> None:
+        self.docno, self.chunk, self.revision = docno, chunk, revision
+        self.vectors, self.norms = vectors, norms
 
     def __len__(self) -> int:
         return len(self.docno)

@@ -9,7 +9,6 @@ import numpy as np
 from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
 from vstore.store.collection_guards import CollectionGuards
-from vstore.store.results import Explanation, SearchResult
 from vstore.store.search import explain, search, search_one
 from vstore.store.search_options import (
     Mode,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from vstore.store import (
         epoch_comparison,
         hit_counts,
+        hits,
         quick,
         result_batch,
         schema,
@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     )
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.embedder import Embedder
+    from vstore.store.results import SearchResult
     from vstore.types import DocumentId
 else:  # not what a search needs
     epoch_comparison = Deferred("vstore.store.epoch_comparison")
     hit_counts = Deferred("vstore.store.hit_counts")
+    hits = Deferred("vstore.store.hits")
     quick = Deferred("vstore.store.quick")
     result_batch = Deferred("vstore.store.result_batch")
     schema = Deferred("vstore.store.schema")
@@ -353,14 +355,14 @@ class Collection(CollectionGuards):
         recall: float | None = None,
         exact: bool = False,
         ef_search: int | None = None,
-    ) -> Explanation:
+    ) -> hits.Explanation:
         """Return the plan of a search; with ``analyze`` run it and add what happened."""
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         if not analyze:
             return explain(self, query, options)
         result = search_one(self, query, options)
-        return Explanation(result.plan, result.trace.actuals())
+        return hits.Explanation(result.plan, result.trace.actuals())
 
     def compare_epochs(
         self,

@@ -2,72 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.deferred import Deferred
-from vstore.query.plan import PlanNode, plan_to_dict, render_plan
+from vstore.query.plan import render_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from vstore.observe.trace import Trace
     from vstore.observe.traced import TracedBatch
     from vstore.query.execution import Execution
-    from vstore.store import document as documents
+    from vstore.query.plan import PlanNode
+    from vstore.store import hits as hits_of
     from vstore.store import query_check
-    from vstore.store.document import Document
+    from vstore.store.hits import Hit
     from vstore.store.query_check import Noted
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array, DocumentId, IntArray
 else:  # what a search for ids does not need
-    documents = Deferred("vstore.store.document")
+    hits_of = Deferred("vstore.store.hits")
     query_check = Deferred("vstore.store.query_check")
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One hit.
-
-    Attributes
-    ----------
-    id : str or int
-    score : float
-        Cosine similarity, inner product, or minus the Euclidean distance: larger is better. Scores
-        of different versions cannot be compared; the order of the hits is the result's.
-    version : str
-        Version of the vector that was scored.
-    chunk : int
-    stale : bool
-        The vector was made from an older revision of the document.
-    """
-
-    id: DocumentId
-    score: float
-    version: str
-    chunk: int = 0
-    stale: bool = False
-    _docno: int = field(default=-1, repr=False, compare=False)
-    _view: CollectionView | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def document(self) -> Document:
-        """The document, as it stood at the epoch of the search."""
-        assert self._view is not None, "made by a search"
-        return documents.document_of(
-            self._view.documents.record(self._docno), self._view.field_types
-        )
-
-    @property
-    def metadata(self) -> Mapping[str, object]:
-        """The document's metadata."""
-        return self.document.metadata
-
-    @property
-    def text(self) -> str | None:
-        """The document's text."""
-        return self.document.text
 
 
 class SearchResult:
@@ -183,7 +139,7 @@ class Searched:
         """Return one query's hits."""
         view = self.view
         return tuple(
-            Hit(
+            hits_of.Hit(
                 view.documents.id(hit.docno),
                 hit.score,
                 hit.version,
@@ -207,21 +163,3 @@ class SearchedTogether(NamedTuple):
 
     searched: Searched
     places: IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A plan, and with ``analyze`` what happened when it ran. Prints as text."""
-
-    plan: PlanNode
-    actuals: Mapping[str, object] | None = None
-
-    def __str__(self) -> str:
-        return render_plan(self.plan, self.actuals)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plan and actuals as plain data."""
-        result: dict[str, object] = {"plan": plan_to_dict(self.plan)}
-        if self.actuals is not None:
-            result["actuals"] = dict(self.actuals)
-        return result

@@ -34,7 +34,7 @@ from vstore.store.resolving import (
     route_for,
     vectors_for,
 )
-from vstore.store.results import Explanation, Searched, SearchedTogether, SearchResult
+from vstore.store.results import Searched, SearchedTogether, SearchResult
 from vstore.store.search_options import one_query
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from vstore.query import fusion as fusions
     from vstore.query.filter import Filter
     from vstore.query.plan import PlanNode
-    from vstore.store import bridges, query_check, recall_check, side_reads
+    from vstore.store import bridges, hits, query_check, recall_check, side_reads
     from vstore.store import embedder as embedders
     from vstore.store.collection import Collection
     from vstore.store.embedder import Embeddings
@@ -57,6 +57,7 @@ else:  # what a search by a vector without a filter does not need
     filters = Deferred("vstore.query.filter")
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     fusions = Deferred("vstore.query.fusion")
+    hits = Deferred("vstore.store.hits")
     query_check = Deferred("vstore.store.query_check")
     recall_check = Deferred("vstore.store.recall_check")
     side_reads = Deferred("vstore.store.side_reads")
@@ -196,14 +197,14 @@ def query_check_of(
     return check
 
 
-def explain(collection: Collection, query: Query, options: SearchOptions) -> Explanation:
+def explain(collection: Collection, query: Query, options: SearchOptions) -> hits.Explanation:
     """Plan one search without running it."""
     snapshot = collection.snapshot()
     view = snapshot.collection(collection.name)
     bound = bound_with_scope(collection, view, options.where)
     queries = one_query(query)
     resolved = resolve(view, queries, options, snapshot.state, bound)
-    return Explanation(_prepare(collection, snapshot, queries, options, resolved, bound).plan)
+    return hits.Explanation(_prepare(collection, snapshot, queries, options, resolved, bound).plan)
 
 
 def bound_filter(view: CollectionView, where: Where) -> Filter | None:
