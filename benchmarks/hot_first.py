@@ -25,7 +25,8 @@ from vstore.manifest.record import append_record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.manifest.state import JobOrder, StoreState
+    from vstore.manifest.job_state import JobOrder
+    from vstore.manifest.state import StoreState
     from vstore.types import Array
 
 SEED = 20_261_125

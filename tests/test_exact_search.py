@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.small_store import spec
 from vstore.index import flat
-from vstore.index.flat import ScanPart, scan
+from vstore.index.flat import scan
+from vstore.index.scan_part import ScanPart
 from vstore.manifest.spec import Metric
 from vstore.native.reference import exact_scores
 from vstore.segment.validation import check_vectors

@@ -12,8 +12,8 @@ from tests.small_store import NEW, OLD, axis, rows, spec, store_in
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
 from vstore.manifest.hits import Hits, plain_hits
+from vstore.manifest.job_state import DeadLetter
 from vstore.manifest.record import append_record
-from vstore.manifest.state import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

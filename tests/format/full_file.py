@@ -10,8 +10,8 @@ from tests.format.frozen import create_store
 from vstore import EmbeddingSpec
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
+from vstore.manifest.job_state import BridgeState, FusionChoice
 from vstore.manifest.record import append_record
-from vstore.manifest.state import BridgeState, FusionChoice
 
 if TYPE_CHECKING:
     from pathlib import Path

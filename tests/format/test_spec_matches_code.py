@@ -21,7 +21,7 @@ from tests.format.spec_document import PATH, Row, fenced, integer, prose, sectio
 from tests.golden.make_v1 import make_graph
 from vstore import EmbeddingSpec, limits
 from vstore.index.curve import EF_GRID
-from vstore.manifest import codec, state
+from vstore.manifest import codec, job_state, state
 from vstore.manifest.spec import METRICS
 from vstore.native.arrays import LEVELS_MAX
 from vstore.segment import ids, sealed
@@ -281,10 +281,10 @@ def test_enumerations() -> None:
     assert bound("Version", "stale_policy") == state.STALE_POLICIES
     assert bound("Version", "provenance") == state.PROVENANCES
     assert bound("Route", "mode") == state.READ_MODES
-    assert bound("Job", "status") == state.JOB_STATUSES
-    assert bound("Job", "order") == state.JOB_ORDERS
+    assert bound("Job", "status") == job_state.JOB_STATUSES
+    assert bound("Job", "order") == job_state.JOB_ORDERS
     assert bound("Collection", "dual_write") == state.DUAL_WRITES
-    assert bound("Bridge", "kind") == state.BRIDGE_KINDS
+    assert bound("Bridge", "kind") == job_state.BRIDGE_KINDS
     assert bound("EmbeddingSpec and fingerprint", "metric") == METRICS
     assert bound("Segment", "kind") == get_args(sealed.SegmentKind)
     field_types = tuple(dict.fromkeys(row["Type"] for row in table("Metadata columns")))

@@ -12,14 +12,15 @@ from tests.small_store import spec
 from vstore.errors import LeaseError, LimitExceededError, StateError
 from vstore.limits import REASON_BYTES_MAX
 from vstore.manifest.edits import Moment
-from vstore.manifest.state import CollectionState, DeadLetter, VersionState
+from vstore.manifest.job_state import DeadLetter
+from vstore.manifest.state import CollectionState, VersionState
 from vstore.migration import caps, jobs
 from vstore.migration.jobs import BatchRecord, JobSettings, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.manifest.state import JobState, JobStatus
+    from vstore.manifest.job_state import JobState, JobStatus
 
 NEW = "new"
 ME, OTHER = "me", "other"

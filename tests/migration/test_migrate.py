@@ -17,7 +17,7 @@ from vstore.storage.memory import MemoryMedium
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from vstore.manifest.state import JobState
+    from vstore.manifest.job_state import JobState
     from vstore.types import Array
 
 

@@ -17,7 +17,8 @@ from vstore.manifest.record import append_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from vstore.manifest.state import DualWrite, JobOrder, StoreState
+    from vstore.manifest.job_state import JobOrder
+    from vstore.manifest.state import DualWrite, StoreState
     from vstore.types import Array, DocumentId
 
 PLACES: dict[str, Callable[[vstore.Store], object]] = {

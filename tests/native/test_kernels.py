@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.native.data import changed, clustered, lengths, over
+from vstore.index.building import build_index
 from vstore.index.construction import Growing
-from vstore.index.graph import GraphIndex, build_index
 from vstore.index.quantizer import half_lengths
 from vstore.native import loader
 from vstore.native.arrays import (
@@ -26,6 +26,7 @@ from vstore.native.calls import CorruptGraphError, NativeKernels, Question
 from vstore.native.reference import ReferenceKernels
 
 if TYPE_CHECKING:
+    from vstore.index.graph import GraphIndex
     from vstore.manifest.spec import Metric
     from vstore.types import Array
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -38,9 +39,14 @@ print(loader.status()["kernels"], "numba" in sys.modules, "llvmlite" in sys.modu
 
 def asked(*arguments: str, **environment: str) -> str:
     """Answer a question in a new process and return what it says of its kernels."""
+    return ask(ASK, *arguments, cwd=ROOT, **environment)
+
+
+def ask(code: str, *arguments: str, cwd: Path, **environment: str) -> str:
+    """Run code in a new process and return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", ASK, *arguments],
-        cwd=ROOT,
+        [sys.executable, "-c", code, *arguments],
+        cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -153,6 +159,47 @@ def test_a_search_does_not_wait_for_a_thread_that_waits_for_the_compiler(
     with fresh.lock:
         assert loader.kernels() is None
     assert not fresh.final
+
+
+def test_the_compiler_takes_no_module_from_the_working_directory(tmp_path: Path) -> None:
+    if flavour.host_flavour() is None:
+        pytest.skip("this processor is not supported")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "vstore").mkdir(parents=True)
+    for name in ("numba.py", "vstore/__init__.py"):
+        (elsewhere / name).write_text("raise SystemExit(3)")
+    cache = {"VSTORE_CACHE_DIR": str(tmp_path / "cache"), "VSTORE_NATIVE": "wait"}
+    code = f"import sys; sys.path[:] = {sys.path!r}; sys.path[0] = {str(ROOT)!r}\n{ASK}"
+    assert ask(code, "build", cwd=elsewhere, **cache) == "native False False"
+
+
+def test_a_copy_of_the_package_compiles_its_own_kernels(tmp_path: Path) -> None:
+    if flavour.host_flavour() is None:
+        pytest.skip("this processor is not supported")
+    for package in ("vstore", "tests"):
+        shutil.copytree(ROOT / package, tmp_path / "vendor" / package)
+    kernels = tmp_path / "vendor" / "vstore" / "native" / "kernels.py"
+    kernels.write_text("raise SystemExit(3)")  # so that only another's could be compiled
+    cache = {"VSTORE_CACHE_DIR": str(tmp_path / "cache"), "VSTORE_NATIVE": "wait"}
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'vendor')!r})\n{ASK}"
+    assert ask(code, "build", cwd=tmp_path, **cache) == "numpy False False"
+
+
+def test_other_sources_are_not_compiled_under_this_name(compiled: Path, tmp_path: Path) -> None:
+    hashed = loader.source_hash()
+    other = tmp_path / compiled.name.replace(hashed, "0" * len(hashed))
+    found = flavour.host_flavour()
+    assert found is not None
+    done = subprocess.run(
+        [sys.executable, "-m", "vstore.native.compiler", found.name, str(other)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "sources" in done.stderr
+    assert not other.exists()
 
 
 def test_many_processes_may_start_at_once(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A backfill in words."""
 
 from vstore.cli.plain_text import counted, moment, one_line
-from vstore.manifest.state import JobState
+from vstore.manifest.job_state import JobState
 
 
 def job_facts(job: JobState) -> dict[str, object]:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.deferred import Deferred
+from vstore.index.scan_part import ScanPart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.manifest.spec import Metric
     from vstore.native import reference
-    from vstore.types import Array, BoolArray, IntArray
+    from vstore.types import Array, IntArray
 else:  # a search by codes does not need it
     reference = Deferred("vstore.native.reference")
 
@@ -29,28 +30,6 @@ _FIRST_BLOCK_ROWS: Final = 16_384  # selecting from few rows sets a floor, the r
 _PRODUCT_MIN: Final = 1e-30  # of lengths: below, float32 loses digits; above, it may overflow
 _PRODUCT_MAX: Final = 1e37
 _GATHER_SHARE: Final = 0.05  # with fewer rows allowed, copying them beats scoring all
-
-
-class ScanPart(NamedTuple):
-    """Rows to scan.
-
-    Attributes
-    ----------
-    vectors : float32 or float16 (n, dimension)
-    norms : float32 (n,)
-    groups : u32 (n,)
-        Ascending group of each row; a search returns the best row of each group (of each document,
-        say), or every row if ``distinct`` says that no two rows share a group.
-    distinct : bool
-    allowed : bool (n,) or None
-        Rows that may be returned; None for all.
-    """
-
-    vectors: Array
-    norms: Array
-    groups: Array
-    distinct: bool
-    allowed: BoolArray | None
 
 
 class Found(NamedTuple):

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.deferred import Deferred
-from vstore.index import curve, quantizer
-from vstore.index.curve import CurvePoint, RecallCurve
-from vstore.index.flat import ScanPart, scan
-from vstore.native.arrays import NONE, AnswerScratch, GraphArrays, Rows, pack
-from vstore.native.calls import Question
-from vstore.native.flavour import processors
+from vstore.native.arrays import AnswerScratch, Rows
 
 if TYPE_CHECKING:
-    from vstore.index import construction
     from vstore.index.construction import Kernels
+    from vstore.index.curve import RecallCurve
     from vstore.index.quantizer import Quantizer
     from vstore.manifest.spec import Metric
-    from vstore.native.calls import Answered
+    from vstore.native.arrays import GraphArrays
+    from vstore.native.calls import Answered, Question
     from vstore.types import Array
-else:  # what a search does not need
-    construction = Deferred("vstore.index.construction")
-
-_GHOST_SHARE_MAX: Final = 0.2  # a graph with more of them is built anew, not extended
-_EXTENDED_SHARE_MIN: Final = 0.5  # a graph of fewer of the rows is not worth keeping
-_SCALE_DRIFT_MAX: Final = 1.3  # new rows that need another scale need other codes
 
 
 class GraphIndex:
@@ -141,183 +130,3 @@ class GraphIndex:
             if scratch.rows is rows and scratch.kept >= kept and scratch.keep >= question.keep:
                 return scratch
         return AnswerScratch(self.arrays, rows, kept, question.keep)
-
-
-class Extended(NamedTuple):
-    """A graph to be extended.
-
-    Attributes
-    ----------
-    node : uint32 (rows,)
-        The node that each of the new rows has in it already, NONE for those that have none.
-    """
-
-    graph: GraphIndex
-    node: Array
-
-
-def build_index(
-    vectors: Array,
-    norms: Array,
-    metric: Metric,
-    *,
-    M: int,
-    ef_construction: int,
-    kernels: Kernels,
-    threads: int | None = None,
-    before: Extended | None = None,
-) -> GraphIndex:
-    """Return a graph over all rows, with its measured recall; the same for any number of threads.
-
-    Parameters
-    ----------
-    vectors : float32 or float16 (rows, dimension)
-    norms : float32 (rows,)
-    threads : int, optional
-        One for each processor if not given.
-    before : Extended, optional
-        A graph that has many of the rows already; it is used if that is worth it.
-    """
-    fitted = quantizer.fit(vectors, metric)
-    if before is not None and _worth_extending(before, fitted, M):
-        fitted, old = before.graph.quantizer, before.graph.arrays.codes()
-        node, added = before.node.copy(), np.flatnonzero(before.node == NONE)
-    else:
-        before, old = None, np.zeros((0, fitted.size), np.int8)
-        node, added = np.full(len(vectors), NONE, np.uint32), np.arange(len(vectors))
-    added = added[construction.shuffled(len(added))]
-    if before is None:
-        places = np.empty(len(added), np.int64)
-        places[added] = np.arange(len(added))
-        new = fitted.encode(vectors, places)
-    else:
-        new = fitted.encode(vectors[added])
-    codes, node[added] = distinct(old, new)
-    half = quantizer.half_lengths(codes)
-    planes, count = pack(codes), len(codes)
-    del old, new, codes  # as large as the planes, and building takes memory too
-
-    arrays = None if before is None else before.graph.arrays
-    growing = construction.Growing(
-        planes,
-        half,
-        M=M,
-        ef_construction=ef_construction,
-        kernels=kernels,
-        threads=threads or processors(),
-        before=arrays,
-    )
-
-    def searchable(arrays: GraphArrays, measured: RecallCurve) -> GraphIndex:
-        if fitted.space == "product":  # built by distance, searched by inner product
-            arrays = arrays.with_bias(np.zeros_like(arrays.bias))
-        members, starts = _members(node, arrays.nodes)
-        return GraphIndex(
-            arrays, fitted, members, starts, measured, M=M, ef_construction=ef_construction
-        )
-
-    done = 0 if arrays is None else arrays.nodes
-    # The last nodes to come are asked for before they are there: questions that are like the rows,
-    # and not among them.
-    held_out = min(curve.SAMPLE_ROWS, (count - done) // 2)
-    measured = RecallCurve() if before is None else before.graph.curve
-    if held_out >= min(curve.SAMPLE_ROWS, count // 2):
-        arrays = growing.grow(count - held_out)
-        known = node < arrays.nodes
-        asked = added[~known[added]][: curve.SAMPLE_ROWS]
-        everything = np.arange(len(vectors), dtype=np.uint32)
-        part = ScanPart(vectors, norms, everything, distinct=True, allowed=known)
-        measured = measure(searchable(arrays, measured), part, metric, kernels, asked)
-    return searchable(growing.grow(count), measured)
-
-
-def _members(node: Array, nodes: int) -> tuple[Array, Array | None]:
-    """Return rows by node, and where each node's begin; None if each has one.
-
-    Rows whose number is beyond the nodes have none yet.
-    """
-    known = np.flatnonzero(node < nodes)
-    counts = np.bincount(node[known], minlength=nodes)
-    members = known[np.argsort(node[known], kind="stable")].astype(np.uint32)
-    return members, None if (counts == 1).all() else np.append(0, np.cumsum(counts))
-
-
-def distinct(old: Array, new: Array) -> tuple[Array, Array]:
-    """Return the distinct codes, the old ones first, and which of them each new code is, uint32."""
-    codes = np.concatenate([old, new]) if len(old) else new
-    words = codes.view(np.uint64)
-    with np.errstate(over="ignore"):
-        factors = construction.mixed(np.arange(words.shape[1], dtype=np.uint64)) | np.uint64(1)
-        hashes = np.zeros(len(codes), np.uint64)
-        for column, factor in zip(words.T, factors, strict=True):
-            hashes = (hashes ^ column) * factor
-            hashes ^= hashes >> np.uint64(29)
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    representative = first[group]
-    copies = np.flatnonzero(representative != np.arange(len(codes)))
-    same = (codes[copies] == codes[representative[copies]]).all(axis=1)
-    representative[copies[~same]] = copies[~same]  # equal hashes of different codes
-    is_node = representative == np.arange(len(codes))
-    number = np.cumsum(is_node) - 1
-    kept = codes if is_node.all() else codes[is_node]
-    return kept, number[representative[len(old) :]].astype(np.uint32)
-
-
-def _worth_extending(before: Extended, fitted: Quantizer, M: int) -> bool:
-    index, old = before.graph, before.graph.quantizer
-    nodes, rows = index.arrays.nodes, len(before.node)
-    used = np.zeros(nodes, np.bool_)
-    used[before.node[before.node != NONE]] = True
-    alive = int(np.count_nonzero(used))
-    return bool(
-        index.M == M
-        and nodes - alive <= _GHOST_SHARE_MAX * nodes
-        and np.count_nonzero(before.node != NONE) >= _EXTENDED_SHARE_MIN * rows
-        and (old.space, old.unit, old.spare) == (fitted.space, fitted.unit, fitted.spare)
-        and old.scale <= fitted.scale * _SCALE_DRIFT_MAX
-        and fitted.scale <= old.scale * _SCALE_DRIFT_MAX
-        and fitted.radius <= old.radius * _SCALE_DRIFT_MAX
-    )
-
-
-def measure(
-    index: GraphIndex, part: ScanPart, metric: Metric, kernels: Kernels, asked: Array
-) -> RecallCurve:
-    """Measure recall at 10 against exact search.
-
-    Parameters
-    ----------
-    part : ScanPart
-        All rows, of which those are allowed that the graph has.
-    asked : int64 (m,)
-        Rows to search for, which it does not have.
-    """
-    assert part.allowed is not None
-    queries = part.vectors[asked].astype(np.float32)
-    k = min(curve.K, int(np.count_nonzero(part.allowed)))
-    exact = scan([part], queries, metric, k)
-    worst = np.array([found.score[-1] for found in exact])
-    rows = index.rows_of(part.vectors, metric, None)
-
-    def recall(ef: int, factors: RecallCurve) -> tuple[float, float]:
-        refine, keep = factors.refine_for(k, ef), factors.keep_for(k)
-        question = Question(ef, max(ef, refine), refine, keep, k)
-        answered = index.answer(kernels, rows, queries, question)
-        right = answered.score >= worst[:, None]
-        return float(right.mean()), float(answered.distances.mean())
-
-    def fewest(candidates: list[RecallCurve]) -> int:
-        reached = [recall(curve.FACTOR_EF, factors)[0] for factors in candidates]
-        enough = max(reached) - curve.FACTOR_LOSS
-        return next(i for i, r in enumerate(reached) if r >= enough)
-
-    by_rescored = [RecallCurve((), factor) for factor in curve.RESCORED]
-    factors = by_rescored[fewest(by_rescored)]
-    by_refined = [factors._replace(refined=factor) for factor in curve.REFINED]
-    factors = by_refined[min(fewest(by_refined) + 1, len(by_refined) - 1)]
-    points = []
-    for ef in curve.EF_GRID:
-        points.append(CurvePoint(ef, *recall(ef, factors)))
-        if points[-1].recall == 1.0:
-            break
-    return factors._replace(points=tuple(points))

@@ -5,6 +5,9 @@ The schema is `format-spec.md`, "Manifest".
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from vstore.deferred import Deferred
 from vstore.limits import (
     BRIDGES_MAX,
     COLLECTIONS_MAX,
@@ -23,16 +26,7 @@ from vstore.limits import (
     TAGS_MAX,
     VERSIONS_MAX,
 )
-from vstore.manifest.codec_migration import (
-    plain_bridge,
-    plain_choice,
-    plain_job,
-    plain_route,
-    read_bridge,
-    read_choice,
-    read_job,
-    read_route,
-)
+from vstore.manifest.codec_routes import plain_route, read_route
 from vstore.manifest.plain import Plain, PlainReader, plain_ref
 from vstore.manifest.spec import METRICS, EmbeddingSpec, Extra
 from vstore.manifest.state import (
@@ -51,6 +45,12 @@ from vstore.manifest.state import (
 from vstore.storage.block import ref_to_list
 from vstore.storage.layout import HASH_BYTES
 from vstore.storage.packing import shown
+
+if TYPE_CHECKING:
+    from vstore.manifest import codec_jobs
+    from vstore.manifest.job_state import BridgeState, FusionChoice, JobState
+else:  # a store without migrations has none
+    codec_jobs = Deferred("vstore.manifest.codec_jobs")
 
 FIELD_TYPES = ("keyword", "keywords", "int", "float", "bool", "timestamp", "json")
 
@@ -78,10 +78,10 @@ def plain_collection(collection: CollectionState) -> Plain:
         "segments": [_plain_segment(segment) for segment in collection.segments],
         "versions": {label: _plain_version(v) for label, v in collection.versions.items()},
         "routes": {key: plain_route(route) for key, route in collection.routes.items()},
-        "jobs": {target: plain_job(job) for target, job in collection.jobs.items()},
+        "jobs": {target: codec_jobs.plain_job(job) for target, job in collection.jobs.items()},
         "dual_write": collection.dual_write,
-        "bridges": [plain_bridge(bridge) for bridge in collection.bridges],
-        "choices": [plain_choice(choice) for choice in collection.choices],
+        "bridges": [codec_jobs.plain_bridge(bridge) for bridge in collection.bridges],
+        "choices": [codec_jobs.plain_choice(choice) for choice in collection.choices],
         "hits": plain_ref(collection.hits),
     }
 
@@ -169,10 +169,10 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
         routes=plain.mapping(
             "routes", read_route, count_max=ROUTES_MAX, name_bytes_max=ROUTE_KEY_BYTES_MAX
         ),
-        jobs=plain.mapping("jobs", read_job, count_max=VERSIONS_MAX),
+        jobs=plain.mapping("jobs", _read_job, count_max=VERSIONS_MAX),
         dual_write=plain.choice("dual_write", DUAL_WRITES),
-        bridges=plain.sequence("bridges", read_bridge, count_max=BRIDGES_MAX),
-        choices=plain.sequence("choices", read_choice, count_max=BRIDGES_MAX),
+        bridges=plain.sequence("bridges", _read_bridge, count_max=BRIDGES_MAX),
+        choices=plain.sequence("choices", _read_choice, count_max=BRIDGES_MAX),
         hits=plain.optional_ref("hits"),
     )
     # Docnos have no gaps, so a small file cannot ask for large tables by docno.
@@ -191,6 +191,18 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
         if not {bridge.source, bridge.target} <= collection.versions.keys():
             raise ValueError(f"{where}.bridges: no version of {bridge.source!r}, {bridge.target!r}")
     return collection
+
+
+def _read_job(target: str, value: object, where: str) -> JobState:
+    return codec_jobs.read_job(target, value, where)
+
+
+def _read_bridge(value: object, where: str) -> BridgeState:
+    return codec_jobs.read_bridge(value, where)
+
+
+def _read_choice(value: object, where: str) -> FusionChoice:
+    return codec_jobs.read_choice(value, where)
 
 
 def _read_field_type(_name: str, value: object, where: str) -> str:

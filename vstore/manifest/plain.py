@@ -36,6 +36,13 @@ class PlainReader:
         self._map: dict[str, object] = value
         self.where = where
 
+    @classmethod
+    def listed(cls, value: object, names: tuple[str, ...], where: str) -> PlainReader:
+        """Return a reader of a list that stands for a map with the given keys."""
+        if not isinstance(value, list) or len(value) != len(names):
+            raise ValueError(f"{where}: expected {list(names)}, found {shown(value)}")
+        return cls(dict(zip(names, value, strict=True)), where)
+
     def _get(self, key: str, kind: type[T], expected: str, default: object = _ABSENT) -> T:
         value = self._map.get(key, default)
         if type(value) is not kind:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.manifest.state import JobState
+    from vstore.manifest.job_state import JobState
 
 
 def fitting(job: JobState, units: Sequence[int], *, price_per_unit: float) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from vstore.errors import LeaseError, LimitExceededError, StateError
 from vstore.limits import DEAD_LETTERS_MAX, REASON_BYTES_MAX
-from vstore.manifest.state import JobState
+from vstore.manifest.job_state import JobState
 from vstore.migration.routing import DEFAULT_ROUTE
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vstore.manifest.edits import Moment
-    from vstore.manifest.state import CollectionState, DeadLetter, JobOrder, JobStatus
+    from vstore.manifest.job_state import DeadLetter, JobOrder, JobStatus
+    from vstore.manifest.state import CollectionState
     from vstore.types import DocumentId
 
 HANDLE_OWNER: Final = "writer@"

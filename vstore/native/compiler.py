@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from vstore.native.flavour import FLAVOURS, Flavour
 from vstore.native.signatures import LAYOUTS
@@ -51,9 +52,11 @@ def compile_kernels(flavour: Flavour) -> bytes:
 
 def main() -> None:
     """Compile for the flavour named on the command line."""
-    from vstore.native.loader import write_code
+    from vstore.native.loader import file_name, write_code
 
     flavour, output = sys.argv[1:]
+    if Path(output).name != file_name(FLAVOURS[flavour]):
+        sys.exit(f"asked for {output}, whose sources are not those of {__file__}")
     write_code(output, compile_kernels(FLAVOURS[flavour]))
 
 

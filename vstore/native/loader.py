@@ -166,8 +166,12 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
             "vstore: compiling machine code into %s; NumPy answers meanwhile", directory
         )
         _state.reason = "the compiler is running"
+        # With this process's own modules, and none from wherever it was started (-P): else another
+        # vstore's kernels, called the way this one's are, would end the process.
+        paths = os.pathsep.join(path for path in sys.path if path and os.pathsep not in path)
         _state.compiler = subprocess.Popen(
-            [sys.executable, "-m", "vstore.native.compiler", flavour, _state.output],
+            [sys.executable, "-P", "-m", "vstore.native.compiler", flavour, _state.output],
+            env={**os.environ, "PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.deferred import Deferred
-from vstore.index.flat import Found, ScanPart, scan
+from vstore.index.scan_part import ScanPart
 from vstore.limits import CHUNKS_MAX
 from vstore.native import loader
 from vstore.native.arrays import NONE
@@ -19,13 +19,16 @@ from vstore.segment.vectors import VectorSegment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from vstore.index import flat
     from vstore.index.construction import Kernels
+    from vstore.index.flat import Found
     from vstore.manifest.spec import Metric
     from vstore.query import ranking
     from vstore.query.ranking import Ranking
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import Array, BoolArray, IntArray
-else:  # only a dual read needs it
+else:  # not what a search by a graph of one version needs
+    flat = Deferred("vstore.index.flat")
     ranking = Deferred("vstore.query.ranking")
 
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
@@ -191,7 +194,7 @@ def _scan_part(part: RowPart, allowed: BoolArray | None, path: Path, *, collapse
 def _flat(
     scanned: Sequence[ScanPart], numbers: Sequence[int], read: VersionRead, k: int
 ) -> FetchedBatch:
-    found = scan(scanned, read.queries, read.metric, k)
+    found = flat.scan(scanned, read.queries, read.metric, k)
     return _padded(found, numbers, read.table.parts)
 
 

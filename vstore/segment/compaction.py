@@ -24,8 +24,8 @@ from vstore.segment.vectors import DTYPES, VectorSegment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from vstore.index.building import Extended
     from vstore.index.construction import Kernels
-    from vstore.index.graph import Extended
     from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment.merging import Merge, MergedRows
     from vstore.segment.vectors import RowBatch
@@ -236,7 +236,7 @@ def extended_graph(
     ]
     if not graphs:
         return None
-    from vstore.index.graph import Extended
+    from vstore.index.building import Extended
 
     _, number = max(graphs)
     segment = segments[number]

@@ -40,6 +40,7 @@ else:  # what a search without a filter does not need
 
 DELETED = 0  # the revision of a tombstone
 NO_HASH = bytes(HASH_BYTES)
+_IDS_MANY = 256
 
 
 class DocumentRecord(NamedTuple):
@@ -105,6 +106,7 @@ class DocumentSegment(SealedSegment):
     def __init__(self, container: Container, ref: SegmentRef) -> None:
         super().__init__(container, ref)
         self._columns: dict[str, Column | None] = {}
+        self._ids_asked = 0
         self.field_types = self._read_field_types()  # of the fields that have any value here
         docno = self.array("docno", "<u4", (self.rows,))
         if self.rows and not (
@@ -164,7 +166,9 @@ class DocumentSegment(SealedSegment):
 
     def ids(self, rows: IntArray) -> list[DocumentId]:
         """Return the ids of some rows."""
-        if self.integer_ids is not None:
+        self._ids_asked += len(rows)
+        # To see that all are integers takes as long as to decode thousands.
+        if self._ids_asked >= _IDS_MANY and self.integer_ids is not None:
             numbers: list[DocumentId] = self.integer_ids[rows].tolist()
             return numbers
         try:

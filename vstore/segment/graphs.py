@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
 from vstore.index.curve import EF_GRID, REFINED, RESCORED, CurvePoint, RecallCurve
-from vstore.index.graph import Extended, GraphIndex, build_index
+from vstore.index.graph import GraphIndex
 from vstore.index.quantizer import Quantizer, Space, half_lengths
 from vstore.limits import EF_MAX
 from vstore.manifest.plain import PlainReader
@@ -23,11 +24,15 @@ from vstore.segment.sealed import write_segment
 from vstore.segment.vectors import NODE_ARRAYS
 
 if TYPE_CHECKING:
+    from vstore.index import building
+    from vstore.index.building import Extended
     from vstore.index.construction import Kernels
     from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment.vectors import RowBatch, VectorSegment
     from vstore.storage.container import Container
     from vstore.types import Array
+else:  # a search needs none
+    building = Deferred("vstore.index.building")
 
 _SPARE_MAX: Final = 1 << 16
 
@@ -49,7 +54,7 @@ def build_graph(
     """
     assert version.graph is not None
     try:
-        return build_index(
+        return building.build_index(
             rows.vectors,
             rows.norms,
             version.spec.metric,

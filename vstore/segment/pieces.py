@@ -50,10 +50,8 @@ def _bytes_of(arrays: Sequence[Array]) -> list[tuple[memoryview, int]]:
 
 
 def _hash(views: Sequence[tuple[memoryview, int]], start: int, end: int) -> bytes:
-    hasher = blake3()
-    for view, width in views:
-        hasher.update(view[start * width : end * width])
-    return hasher.digest()
+    # Joined first: so few bytes take less time than calls to hash each view's.
+    return blake3(b"".join([view[start * width : end * width] for view, width in views])).digest()
 
 
 class PieceCheck:

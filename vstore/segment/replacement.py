@@ -22,7 +22,8 @@ from vstore.segment.merging import Merge
 from vstore.segment.vectors import DTYPES, RowBatch, VectorSegment, seal_rows
 
 if TYPE_CHECKING:
-    from vstore.index.graph import Extended, GraphIndex
+    from vstore.index.building import Extended
+    from vstore.index.graph import GraphIndex
     from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment.compaction import FindKernels
     from vstore.segment.row_table import SealedRows

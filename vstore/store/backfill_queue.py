@@ -16,7 +16,7 @@ from vstore.store.hit_counts import stored_hits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.manifest.state import DeadLetter, JobOrder, JobState
+    from vstore.manifest.job_state import DeadLetter, JobOrder, JobState
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, BoolArray, IntArray
 

@@ -23,7 +23,7 @@ from vstore.errors import (
 )
 from vstore.limits import SEAL_DOCUMENTS
 from vstore.manifest.edits import put_collection
-from vstore.manifest.state import DeadLetter
+from vstore.manifest.job_state import DeadLetter
 from vstore.migration import caps, jobs
 from vstore.store import backfill_queue
 from vstore.store.document import Document, document_of
@@ -33,7 +33,8 @@ from vstore.store.numbers import check_whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.manifest.state import CollectionState, JobState, JobStatus, StoreState
+    from vstore.manifest.job_state import JobState, JobStatus
+    from vstore.manifest.state import CollectionState, StoreState
     from vstore.migration.gates import Coverage
     from vstore.store.backfill_queue import Queue
     from vstore.store.collection import Collection

@@ -11,9 +11,9 @@ from vstore.errors import GateError, InvalidArgumentError, NotFoundError, StateE
 from vstore.limits import BRIDGES_MAX, DIMENSION_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
+from vstore.manifest.job_state import BridgeState
 from vstore.manifest.record import append_record, read_record
 from vstore.manifest.spec import METRICS
-from vstore.manifest.state import BridgeState
 from vstore.migration.bridge import Bridge, BridgeKind, bridge_gate, bridge_recall
 from vstore.migration.bridge_fitting import KINDS, fit_bridge
 from vstore.store import guard

@@ -11,7 +11,7 @@ from vstore.evaluation.choice import choose_fusion
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
-from vstore.manifest.state import FusionChoice
+from vstore.manifest.job_state import FusionChoice
 from vstore.query.expected_gain import Observation, fit_gain_curve
 from vstore.query.fetching import VersionRead, fetch
 from vstore.query.fusion import BRIDGED, Candidates

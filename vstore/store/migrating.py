@@ -26,7 +26,8 @@ from vstore.store.vector_sources import VectorSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.manifest.state import CollectionState, DeadLetter, JobOrder, JobState
+    from vstore.manifest.job_state import DeadLetter, JobOrder, JobState
+    from vstore.manifest.state import CollectionState
     from vstore.store.collection import Collection
     from vstore.store.document import Document
     from vstore.store.vector_sources import Embed, MapRows

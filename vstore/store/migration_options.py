@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.manifest.state import JobOrder
+    from vstore.manifest.job_state import JobOrder
     from vstore.store.document import Document
     from vstore.store.vector_sources import MapRows
     from vstore.types import Array

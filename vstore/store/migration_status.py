@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vstore.manifest.state import JobState
+from vstore.manifest.job_state import JobState
 
 if TYPE_CHECKING:
-    from vstore.manifest.state import JobStatus
+    from vstore.manifest.job_state import JobStatus
     from vstore.migration.gates import Coverage
     from vstore.migration.jobs import JobSettings
     from vstore.store.backfill_queue import Queue

@@ -38,7 +38,7 @@ from vstore.store.results import Searched, SearchedTogether, SearchResult
 from vstore.store.search_options import one_query
 
 if TYPE_CHECKING:
-    from vstore.manifest.state import BridgeState
+    from vstore.manifest.job_state import BridgeState
     from vstore.query import filter as filters
     from vstore.query import filter_evaluation
     from vstore.query import fusion as fusions

@@ -13,8 +13,9 @@ from vstore.migration.lifecycle import Lifecycle, lifecycle
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
+    from vstore.manifest.job_state import JobState
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import GraphSettings, JobState, Provenance, StalePolicy, StorageType
+    from vstore.manifest.state import GraphSettings, Provenance, StalePolicy, StorageType
     from vstore.store.snapshot import CollectionView
 
 

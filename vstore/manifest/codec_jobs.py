@@ -1,4 +1,4 @@
-"""Routes, jobs, bridges and choices as structured data, and back (`format-spec.md`, "Manifest")."""
+"""Jobs, bridges and choices as structured data, and back (`format-spec.md`, "Manifest")."""
 
 from __future__ import annotations
 
@@ -9,43 +9,27 @@ from vstore.limits import (
     CURVE_POINTS_MAX,
     DEAD_LETTERS_MAX,
     ERROR_BYTES_MAX,
-    GATES_MAX,
     ID_BYTES_MAX,
     INT_ID_MAX,
     INT_ID_MIN,
     NAME_BYTES_MAX,
     REASON_BYTES_MAX,
-    ROUTE_CHANGES_MAX,
     RULES_MAX,
 )
-from vstore.manifest.plain import Plain, PlainReader, plain_ref
-from vstore.manifest.state import (
+from vstore.manifest.job_state import (
     BRIDGE_KINDS,
     JOB_ORDERS,
     JOB_STATUSES,
-    READ_MODES,
     BridgeState,
     DeadLetter,
-    Evidence,
     FusionChoice,
     JobState,
-    RouteState,
 )
+from vstore.manifest.plain import Plain, PlainReader, plain_ref
 from vstore.storage.packing import shown
 
 if TYPE_CHECKING:
     from vstore.types import DocumentId
-
-_PERCENT_MAX = 100
-
-
-def plain_route(route: RouteState) -> Plain:
-    """Return a route as structured data."""
-    return {
-        **route._asdict(),
-        "previous": list(route.previous),
-        "evidence": [list(evidence) for evidence in route.evidence],
-    }
 
 
 def plain_job(job: JobState) -> Plain:
@@ -67,55 +51,6 @@ def plain_choice(choice: FusionChoice) -> Plain:
         "measured": dict(choice.measured),
         "curve": list(choice.curve),
     }
-
-
-# Reading. All raise ValueError, saying where.
-
-
-def read_route(_key: str, value: object, where: str) -> RouteState:
-    """Check a route from a file."""
-    plain = PlainReader(value, where)
-    route = RouteState(
-        mode=plain.choice("mode", READ_MODES),
-        version=plain.text("version", bytes_max=NAME_BYTES_MAX),
-        old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
-        fusion=plain.text("fusion", bytes_max=NAME_BYTES_MAX),
-        since_epoch=plain.integer("since_epoch"),
-        since_us=plain.integer("since_us"),
-        reason=plain.text("reason", bytes_max=REASON_BYTES_MAX),
-        forced=plain.boolean("forced"),
-        previous=plain.sequence("previous", _read_label, count_max=ROUTE_CHANGES_MAX),
-        by=plain.text("by", bytes_max=NAME_BYTES_MAX),
-        percent=plain.integer("percent", maximum=_PERCENT_MAX),
-        shadow=plain.text("shadow", bytes_max=NAME_BYTES_MAX),
-        shadow_percent=plain.integer("shadow_percent", maximum=_PERCENT_MAX),
-        evidence=plain.sequence("evidence", _read_evidence, count_max=GATES_MAX),
-    )
-    if (route.mode == "matched") == bool(route.old_version):
-        raise ValueError(f"{where}: mode {route.mode!r} with old_version {route.old_version!r}")
-    return route
-
-
-def _read_label(value: object, where: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: expected a string, found {shown(value)}")
-    return value
-
-
-def _read_evidence(value: object, where: str) -> Evidence:
-    plain = _listed(value, Evidence._fields, where)
-    return Evidence(
-        gate=plain.text("gate", bytes_max=NAME_BYTES_MAX),
-        measured=plain.real("measured", least=-math.inf),
-        required=plain.real("required", least=-math.inf),
-        passed=plain.boolean("passed"),
-    )
-
-
-def _listed(value: object, names: tuple[str, ...], where: str) -> PlainReader:
-    if not isinstance(value, list) or len(value) != len(names):
-        raise ValueError(f"{where}: expected {list(names)}, found {shown(value)}")
-    return PlainReader(dict(zip(names, value, strict=True)), where)
 
 
 def read_job(target: str, value: object, where: str) -> JobState:
@@ -147,7 +82,7 @@ def read_job(target: str, value: object, where: str) -> JobState:
 
 
 def _read_dead_letter(value: object, where: str) -> DeadLetter:
-    plain = _listed(value, DeadLetter._fields, where)
+    plain = PlainReader.listed(value, DeadLetter._fields, where)
     return DeadLetter(
         id=_read_id(plain, where),
         revision=plain.integer("revision"),
