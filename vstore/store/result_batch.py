@@ -75,7 +75,9 @@ class SearchResults(Sequence[SearchResult]):
         int64 if all are integers, else objects; -1 or None behind a query's last, see `counts`.
         """
         found = [part.searched.flat_ids() for part in self._parts]
-        if all(isinstance(ids, np.ndarray) for ids in found):
+        if all(
+            isinstance(ids, np.ndarray) or all(type(id_) is int for id_ in ids) for ids in found
+        ):
             return self._matrix(found, -1, np.int64)
         return self._matrix(found, None, np.object_)
 
