@@ -14,6 +14,7 @@ from vstore.limits import MERGE_FANOUT
 from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.query.plan import GraphSearch, scans
+from vstore.segment import pieces
 from vstore.segment.vectors import VectorSegment
 from vstore.storage.layout import FRAME_BYTES
 
@@ -337,6 +338,41 @@ def test_a_damaged_node_is_found_when_it_is_read(tmp_path: Any, name: str) -> No
         with pytest.raises(vstore.CorruptionError):  # many questions read everything
             docs.search_batch(vectors[:2], version="v")
         assert not store.check().ok
+
+
+def test_many_single_questions_have_all_nodes_checked_once(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_QUESTIONS_MAX", 20)
+    path = tmp_path / "s.vstore"
+    vectors = clustered(6_000, DIMENSION)
+    with vstore.open(path) as store:
+        docs = filled(store, vectors)
+        right = docs.search(vectors[0], version="v").ids
+        block = segment_of(docs).header.arrays["codes.low"].block
+    with vstore.open(path, mode="r") as store:
+        docs = store.collection("docs")
+        marking = [
+            (docs.search(vectors[0], version="v").ids, segment_of(docs).searched.check.marks)
+            for _ in range(30)
+        ]
+        assert marking == [(right, True)] * 20 + [(right, False)] * 10
+
+    data = bytearray(path.read_bytes())
+    data[block.offset + FRAME_BYTES + block.length - 1] ^= 1
+    path.write_bytes(data)
+    with vstore.open(path, mode="r") as store:
+        docs = store.collection("docs")
+        for _ in range(20):
+            assert docs.search(vectors[0], version="v").ids == right
+        with pytest.raises(vstore.CorruptionError):
+            docs.search(vectors[0], version="v")
+
+
+def segment_of(docs: Collection) -> VectorSegment:
+    segment = docs.view().rows("v").parts[0].rows
+    assert isinstance(segment, VectorSegment)
+    return segment
 
 
 def test_the_same_rows_give_the_same_file(tmp_path: Any) -> None:

@@ -333,7 +333,7 @@ def test_what_a_search_does_not_say_it_has_read_makes_no_difference(native: Nati
     rows = index.rows_of(rng.standard_normal((3_000, 40)).astype(np.float32), "l2", None)
     question = Question(24, 24, 16, 12, 10, report=True)
     for number, query in enumerate(clustered(300, 40, seed=5)):  # more than there are marks
-        answered = index.answer(native, rows, query[None], question)
+        answered = index.answer(native, rows, query[None], question, mark=True)
         if number % 10:
             continue
         unread = np.setdiff1d(np.arange(arrays.nodes), answered.nodes)
@@ -343,6 +343,6 @@ def test_what_a_search_does_not_say_it_has_read_makes_no_difference(native: Nati
         low[unread] = rng.integers(0, 256, low[unread].shape)
         links[unread] = NONE - 1
         other = over(index, changed(arrays, high=high, low=low, links=links))
-        again = other.answer(native, rows, query[None], question)
+        again = other.answer(native, rows, query[None], question, mark=True)
         for mine, theirs in zip(again, answered, strict=True):
             assert np.array_equal(mine, theirs)

@@ -49,7 +49,15 @@ class GraphIndex:
         self._scratches: list[AnswerScratch] = []
         self._rows: dict[bool, Rows] = {}
 
-    def answer(self, kernels: Kernels, rows: Rows, queries: Array, question: Question) -> Answered:
+    def answer(
+        self,
+        kernels: Kernels,
+        rows: Rows,
+        queries: Array,
+        question: Question,
+        *,
+        mark: bool = False,
+    ) -> Answered:
         """Return the k best rows for each query.
 
         Parameters
@@ -57,18 +65,19 @@ class GraphIndex:
         rows : Rows
             Made by `rows_of`.
         queries : float32 (m, dimension), C-contiguous
+        mark : bool
+            Tell which nodes were looked at; for one query, whose question is to report.
 
         Raises
         ------
         CorruptGraphError
         """
         scratch = self._scratch(rows, question)
-        marking = question.report and len(queries) == 1
         try:
-            if marking:
+            if mark:
                 scratch.search.make_marks()
             answered = kernels.answer(self.arrays, rows, scratch, queries, question)
-            return answered._replace(nodes=scratch.search.marked()) if marking else answered
+            return answered._replace(nodes=scratch.search.marked()) if mark else answered
         finally:
             self._scratches.append(scratch)
 

@@ -224,14 +224,15 @@ def _by_codes(read: VersionRead, chosen: SearchedPart, kernels: Kernels, k: int)
     assert isinstance(segment, VectorSegment)
     vectors, graph, check = segment.searched
     assert question is not None
-    if not check.complete and not reads_little(kernels, read.queries, question):
+    little = reads_little(kernels, read.queries, question) and not check.is_worth_all
+    if not check.complete and not little:
         segment.verify_nodes()
     rows = graph.rows_of(vectors, read.metric, None if part.distinct else part.groups)
     if not check.complete:
         question = question._replace(report=True)
 
     def answer(queries: Array) -> tuple[Array, Array]:
-        answered = graph.answer(kernels, rows, queries, question)
+        answered = graph.answer(kernels, rows, queries, question, mark=little and check.marks)
         damage = check.damage(answered.scored, answered.nodes) if question.report else None
         if damage is not None:
             raise segment.corrupt(damage)

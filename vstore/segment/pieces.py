@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VECTOR_PIECE_BYTES: Final = 16 * 1024  # enough for the hash to be fast, and only a few rows
 NODE_PIECE_BYTES: Final = 8 * 1024  # a search reads forty times as many nodes
+_QUESTIONS_MAX: Final = 1_000
 _READ_MAX: Final = 32  # rows, some questions' worth; the system maps up to 2 MiB around each
 
 
@@ -116,6 +117,7 @@ class SearchCheck:
     def __init__(self) -> None:
         self.vectors: PieceCheck | None = None
         self.nodes: PieceCheck | None = None
+        self._questions = 0
 
     @property
     def complete(self) -> bool:
@@ -123,8 +125,19 @@ class SearchCheck:
         vectors, nodes = self.vectors, self.nodes
         return (vectors is None or vectors.complete) and (nodes is None or nodes.complete)
 
+    @property
+    def marks(self) -> bool:
+        """Whether a search is to tell which nodes it has looked at."""
+        return self.nodes is not None and not self.nodes.complete
+
+    @property
+    def is_worth_all(self) -> bool:
+        """Whether telling them has taken about as long as it takes to check all nodes at once."""
+        return self._questions >= _QUESTIONS_MAX and self.marks
+
     def damage(self, rows: Array, nodes: Array) -> str | None:
         """Check what a search has read, and say what of it is damaged."""
+        self._questions += 1
         for name, check, read in (("node", self.nodes, nodes), ("vector", self.vectors, rows)):
             damaged = None if check is None or check.complete else check.first_damaged(read)
             if damaged is not None:

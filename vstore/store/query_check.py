@@ -63,16 +63,17 @@ class QueryCheck:
 
     def one(self, query: FloatArray) -> Noted | None:
         """Note one query, float32 (dimension,); None if there is nothing to judge it by."""
-        early = self._early
-        if early is not None:
-            if len(early) < _EARLY:
+        window = self._watch
+        if window is None:
+            early = self._early
+            if early is not None and len(early) < _EARLY:
                 kept = query.copy()
                 early.append(kept)
                 return self, None, (kept,)
             self._load()
-        window = self._watch
-        if window is None:
-            return None if self._damage is None else (self, self._damage, ())
+            window = self._watch
+            if window is None:
+                return None if self._damage is None else (self, self._damage, ())
         kept = query.copy()  # the caller may use the array again
         if window.add(kept) and window.due:
             self._judge(window, watch.LATEST)
@@ -89,8 +90,7 @@ class QueryCheck:
         most = min(len(queries), watch.LATEST)
         picked = np.linspace(0, len(queries) - 1, most).astype(np.int64)
         kept = queries[picked]
-        for query in kept:
-            window.add(query)
+        window.extend(kept)
         self._judge(window, len(queries))
         # Of more of them one alone would add nothing to what all say together.
         return self, window.alarm, tuple(kept) if len(queries) < watch.EVIDENCE_MIN else ()

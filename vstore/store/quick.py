@@ -80,15 +80,20 @@ class _QuickRead:
             or not SQUARE_UNDERFLOW < float(np.vdot(query, query)) < np.inf
         ):
             return None
-        question = self._question if self._check.complete else self._reporting
+        check = self._check
+        if check.is_worth_all:
+            return None
+        question = self._question if check.complete else self._reporting
         try:
-            answered = self._graph.answer(kernels, self._rows, query[None], question)
+            answered = self._graph.answer(
+                kernels, self._rows, query[None], question, mark=check.marks
+            )
         except CorruptGraphError:
             return None
         row = answered.row
         if row[0, -1] == NONE:
             return None
-        if question.report and self._check.damage(answered.scored, answered.nodes) is not None:
+        if question.report and check.damage(answered.scored, answered.nodes) is not None:
             return None
         return FetchedBatch(
             self._docno[row].astype(np.int64),

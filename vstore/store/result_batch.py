@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vstore.store.results import Searched, SearchedTogether
-    from vstore.types import Array, IntArray
+    from vstore.types import Array, DocumentId, IntArray
 
 
 class SearchResults(Sequence[SearchResult]):
@@ -75,9 +75,7 @@ class SearchResults(Sequence[SearchResult]):
         int64 if all are integers, else objects; -1 or None behind a query's last, see `counts`.
         """
         found = [part.searched.flat_ids() for part in self._parts]
-        if all(
-            isinstance(ids, np.ndarray) or all(type(id_) is int for id_ in ids) for ids in found
-        ):
+        if all(map(_are_integers, found)):
             return self._matrix(found, -1, np.int64)
         return self._matrix(found, None, np.object_)
 
@@ -96,3 +94,7 @@ class SearchResults(Sequence[SearchResult]):
             rows[np.arange(width) < counts[part.places][:, None]] = values
             matrix[part.places] = rows
         return matrix
+
+
+def _are_integers(ids: IntArray | list[DocumentId]) -> bool:
+    return isinstance(ids, np.ndarray) or all(type(id_) is int for id_ in ids)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LATEST: Final = 32  # a power of two; false alarms of so many were not seen, of 8 they were
 EVIDENCE_MIN: Final = 8  # below that no alarm
 _EVERY: Final = 256  # vectors between two judgements, each of which takes as long as some searches
+_SAMPLED: Final = 4  # one in so many is kept, once the window is full: the others stay in no cache
 
 
 class Watch:
@@ -34,14 +35,26 @@ class Watch:
         self.alarm: str | None = None
         self._kind = kind
         self._latest: list[FloatArray | None] = [None] * LATEST
-        self._seen = 0
+        self._seen = self._kept = 0
 
     def add(self, vector: FloatArray) -> bool:
-        """Keep a vector, which must not change any more; return whether `judge` may be due."""
-        seen = self._seen
-        self._latest[seen & (LATEST - 1)] = vector
-        self._seen = seen = seen + 1
+        """Keep a vector, which must not change any more; return whether `judge` may be due.
+
+        Of many, some are enough. All are kept as long as there are few, and during an alarm.
+        """
+        self._seen = seen = self._seen + 1
+        if seen > LATEST and seen % _SAMPLED and self.alarm is None:
+            return False
+        self._latest[self._kept & (LATEST - 1)] = vector
+        self._kept += 1
         return not seen & (LATEST - 1)
+
+    def extend(self, vectors: Array) -> None:
+        """Keep all of some vectors, (n, dimension), which must not change any more."""
+        for vector in vectors:
+            self._latest[self._kept & (LATEST - 1)] = vector
+            self._kept += 1
+        self._seen += len(vectors)
 
     @property
     def due(self) -> bool:
