@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LATEST: Final = 32  # a power of two; false alarms of so many were not seen, of 8 they were
 EVIDENCE_MIN: Final = 8  # below that no alarm
-_EVERY: Final = 256  # vectors between two judgements, each of which takes as long as some searches
+_EVERY: Final = 512  # vectors between two judgements: each takes as long as five searches
 _SAMPLED: Final = 4  # one in so many is kept, once the window is full: the others stay in no cache
 
 
