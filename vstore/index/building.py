@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from vstore.index.curve import CurvePoint, RecallCurve
 from vstore.index.flat import scan
 from vstore.index.graph import GraphIndex
 from vstore.index.scan_part import ScanPart
+from vstore.named import NamedTuple
 from vstore.native.arrays import NONE, GraphArrays, pack
 from vstore.native.calls import Question
 from vstore.native.flavour import processors

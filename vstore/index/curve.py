@@ -8,7 +8,9 @@ Queries that are unlike all rows are harder still.
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
+
+from vstore.named import NamedTuple
 
 EF_GRID: Final = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 SAMPLE_ROWS: Final = 100

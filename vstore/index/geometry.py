@@ -27,11 +27,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,11 +7,12 @@ are not those of the version's rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from vstore.index.geometry import suspect
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.index.geometry import GeometryStatistics, Kind

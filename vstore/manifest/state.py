@@ -7,7 +7,9 @@ is computed (`segment.freshness`, `migration.lifecycle`) from these facts and th
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Never, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, Never, TypeAlias, get_args
+
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

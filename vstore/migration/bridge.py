@@ -15,12 +15,13 @@ All kinds are affine, ``y = (x - source_mean) @ matrix + target_mean``:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
 from vstore.migration.gates import GateResult
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import Metric

@@ -7,7 +7,7 @@ more with those, and measured on held-out documents that nothing was fitted to o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from vstore.migration.bridge import (
     neighbour_recall,
     unit_rows,
 )
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -6,7 +6,9 @@ import os
 import platform
 import sys
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final
+
+from vstore.named import NamedTuple
 
 
 class Flavour(NamedTuple):

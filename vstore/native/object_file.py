@@ -14,7 +14,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-from typing import Final, NamedTuple
+from typing import Final
+
+from vstore.named import NamedTuple
 
 _HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION: Final = struct.Struct("<IIQQQQIIQQ")

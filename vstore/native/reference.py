@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.named import NamedTuple
 from vstore.native.arrays import EXPANDED, LEVELS_MAX, NONE, rounded
 from vstore.native.calls import Answered, CorruptGraphError
 

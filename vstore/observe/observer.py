@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from vstore.deferred import Deferred
+from vstore.named import NamedTuple
 from vstore.observe.traced import TraceRing
 
 if TYPE_CHECKING:

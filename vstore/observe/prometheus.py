@@ -5,7 +5,9 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from vstore.named import NamedTuple
 from vstore.query.summary import ListedSummaries, MatchedSummaries, QuerySummary
 
 if TYPE_CHECKING:

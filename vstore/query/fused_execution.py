@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.named import NamedTuple
 from vstore.query.execution import RowHit, row_hit
 from vstore.query.summary import QuerySummary, Totals
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from vstore.index.ranges import expand_ranges
+from vstore.named import NamedTuple
 from vstore.native import reference
 from vstore.query import fusion
 from vstore.query.beside import Beside, beside

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.named import NamedTuple
 from vstore.segment.documents import DocumentRecord
 
 if TYPE_CHECKING:

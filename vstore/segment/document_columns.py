@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.named import NamedTuple
 from vstore.segment import columns
 from vstore.segment.column_types import FieldType
 from vstore.segment.documents import NO_HASH, Blobs

@@ -7,11 +7,12 @@ is right. Revision 0 says that the document is deleted; its id keeps the docno u
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.deferred import Deferred
+from vstore.named import NamedTuple
 from vstore.segment.column_types import FieldType
 from vstore.segment.ids import (
     EncodedIds,

@@ -5,12 +5,13 @@ All functions work on whole batches: an id costs a fraction of a microsecond.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import ID_BYTES_MAX, INT_ID_MAX, INT_ID_MIN
+from vstore.named import NamedTuple
 from vstore.segment.column_types import short_repr
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ are dead in the new segment as well, since that is derived.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.named import NamedTuple
 from vstore.segment.compaction import (
     extended_graph,
     merge_start,

@@ -8,11 +8,12 @@ revisions, and stored nowhere (`design`: derive, don't flag). So a late row can 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vstore.index.ranges import expand_ranges
+from vstore.named import NamedTuple
 from vstore.recent import Recent
 from vstore.segment.documents import DELETED
 from vstore.segment.vectors import RowBatch, VectorSegment

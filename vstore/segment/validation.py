@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from vstore.errors import InvalidVectorError
+from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec

@@ -7,10 +7,11 @@ rows of a version at once, so the newest segment that holds a docno holds all it
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.named import NamedTuple
 from vstore.segment.pieces import (
     NODE_PIECE_BYTES,
     VECTOR_PIECE_BYTES,

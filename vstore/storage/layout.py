@@ -12,7 +12,9 @@ Nothing is overwritten except the older slot. All integers are little-endian, al
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import Final
+
+from vstore.named import NamedTuple
 
 # Like PNG's: the high bit catches 7-bit transfer, CR LF and the lone LF catch text-mode
 # transfer, ^Z stops `type` on Windows.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from blake3 import blake3
 
 from vstore.errors import CorruptionError, FormatVersionError, NotAStoreError
+from vstore.named import NamedTuple
 from vstore.storage import layout
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES, SLOT_HASHED_BYTES
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
+from vstore.named import NamedTuple
 from vstore.segment import columns
 from vstore.segment.column_types import FieldType
 from vstore.segment.keyword_columns import KeywordColumn

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from vstore.limits import SEAL_DOCUMENTS
 from vstore.manifest.edits import put_collection
 from vstore.manifest.job_state import DeadLetter
 from vstore.migration import caps, jobs
+from vstore.named import NamedTuple
 from vstore.store import backfill_queue
 from vstore.store.document import Document, document_of
 from vstore.store.gate_measurements import coverage

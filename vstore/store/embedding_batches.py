@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.errors import EmbeddingError, InvalidVectorError
 from vstore.limits import ERROR_BYTES_MAX
 from vstore.migration.jobs import cut
+from vstore.named import NamedTuple
 from vstore.store import guard
 from vstore.store.embedding_calls import may_pass
 from vstore.store.input import chunked

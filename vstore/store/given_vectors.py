@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError
 from vstore.limits import SEAL_BYTES
+from vstore.named import NamedTuple
 from vstore.store import guard
 from vstore.store.input import chunked
 from vstore.store.pending import row_batch

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
 from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
+from vstore.named import NamedTuple
 from vstore.segment.column_types import short_repr
 from vstore.segment.columns import FieldType, normalize_value
 from vstore.segment.validation import as_array

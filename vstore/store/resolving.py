@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, MissingQueryVectorError, StateError
+from vstore.named import NamedTuple
 from vstore.store import guard
 
 if TYPE_CHECKING:

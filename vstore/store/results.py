@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vstore.deferred import Deferred
+from vstore.named import NamedTuple
 from vstore.query.plan import render_plan
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from vstore.errors import (
 )
 from vstore.limits import K_MAX
 from vstore.manifest.spec import short
+from vstore.named import NamedTuple
 from vstore.native import loader
 from vstore.observe.traced import TracedBatch
 from vstore.query.executor import execute

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, InvalidVectorError
 from vstore.limits import POOL_MAX, THREADS_MAX
+from vstore.named import NamedTuple
 from vstore.native.flavour import processors
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
 from vstore.segment.validation import as_array
