@@ -99,7 +99,7 @@ def test_the_index_knows_arrays_and_nothing_else(path: Path) -> None:
         assert top not in SYSTEM | {"threading", "time", "logging", "random"}, name
         if top == "vstore":
             allowed = ("vstore.index", "vstore.native", "vstore.errors", "vstore.limits",
-                       "vstore.deferred", "vstore.types")  # fmt: skip
+                       "vstore.deferred", "vstore.named", "vstore.types")  # fmt: skip
             assert name.startswith(allowed), name
 
 
