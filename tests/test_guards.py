@@ -390,6 +390,30 @@ def test_a_search_by_a_graph_is_watched_too(demo: ScifactDemo) -> None:
     assert wrong[-1].suspect is not None
 
 
+@pytest.mark.parametrize("rhythm", [2, 3, 4, 5, 8])
+def test_no_rhythm_of_queries_escapes_the_window(demo: ScifactDemo, rhythm: int) -> None:
+    docs = learned(demo)
+    snapshot = docs.snapshot()
+    watch = guard_of(snapshot, docs.view().version(NEW)).queries
+    assert watch is not None
+    for i in range(2_000):
+        watch.add(np.full(384, i % rhythm, np.float32))
+    seen = watch.latest()[:, 0].tolist()
+    assert len(seen) == LATEST
+    assert all(seen.count(beat) >= LATEST / rhythm / 2 for beat in range(rhythm))
+
+
+def test_commits_between_queries_do_not_hide_another_model(demo: ScifactDemo) -> None:
+    docs = learned(demo)
+    for query in demo.new_queries[:LATEST]:
+        docs.search(query, version=NEW)
+    for i in range(1_100):
+        docs.search(demo.old_queries[i % len(demo.old_queries)], version=NEW)
+        if i % 5 == 0:
+            docs.update_metadata([demo.document_ids[0]], {})
+    assert suspects(docs, "queries") > 0
+
+
 # Canaries.
 
 

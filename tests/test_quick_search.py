@@ -269,3 +269,27 @@ def test_documents_of_one_version_alone_go_the_long_way(docs: Collection) -> Non
         found = docs.search({"v": QUERIES[0], "w": QUERIES[0]}, **DUAL)
         assert found.ids[0] == "alone"
     assert not short_ways(docs)
+
+
+def test_a_bare_array_never_learns_its_version_from_the_last_question(docs: Collection) -> None:
+    with_another(docs)
+    for _ in range(3):
+        docs.search({"v": QUERIES[0]})
+    assert short_ways(docs) == 1
+    ways: list[dict[str, Any]] = [{}, {"mode": "matched"}]
+    for options in ways:
+        with pytest.raises(vstore.VstoreError, match="which model"):
+            docs.search(QUERIES[0], **options)
+
+
+def test_what_else_a_mapping_has_is_looked_at(docs: Collection) -> None:
+    with_another(docs)
+    for _ in range(3):
+        docs.search({"v": QUERIES[0]})
+        docs.search(in_both(QUERIES[0]), **DUAL)
+    wrong: Any = QUERIES[:3]
+    with pytest.raises(vstore.InvalidVectorError):
+        docs.search({"v": QUERIES[0], "w": wrong})
+    with pytest.raises(vstore.InvalidVectorError):
+        docs.search(in_both(QUERIES[0]) | {"u": wrong}, **DUAL)
+    assert docs.search({"v": QUERIES[0], "w": QUERIES[0]}).ids == docs.search({"v": QUERIES[0]}).ids

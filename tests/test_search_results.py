@@ -47,6 +47,8 @@ def check(results: SearchResults, count: int) -> None:
         assert all(missing in (None, -1) for missing in results.ids[number, length:].tolist())
         assert (results.scores[number, length:] == -np.inf).all()
         integers &= all(isinstance(id_, int) for id_ in result.ids)
+    assert results[0] is results[0]
+    assert results[0] in results
     assert [result.ids for result in results[1:-1]] == lists[1:-1]
     assert results[-1].ids == lists[-1]
     assert results.ids.shape == results.scores.shape == (count, max(map(len, lists)))

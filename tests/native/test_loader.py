@@ -173,6 +173,19 @@ def test_the_compiler_takes_no_module_from_the_working_directory(tmp_path: Path)
     assert ask(code, "build", cwd=elsewhere, **cache) == "native False False"
 
 
+@pytest.mark.parametrize("entry", ["''", "__import__('pathlib').Path('/nowhere')"])
+def test_any_way_to_find_the_package_will_do(tmp_path: Path, entry: str) -> None:
+    if flavour.host_flavour() is None:
+        pytest.skip("this processor is not supported")
+    for package in ("vstore", "tests"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    with (tmp_path / "vstore" / "native" / "arrays.py").open("a") as file:
+        file.write("# another's\n")
+    cache = {"VSTORE_CACHE_DIR": str(tmp_path / "cache"), "VSTORE_NATIVE": "wait"}
+    code = f"import sys; sys.path[:0] = ['', {entry}]\n{ASK}"
+    assert ask(code, "build", cwd=tmp_path, **cache) == "native False False"
+
+
 def test_a_copy_of_the_package_compiles_its_own_kernels(tmp_path: Path) -> None:
     if flavour.host_flavour() is None:
         pytest.skip("this processor is not supported")

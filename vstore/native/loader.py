@@ -168,7 +168,11 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
         _state.reason = "the compiler is running"
         # With this process's own modules, and none from wherever it was started (-P): else another
         # vstore's kernels, called the way this one's are, would end the process.
-        paths = os.pathsep.join(path for path in sys.path if path and os.pathsep not in path)
+        paths = os.pathsep.join(
+            path or os.getcwd()  # empty in an interactive session
+            for path in map(str, sys.path)  # others than text are in some, and do nothing there
+            if os.pathsep not in path
+        )
         _state.compiler = subprocess.Popen(
             [sys.executable, "-P", "-m", "vstore.native.compiler", flavour, _state.output],
             env={**os.environ, "PYTHONPATH": paths},

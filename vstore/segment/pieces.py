@@ -128,7 +128,8 @@ class SearchCheck:
     @property
     def marks(self) -> bool:
         """Whether a search is to tell which nodes it has looked at."""
-        return self.nodes is not None and not self.nodes.complete
+        nodes = self.nodes  # another thread may have all of them checked meanwhile
+        return nodes is not None and not nodes.complete
 
     @property
     def is_worth_all(self) -> bool:

@@ -46,6 +46,8 @@ class QueryCheck:
         self._early: list[FloatArray] | None = None if version.guard is None else []
         self._damage: str | None = None
         self._watch: Watch | None = None
+        if version.guard is not None and snapshot.cache.guards.find(version.guard) is not None:
+            self._load()  # an earlier snapshot's; else commits between queries would hide them
 
     def _load(self) -> None:
         """Read what is known of the version, and note the queries that came before."""

@@ -141,7 +141,11 @@ class QuickSearch:
         kernels = loader.kernels()
         if kernels is None:
             return None
-        if type(query) is not dict and len(self._reads) > 1:
+        # A bare array has to say its version, and what else a mapping has is looked at, too.
+        if type(query) is dict:
+            if len(query) != len(self._reads):
+                return None
+        elif self._options.version is None or len(self._reads) > 1:
             return None
         queries: list[Array] = []
         batches = []

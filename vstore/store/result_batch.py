@@ -12,28 +12,28 @@ from vstore.store.results import SearchResult
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vstore.store.results import Searched, SearchedTogether
+    from vstore.store.results import SearchedTogether
     from vstore.types import Array, DocumentId, IntArray
 
 
 class SearchResults(Sequence[SearchResult]):
     """The results of a batch, in the order of its queries.
 
-    A sequence of `SearchResult`; each is made when it is looked at. Arrays of ids and scores take
-    a fraction of the time that lists of them do.
+    A sequence of `SearchResult`, made when someone looks. Arrays of ids and scores take a fraction
+    of the time that lists of them do.
     """
 
     __slots__ = ("_in_order", "_parts")
 
     def __init__(self, parts: Sequence[SearchedTogether]) -> None:
         self._parts = parts
-        self._in_order: list[tuple[Searched, int]] | None = None
+        self._in_order: list[SearchResult] | None = None
 
     def __len__(self) -> int:
         return sum(len(part.places) for part in self._parts)
 
     def __iter__(self) -> Iterator[SearchResult]:
-        return (SearchResult(*one) for one in self._found())
+        return iter(self._results())
 
     @overload
     def __getitem__(self, index: int) -> SearchResult: ...
@@ -42,15 +42,12 @@ class SearchResults(Sequence[SearchResult]):
     def __getitem__(self, index: slice) -> list[SearchResult]: ...
 
     def __getitem__(self, index: int | slice) -> SearchResult | list[SearchResult]:
-        if isinstance(index, slice):
-            return [SearchResult(*one) for one in self._found()[index]]
-        return SearchResult(*self._found()[index])
+        return self._results()[index]
 
-    def _found(self) -> list[tuple[Searched, int]]:
-        """Return by place what answered the query, and its number there."""
+    def _results(self) -> list[SearchResult]:
         if self._in_order is None:
             by_place = {
-                place: (part.searched, number)
+                place: SearchResult(part.searched, number)
                 for part in self._parts
                 for number, place in enumerate(part.places.tolist())
             }

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 LATEST: Final = 32  # a power of two; false alarms of so many were not seen, of 8 they were
 EVIDENCE_MIN: Final = 8  # below that no alarm
 _EVERY: Final = 512  # vectors between two judgements: each takes as long as five searches
-_SAMPLED: Final = 4  # one in so many is kept, once the window is full: the others stay in no cache
+# Once the window is full, one vector in four is kept: the others stay in no cache. Which one is
+# told by its number times this, 2^32 over the golden ratio, so that no rhythm of queries escapes.
+_STRIDE: Final = 0x9E3779B1
 
 
 class Watch:
@@ -43,10 +45,9 @@ class Watch:
         Of many, some are enough. All are kept as long as there are few, and during an alarm.
         """
         self._seen = seen = self._seen + 1
-        if seen > LATEST and seen % _SAMPLED and self.alarm is None:
-            return False
-        self._latest[self._kept & (LATEST - 1)] = vector
-        self._kept += 1
+        if seen <= LATEST or not (seen * _STRIDE >> 30) & 3 or self.alarm is not None:
+            self._latest[self._kept & (LATEST - 1)] = vector
+            self._kept += 1
         return not seen & (LATEST - 1)
 
     def extend(self, vectors: Array) -> None:
