@@ -15,7 +15,7 @@ from vstore.named import NamedTuple
 EF_GRID: Final = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 SAMPLE_ROWS: Final = 100
 K: Final = 10
-RESCORED: Final = (1.2, 1.5, 2.0, 4.0, 8.0)
+RESCORED: Final = (1.1, 1.2, 1.5, 2.0, 4.0, 8.0)
 REFINED: Final = (1.6, 2.4, 3.2, 4.8, 6.4, 9.6, 12.8, 19.2, 25.6, 38.4, 51.2)
 _REFINED_PER_EXPANDED: Final = 16
 _REFINED_GROWTH: Final = 1 / 3  # with ef; 0, 1/4 and 1/2 are slower at equal recall
@@ -58,7 +58,7 @@ class RecallCurve(NamedTuple):
 
     def keep_for(self, k: int) -> int:
         """Return how many candidates to score with their vectors for k hits."""
-        return max(k + 2, math.ceil(self.rescored * k))
+        return max(k + 2 if k < K else k + 1, math.ceil(self.rescored * k))
 
     def refine_for(self, k: int, ef: float = FACTOR_EF) -> int:
         """Return how many nodes to look at in full for k hits, after a search as wide as ef.
