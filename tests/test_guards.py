@@ -410,7 +410,7 @@ def test_commits_between_queries_do_not_hide_another_model(demo: ScifactDemo) ->
     for i in range(1_100):
         docs.search(demo.old_queries[i % len(demo.old_queries)], version=NEW)
         if i % 5 == 0:
-            docs.update_metadata([demo.document_ids[0]], {})
+            docs.add_vectors(NEW, demo.document_ids[:1], demo.new_documents[:1])
     assert suspects(docs, "queries") > 0
 
 

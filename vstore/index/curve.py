@@ -18,7 +18,7 @@ K: Final = 10
 RESCORED: Final = (1.1, 1.2, 1.5, 2.0, 4.0, 8.0)
 REFINED: Final = (1.6, 2.4, 3.2, 4.8, 6.4, 9.6, 12.8, 19.2, 25.6, 38.4, 51.2)
 _REFINED_PER_EXPANDED: Final = 16
-_REFINED_GROWTH: Final = 1 / 3  # with ef; 0, 1/4 and 1/2 are slower at equal recall
+_REFINED_GROWTH: Final = 1 / 3  # with ef; 0, 1/4 and 1/2 are slower on one data set or another
 FACTOR_EF: Final = 128  # at which both are measured
 FACTOR_LOSS: Final = 0.001  # of recall
 
@@ -64,7 +64,7 @@ class RecallCurve(NamedTuple):
         """Return how many nodes to look at in full for k hits, after a search as wide as ef.
 
         A narrow search has not found most of what half codes would misplace: as many nodes as for
-        a wide one took a fifth of its time at recall 0.90, for .003 of recall.
+        a wide one took up to a fifth of its time at recall 0.90.
         """
         share: float = min(1.0, ef * K / (k * FACTOR_EF)) ** _REFINED_GROWTH
         return max(self.keep_for(k), math.ceil(self.refined * k * share))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 
-class GraphIndex:
+class GraphIndex:  # no dataclass, nor are its arrays: each process would make them anew
     """A graph that can be searched.
 
     Attributes
