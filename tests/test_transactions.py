@@ -11,6 +11,7 @@ import pytest
 import vstore
 from tests.small_store import NEW, OLD, axis, contents, documents, rows, seal, spec, store_in
 from vstore.limits import SEAL_BYTES
+from vstore.storage.memory import MemoryMedium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,7 +215,6 @@ def test_a_transaction_inside_itself_leaves_the_outer_one_alone() -> None:
         pytest.param(lambda store: store.tag("now"), id="tag"),
         pytest.param(lambda store: store.vacuum(), id="vacuum"),
         pytest.param(lambda store: store.sync(), id="sync"),
-        pytest.param(lambda store: store.close(), id="close"),
     ],
 )
 def test_what_needs_the_writer_is_refused_inside_instead_of_waiting_for_ever(
@@ -227,6 +227,34 @@ def test_what_needs_the_writer_is_refused_inside_instead_of_waiting_for_ever(
         with pytest.raises(vstore.StateError):
             call(store)
     assert docs.ids() == ["a"]
+
+
+def test_closing_the_store_inside_gives_the_transaction_up() -> None:
+    medium = MemoryMedium()
+    store = store_in(medium)
+    docs = documents(store)
+
+    def write() -> None:
+        with store.transaction() as tx:
+            tx.upsert(docs, ["a"])
+            store.close()
+
+    with pytest.raises(vstore.ClosedError, match="nothing of it was committed"):
+        write()
+    with store_in(medium) as again:
+        assert again.collection("docs").ids() == []
+
+
+def test_closing_the_store_inside_hides_no_error() -> None:
+    store = store_in()
+
+    def write() -> None:
+        with store.transaction():
+            store.close()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
 
 
 def test_a_collection_of_another_store_is_refused() -> None:

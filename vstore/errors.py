@@ -25,6 +25,7 @@
     ├── ReadOnlyError                       a write through a read-only handle
     ├── LockedError                         another writer holds the store
     ├── StorageError                        the operating system refused; carries the OSError
+    │   └── FileMovedError                  the path names another file than the one that is open
     └── CorruptionError                     bytes that a correct writer never wrote
         ├── NotAStoreError                  no vstore magic, or an interrupted creation
         ├── BlockChecksumError              a block's bytes do not have its hash
@@ -296,6 +297,25 @@ class LockedError(VstoreError):
 
 class StorageError(VstoreError):
     """The operating system refused an operation; the cause is the OSError."""
+
+
+class FileMovedError(StorageError):
+    """The path no longer names the file that is open, or another program has written over it.
+
+    What was committed is in the file that was open, wherever it is now; nothing more is.
+
+    Attributes
+    ----------
+    path, problem : str
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(
+            f"{path}: {problem}. Nothing was written. Close this handle, see which file is the "
+            "right one, and open the store again."
+        )
+        self.path = path
+        self.problem = problem
 
 
 class CorruptionError(VstoreError):

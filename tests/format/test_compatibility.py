@@ -175,8 +175,10 @@ def test_a_checker_knows_what_it_cannot_know(flags: dict[str, int], ok: bool) ->
     """A block of unknown kind is damage, unless a flag says that a newer program was here."""
     medium = FaultyMedium()
     with open_medium(medium) as store:
-        store.open_file.container.append(BlockKind.GRAPH, b"a block that nothing names")
-        store.tag("the commit that takes it along")
+        docs = store.create_collection("docs")
+        with store.transaction() as tx:
+            store.open_file.container.append(BlockKind.GRAPH, b"a block that nothing names")
+            tx.upsert(docs, ["the commit that takes it along"])
     with open_medium(FaultyMedium(with_flags(medium.tobytes(), **flags)), mode="r") as store:
         assert store.check().ok == ok
 

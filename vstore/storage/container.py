@@ -15,6 +15,7 @@ from blake3 import blake3
 from vstore.errors import (
     BlockChecksumError,
     CorruptionError,
+    FileMovedError,
     ReadOnlyError,
     StorageError,
 )
@@ -23,7 +24,7 @@ from vstore.storage.block import BlockRef, decode_frame, encode_frame, padding
 from vstore.storage.layout import BLOCKS_START, COMPAT_GRAPHS, FRAME_BYTES, SLOT_BYTES, BlockKind
 from vstore.storage.packing import blake3_digest
 from vstore.storage.recovery import choose_slot
-from vstore.storage.superblock import Superblock
+from vstore.storage.superblock import Superblock, decode, require_successor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,7 @@ class Container:
         self.skipped = skipped
         self.verify: Verify = verify
         self._kept_slot = slot  # the other one is written next
+        self._newest_slot = slot
         self._tail = superblock.committed_length if superblock else BLOCKS_START
         self._poison: BaseException | None = None
         self._views: dict[int, memoryview] = {}
@@ -150,15 +152,51 @@ class Container:
         self._views = {at: view for at, view in self._views.items() if at in wanted}
 
     def reload(self) -> bool:
-        """Move to the newest committed epoch; False if this is it already."""
+        """Move to the newest committed epoch; False if this is it already.
+
+        Raises
+        ------
+        FileMovedError
+            Another store, or an older copy of this one, was copied over the file.
+        """
         slot, superblock, _ = choose_slot(self.name, self.file, writable=self.writable)
-        if self.superblock is not None and superblock.epoch <= self.superblock.epoch:
-            return False
-        self.superblock, self._kept_slot = superblock, slot
+        if self.superblock is not None:
+            require_successor(self.name, self.superblock, superblock)
+            if superblock.epoch == self.superblock.epoch:
+                return False
+        self.superblock, self._kept_slot, self._newest_slot = superblock, slot, slot
         self._tail = superblock.committed_length
         return True
 
+    def holds(self, ref: BlockRef) -> bool:
+        """Whether the file has the named block where it is named; only its frame is read."""
+        frame = decode_frame(self.file.read(ref.offset, FRAME_BYTES))
+        return (
+            frame is not None
+            and frame.payload_hash == ref.hash
+            and frame.payload_length == ref.length
+        )
+
     # Writing.
+
+    def require_own(self) -> None:
+        """Refuse to write where somebody else has written; the caller holds the lock.
+
+        Raises
+        ------
+        FileMovedError
+            The newest superblock is not the one that this handle wrote or read.
+        """
+        if self.superblock is None:
+            return
+        if decode(self.file.read(self._newest_slot * SLOT_BYTES, SLOT_BYTES)) != self.superblock:
+            error = FileMovedError(
+                self.name,
+                "another program has written over the file while it was open here, as copying a "
+                "backup over it does",
+            )
+            self.condemn(error)
+            raise error
 
     @property
     def tail(self) -> int:
@@ -231,7 +269,7 @@ class Container:
             if durable:
                 self.file.sync()
                 self._kept_slot = target
-            self.superblock = superblock
+            self._newest_slot, self.superblock = target, superblock
         except BaseException as error:
             # Also for Ctrl-C: the slot may be written, so its blocks must not be cut off.
             self.condemn(error)
@@ -250,6 +288,7 @@ class Container:
         if superblock is None or superblock.settled:
             return
         self.require_healthy()
+        self.require_own()
         settled = superblock._replace(durable_length=superblock.committed_length)
         self._sync()
         try:
@@ -257,7 +296,7 @@ class Container:
             # that there is nothing left to verify.
             self.file.write(self._kept_slot * SLOT_BYTES, [settled.encode()])
             self.file.sync()
-            self.superblock = settled
+            self._newest_slot, self.superblock = self._kept_slot, settled
         except BaseException as error:
             self.condemn(error)
             raise

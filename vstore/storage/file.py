@@ -290,9 +290,15 @@ def path_text(path: object) -> str:
 class PathMedium:
     """A store at a path.
 
-    The path is resolved once, here. So a store keeps its place when the process changes its
-    directory; and where the path is a symbolic link, file, lock and replacement are all at the
-    file it leads to, and a vacuum leaves the link as it is.
+    The path is made absolute once, here, so that a store keeps its place when the process changes
+    its directory. Where it is a symbolic link, a writer's file, lock and replacement are all at the
+    file that the link led to when it was opened, and a vacuum leaves the link as it is. A link that
+    leads elsewhere later no longer names the open file.
+
+    Attributes
+    ----------
+    path : str
+        The file that the name led to when it was opened.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -300,19 +306,24 @@ class PathMedium:
         if "\0" in self.name:
             raise InvalidArgumentError(f"{self.name!r:.80}: a path cannot have a null character")
         try:
-            self.path = os.path.realpath(path)
+            self._named = os.path.abspath(path)
         except OSError as error:  # a relative path, and the current directory was removed
             raise StorageError(f"{path}: cannot resolve: {error.strerror}") from error
+        self._resolve()
+
+    def _resolve(self) -> None:
+        self.path = os.path.realpath(self._named)
         self._replacement_path = self.path + "-vacuum"
 
     def open(self, *, writable: bool, create: bool) -> RealFile:
+        self._resolve()
         return RealFile(self.path, name=self.name, writable=writable, create=create)
 
     def is_current(self, file: StorageFile) -> bool:
         assert isinstance(file, RealFile)
         try:
-            status = os.stat(self.path)
-        except FileNotFoundError:
+            status = os.stat(self._named)
+        except OSError:  # removed, or hidden behind a link or a folder that leads nowhere
             return False
         return (status.st_dev, status.st_ino) == file.identity()
 

@@ -7,7 +7,12 @@ from typing import Final
 
 from blake3 import blake3
 
-from vstore.errors import CorruptionError, FormatVersionError, NotAStoreError
+from vstore.errors import (
+    CorruptionError,
+    FileMovedError,
+    FormatVersionError,
+    NotAStoreError,
+)
 from vstore.named import NamedTuple
 from vstore.storage import layout
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES, SLOT_HASHED_BYTES
@@ -159,6 +164,25 @@ def require_supported(slot: Superblock, path: str, *, writable: bool) -> None:
         and slot.durable_length % layout.ALIGNMENT == 0
     ):
         raise CorruptionError(path, f"superblock of epoch {slot.epoch} contradicts itself")
+
+
+def require_successor(path: str, before: Superblock, now: Superblock) -> None:
+    """Refuse a superblock that no writer of the store would have put in another one's place.
+
+    Raises
+    ------
+    FileMovedError
+        It is another store's, or of an earlier epoch, or of another commit of the same epoch.
+    """
+    if now.file_uuid != before.file_uuid:
+        problem = "the file is another store now"
+    elif now.epoch < before.epoch:
+        problem = f"the file is an older copy now, of epoch {now.epoch}"
+    elif now.epoch == before.epoch and now.manifest_hash != before.manifest_hash:
+        problem = f"the file is a copy now whose epoch {now.epoch} is of another commit"
+    else:
+        return
+    raise FileMovedError(path, f"{problem}; epoch {before.epoch} of the store was open here")
 
 
 def explain_absence(head: bytes, path: str) -> NotAStoreError:

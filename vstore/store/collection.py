@@ -154,9 +154,10 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> UpsertCounts:
         """Add or change documents; see `Transaction.upsert`."""
-        with self.store.transaction() as tx:
-            tx.one_call = True
-            return tx.upsert(
+        tx = self.store.transaction()
+        tx.one_call = True
+        return tx.run(
+            lambda tx: tx.upsert(
                 self,
                 ids,
                 vectors=vectors,
@@ -166,6 +167,7 @@ class Collection(CollectionGuards):
                 force=force,
                 trust_geometry=trust_geometry,
             )
+        )
 
     def upsert_texts(
         self,
@@ -196,15 +198,13 @@ class Collection(CollectionGuards):
         metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
     ) -> int:
         """Set fields of documents; see `Transaction.update_metadata`."""
-        with self.store.transaction() as tx:
-            return tx.update_metadata(self, ids, metadata)
+        return self.store.transaction().run(lambda tx: tx.update_metadata(self, ids, metadata))
 
     def delete(
         self, ids: Sequence[DocumentId] | None = None, *, where: Where = None
     ) -> DeleteCounts:
         """Delete documents by id or by filter; see `Transaction.delete`."""
-        with self.store.transaction() as tx:
-            return tx.delete(self, ids, where=where)
+        return self.store.transaction().run(lambda tx: tx.delete(self, ids, where=where))
 
     def add_vectors(
         self,
@@ -216,11 +216,13 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
-        with self.store.transaction() as tx:
-            tx.one_call = True
-            return tx.add_vectors(
+        tx = self.store.transaction()
+        tx.one_call = True
+        return tx.run(
+            lambda tx: tx.add_vectors(
                 self, version, ids, vectors, revisions=revisions, trust_geometry=trust_geometry
             )
+        )
 
     # Searching.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from vstore.deferred import Deferred
 from vstore.errors import (
     ClosedError,
-    LockedError,
     NotFoundError,
     ReadOnlyError,
     StateError,
@@ -18,9 +17,9 @@ from vstore.errors import (
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import Operation, find_epoch
 from vstore.observe.observer import Observer
-from vstore.storage.opening import open_container
 from vstore.store.numbers import check_whole
-from vstore.store.snapshot import SegmentCache, load_snapshot
+from vstore.store.snapshot import load_snapshot
+from vstore.store.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
     from vstore.segment.changes import CollectionChanges
     from vstore.segment.compaction import FindKernels
     from vstore.storage.container import Container
-    from vstore.storage.file import Medium
+    from vstore.storage.file import Medium, StorageFile
     from vstore.store import dual_write as dual_writes
     from vstore.store import indexing as graphs
     from vstore.store import learning, writer
+    from vstore.store import lineage as lineages
     from vstore.store import upkeep as upkeeps
     from vstore.store import vacuum as vacuums
     from vstore.store.indexing import Indexing
@@ -47,6 +47,7 @@ else:  # not what a search needs
     edits = Deferred("vstore.manifest.edits")
     graphs = Deferred("vstore.store.indexing")
     learning = Deferred("vstore.store.learning")
+    lineages = Deferred("vstore.store.lineage")
     replacements = Deferred("vstore.segment.replacement")
     upkeeps = Deferred("vstore.store.upkeep")
     vacuums = Deferred("vstore.store.vacuum")
@@ -54,13 +55,16 @@ else:  # not what a search needs
 
 Durability: TypeAlias = Literal["full", "relaxed"]
 RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
+CLOSE_WAIT_S: Final = 1.0  # how long `close` lets another thread's transaction go on
+
+_T = TypeVar("_T")
 
 
 class OpenFile:
     """One open file: which snapshot its readers see, and whose turn it is to write.
 
     `Store` is its public face. The snapshot is replaced, never changed, so that readers need no
-    lock; a writer holds the lock of its turn.
+    lock; a writer has a turn.
 
     Attributes
     ----------
@@ -96,8 +100,8 @@ class OpenFile:
         self.closed = False
         self.opened_epoch = snapshot.epoch
         self.runners: dict[tuple[str, str], Runner] = {}
-        self._writing = threading.Lock()
-        self._writer_thread: int | None = None
+        self._turns = Turns(medium.name)
+        self._replacements: list[StorageFile] = []  # opened by a vacuum, and ours to close
         self._settling: threading.Timer | None = None
         self.observer = Observer(recall_sample)
         self._upkeep: upkeeps.Upkeep | None = None
@@ -115,23 +119,39 @@ class OpenFile:
         return not self.closed and not self.container.closed and not self.container.poisoned
 
     def close(self) -> None:
-        """Sync what is relaxed, release file and lock. Arrays handed out stay valid."""
-        if self.closed:
-            return
-        if self.container.closed:  # of a parent process; its locks may never be let go here
+        """Sync what is relaxed, release file and lock. Arrays handed out stay valid.
+
+        A commit that has begun is waited for. A transaction that is open in this thread, or is
+        still open in another one after `CLOSE_WAIT_S`, is given up: its end raises `ClosedError`.
+        """
+        if self.container.closed:  # by an earlier call, or of a parent process
             self.closed = True
             return
-        if self._writer_thread == threading.get_ident():
-            raise StateError(f"{self.name}: end the transaction before closing the store")
         if self._upkeep is not None:
-            self._upkeep.stop()
-        with self._writing:
-            self.closed = True
-            if self._settling is not None:
-                self._settling.cancel()
+            self._upkeep.end()
+        turn = Turn()
+        try:
             try:
-                if self.container.writable and not self.container.poisoned:
-                    self.container.settle()
+                self._turns.seize(turn, patience_s=CLOSE_WAIT_S)
+                self._close()
+            finally:
+                turn.end()
+        finally:
+            turn.end()
+        if self._upkeep is not None:  # may be waiting for a turn, to learn that there are no more
+            self._upkeep.join()
+
+    def _close(self) -> None:
+        self.closed = True
+        if self._settling is not None:
+            self._settling.cancel()
+        try:
+            if self.container.writable and not self.container.poisoned:
+                self.container.settle()
+        finally:
+            try:
+                for file in self._replacements:
+                    file.close()
             finally:
                 self.container.close()
 
@@ -143,6 +163,7 @@ class OpenFile:
         Raises
         ------
         ClosedError
+            The store is closed, or was opened by a parent process.
         """
         if self.closed or self.container.closed:
             raise ClosedError(
@@ -157,6 +178,8 @@ class OpenFile:
         ------
         StateError
             The handle was opened at an epoch.
+        FileMovedError
+            The path names another store now, an older copy of this one, or nothing.
         """
         self.current()
         if self._pinned:
@@ -164,33 +187,16 @@ class OpenFile:
         if self.container.writable:
             return False
         self.observer.fold()  # which holds the state that its searches were of
-        with self._writing:
-            if not self.medium.is_current(self.container.file):
-                return self._reopen()
-            if not self.container.reload():
-                return False
-            self.snapshot = load_snapshot(
-                self.container,
-                self.snapshot.cache,
-                self.container.manifest_ref(),
-                known=self.snapshot,
-            )
-            return True
+        return self._exclusively(self._refresh)
 
-    def _reopen(self) -> bool:
-        """Move to the file that a vacuum put in this one's place."""
-        container = open_container(
-            self.medium, writable=False, create=False, verify=self.container.verify, timeout_s=0
-        )
-        try:
-            snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
-        except BaseException:
-            container.close()
-            raise
-        # The old container is not closed: older snapshots may still read from it. Its descriptor
+    def _refresh(self) -> bool:
+        self.current()
+        before = self.snapshot.epoch
+        # An older container is not closed: older snapshots may still read from it. Its descriptor
         # goes with the last of them.
-        self.container, self.snapshot = container, snapshot
-        return True
+        newest = lineages.newest(self.medium, self.snapshot)
+        self.container, self.snapshot = newest.container, newest
+        return newest.epoch != before
 
     def pin(self, epoch: int) -> None:
         """Show an older epoch, for good."""
@@ -221,55 +227,94 @@ class OpenFile:
 
     # Writing, in turns.
 
-    def begin(self, timeout_s: float = -1) -> Snapshot:
+    def begin(self, turn: Turn, timeout_s: float = -1) -> Snapshot:
         """Begin a writer's turn; return the snapshot it starts from.
+
+        Parameters
+        ----------
+        turn : Turn
+            The caller ends it, whatever happens here.
+        timeout_s : float
+            How long to wait for another thread's turn to end; negative waits as long as it takes.
 
         Raises
         ------
-        ReadOnlyError, ClosedError, StateError, StorageError
+        ReadOnlyError, ClosedError, StorageError
+        StateError
+            This thread has a turn already.
         LockedError
-            Another thread's turn did not end in time; negative waits for ever.
+            Another thread's turn did not end in time.
+        FileMovedError
+            The path no longer names the open file, or somebody wrote over it.
         """
         self.current()
         if not self.container.writable:
             raise ReadOnlyError(f"{self.name} is open read-only; open it with mode='rw' to write")
-        if self._writer_thread == threading.get_ident():
-            raise StateError(f"{self.name}: this thread has an open transaction; end it first")
-        if not self._writing.acquire(timeout=timeout_s if timeout_s >= 0 else -1):
-            raise LockedError(self.name, waited_s=timeout_s)
-        self._writer_thread = threading.get_ident()
-        try:
-            self.current()
-            self.container.require_healthy()
-            published = self.container.superblock
-            if published is not None and published.epoch > self.snapshot.epoch:
-                # Ctrl-C came between a commit and the moment it was taken note of here.
-                self.snapshot = load_snapshot(
-                    self.container, self.snapshot.cache, self.container.manifest_ref()
-                )
-        except BaseException:
-            self._end()
-            raise
+        self._turns.give(turn, timeout_s=timeout_s)
+        self.current()
+        self.container.require_healthy()
+        lineages.require_in_place(self.medium, self.container)
+        self.container.abort()  # what an interrupt may have left of an earlier write
+        published = self.container.superblock
+        if published is not None and published.epoch > self.snapshot.epoch:
+            # An interrupt came between a commit and the moment it was taken note of here.
+            self.snapshot = load_snapshot(
+                self.container, self.snapshot.cache, self.container.manifest_ref()
+            )
+            self._wake_upkeep()
         return self.snapshot
 
-    def _end(self) -> None:
-        self._writer_thread = None
-        self._writing.release()
-        if self._upkeep is not None:  # a commit, a vacuum, or a commit found after Ctrl-C
-            self._upkeep.wake()
+    def finish(self, turn: Turn, finished: Transaction) -> None:
+        """Commit what a transaction collected.
 
-    def finish(self, finished: Transaction | None) -> None:
-        """End a transaction's turn: commit what it collected, nothing of one that failed."""
+        Raises
+        ------
+        ClosedError
+            The store was closed while the transaction was open.
+        FileMovedError
+            The path no longer names the open file, or somebody wrote over it.
+        """
+        if not turn.claim():
+            raise ClosedError(
+                f"{self.name}: the store was closed while this transaction was open; "
+                "nothing of it was committed"
+            )
+        lineages.require_in_place(self.medium, self.container)
+        changes = finished.changes()
+        state = self._by_policy(finished.edited(self.snapshot.state), changes)
+        state = self._learned(state, changes)
+        if changes or state is not self.snapshot.state:
+            self._commit(state, changes, finished.operation())
+
+    def _exclusively(self, body: Callable[[], _T]) -> _T:
+        """Run something while nobody else writes."""
+        turn = Turn()
         try:
-            if finished is None:
-                return
-            changes = finished.changes()
-            state = self._by_policy(finished.edited(self.snapshot.state), changes)
-            state = self._learned(state, changes)
-            if changes or state is not self.snapshot.state:
-                self._commit(state, changes, finished.operation())
+            try:
+                self._turns.give(turn)
+                turn.claim()
+                return body()
+            finally:
+                turn.end()
         finally:
-            self._end()
+            turn.end()
+
+    def _write(self, body: Callable[[], _T]) -> _T:
+        """Run a write that is a turn of its own; nothing it appended stays without a commit."""
+        turn = Turn()
+        try:
+            try:
+                self.begin(turn)
+                turn.claim()
+                try:
+                    return body()
+                except BaseException:
+                    self.container.abort()  # an edit may have appended records
+                    raise
+            finally:
+                turn.end()
+        finally:
+            turn.end()
 
     def _by_policy(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
         """Return the state after the dual-write policies of its collections have seen a commit."""
@@ -298,22 +343,18 @@ class OpenFile:
         checkpoint: bool = False,
     ) -> None:
         """Commit a change of the store's state that touches no document."""
-        self.begin()
-        try:
-            try:
-                state = edit(self.snapshot.state)
-            except BaseException:
-                self.container.abort()  # an edit may have appended records
-                raise
+
+        def body() -> None:
+            state = edit(self.snapshot.state)
             if state is not self.snapshot.state:
                 self._commit(state, {}, operation, checkpoint=checkpoint)
-        finally:
-            self._end()
+
+        self._write(body)
 
     def optimize(self) -> None:
         """Commit what upkeep is due, graphs included; see `Store.optimize`."""
-        self.begin()
-        try:
+
+        def body() -> None:
             self._commit(
                 self.snapshot.state,
                 {},
@@ -321,31 +362,28 @@ class OpenFile:
                 upkeep=True,
                 kernels=graphs.builders,
             )
-        finally:
-            self._end()
+
+        self._write(body)
 
     def put_replacement(
         self, replacement: replacements.Replacement, *, name: str, label: str
     ) -> None:
         """Put segments made beside the writer in place, if those that they replace still stand."""
-        snapshot = self.begin()
-        try:
+
+        def body() -> None:
+            snapshot = self.snapshot
             collection = snapshot.state.collections.get(name)
             version = None if collection is None else collection.versions.get(label)
             if collection is None or version is None:
                 return
-            try:
-                segments = replacements.replace_segments(
-                    self.container, version, replacement, epoch=snapshot.epoch + 1
-                )
-            except BaseException:
-                self.container.abort()
-                raise
+            segments = replacements.replace_segments(
+                self.container, version, replacement, epoch=snapshot.epoch + 1
+            )
             if segments is not None:
                 state = edits.put_segments(snapshot.state, name, label, segments)
                 self._commit(state, {}, Operation("upkeep"))
-        finally:
-            self._end()
+
+        self._write(body)
 
     def wait_for_upkeep(self, timeout_s: float | None) -> bool:
         """Wait until the background thread has nothing to do; return whether that is so."""
@@ -355,8 +393,9 @@ class OpenFile:
 
     def vacuum(self, keep_epochs: Sequence[int]) -> vacuums.VacuumReport:
         """Put a file without what is dead in place of this one; see `Store.vacuum`."""
-        self.begin()
-        try:
+
+        def body() -> vacuums.VacuumReport:
+            self._replacements.clear()  # closed, unless the container is poisoned
             self.container, self.snapshot, report, renumbered = vacuums.vacuum(
                 self.medium,
                 self.snapshot,
@@ -365,12 +404,14 @@ class OpenFile:
                 find=self.at,
                 verify=self.container.verify,
                 kernels=graphs.builders,
+                opened=self._replacements,
             )
             self.observer.renumber(self.container, renumbered, self.snapshot.epoch)
             self.observer.count("vacuums")
+            self._wake_upkeep()
             return report
-        finally:
-            self._end()
+
+        return self._write(body)
 
     def _commit(
         self,
@@ -396,6 +437,11 @@ class OpenFile:
         self.observer.count("commits")
         if self._durability == "relaxed":
             self._settle_later()
+        self._wake_upkeep()
+
+    def _wake_upkeep(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.wake()
 
     def _settle_later(self) -> None:
         if self._settling is None or not self._settling.is_alive():
@@ -416,11 +462,11 @@ class OpenFile:
         StateError
             This thread has a transaction open.
         """
-        if self._writer_thread == threading.get_ident():
-            raise StateError(f"{self.name}: end the transaction before sync()")
-        with self._writing:
-            if not self.closed and self.container.writable and not self.container.poisoned:
-                self.container.settle()
+        self._exclusively(self._settle)
+
+    def _settle(self) -> None:
+        if not self.closed and self.container.writable and not self.container.poisoned:
+            self.container.settle()
 
     def time_us(self) -> int:
         """Return the time for a commit: never before the last one's, whatever the clock says."""

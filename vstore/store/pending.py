@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 
 
 class Pending:
-    """What a transaction will do to a collection, over the view it began with."""
+    """What a transaction will do to a collection, over the view it began with.
+
+    Attributes
+    ----------
+    next_docno : int
+        Of the next new document.
+    unfinished : bool
+        Whether a call has begun to make its changes and not ended: an interrupt may have come
+        between two of them, so that they must not be committed.
+    """
 
     def __init__(self, view: CollectionView) -> None:
         self.view = view
         self.next_docno = view.documents.docno_end
+        self.unfinished = False
         self._documents: dict[int, DocumentRecord] = {}
         self._docnos: dict[DocumentId, int] = {}
         self._rows: dict[str, list[RowBatch]] = {}
@@ -56,21 +66,30 @@ class Pending:
             for docno, revision in zip(docnos.tolist(), found.tolist(), strict=True)
         ]
 
+    def reserve(self, count: int) -> None:
+        """Take docnos for new documents, which must be put."""
+        self.unfinished = True
+        self.next_docno += count
+
     def put(self, docno: int, record: DocumentRecord) -> None:
         """Add or replace a document."""
+        self.unfinished = True
         self._documents[docno] = record
         self._docnos[record.id] = docno
 
     def put_new(self, batch: DocumentBatch) -> None:
         """Add documents whose ids and docnos are new."""
+        self.unfinished = True
         self._bulk.append(batch)
 
     def add_rows(self, label: str, batch: RowBatch) -> None:
         """Add rows of a version, sorted by docno and chunk number."""
+        self.unfinished = True
         self._rows.setdefault(label, []).append(batch)
 
     def forget_rows(self, docnos: IntArray) -> None:
         """Drop rows of documents that changed once more: they have the same revision again."""
+        self.unfinished = True
         for label, batches in list(self._rows.items()):
             kept = [b.take(np.flatnonzero(~np.isin(b.docno, docnos))) for b in batches]
             self._rows[label] = [batch for batch in kept if len(batch)]
@@ -98,7 +117,8 @@ class Pending:
     def _unpack(self) -> None:
         for batch in self._bulk:
             for docno, record in zip(batch.docno.tolist(), batch.records(), strict=True):
-                self.put(docno, record)
+                self._documents[docno] = record
+                self._docnos[record.id] = docno
         self._bulk = []
 
 

@@ -285,7 +285,9 @@ class Store(StoreMetrics):
             This thread has one open already.
         """
         wait_s = min(check_number(timeout_s, what="timeout_s"), threading.TIMEOUT_MAX)
-        return transactions.Transaction(lambda: self.open_file.begin(wait_s), self.open_file.finish)
+        return transactions.Transaction(
+            lambda turn: self.open_file.begin(turn, wait_s), self.open_file.finish
+        )
 
     def change(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from vstore.store.numbers import check_whole
 from vstore.store.pending import Pending
 from vstore.store.revisions import identical, merged_records
 from vstore.store.scope import in_scope, require_known, require_scope
+from vstore.store.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +44,9 @@ else:  # of versions that have learned, and of mistakes
     batch_check = Deferred("vstore.store.batch_check")
 
 
+_T = TypeVar("_T")
+
+
 class Transaction:
     """Writes that become one commit. Made by ``Store.transaction()``.
 
@@ -54,11 +58,12 @@ class Transaction:
 
     def __init__(
         self,
-        begin: Callable[[], Snapshot],
-        finish: Callable[[Transaction | None], None],
+        begin: Callable[[Turn], Snapshot],
+        finish: Callable[[Turn, Transaction], None],
     ) -> None:
         self._begin = begin
         self._finish = finish
+        self._turn: Turn | None = None
         self._snapshot: Snapshot | None = None
         self._used = False
         self._pending: dict[str, Pending] = {}
@@ -72,7 +77,12 @@ class Transaction:
         if self._used:
             raise TransactionError("a transaction is for one with block; begin a new one")
         self._used = True
-        self._snapshot = self._begin()
+        self._turn = Turn()
+        try:
+            self._snapshot = self._begin(self._turn)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -82,9 +92,44 @@ class Transaction:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._finish(self if kind is None else None)
+            try:
+                if kind is None:
+                    self._commit()
+            finally:
+                self._end()
         finally:
-            self._snapshot = None
+            self._end()
+
+    def run(self, body: Callable[[Transaction], _T]) -> _T:
+        """Return what ``body`` returns, once what it wrote is committed.
+
+        As a ``with`` block, but for one thing: an interrupt just before ``__exit__`` leaves the
+        turn to be ended when the transaction is freed. Here no interrupt leaves anything behind.
+        """
+        try:
+            try:
+                self.__enter__()
+                result = body(self)
+                self._commit()
+                return result
+            finally:
+                self._end()
+        finally:
+            self._end()
+
+    def _commit(self) -> None:
+        if any(pending.unfinished for pending in self._pending.values()):
+            raise TransactionError(
+                "a call of this transaction was interrupted while it made its changes; nothing "
+                "was committed. Do the writes again in a new transaction"
+            )
+        assert self._turn is not None, "it was entered"
+        self._finish(self._turn, self)
+
+    def _end(self) -> None:
+        if self._turn is not None:
+            self._turn.end()
+        self._snapshot = None
 
     def _open_snapshot(self) -> Snapshot:
         if self._snapshot is None:
@@ -194,7 +239,7 @@ class Transaction:
             given.texts,
         )
         if not known and count > SEAL_DOCUMENTS and collection.scope is None:
-            pending.next_docno += count
+            pending.reserve(count)
             pending.put_new(new)
             for rows in batches.values():
                 rows.add_to(pending, docnos, epochs)
@@ -204,7 +249,7 @@ class Transaction:
         before = {i: pending.record(int(docnos[i])) for i in known}
         after, kept = merged_records(new.records(), before, given)
         require_scope(collection, pending, [*before.values(), *after])
-        pending.next_docno += fresh
+        pending.reserve(fresh)
         numbers = docnos.tolist()
         revisions = np.array([record.revision for record in after], np.uint64)
         pending.forget_rows(docnos[np.setdiff1d(known, kept).astype(np.int64)])
@@ -408,8 +453,11 @@ class Transaction:
         return given
 
     def _note(self, name: str, **counts: int) -> None:
+        """Note what a call did, as its last step."""
         if name not in self._names:
             self._names.append(name)
         for key, value in counts.items():
             if value:
                 self._counts[key] = self._counts.get(key, 0) + value
+        for pending in self._pending.values():
+            pending.unfinished = False

@@ -41,7 +41,7 @@ class Upkeep:
     def __init__(self, open_file: OpenFile) -> None:
         self.error: VstoreError | None = None
         # A store that nobody holds any more lets go of its file; this thread does not hold it.
-        self._file = weakref.ref(open_file, lambda _: self._end())
+        self._file = weakref.ref(open_file, lambda _: self.end())
         self._changed = threading.Condition()
         self._seen = -1  # epoch at which nothing was due
         self._settled: object = None  # segments of which nothing was due
@@ -54,15 +54,15 @@ class Upkeep:
         with self._changed:
             self._changed.notify_all()
 
-    def stop(self) -> None:
-        """End the thread; it gives up what it is building. Not from within a writer's turn."""
-        self._end()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Tell the thread to give up what it is building."""
         self._stopping.set()
         self.wake()
+
+    def join(self) -> None:
+        """Wait for the thread, after `end`. Not from within a writer's turn."""
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
     def wait(self, epoch: Callable[[], int], timeout_s: float | None) -> bool:
         """Wait until nothing is due; return whether that is so.
@@ -82,6 +82,7 @@ class Upkeep:
             return self._seen >= epoch() or self._stopping.is_set() or self.error is not None
 
         with self._changed:
+            self._changed.notify_all()  # an interrupted commit may not have come to it
             reached = self._changed.wait_for(idle, timeout_s)
             if self.error is not None:
                 raise self.error

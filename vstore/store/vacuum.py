@@ -31,6 +31,7 @@ from vstore.storage.container import Container, new_container
 from vstore.storage.layout import BlockKind
 from vstore.storage.packing import pack
 from vstore.store.history import dropped
+from vstore.store.lineage import require_in_place
 from vstore.store.snapshot import SegmentCache, Snapshot, load_snapshot
 from vstore.store.writer import append_commit, seal_memtable
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from vstore.segment.compaction import FindKernels
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Verify
-    from vstore.storage.file import Medium
+    from vstore.storage.file import Medium, StorageFile
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array
 
@@ -78,6 +79,7 @@ def vacuum(
     find: Callable[[int], Snapshot],
     verify: Verify,
     kernels: FindKernels,
+    opened: list[StorageFile],
 ) -> tuple[Container, Snapshot, VacuumReport, Mapping[str, Array]]:
     """Rewrite a store; the caller holds the writer lock.
 
@@ -87,6 +89,8 @@ def vacuum(
         Returns the snapshot of an older epoch.
     kernels : callable
         Returns what builds graphs.
+    opened : list
+        Takes the new file at once, so that an interrupt leaves it to somebody who closes it.
 
     Returns
     -------
@@ -101,6 +105,8 @@ def vacuum(
         durable: then the handle is poisoned.
     CorruptionError
         A block to be copied is damaged; damage is not carried into a new file.
+    FileMovedError
+        The path no longer names the open file; what it names is left alone.
     """
     old = snapshot.container
     policy, old.verify = old.verify, "lazy"
@@ -109,7 +115,8 @@ def vacuum(
         current = load_snapshot(old, SegmentCache(old), snapshot.tip)
         pinned = {tag.epoch for tag in current.state.tags.values()} | set(keep_epochs)
         kept = sorted(pinned)
-        replacement = medium.open_replacement()
+        opened.append(medium.open_replacement())
+        replacement = opened[-1]
         try:
             new = new_container(medium.name, replacement)
             assert old.superblock is not None, "an opened store has one"
@@ -117,6 +124,7 @@ def vacuum(
             previous = _copy_epochs(new, [find(epoch) for epoch in kept])
             tip, renumbered = _write_current(new, current, previous, time_us, kernels)
             new.publish(tip, current.epoch + 1)
+            require_in_place(medium, old)
         except BaseException:
             replacement.close()
             medium.discard_replacement()

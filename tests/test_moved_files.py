@@ -1,0 +1,433 @@
+"""Files that are renamed, removed, replaced or written over while a store is open on them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import vstore
+from vstore.store import vacuum as vacuums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[1]
+WAIT_S = 60.0
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows neither renames nor replaces an open file"
+)
+
+
+def make(path: Path, *ids: str) -> Path:
+    """Make a store whose documents are of two commits, and close it."""
+    with vstore.open(path) as store:
+        docs = store.create_collection("docs")
+        docs.create_version("v1", vstore.EmbeddingSpec("model", 4))
+        for name in ids:
+            docs.upsert([name], vectors={"v1": np.ones((1, 4), np.float32)}, texts=[name])
+    return path
+
+
+def ids(path: Path) -> list[str | int]:
+    with vstore.open(path, mode="r") as store:
+        return store.collection("docs").ids()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return make(folder / "docs.vstore", "old-1", "old-2")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    return make(tmp_path / "other.vstore", "other-1")
+
+
+@pytest.fixture
+def backup(path: Path, tmp_path: Path) -> Path:
+    """A copy of the store, from before its last commit."""
+    copy = shutil.copyfile(path, tmp_path / "backup.vstore")
+    with vstore.open(path) as store:
+        store.collection("docs").upsert(["old-3"], texts=["after the backup"])
+    return copy
+
+
+def move_away(path: Path, _other: Path) -> None:
+    path.rename(path.with_name("elsewhere.vstore"))
+
+
+def remove(path: Path, _other: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path, other: Path) -> None:
+    shutil.copyfile(other, path.with_name("restoring"))
+    path.with_name("restoring").replace(path)
+
+
+def copy_over(path: Path, other: Path) -> None:
+    shutil.copyfile(other, path)
+
+
+def empty(path: Path, _other: Path) -> None:
+    path.write_bytes(b"")
+
+
+def move_folder(path: Path, _other: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+def replace_folder(path: Path, other: Path) -> None:
+    move_folder(path, other)
+    path.parent.mkdir()
+    shutil.copyfile(other, path)
+
+
+def put_folder(path: Path, _other: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+MOVES = [move_away, remove, replace, copy_over, empty, move_folder, replace_folder, put_folder]
+
+
+def upsert(store: vstore.Store) -> object:
+    return store.collection("docs").upsert(["x"], texts=["x"])
+
+
+def in_transaction(store: vstore.Store) -> None:
+    with store.transaction() as tx:
+        tx.upsert(store.collection("docs"), ["x"])
+
+
+def migrate(store: vstore.Store) -> object:
+    return store.collection("docs").backfill("v1", lambda docs: np.ones((len(docs), 4), "f4"))
+
+
+def delete(store: vstore.Store) -> object:
+    return store.collection("docs").delete(["old-1"])
+
+
+def create(store: vstore.Store) -> object:
+    return store.create_collection("more")
+
+
+def tag(store: vstore.Store) -> object:
+    return store.tag("now")
+
+
+WRITES: list[Callable[[vstore.Store], object]] = [
+    upsert,
+    in_transaction,
+    migrate,
+    delete,
+    create,
+    tag,
+    vstore.Store.optimize,
+    vstore.Store.vacuum,
+    vstore.Store.flush_metrics,
+]
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("write", WRITES)
+def test_no_write_is_acknowledged_once_the_path_names_another_file(
+    move: Callable[[Path, Path], None],
+    write: Callable[[vstore.Store], object],
+    path: Path,
+    other: Path,
+    tmp_path: Path,
+) -> None:
+    store = vstore.open(path)
+    store.collection("docs").search(np.ones(4, np.float32), version="v1")
+    move(path, other)
+    before = everything(tmp_path)
+    with pytest.raises(vstore.FileMovedError, match=r"docs\.vstore") as caught:
+        write(store)
+    assert caught.value.path == str(path)
+    store.close()
+    assert everything(tmp_path) == before
+
+
+def test_what_a_transaction_began_before_the_move_is_not_committed(path: Path, other: Path) -> None:
+    store = vstore.open(path)
+
+    def write() -> None:
+        with store.transaction() as tx:
+            tx.upsert(store.collection("docs"), ["x"])
+            replace(path, other)
+
+    with pytest.raises(vstore.FileMovedError):
+        write()
+    store.close()
+    assert ids(path) == ["other-1"]
+
+
+def test_a_vacuum_leaves_alone_what_was_restored_while_it_copied(
+    path: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = vstore.open(path)
+    before: dict[str, bytes] = {}
+    append = vacuums._append_full
+
+    def restored_meanwhile(*arguments: object, **named: object) -> object:
+        done = append(*arguments, **named)  # type: ignore[arg-type]
+        replace(path, other)
+        before.update(everything(tmp_path))
+        return done
+
+    monkeypatch.setattr(vacuums, "_append_full", restored_meanwhile)
+    with pytest.raises(vstore.FileMovedError):
+        store.vacuum()
+    store.close()
+    assert ids(path) == ["other-1"]
+    assert not path.with_name("docs.vstore-vacuum").exists()
+
+
+def test_a_file_that_comes_back_is_written_again(path: Path) -> None:
+    with vstore.open(path) as store:
+        path.rename(path.with_name("elsewhere"))
+        with pytest.raises(vstore.FileMovedError):
+            upsert(store)
+        path.with_name("elsewhere").rename(path)
+        upsert(store)
+        store.vacuum()
+        upsert(store)
+    assert ids(path) == ["old-1", "old-2", "x"]
+
+
+def test_a_file_that_was_written_over_takes_no_more_writes(path: Path, other: Path) -> None:
+    saved = path.read_bytes()
+    with vstore.open(path) as store:
+        copy_over(path, other)
+        for write in (upsert, upsert):
+            with pytest.raises(vstore.StorageError):
+                write(store)
+        path.write_bytes(saved)  # what was read of the other content meanwhile, nobody knows
+        with pytest.raises(vstore.StorageError, match="reopen"):
+            upsert(store)
+    assert path.read_bytes() == saved
+
+
+def test_relaxed_commits_are_not_settled_into_what_was_copied_over_them(
+    path: Path, other: Path
+) -> None:
+    store = vstore.open(path, durability="relaxed")
+    upsert(store)
+    copy_over(path, other)
+    before = path.read_bytes()
+    with pytest.raises(vstore.FileMovedError):
+        store.close()
+    assert store.closed
+    assert path.read_bytes() == before
+
+
+def test_an_older_backup_that_is_restored_keeps_its_state(path: Path, backup: Path) -> None:
+    for restore in (replace, copy_over):
+        with vstore.open(path) as store:
+            upsert(store)
+            restore(path, backup)
+            with pytest.raises(vstore.FileMovedError):
+                upsert(store)
+            with pytest.raises(vstore.StorageError):
+                store.vacuum()
+        assert ids(path) == ["old-1", "old-2"]
+
+
+def test_a_link_that_leads_elsewhere_is_another_file(
+    path: Path, other: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "current.vstore"
+    link.symlink_to(path)
+    with vstore.open(link) as store, vstore.open(link, mode="r") as reader:
+        upsert(store)
+        link.unlink()
+        link.symlink_to(other)
+        before = everything(tmp_path)
+        for write in (upsert, vstore.Store.vacuum):
+            with pytest.raises(vstore.FileMovedError):
+                write(store)
+        with pytest.raises(vstore.FileMovedError):
+            reader.refresh()
+        assert everything(tmp_path) == before
+        link.unlink()
+        link.symlink_to(path)
+        store.collection("docs").upsert(["y"])
+        assert reader.refresh()
+    assert ids(path) == ["old-1", "old-2", "x", "y"]
+
+
+@pytest.mark.parametrize(
+    "move", [move_away, remove, replace, copy_over, move_folder, replace_folder]
+)
+def test_a_reader_is_told_and_goes_on_with_what_it_has(
+    move: Callable[[Path, Path], None], path: Path, other: Path
+) -> None:
+    with vstore.open(path, mode="r") as reader:
+        epoch = reader.epoch
+        docs = reader.collection("docs")
+        assert docs.get_vector("old-1", "v1") is not None
+        move(path, other)
+        for _ in range(2):
+            with pytest.raises(vstore.FileMovedError):
+                reader.refresh()
+        assert reader.epoch == epoch
+        assert docs.ids() == ["old-1", "old-2"]
+
+
+def test_a_reader_follows_a_vacuum_and_commits_behind_it(path: Path) -> None:
+    with vstore.open(path) as store, vstore.open(path, mode="r") as reader:
+        for number in range(3):
+            store.collection("docs").upsert([f"x{number}"])
+            store.vacuum()
+            store.vacuum()
+            store.collection("docs").upsert([f"y{number}"])
+            assert reader.refresh()
+            assert not reader.refresh()
+            assert reader.collection("docs").ids() == store.collection("docs").ids()
+
+
+@pytest.mark.parametrize("restore", [replace, copy_over])
+def test_a_reader_does_not_go_back_to_an_older_copy(
+    restore: Callable[[Path, Path], None], path: Path, backup: Path
+) -> None:
+    with vstore.open(path, mode="r") as reader:
+        restore(path, backup)
+        with pytest.raises(vstore.FileMovedError, match="older copy"):
+            reader.refresh()
+
+
+@pytest.mark.parametrize("restore", [replace, copy_over])
+@pytest.mark.parametrize("vacuumed", [False, True])
+@pytest.mark.parametrize("commits", [1, 4])
+def test_a_reader_does_not_follow_a_copy_that_went_on_differently(
+    restore: Callable[[Path, Path], None], path: Path, backup: Path, *, vacuumed: bool, commits: int
+) -> None:
+    with vstore.open(backup) as store:
+        for number in range(commits):
+            store.collection("docs").upsert([f"another {number}"])
+        if vacuumed:
+            store.vacuum()
+    with vstore.open(path, mode="r") as reader:
+        restore(path, backup)
+        with pytest.raises(vstore.FileMovedError, match="copy"):
+            reader.refresh()
+
+
+def test_a_reader_follows_a_copy_of_the_very_store_that_went_on(path: Path, tmp_path: Path) -> None:
+    """As after a restored snapshot of the machine, or a file that was copied to another disk."""
+    with vstore.open(path, mode="r") as reader:
+        copy = shutil.copyfile(path, tmp_path / "copy.vstore")
+        with vstore.open(copy) as store:
+            upsert(store)
+            store.vacuum()
+        copy.replace(path)
+        assert reader.refresh()
+        assert reader.collection("docs").ids() == ["old-1", "old-2", "x"]
+
+
+CHILD = """
+    import sys
+    import numpy as np
+    import vstore
+    store = vstore.open(sys.argv[1])
+    docs = store.collection("docs")
+    print("open", flush=True)
+    for line in sys.stdin:
+        try:
+            if line == "vacuum\\n":
+                store.vacuum()
+            else:
+                docs.upsert([line.strip()], vectors={"v1": np.ones((1, 4), np.float32)})
+            print("done", flush=True)
+        except vstore.VstoreError as error:
+            print(type(error).__name__, flush=True)
+    store.close()
+"""
+
+
+class Process:
+    """A writer in another process, which does what it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(CHILD), str(path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "open"
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def do(self, what: str) -> str:
+        assert self._process.stdin is not None
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        self._process.communicate(timeout=WAIT_S)
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[Process]:
+    process = Process(path)
+    yield process
+    process.end()
+
+
+def test_a_restored_and_reopened_store_is_safe_from_the_process_before(
+    path: Path, other: Path, writer: Process
+) -> None:
+    assert writer.do("a") == "done"
+    replace(path, other)
+    with vstore.open(path) as store:
+        store.collection("docs").upsert(["new-1"])
+        assert writer.do("b") == "FileMovedError"
+        assert writer.do("vacuum") == "FileMovedError"
+        store.collection("docs").upsert(["new-2"])
+        store.vacuum()
+        store.collection("docs").upsert(["new-3"])
+        assert writer.do("vacuum") == "FileMovedError"
+    assert ids(path) == ["other-1", "new-1", "new-2", "new-3"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_copy_over_the_file_of_another_process_is_noticed_by_it(
+    path: Path, other: Path, writer: Process
+) -> None:
+    assert writer.do("a") == "done"
+    copy_over(path, other)
+    assert writer.do("b") == "FileMovedError"
+    assert writer.do("vacuum") == "StorageError"
+    assert ids(path) == ["other-1"]
+
+
+def test_a_reader_of_another_processes_store_follows_its_vacuum_only(
+    path: Path, other: Path, writer: Process
+) -> None:
+    with vstore.open(path, mode="r") as reader:
+        assert writer.do("a") == writer.do("vacuum") == writer.do("b") == "done"
+        assert reader.refresh()
+        assert reader.collection("docs").ids() == ["old-1", "old-2", "a", "b"]
+        replace(path, other)
+        with pytest.raises(vstore.FileMovedError):
+            reader.refresh()
