@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from vstore.deferred import Deferred
+from vstore.locked import let_go
 from vstore.native.calls import NativeKernels
 from vstore.native.flavour import host_flavour
 
@@ -56,7 +57,7 @@ class _State:
     """What this process knows; one for all stores."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.kernels: NativeKernels | None = None
         self.compiler: subprocess.Popen[bytes] | None = None
         self.output = ""
@@ -85,15 +86,18 @@ def kernels(*, wait: bool = False) -> NativeKernels | None:
     if _state.final:
         return _state.kernels
     wait = wait or os.environ.get("VSTORE_NATIVE") == "wait"
-    if not _state.lock.acquire(blocking=wait):
-        return None  # another thread waits for the compiler
     try:
-        if not _state.final:
-            _find(wait=wait)
-    except (OSError, ValueError) as error:
-        _give_up(f"{type(error).__name__}: {error}")
+        try:
+            if not _state.lock.acquire(blocking=wait):
+                return None  # another thread waits for the compiler
+            if not _state.final:
+                _find(wait=wait)
+        except (OSError, ValueError) as error:
+            _give_up(f"{type(error).__name__}: {error}")
+        finally:
+            let_go(_state.lock)
     finally:
-        _state.lock.release()
+        let_go(_state.lock)  # an interrupt may have come before the other one
     return _state.kernels
 
 

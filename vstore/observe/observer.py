@@ -8,10 +8,11 @@ to is replaced, so that no old one is held.
 from __future__ import annotations
 
 from functools import cached_property
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from vstore.deferred import Deferred
+from vstore.locked import locked
 from vstore.named import NamedTuple
 from vstore.observe.traced import TraceRing
 
@@ -78,7 +79,7 @@ class Observer:
         self.sampler = recall_samples.RecallSampler(recall_sample) if recall_sample else None
         self._tallies: dict[tuple[int, str, str], Tally] = {}
         self._repeated: list[Tally] = []
-        self._lock = Lock()
+        self._lock = RLock()
         self._traces = TraceRing()
         self._events: dict[str, int] = {}
         self._unflushed: Metrics | None = None
@@ -92,6 +93,7 @@ class Observer:
         """What shadow reads found."""
         return shadow.Shadows()
 
+    @locked
     def record(
         self,
         batch: TracedBatch,
@@ -114,13 +116,12 @@ class Observer:
             What the caller calls such queries.
         """
         recorded = Recorded(batch, k, view, docnos, tenant, family)
-        with self._lock:
-            if self._is_new:
-                # A process that asks one question need not import what counts them.
-                self._is_new, self._first = False, recorded
-                return
-            self._tally_first()
-            self._tally(recorded)
+        if self._is_new:
+            # A process that asks one question need not import what counts them.
+            self._is_new, self._first = False, recorded
+            return
+        self._tally_first()
+        self._tally(recorded)
 
     def _tally_first(self) -> None:
         first, self._first = self._first, None
@@ -146,32 +147,32 @@ class Observer:
         """Return what tallies a search that will be repeated; see `record` and `called`."""
         return tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
 
+    @locked
     def called(self, by: Tally) -> None:
         """Look after a tally that says so."""
-        with self._lock:
-            if not by.listed:
-                if len(self._repeated) == _TALLIES:
-                    self._fold()
-                by.listed = True
-                self._repeated.append(by)
-            if by.full:
-                by.count(self._counted(), self._hits, self._traces)
+        if not by.listed:
+            if len(self._repeated) == _TALLIES:
+                self._fold()
+            by.listed = True
+            self._repeated.append(by)
+        if by.full:
+            by.count(self._counted(), self._hits, self._traces)
 
+    @locked
     def compared(self, batch: TracedBatch, recall: float, *, tenant: str, family: str) -> None:
         """Count a search whose hits were compared with exact search."""
-        with self._lock:
-            tally.count_recall(self._counted(), batch, recall, tenant=tenant, family=family)
+        tally.count_recall(self._counted(), batch, recall, tenant=tenant, family=family)
 
+    @locked
     def count(self, name: str, amount: int = 1) -> None:
         """Count an event, for example ``"commits"``; a new state lets go of the one before."""
-        with self._lock:
-            self._events[name] = self._events.get(name, 0) + amount
-            self._fold()
+        self._events[name] = self._events.get(name, 0) + amount
+        self._fold()
 
+    @locked
     def fold(self) -> None:
         """Count what is tallied, and let go of the state that it belongs to."""
-        with self._lock:
-            self._fold()
+        self._fold()
 
     def _fold(self) -> None:
         self._tally_first()
@@ -192,65 +193,66 @@ class Observer:
 
     # Looking.
 
+    @locked
     def metrics(self, *others: Metrics) -> Metrics:
         """Return the counters of this handle, and of others if they are given, as a copy."""
-        self.fold()
+        self._fold()
         total = counters.Metrics()
-        with self._lock:
-            for one in (self._flushed, self._counted(), *others):
-                if one is not None:
-                    total.merge(one)
+        for one in (self._flushed, self._counted(), *others):
+            if one is not None:
+                total.merge(one)
         return total
 
+    @locked
     def unflushed_metrics(self) -> Metrics:
         """Return the counters that no file has yet, as a copy."""
-        self.fold()
+        self._fold()
         total = counters.Metrics()
-        with self._lock:
-            total.merge(self._counted())
+        total.merge(self._counted())
         return total
 
+    @locked
     def recent(self) -> list[Trace]:
         """Return the most recent traces, newest first."""
-        with self._lock:
-            self._fold()
-            return self._traces.recent()
+        self._fold()
+        return self._traces.recent()
 
+    @locked
     def hits(self, collection: str, numbering: Numbering, docno_end: int) -> Array | None:
         """Return hits by docno that no file has yet, u64 (docno_end,); None if there are none."""
-        self.fold()
-        with self._lock:
-            mine = self._hits.get(collection)
-            if mine is None or not mine.numbering.same(numbering):
-                return None
-            return mine.by_docno(docno_end)
+        self._fold()
+        mine = self._hits.get(collection)
+        if mine is None or not mine.numbering.same(numbering):
+            return None
+        return mine.by_docno(docno_end)
 
     # Flushing.
 
+    @locked
     def take(self) -> Unflushed:
         """Return what no file has yet, and hold it no longer; see `put_back` and `flushed`."""
-        self.fold()
-        with self._lock:
-            taken = Unflushed(self._counted(), self._hits)
-            self._unflushed, self._hits = None, {}
-            return taken
+        self._fold()
+        taken = Unflushed(self._counted(), self._hits)
+        self._unflushed, self._hits = None, {}
+        return taken
 
+    @locked
     def put_back(self, taken: Unflushed) -> None:
         """Hold again what could not be written."""
-        with self._lock:
-            self._counted().merge(taken.metrics)
-            for name, hits in taken.hits.items():
-                mine = self._hits.setdefault(name, hits)
-                if mine is not hits and mine.numbering.same(hits.numbering):
-                    mine.merge(hits)
+        self._counted().merge(taken.metrics)
+        for name, hits in taken.hits.items():
+            mine = self._hits.setdefault(name, hits)
+            if mine is not hits and mine.numbering.same(hits.numbering):
+                mine.merge(hits)
 
+    @locked
     def flushed(self, taken: Unflushed) -> None:
         """Take note of what was written: it remains this handle's."""
-        with self._lock:
-            if self._flushed is None:
-                self._flushed = counters.Metrics()
-            self._flushed.merge(taken.metrics)
+        if self._flushed is None:
+            self._flushed = counters.Metrics()
+        self._flushed.merge(taken.metrics)
 
+    @locked
     def renumber(self, container: object, alive: Mapping[str, Array], epoch: int) -> None:
         """Go over to the docnos that a vacuum made.
 
@@ -261,9 +263,8 @@ class Observer:
         epoch : int
             Of the vacuum.
         """
-        self.fold()
-        with self._lock:
-            self._hits = {name: hits for name, hits in self._hits.items() if name in alive}
-            for name, hits in self._hits.items():
-                numbering = hit_counter.Numbering(container, hits.numbering.created_epoch)
-                hits.renumber(numbering, alive[name], epoch)
+        self._fold()
+        self._hits = {name: hits for name, hits in self._hits.items() if name in alive}
+        for name, hits in self._hits.items():
+            numbering = hit_counter.Numbering(container, hits.numbering.created_epoch)
+            hits.renumber(numbering, alive[name], epoch)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Final
 
+from vstore.locked import locked
 from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ class Shadow:
     """Sums of one comparison; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self._queries = self._missing = self._correlated = 0
         self._overlap = self._correlation = self._served_s = self._shadow_s = 0.0
 
+    @locked
     def add(
         self,
         served: Sequence[DocumentId],
@@ -102,33 +104,32 @@ class Shadow:
     ) -> None:
         """Compare two answers to one query."""
         rho = rank_correlation(served, shadow)
-        with self._lock:
-            self._queries += 1
-            self._overlap += overlap(served, shadow)
-            self._served_s += served_s
-            self._shadow_s += shadow_s
-            if rho is not None:
-                self._correlated += 1
-                self._correlation += rho
+        self._queries += 1
+        self._overlap += overlap(served, shadow)
+        self._served_s += served_s
+        self._shadow_s += shadow_s
+        if rho is not None:
+            self._correlated += 1
+            self._correlation += rho
 
+    @locked
     def count_missing(self, queries: int) -> None:
         """Count queries without a vector for the shadow."""
-        with self._lock:
-            self._missing += queries
+        self._missing += queries
 
+    @locked
     def report(self, key: ShadowKey) -> ShadowReport:
         """Return the means."""
-        with self._lock:
-            queries = max(1, self._queries)
-            return ShadowReport(
-                key,
-                self._queries,
-                self._missing,
-                self._overlap / queries,
-                self._correlation / max(1, self._correlated),
-                self._served_s / queries,
-                self._shadow_s / queries,
-            )
+        queries = max(1, self._queries)
+        return ShadowReport(
+            key,
+            self._queries,
+            self._missing,
+            self._overlap / queries,
+            self._correlation / max(1, self._correlated),
+            self._served_s / queries,
+            self._shadow_s / queries,
+        )
 
 
 class Shadows:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import numpy as np
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, InvalidVectorError, StateError
+from vstore.locked import locked
 from vstore.manifest.spec import EmbeddingSpec, require_spec
 from vstore.segment.validation import as_array, check_vectors
 
@@ -81,7 +82,7 @@ class QueryCache:
     def __init__(self, entries: int = _CACHE_ENTRIES) -> None:
         self._entries = entries
         self._vectors: OrderedDict[tuple[bytes, str], Array] = OrderedDict()
-        self._lock = Lock()
+        self._lock = RLock()
         self.hits = 0
         self.misses = 0
 
@@ -94,25 +95,33 @@ class QueryCache:
             What the embedder made is no vector of its spec. It is not kept.
         """
         key = (embedder.spec.fingerprint, text)
-        with self._lock:
-            vector = self._vectors.get(key)
-            if vector is not None:
-                self._vectors.move_to_end(key)
-                self.hits += 1
-                return Embeddings(embedder.spec, vector)
-            self.misses += 1
-        vector = _query_vector(embedder, text)
-        with self._lock:
-            self._vectors[key] = vector
-            if len(self._vectors) > self._entries:
-                self._vectors.popitem(last=False)
+        vector = self._find(key)
+        if vector is None:
+            vector = _query_vector(embedder, text)
+            self._keep(key, vector)
         return Embeddings(embedder.spec, vector)
 
+    @locked
+    def _find(self, key: tuple[bytes, str]) -> Array | None:
+        vector = self._vectors.get(key)
+        if vector is None:
+            self.misses += 1
+        else:
+            self._vectors.move_to_end(key)
+            self.hits += 1
+        return vector
+
+    @locked
+    def _keep(self, key: tuple[bytes, str], vector: Array) -> None:
+        self._vectors[key] = vector
+        if len(self._vectors) > self._entries:
+            self._vectors.popitem(last=False)
+
+    @locked
     def forget(self, fingerprint: bytes) -> None:
         """Drop the vectors of one geometry."""
-        with self._lock:
-            for key in [key for key in self._vectors if key[0] == fingerprint]:
-                del self._vectors[key]
+        for key in [key for key in self._vectors if key[0] == fingerprint]:
+            del self._vectors[key]
 
 
 def _query_vector(embedder: Embedder, text: str) -> Array:

@@ -22,8 +22,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections import deque
 from functools import partial
+from operator import length_hint
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -46,19 +46,21 @@ class Turn:
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
-        self._queue: SimpleQueue[None] | None = None
         self._tickets: list[None] = []
-        self._once: Iterator[None] = iter(self._tickets)  # each ticket is put back once
-        self._right: Iterator[bool] = iter((True,))
+        self._once = iter(self._tickets)
+        self._putting_back: Iterator[None] = iter(())
+        self._right = iter((True,))
         self._committing = False
-
-    def __del__(self) -> None:
-        self.end()
 
     @property
     def held(self) -> bool:
         """Whether this is the turn that its store waits for."""
-        return bool(self._tickets) and self._queue is not None
+        return length_hint(self._once) > 0
+
+    @property
+    def putting_back(self) -> Iterator[None]:
+        """An iterator whose first step puts the ticket back; it has no second one."""
+        return self._putting_back
 
     def take(self, queue: SimpleQueue[None], timeout_s: float) -> None:
         """Take the ticket out of the queue.
@@ -68,7 +70,8 @@ class Turn:
         Empty
             Nobody put it back in time.
         """
-        self._queue = queue
+        self._once = iter(self._tickets)
+        self._putting_back = map(queue.put, self._once)
         self._tickets.extend(map(partial(queue.get, timeout=timeout_s), (True,)))
 
     def claim(self) -> bool:
@@ -86,9 +89,7 @@ class Turn:
 
     def end(self) -> None:
         """Put the ticket back, if that was not done yet."""
-        if self._queue is not None:
-            deque(map(self._queue.put, self._once), maxlen=0)
-            self._queue = None
+        next(self._putting_back, None)
 
 
 class Turns:
@@ -154,7 +155,7 @@ class Turns:
                 if rest_s <= 0.0:
                     return False
                 continue
-            self._latest = weakref.ref(turn)
+            self._latest = weakref.ref(turn, partial(next, turn.putting_back))
             return True
 
     def _end_of_dead_thread(self) -> None:

@@ -7,8 +7,11 @@ for each merge or graph. Killed at any point, what was not committed is made aga
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 import weakref
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, cast
 
 from vstore.errors import ClosedError, StorageError, VstoreError
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from vstore.store.open_file import OpenFile
 
 _RETRY_S: Final = 5.0  # after an error: a full disk may have room again
+_LOOK_S: Final = 0.01  # how often `Upkeep.wait` looks
 
 
 class _StoppedError(Exception):
@@ -31,6 +35,9 @@ class _StoppedError(Exception):
 
 class Upkeep:
     """Keeps the versions of a store in few segments, with graphs.
+
+    Threads tell each other by a queue and by single attributes, so that there is no lock that an
+    interrupt could leave held.
 
     Attributes
     ----------
@@ -42,21 +49,20 @@ class Upkeep:
         self.error: VstoreError | None = None
         # A store that nobody holds any more lets go of its file; this thread does not hold it.
         self._file = weakref.ref(open_file, lambda _: self.end())
-        self._changed = threading.Condition()
+        self._wakes: SimpleQueue[None] = SimpleQueue()
         self._seen = -1  # epoch at which nothing was due
         self._settled: object = None  # segments of which nothing was due
-        self._stopping = threading.Event()
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="vstore-upkeep", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """Say that a commit was made."""
-        with self._changed:
-            self._changed.notify_all()
+        self._wakes.put(None)
 
     def end(self) -> None:
         """Tell the thread to give up what it is building."""
-        self._stopping.set()
+        self._ending = True
         self.wake()
 
     def join(self) -> None:
@@ -77,39 +83,35 @@ class Upkeep:
         VstoreError
             Why the last attempt failed.
         """
-
-        def idle() -> bool:
-            return self._seen >= epoch() or self._stopping.is_set() or self.error is not None
-
-        with self._changed:
-            self._changed.notify_all()  # an interrupted commit may not have come to it
-            reached = self._changed.wait_for(idle, timeout_s)
+        self.wake()  # an interrupted commit may not have come to it
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not (self._ending or self._seen >= epoch()):
             if self.error is not None:
                 raise self.error
-            return reached
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_S)
+        return True
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._ending:
             try:
                 epoch = self._step()
                 self.error = None
-                if epoch is not None:
-                    self._rest(epoch)
+                if epoch is not None:  # nothing is due until the next commit
+                    self._seen = epoch
+                    self._wakes.get()
             except (_StoppedError, ClosedError):
                 return
             except Exception as error:  # a thread that ends leaves its callers waiting
-                with self._changed:
-                    self.error = _as_ours(error)
-                    self._changed.notify_all()
-                self._stopping.wait(_RETRY_S)
+                self.error = _as_ours(error)
+                self._pause()
 
-    def _rest(self, epoch: int) -> None:
-        """Say that nothing is due, and wait for the next commit if it was not made yet."""
-        with self._changed:
-            self._seen = epoch
-            self._changed.notify_all()
-            if epoch == self._open().current().epoch and not self._stopping.is_set():
-                self._changed.wait()
+    def _pause(self) -> None:
+        until = time.monotonic() + _RETRY_S
+        while not self._ending and (rest_s := until - time.monotonic()) > 0:
+            with contextlib.suppress(Empty):
+                self._wakes.get(timeout=rest_s)
 
     def _open(self) -> OpenFile:
         open_file = self._file()
@@ -139,13 +141,13 @@ class Upkeep:
         return snapshot.epoch
 
     def _put(self, name: str, label: str, replacement: Replacement) -> None:
-        if self._stopping.is_set():
+        if self._ending:
             raise _StoppedError
         self._open().put_replacement(replacement, name=name, label=label)
 
     def _builders(self, rows: int) -> Kernels | None:
         found = builders(rows)
-        return None if found is None else cast("Kernels", _Stoppable(found, self._stopping))
+        return None if found is None else cast("Kernels", _Stoppable(found, lambda: self._ending))
 
 
 def _as_ours(error: Exception) -> VstoreError:
@@ -158,11 +160,11 @@ def _as_ours(error: Exception) -> VstoreError:
 class _Stoppable:
     """Kernels that end a build between two batches when they are told to."""
 
-    def __init__(self, kernels: Kernels, stopping: threading.Event) -> None:
+    def __init__(self, kernels: Kernels, is_ending: Callable[[], bool]) -> None:
         self._kernels = kernels
-        self._stopping = stopping
+        self._is_ending = is_ending
 
     def __getattr__(self, name: str) -> object:
-        if self._stopping.is_set():
+        if self._is_ending():
             raise _StoppedError
         return getattr(self._kernels, name)
