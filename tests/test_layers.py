@@ -62,7 +62,7 @@ def calls(path: Path) -> Iterator[str]:
 def test_there_are_modules_to_look_at() -> None:
     assert len(modules()) > 50
     assert {name_of(p) for p in modules("index")} >= {"index/flat.py"}
-    assert "mmap" in set(imports(PACKAGE / "storage" / "file.py"))
+    assert "mmap" in set(imports(PACKAGE / "storage" / "mapping.py"))
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)

@@ -11,7 +11,8 @@ The code map. What happens to the bytes of one commit::
     segment/               document_columns.py, vectors.py: what is sealed; merging.py: of many, one
     manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
     storage/container.py   append blocks, sync, write the older superblock slot, sync
-    storage/file.py        the only place that asks the operating system
+    storage/file.py        the only place that asks the operating system: paths here, and
+                           real_file.py: the files at them; mapping.py: views of these
 
 of one query::
 

@@ -69,6 +69,7 @@ SEAL_COMMITS: Final = 1_024  # deltas, likewise
 MERGE_FANOUT: Final = 8  # segments of one tier before they become one: 10,000 commits cost < 3x
 DEAD_SHARE_MAX: Final = 0.5  # of a segment's rows, before it is written without them
 VIEW_BYTES_MIN: Final = 64 * KIB  # smaller blocks are read, larger ones mapped
+WINDOW_BYTES_MIN: Final = 1 * MIB  # of address space: what a file is mapped by at least
 STREAM_BYTES: Final = 16 * MIB  # piece size when a merged array is written
 
 # What a handle counts of its searches.

@@ -21,8 +21,8 @@ from vstore.segment.pieces import (
     pieces_of,
 )
 from vstore.segment.sealed import PiecedArray, SealedSegment, write_segment
-from vstore.storage.file import let_go
 from vstore.storage.layout import HASH_BYTES, BlockKind
+from vstore.storage.mapping import let_go
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -311,6 +311,8 @@ class Container:
         """Drop blocks that were appended but not published."""
         # The size tells more than the tail: a failed append may have written part of its block.
         self._tail = self.committed_length
+        self._views = {at: view for at, view in self._views.items() if at < self._tail}
+        self._verified = {at for at in self._verified if at < self._tail}
         if self._poison is None and self.file.size() > self._tail:
             try:
                 cut_tail(self.file, self._tail)

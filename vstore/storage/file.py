@@ -1,43 +1,24 @@
 """The storage seam: the only operations vstore asks of an operating system.
 
-`StorageFile` is one open file, `Medium` the place a store lives (a path, or memory). Real files
-are here; `memory.py` and `faulty.py` are the other two implementations.
+`StorageFile` is one open file, `Medium` the place a store lives (a path, or memory). Paths are
+here, the files at them in `real_file.py`, the other implementations in `memory.py` and `faulty.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import stat
 import sys
-import threading
 from typing import TYPE_CHECKING, Protocol
 
-from vstore.errors import (
-    ClosedError,
-    InvalidArgumentError,
-    LockedError,
-    NotFoundError,
-    StorageError,
-)
-from vstore.storage import lock
-from vstore.storage.fork import abandon_in_children
+from vstore.errors import InvalidArgumentError, LockedError, StorageError
+from vstore.storage.real_file import RealFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.types import Bytes
-
-
-def let_go(view: memoryview) -> None:
-    """Take the pages of a view out of this process's memory, where the system can.
-
-    They come back from the file when they are read next.
-    """
-    advice: int | None = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
-    if advice is not None and isinstance(view.obj, mmap.mmap):
-        view.obj.madvise(advice)
 
 
 class StorageFile(Protocol):
@@ -116,161 +97,6 @@ class Medium(Protocol):
     def discard_replacement(self) -> None:
         """Remove a replacement that was not used, also one a crash left behind."""
         ...
-
-
-class RealFile:
-    """A file of the operating system.
-
-    Parameters
-    ----------
-    name : str
-        What messages call it: the path as the caller gave it.
-    mode : int
-        Permissions of a file that is made here, before the process's umask.
-    """
-
-    def __init__(
-        self, path: str, *, name: str, writable: bool, create: bool, mode: int = 0o644
-    ) -> None:
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0)
-        if create:
-            flags |= os.O_CREAT
-        try:
-            self._fd = os.open(path, flags, mode)
-        except FileNotFoundError as error:
-            if create:
-                raise NotFoundError(f"{os.path.dirname(path)}: no such directory") from error
-            hint = "Leave out create=False" if writable else "Open it with mode='rw'"
-            raise NotFoundError(f"{name}: no such file. {hint} to create it.") from error
-        except OSError as error:
-            raise StorageError(f"{name}: cannot open: {error.strerror}") from error
-        self.name = name
-        self._seek_lock = threading.Lock()  # only where there is no positioned read
-        abandon_in_children(self)
-
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            self.close()
-
-    @property
-    def closed(self) -> bool:
-        return self._fd < 0
-
-    @property
-    def fd(self) -> int:
-        """The descriptor.
-
-        Raises
-        ------
-        ClosedError
-            After `close`, and in a process forked after the file was opened.
-        """
-        if self._fd < 0:
-            raise ClosedError(
-                f"{self.name}: this handle is closed, or was opened before a fork; open it again"
-            )
-        return self._fd
-
-    def size(self) -> int:
-        return os.fstat(self.fd).st_size
-
-    def identity(self) -> tuple[int, int]:
-        """Device and inode: what tells this file from one that replaced it."""
-        status = os.fstat(self.fd)
-        return status.st_dev, status.st_ino
-
-    def read(self, offset: int, length: int) -> bytes:
-        pieces = []
-        while length:
-            try:
-                piece = self._read_once(offset, min(length, 1 << 30))
-            except OSError as error:
-                raise StorageError(
-                    f"{self.name}: cannot read at byte {offset}: {error.strerror}"
-                ) from error
-            if not piece:
-                break
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _read_once(self, offset: int, length: int) -> bytes:
-        if sys.platform != "win32":
-            return os.pread(self.fd, length, offset)
-        else:
-            with self._seek_lock:
-                os.lseek(self.fd, offset, os.SEEK_SET)
-                return os.read(self.fd, length)
-
-    def view(self, offset: int, length: int) -> memoryview:
-        # A map may only start at a multiple of the granularity. One map per block: it goes when
-        # the last array over it goes, and the file may grow meanwhile.
-        start = offset - offset % mmap.ALLOCATIONGRANULARITY
-        try:
-            mapped = mmap.mmap(
-                self.fd, offset - start + length, access=mmap.ACCESS_READ, offset=start
-            )
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{self.name}: cannot map byte {offset}: {error}") from error
-        return memoryview(mapped)[offset - start :]
-
-    def write(self, offset: int, parts: Sequence[Bytes]) -> None:
-        try:
-            for part in parts:
-                rest = memoryview(part).cast("B")
-                while rest:
-                    written = self._write_once(offset, rest[: 1 << 30])
-                    offset += written
-                    rest = rest[written:]
-        except OSError as error:
-            raise StorageError(
-                f"{self.name}: cannot write at byte {offset}: {error.strerror}"
-            ) from error
-
-    def _write_once(self, offset: int, data: memoryview) -> int:
-        if sys.platform != "win32":
-            return os.pwrite(self.fd, data, offset)
-        else:
-            with self._seek_lock:
-                os.lseek(self.fd, offset, os.SEEK_SET)
-                return os.write(self.fd, data)
-
-    def truncate(self, length: int) -> None:
-        try:
-            os.ftruncate(self.fd, length)
-        except OSError as error:
-            raise StorageError(f"{self.name}: cannot truncate: {error.strerror}") from error
-
-    def sync(self) -> None:
-        try:
-            if sys.platform == "darwin":
-                # fsync there leaves the data in the drive's cache.
-                import fcntl
-
-                fcntl.fcntl(self.fd, fcntl.F_FULLFSYNC)
-            elif hasattr(os, "fdatasync"):
-                # The length is metadata that fdatasync keeps; times are not worth a journal write.
-                os.fdatasync(self.fd)
-            else:
-                os.fsync(self.fd)
-        except OSError as error:
-            raise StorageError(f"{self.name}: cannot sync: {error.strerror}") from error
-
-    def lock(self) -> bool:
-        return lock.try_lock(self.fd)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            lock.unlock(fd)  # a forked child may still hold a copy of the descriptor
-            os.close(fd)
-
-    def abandon(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            with contextlib.suppress(OSError):
-                os.close(fd)
 
 
 def path_text(path: object) -> str:
