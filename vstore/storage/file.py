@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from vstore.errors import InvalidArgumentError, LockedError, StorageError
+from vstore.storage.descriptor import Descriptor
 from vstore.storage.real_file import RealFile
 
 if TYPE_CHECKING:
@@ -219,11 +220,11 @@ class PathMedium:
             return
         directory = os.path.dirname(self.path)
         try:
-            fd = os.open(directory, os.O_RDONLY)
+            opened = Descriptor(directory, os.O_RDONLY)
             try:
-                os.fsync(fd)
+                os.fsync(opened.fd)
             finally:
-                os.close(fd)
+                opened.close()
         except OSError as error:
             raise StorageError(
                 f"{directory}: cannot sync the directory: {error.strerror}"

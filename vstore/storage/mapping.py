@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from vstore.limits import WINDOW_BYTES_MIN
+from vstore.storage.descriptor import Descriptor
 
 if sys.platform == "win32":
 
@@ -128,29 +129,27 @@ else:
             if end > size:
                 raise ValueError(f"the file has {size:,} bytes, not {end:,}")
             if window is None or window.end < end:
-                unlocked = _reopened(fd)
+                other = _reopened(fd)
+                unlocked = fd if other is None else other.fd
                 try:
                     window = self._window = _Window(unlocked, 0, _window_bytes(size))
                 except OSError:  # address space may be limited: then only these bytes
                     start = offset - offset % mmap.ALLOCATIONGRANULARITY
                     window = _Window(unlocked, start, end)
-                finally:
-                    if unlocked != fd:
-                        os.close(unlocked)
             return np.asarray(_WindowView(window, offset, length)).data
 
-    def _reopened(fd: int) -> int:
-        """Return another descriptor of the file, the same one where there can be no other.
+    def _reopened(fd: int) -> Descriptor | None:
+        """Return another descriptor of the file; None where there can be no other.
 
         On Linux a map keeps what it was made by open, and open with a lock of the writer: a forked
         child, which has all maps of its parent, would keep the store locked when the parent dies.
         """
         if sys.platform == "linux":
             try:
-                return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+                return Descriptor(f"/proc/self/fd/{fd}", os.O_RDONLY)
             except OSError:  # no /proc, or no descriptor left
                 pass
-        return fd
+        return None
 
     def _window_bytes(size: int) -> int:
         return 1 << (max(size, WINDOW_BYTES_MIN) - 1).bit_length()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.errors import ClosedError
-from vstore.storage.fork import abandon_in_children
+from vstore.storage import fork
 from vstore.storage.layout import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -32,7 +33,16 @@ class MemoryContent:
         self.length = len(initial)
         self.buffer = _aligned_zeros(max(_FIRST_CAPACITY_BYTES, len(initial)))
         self.buffer[: len(initial)] = np.frombuffer(initial, np.uint8)
-        self.writer: MemoryFile | None = None
+        self._writer: weakref.ref[MemoryFile] | None = None
+
+    @property
+    def writer(self) -> MemoryFile | None:
+        """The handle that has the lock, until it is closed or nobody holds it any more."""
+        return None if self._writer is None else self._writer()
+
+    @writer.setter
+    def writer(self, file: MemoryFile | None) -> None:
+        self._writer = None if file is None else weakref.ref(file)
 
     def resize(self, length: int) -> None:
         """Set the length; new bytes are zero."""
@@ -51,21 +61,23 @@ class MemoryFile:
 
     def __init__(self, content: MemoryContent) -> None:
         self._content: MemoryContent | None = content
-        abandon_in_children(self)
+        self._generation = fork.generation()
 
     @property
     def closed(self) -> bool:
-        return self._content is None
+        # In a child it would be a second writer, whose commits its parent never sees.
+        return self._content is None or self._generation != fork.generation()
 
     @property
     def content(self) -> MemoryContent:
         """The shared bytes."""
-        if self._content is None:
+        content = self._content
+        if content is None or self.closed:
             raise ClosedError(
                 ":memory:: this handle is closed, or was opened before a fork; a child process "
                 "opens a store of its own"
             )
-        return self._content
+        return content
 
     def size(self) -> int:
         return self.content.length
@@ -103,9 +115,6 @@ class MemoryFile:
     def close(self) -> None:
         if self._content is not None and self._content.writer is self:
             self._content.writer = None
-        self._content = None
-
-    def abandon(self) -> None:
         self._content = None
 
 

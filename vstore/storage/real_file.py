@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from vstore.errors import ClosedError, NotFoundError, StorageError
 from vstore.storage import lock
 from vstore.storage.descriptor import Descriptor
-from vstore.storage.fork import abandon_in_children
 from vstore.storage.mapping import FileMaps
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class RealFile:
         if create:
             flags |= os.O_CREAT
         try:
-            self._descriptor: Descriptor | None = Descriptor(os.open(path, flags, mode))
+            self._descriptor: Descriptor | None = Descriptor(path, flags, mode)
         except FileNotFoundError as error:
             if create:
                 raise NotFoundError(f"{os.path.dirname(path)}: no such directory") from error
@@ -51,15 +50,10 @@ class RealFile:
         self.name = name
         self._maps = FileMaps()
         self._seek_lock = threading.Lock()  # only where there is no positioned read
-        abandon_in_children(self)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            self.close()
 
     @property
     def closed(self) -> bool:
-        return self._descriptor is None
+        return self._descriptor is None or self._descriptor.closed
 
     @property
     def fd(self) -> int:
@@ -86,7 +80,7 @@ class RealFile:
             As `fd`.
         """
         descriptor = self._descriptor
-        if descriptor is None:
+        if descriptor is None or descriptor.closed:
             raise ClosedError(
                 f"{self.name}: this handle is closed, or was opened before a fork; open it again"
             )
@@ -194,11 +188,6 @@ class RealFile:
         # Who reads this moment keeps the descriptor open until it has read. A forked child may
         # hold a copy for longer, so the lock is let go by itself.
         descriptor = self._descriptor
-        if descriptor is not None:
+        if descriptor is not None and not descriptor.closed:
             lock.unlock(descriptor.fd)
-            self._descriptor = None
-
-    def abandon(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            descriptor.close()
+        self._descriptor = None

@@ -127,33 +127,36 @@ class OpenFile:
         if self.container.closed:  # by an earlier call, or of a parent process
             self.closed = True
             return
-        if self._upkeep is not None:
-            self._upkeep.end()
         turn = Turn()
         try:
             try:
-                self._turns.seize(turn, patience_s=CLOSE_WAIT_S)
-                self._close()
+                self._settle_and_close(turn)
             finally:
-                turn.end()
+                self._release(turn)
         finally:
-            turn.end()
+            self._release(turn)
         if self._upkeep is not None:  # may be waiting for a turn, to learn that there are no more
             self._upkeep.join()
 
-    def _close(self) -> None:
-        self.closed = True
+    def _settle_and_close(self, turn: Turn) -> None:
+        if self._upkeep is not None:
+            self._upkeep.end()
         if self._settling is not None:
             self._settling.cancel()
+        self._turns.seize(turn, patience_s=CLOSE_WAIT_S)
+        self.closed = True
+        if self.container.writable and not self.container.poisoned:
+            self.container.settle()
+
+    def _release(self, turn: Turn) -> None:
+        """Close every file and end the turn, also of a `close` that was interrupted."""
+        self.closed = True
         try:
-            if self.container.writable and not self.container.poisoned:
-                self.container.settle()
+            for file in self._replacements:
+                file.close()
+            self.container.close()
         finally:
-            try:
-                for file in self._replacements:
-                    file.close()
-            finally:
-                self.container.close()
+            turn.end()
 
     # Reading.
 
