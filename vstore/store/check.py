@@ -18,7 +18,7 @@ from vstore.segment.columns import FieldType
 from vstore.segment.documents import DocumentSegment
 from vstore.segment.vectors import VectorSegment
 from vstore.storage.container import Container
-from vstore.storage.layout import BLOCKS_START, BlockKind
+from vstore.storage.layout import BLOCKS_START, SLOT_BYTES, BlockKind
 from vstore.storage.recovery import choose_slot
 from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import read_slots
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from vstore.store.snapshot import Snapshot
 
 
+_TORN: Final = (
+    "is damaged: an interrupted commit, or corruption. The state is that of the other slot; "
+    "open the store for writing, `vstore.open(path)`, to write this one anew"
+)
 _KINDS: Final = tuple(kind for kind in BlockKind if kind != BlockKind.GRAPH)
 RECORDS: Final[dict[str, Callable[[PlainReader], object]]] = {
     "bridge": read_map,
@@ -116,13 +120,13 @@ def check_file(name: str, file: StorageFile) -> CheckReport:
     pair = read_slots(file.read(0, BLOCKS_START))
     for i, (slot, blank) in enumerate(zip(pair.slots, pair.blank, strict=True)):
         if slot is None and not blank:
-            problems.append(Problem(i * BLOCKS_START // 2, f"superblock slot {'AB'[i]} is damaged"))
+            problems.append(Problem(i * SLOT_BYTES, f"superblock slot {'AB'[i]} {_TORN}"))
     try:
         index, superblock, skipped = choose_slot(name, file, writable=False)
     except VstoreError as error:
         problems.append(_problem(error))
         return CheckReport(tuple(problems), tuple(notes), None, 0, 0, size)
-    if skipped:
+    if skipped and not problems:
         notes.append(skipped)
     if superblock.epoch > 0 and pair.blank[1 - index]:
         # A vacuumed file has one slot until its next commit, and that slot is A.
