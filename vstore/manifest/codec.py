@@ -22,6 +22,7 @@ from vstore.limits import (
     REASON_BYTES_MAX,
     ROUTE_KEY_BYTES_MAX,
     ROUTES_MAX,
+    SEGMENT_ROWS_MAX,
     SEGMENTS_MAX,
     TAGS_MAX,
     VERSIONS_MAX,
@@ -167,7 +168,11 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
         segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
         versions=plain.mapping("versions", _read_version, count_max=VERSIONS_MAX),
         routes=plain.mapping(
-            "routes", read_route, count_max=ROUTES_MAX, name_bytes_max=ROUTE_KEY_BYTES_MAX
+            "routes",
+            read_route,
+            count_max=ROUTES_MAX,
+            name_bytes_min=0,
+            name_bytes_max=ROUTE_KEY_BYTES_MAX,
         ),
         jobs=plain.mapping("jobs", _read_job, count_max=VERSIONS_MAX),
         dual_write=plain.choice("dual_write", DUAL_WRITES),
@@ -175,22 +180,44 @@ def _read_collection(name: str, value: object, where: str) -> CollectionState:
         choices=plain.sequence("choices", _read_choice, count_max=BRIDGES_MAX),
         hits=plain.optional_ref("hits"),
     )
+    _require_segments(collection, where)
+    _require_labels(collection, where)
+    for key in filter(None, collection.routes):
+        field, equals, _ = key.partition("=")
+        if not equals or collection.fields.get(field) != "keyword":
+            raise ValueError(f"{where}.routes: {shown(key)} is no value of a keyword field")
+    return collection
+
+
+def _require_segments(collection: CollectionState, where: str) -> None:
     # Docnos have no gaps, so a small file cannot ask for large tables by docno.
     if max((s.docno_end for s in collection.segments), default=0) > sum(
         s.rows for s in collection.segments
     ):
         raise ValueError(f"{where}.segments: more docnos than documents")
-    for route in collection.routes.values():
-        for label in (*route.labels, *route.previous, *filter(None, [route.shadow])):
-            if label not in collection.versions:
-                raise ValueError(f"{where}.routes: no version {label!r}")
-    for target in collection.jobs:
-        if target not in collection.versions:
-            raise ValueError(f"{where}.jobs: no version {target!r}")
-    for bridge in collection.bridges:
-        if not {bridge.source, bridge.target} <= collection.versions.keys():
-            raise ValueError(f"{where}.bridges: no version of {bridge.source!r}, {bridge.target!r}")
-    return collection
+    lists = [collection.segments, *(v.segments for v in collection.versions.values())]
+    headers = [segment.header.offset for segments in lists for segment in segments]
+    if len(set(headers)) != len(headers):
+        raise ValueError(f"{where}: a segment comes twice")
+
+
+def _require_labels(collection: CollectionState, where: str) -> None:
+    named = [
+        (f"routes[{key!r}]", label)
+        for key, route in collection.routes.items()
+        for label in (*route.labels, *route.previous, *filter(None, [route.shadow]))
+    ]
+    for target, job in collection.jobs.items():
+        named += [(f"jobs[{target!r}]", label) for label in (target, job.source) if label]
+        if job.order_field and job.order_field not in collection.fields:
+            raise ValueError(f"{where}.jobs[{target!r}]: no field {shown(job.order_field)}")
+    for i, bridge in enumerate(collection.bridges):
+        named += [(f"bridges[{i}]", bridge.source), (f"bridges[{i}]", bridge.target)]
+    for i, choice in enumerate(collection.choices):
+        named += [(f"choices[{i}]", choice.old_version), (f"choices[{i}]", choice.version)]
+    for what, label in named:
+        if label not in collection.versions:
+            raise ValueError(f"{where}.{what}: no version {shown(label)}")
 
 
 def _read_job(target: str, value: object, where: str) -> JobState:
@@ -220,17 +247,19 @@ def read_spec(value: object, where: str) -> EmbeddingSpec:
 
     return EmbeddingSpec(
         model=plain.text("model", bytes_max=REASON_BYTES_MAX),
-        dimension=plain.integer("dimension", maximum=DIMENSION_MAX),
+        dimension=plain.integer("dimension", minimum=1, maximum=DIMENSION_MAX),
         metric=plain.choice("metric", METRICS),
         model_version=text("model_version"),
-        normalized=plain.boolean("normalized"),
+        normalized=plain.boolean("normalized", default=False),
         preprocessing=text("preprocessing"),
         chunking=text("chunking"),
         truncation=text("truncation"),
         document_prompt=text("document_prompt"),
         query_prompt=text("query_prompt"),
         language_routing=text("language_routing"),
-        extras=plain.mapping("extras", _read_extra, count_max=EXTRAS_MAX),
+        extras=plain.mapping("extras", _read_extra, count_max=EXTRAS_MAX, name_bytes_min=0)
+        if plain.has("extras")
+        else {},
     )
 
 
@@ -244,13 +273,16 @@ def _read_extra(_name: str, value: object, where: str) -> Extra:
 
 def _read_segment(value: object, where: str) -> SegmentRef:
     plain = PlainReader(value, where)
-    return SegmentRef(
+    segment = SegmentRef(
         header=plain.ref("header"),
-        rows=plain.integer("rows"),
+        rows=plain.integer("rows", maximum=SEGMENT_ROWS_MAX),
         docno_end=plain.integer("docno_end", maximum=DOCUMENTS_MAX),
         size_bytes=plain.integer("size_bytes"),
         epoch=plain.integer("epoch"),
     )
+    if (segment.rows == 0) != (segment.docno_end == 0):
+        raise ValueError(f"{where}: {segment.rows} rows, and docnos below {segment.docno_end}")
+    return segment
 
 
 def _read_version(label: str, value: object, where: str) -> VersionState:
@@ -264,20 +296,20 @@ def _read_version(label: str, value: object, where: str) -> VersionState:
         stale_policy=plain.choice("stale_policy", STALE_POLICIES),
         provenance=plain.choice("provenance", PROVENANCES),
         retire_grace_s=plain.integer("retire_grace_s"),
-        retired_us=plain.integer("retired_us") if plain.has("retired_us") else None,
+        retired_us=plain.optional_integer("retired_us"),
         segments=plain.sequence("segments", _read_segment, count_max=SEGMENTS_MAX),
-        graph=_read_graph(plain.raw("graph"), f"{where}.graph") if plain.has("graph") else None,
+        graph=_read_graph(plain.raw("graph"), f"{where}.graph") if plain.given("graph") else None,
         guard=plain.optional_ref("guard"),
     )
 
 
 def _read_graph(value: object, where: str) -> GraphSettings:
     plain = PlainReader(value, where)
-    M = plain.integer("M", maximum=GRAPH_M_MAX)
-    ef_construction = plain.integer("ef_construction", maximum=EF_MAX)
-    if M < GRAPH_M_MIN or ef_construction < 1:
-        raise ValueError(f"{where}: M {M} and ef_construction {ef_construction}")
-    return GraphSettings(M, ef_construction, plain.integer("rows_min"))
+    return GraphSettings(
+        plain.integer("M", minimum=GRAPH_M_MIN, maximum=GRAPH_M_MAX),
+        plain.integer("ef_construction", minimum=1, maximum=EF_MAX),
+        plain.integer("rows_min"),
+    )
 
 
 def _read_equivalence(value: object, where: str) -> Equivalence:

@@ -56,7 +56,7 @@ def plain_choice(choice: FusionChoice) -> Plain:
 def read_job(target: str, value: object, where: str) -> JobState:
     """Check a job from a file."""
     plain = PlainReader(value, where)
-    return JobState(
+    job = JobState(
         target=target,
         source=plain.text("source", bytes_max=NAME_BYTES_MAX),
         status=plain.choice("status", JOB_STATUSES),
@@ -73,12 +73,15 @@ def read_job(target: str, value: object, where: str) -> JobState:
         seconds=plain.real("seconds"),
         documents_max=plain.optional_integer("documents_max"),
         units_max=plain.optional_integer("units_max"),
-        cost_max=plain.real("cost_max") if plain.has("cost_max") else None,
+        cost_max=plain.real("cost_max") if plain.given("cost_max") else None,
         owner=plain.text("owner", bytes_max=NAME_BYTES_MAX),
         lease_until_us=plain.integer("lease_until_us"),
         note=plain.text("note", bytes_max=REASON_BYTES_MAX),
         dead=plain.sequence("dead", _read_dead_letter, count_max=DEAD_LETTERS_MAX),
     )
+    if len({letter.id for letter in job.dead}) != len(job.dead):
+        raise ValueError(f"{where}.dead: two letters of one document")
+    return job
 
 
 def _read_dead_letter(value: object, where: str) -> DeadLetter:
@@ -108,7 +111,7 @@ def read_bridge(value: object, where: str) -> BridgeState:
         source=plain.text("source", bytes_max=NAME_BYTES_MAX),
         target=plain.text("target", bytes_max=NAME_BYTES_MAX),
         kind=plain.choice("kind", BRIDGE_KINDS),
-        recall=plain.real("recall"),
+        recall=plain.real("recall", most=1.0),
         documents_fit=plain.integer("documents_fit"),
         documents_held=plain.integer("documents_held"),
         made_epoch=plain.integer("made_epoch"),
@@ -124,7 +127,7 @@ def read_choice(value: object, where: str) -> FusionChoice:
         old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
         version=plain.text("version", bytes_max=NAME_BYTES_MAX),
         chosen=plain.text("chosen", bytes_max=NAME_BYTES_MAX),
-        coverage=plain.real("coverage"),
+        coverage=plain.real("coverage", most=1.0),
         queries=plain.integer("queries"),
         measured=plain.mapping("measured", _read_measured, count_max=RULES_MAX),
         curve=plain.sequence("curve", _read_point, count_max=CURVE_POINTS_MAX),
@@ -138,4 +141,4 @@ def _read_point(value: object, where: str) -> float:
 
 
 def _read_measured(_name: str, value: object, where: str) -> float:
-    return PlainReader({"value": value}, where).real("value")
+    return PlainReader({"value": value}, where).real("value", most=1.0)

@@ -42,6 +42,14 @@ def read_route(_key: str, value: object, where: str) -> RouteState:
     )
     if (route.mode == "matched") == bool(route.old_version):
         raise ValueError(f"{where}: mode {route.mode!r} with old_version {route.old_version!r}")
+    if route.old_version == route.version:
+        raise ValueError(f"{where}: {shown(route.version)} twice, where two versions are read")
+    if (route.mode == "dual") != bool(route.fusion):
+        raise ValueError(f"{where}: mode {route.mode!r} with fusion {shown(route.fusion)}")
+    if route.percent and route.mode != "canary":
+        raise ValueError(f"{where}: mode {route.mode!r} with {route.percent} percent")
+    if route.shadow_percent and not route.shadow:
+        raise ValueError(f"{where}: {route.shadow_percent} percent of no shadow")
     return route
 
 

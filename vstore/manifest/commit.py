@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vstore.errors import CorruptionError
 from vstore.limits import DELTA_CHAIN_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
-from vstore.manifest.plain import PlainReader
+from vstore.manifest.plain import U64_MAX, PlainReader
 from vstore.named import NamedTuple
 from vstore.storage.block import BlockRef, ref_to_list
 from vstore.storage.layout import BlockKind
@@ -120,12 +120,12 @@ def _decode(value: object) -> Commit:
         epoch=plain.integer("epoch"),
         time_us=plain.integer("time_us"),
         operation=read_operation(plain.raw("operation"), "commit.operation"),
-        previous=plain.ref("previous") if plain.has("previous") else None,
+        previous=plain.optional_ref("previous"),
         base=None if full else plain.ref("base"),
-        depth=0 if full else plain.integer("depth", maximum=DELTA_CHAIN_MAX),
-        body=plain.raw("manifest") if full else (plain.raw("edits") or []),
-        documents=plain.raw("documents") or {},
-        rows=plain.raw("rows") or {},
+        depth=0 if full else plain.integer("depth", minimum=1, maximum=DELTA_CHAIN_MAX),
+        body=plain.raw("manifest") if full else plain.raw("edits", default=[]),
+        documents=plain.raw("documents", default={}),
+        rows=plain.raw("rows", default={}),
     )
 
 
@@ -142,12 +142,51 @@ def read_operation(value: object, where: str) -> Operation:
 
 
 def _read_count(_name: str, value: object, where: str) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= U64_MAX:
         raise ValueError(f"{where}: expected a count")
     return value
 
 
-def chain(container: Container, tip: BlockRef, *, known: BlockRef | None = None) -> list[Commit]:
+class Place(NamedTuple):
+    """Where a commit stands in its chain.
+
+    Attributes
+    ----------
+    base : BlockRef
+        The chain's full commit: its own block if it is one.
+    """
+
+    ref: BlockRef
+    epoch: int
+    time_us: int
+    base: BlockRef
+    depth: int
+
+
+def _place(ref: BlockRef, commit: Commit) -> Place:
+    return Place(ref, commit.epoch, commit.time_us, commit.base or ref, commit.depth)
+
+
+def _require_follows(container: Container, newer: Commit, older: Place) -> None:
+    """Refuse a commit that does not follow the one that it names as the one before it.
+
+    Raises
+    ------
+    CorruptionError
+    """
+    problem = None
+    if newer.epoch <= older.epoch or newer.time_us < older.time_us:
+        problem = "commits are out of order"
+    elif newer.kind == "delta" and (newer.epoch, newer.depth) != (older.epoch + 1, older.depth + 1):
+        problem = f"a delta of depth {newer.depth} on a commit of depth {older.depth}"
+    elif newer.kind == "delta" and newer.base != older.base:
+        problem = "not the base of its delta"
+    if problem is not None:
+        problem = f"{problem}: epoch {newer.epoch} follows epoch {older.epoch}"
+        raise CorruptionError(container.name, problem, offset=older.ref.offset)
+
+
+def chain(container: Container, tip: BlockRef, *, known: Place | None = None) -> list[Commit]:
     """Return the commits that make up the state at ``tip``, oldest first.
 
     They start with a full manifest, or right behind ``known``, a commit whose state the caller has.
@@ -155,72 +194,75 @@ def chain(container: Container, tip: BlockRef, *, known: BlockRef | None = None)
     Raises
     ------
     CorruptionError
-        A block is damaged, epochs do not descend, or the chain is longer than it says.
+        A block is damaged, or a commit does not follow the one before it.
     """
     commits: list[Commit] = []
     ref = tip
-    expected_depth: int | None = None
-    while True:
-        if ref == known:
-            break
+    while known is None or ref != known.ref:
         commit = read_commit(container, ref)
-        if expected_depth is not None and (
-            commit.depth != expected_depth or commit.epoch >= commits[-1].epoch
-        ):
-            raise CorruptionError(container.name, "commits are out of order", offset=ref.offset)
+        if commits:
+            _require_follows(container, commits[-1], _place(ref, commit))
         commits.append(commit)
         if commit.kind == "full":
-            if commits[0].base not in (None, ref):
-                raise CorruptionError(
-                    container.name, "not the base of its delta", offset=ref.offset
-                )
-            break
-        if commit.previous is None or commit.depth < 1:
+            return commits[::-1]
+        if commit.previous is None:
             raise CorruptionError(container.name, "a delta without a base", offset=ref.offset)
-        expected_depth = commit.depth - 1
         ref = commit.previous
+    if commits:
+        _require_follows(container, commits[-1], known)
     return commits[::-1]
 
 
 def ancestry(
     container: Container, tip: BlockRef, *, limit: int
 ) -> Iterator[tuple[BlockRef, Commit]]:
-    """Yield commits from the newest back, at most ``limit``."""
+    """Yield commits from the newest back, at most ``limit``.
+
+    Raises
+    ------
+    CorruptionError
+        As `chain`.
+    """
     ref: BlockRef | None = tip
-    epoch: int | None = None
+    newer: Commit | None = None
     for _ in range(limit):
         if ref is None:
             return
         commit = read_commit(container, ref)
-        if epoch is not None and commit.epoch >= epoch:
-            raise CorruptionError(container.name, "commits are out of order", offset=ref.offset)
-        epoch = commit.epoch
+        if newer is not None:
+            _require_follows(container, newer, _place(ref, commit))
         yield ref, commit
-        ref = commit.previous
+        ref, newer = commit.previous, commit
 
 
 def find_epoch(container: Container, tip: BlockRef, epoch: int, *, limit: int) -> BlockRef | None:
     """Return the commit of an epoch, None if the file no longer has it.
 
     Whole chains that start behind the epoch are skipped through their base.
+
+    Raises
+    ------
+    CorruptionError
+        As `chain`.
     """
     ref: BlockRef | None = tip
-    last: int | None = None
+    newer: Commit | None = None
     for _ in range(limit):
         if ref is None:
             return None
         commit = read_commit(container, ref)
-        if last is not None and commit.epoch >= last:
-            raise CorruptionError(container.name, "commits are out of order", offset=ref.offset)
+        if newer is not None:
+            _require_follows(container, newer, _place(ref, commit))
         if commit.epoch == epoch:
             return ref
         if commit.epoch < epoch:
             return None
-        last = commit.epoch
-        ref = commit.previous
+        ref, newer = commit.previous, commit
         if commit.base is not None and commit.base != ref:
             base = read_commit(container, commit.base)
+            if (base.kind, base.epoch) != ("full", commit.epoch - commit.depth):
+                problem = f"not the base of the delta of epoch {commit.epoch}"
+                raise CorruptionError(container.name, problem, offset=commit.base.offset)
             if base.epoch >= epoch:
-                ref = commit.base
-                last = commit.epoch
+                ref, newer = commit.base, None
     return None

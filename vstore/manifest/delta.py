@@ -82,10 +82,35 @@ def apply(plain: Plain, edits: object) -> None:
             parent = parent.get(key) if isinstance(parent, dict) else None
         if not isinstance(parent, dict):
             raise ValueError(f"delta: nothing at {shown(path)}")
+        if _is_depended_on(path) and (path[-1] in parent or len(path) not in _ADDED):
+            raise ValueError(f"delta: {shown(path)} is for a full commit to change")
         if len(edit) == 2:
             parent[path[-1]] = edit[1]
         elif parent.pop(path[-1], _MISSING) is _MISSING:
             raise ValueError(f"delta: nothing to remove at {shown(path)}")
 
 
+def replaces_segments(edits: object) -> bool:
+    """Whether edits from a file give a version other segments."""
+    paths = [edit[0] for edit in edits if isinstance(edit, list)] if isinstance(edits, list) else []
+    return any(isinstance(path, list) and path[4:] == ["segments"] for path in paths)
+
+
 _MISSING = object()
+# Depths at which a delta may add what older changes cannot depend on: a collection; a field or a
+# version of one.
+_ADDED = (2, 4)
+
+
+def _is_depended_on(path: list[str]) -> bool:
+    """Whether changes of older deltas, which are read by the newest manifest, depend on a value."""
+    match path:
+        case ["history", *_] | ["collections"] | ["collections", _]:
+            return True
+        case ["collections", _, "segments", *_] | ["collections", _, "fields", *_]:
+            return True
+        case ["collections", _, "versions"] | ["collections", _, "versions", _]:
+            return True
+        case ["collections", _, "versions", _, "spec" | "storage", *_]:
+            return True
+    return False

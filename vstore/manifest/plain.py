@@ -26,8 +26,9 @@ def plain_ref(ref: BlockRef | None) -> list[object] | None:
 class PlainReader:
     """A map from a file, read key by key; every mistake says where it stands.
 
-    Unknown keys are ignored: a newer writer that adds one which must be understood sets an
-    incompatible feature bit.
+    A key must be there unless its method says otherwise: were a missing list of segments read as an
+    empty one, a version would lose its rows in silence. Unknown keys are ignored: a newer writer
+    that adds one which must be understood sets an incompatible feature bit.
     """
 
     def __init__(self, value: object, where: str) -> None:
@@ -51,25 +52,34 @@ class PlainReader:
         return value
 
     def has(self, key: str) -> bool:
-        """Whether the key is there with a value that is not nil."""
-        return self._map.get(key) is not None
+        """Whether a key that may be absent is there."""
+        return key in self._map
 
-    def integer(self, key: str, *, maximum: int = U64_MAX, default: int | None = None) -> int:
-        """Return a whole number from 0 to ``maximum``."""
-        value = self._get(key, int, "a whole number", _ABSENT if default is None else default)
-        if not 0 <= value <= maximum:
-            raise ValueError(f"{self.where}.{key}: {value} is not in 0..{maximum}")
+    def given(self, key: str) -> bool:
+        """Whether the value of a key is not nil."""
+        if key not in self._map:
+            raise ValueError(f"{self.where}.{key}: expected a value or nil, found nothing")
+        return self._map[key] is not None
+
+    def integer(self, key: str, *, minimum: int = 0, maximum: int = U64_MAX) -> int:
+        """Return a whole number from ``minimum`` to ``maximum``."""
+        value = self._get(key, int, "a whole number")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"{self.where}.{key}: {value} is not in {minimum}..{maximum}")
         return value
 
     def optional_integer(self, key: str) -> int | None:
         """Return a whole number, None if the value is nil."""
-        return self.integer(key) if self.has(key) else None
+        return self.integer(key) if self.given(key) else None
 
-    def real(self, key: str, *, least: float = 0.0) -> float:
-        """Return a finite number of 64 bits, at least ``least``."""
+    def real(self, key: str, *, least: float = 0.0, most: float = math.inf) -> float:
+        """Return a finite number of 64 bits, from ``least`` to ``most``."""
         value = self._get(key, float, "a number")
-        if not (math.isfinite(value) and value >= least):
-            raise ValueError(f"{self.where}.{key}: expected a number from {least}, found {value}")
+        if not (math.isfinite(value) and least <= value <= most):
+            raise ValueError(
+                f"{self.where}.{key}: expected a finite number from {least} to {most}, "
+                f"found {value}"
+            )
         return value
 
     def text(self, key: str, *, bytes_max: int, default: str | None = None) -> str:
@@ -87,9 +97,9 @@ class PlainReader:
                 return choice
         raise ValueError(f"{self.where}.{key}: expected one of {choices}, found {shown(value)}")
 
-    def boolean(self, key: str, *, default: bool = False) -> bool:
-        """Return a truth value."""
-        return self._get(key, bool, "a truth value", default)
+    def boolean(self, key: str, *, default: bool | None = None) -> bool:
+        """Return a truth value; ``default`` if the key may be absent and is."""
+        return self._get(key, bool, "a truth value", _ABSENT if default is None else default)
 
     def binary(self, key: str, *, length: int | None = None) -> bytes:
         """Return bytes, of exactly ``length`` if that is given."""
@@ -98,9 +108,9 @@ class PlainReader:
             raise ValueError(f"{self.where}.{key}: expected {length} bytes, found {len(value)}")
         return value
 
-    def raw(self, key: str) -> object:
-        """Return the value unchecked; None if it is absent."""
-        return self._map.get(key)
+    def raw(self, key: str, *, default: object = None) -> object:
+        """Return the value unchecked; ``default`` if the key is absent."""
+        return self._map.get(key, default)
 
     def ref(self, key: str) -> BlockRef:
         """Return a block reference."""
@@ -111,13 +121,13 @@ class PlainReader:
 
     def optional_ref(self, key: str) -> BlockRef | None:
         """Return a block reference, None if the value is nil."""
-        return self.ref(key) if self.has(key) else None
+        return self.ref(key) if self.given(key) else None
 
     def sequence(
         self, key: str, read: Callable[[object, str], T], *, count_max: int
     ) -> tuple[T, ...]:
         """Return a list, each item read by ``read(item, where)``."""
-        value = self._get(key, list, "a list", [])
+        value = self._get(key, list, "a list")
         if len(value) > count_max:
             raise ValueError(f"{self.where}.{key}: {len(value)} items, at most {count_max}")
         return tuple(read(item, f"{self.where}.{key}[{i}]") for i, item in enumerate(value))
@@ -128,15 +138,19 @@ class PlainReader:
         read: Callable[[str, object, str], T],
         *,
         count_max: int,
+        name_bytes_min: int = 1,
         name_bytes_max: int = NAME_BYTES_MAX,
     ) -> Mapping[str, T]:
         """Return a map of names, each value read by ``read(name, value, where)``."""
-        value = self._get(key, dict, "a map", {})
+        value = self._get(key, dict, "a map")
         if len(value) > count_max:
             raise ValueError(f"{self.where}.{key}: {len(value)} entries, at most {count_max}")
         result = {}
         for name, item in value.items():
-            if len(name.encode()) > name_bytes_max:
-                raise ValueError(f"{self.where}.{key}: a name longer than {name_bytes_max} bytes")
+            if not name_bytes_min <= len(name.encode()) <= name_bytes_max:
+                raise ValueError(
+                    f"{self.where}.{key}: a name of {len(name.encode())} bytes, "
+                    f"expected {name_bytes_min} to {name_bytes_max}"
+                )
             result[name] = read(name, item, f"{self.where}.{key}[{name!r}]")
         return result

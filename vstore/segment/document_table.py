@@ -54,7 +54,10 @@ class SealedDocuments:
         """Epoch by docno at which the document was added, u64 (docno_end,)."""
         created = np.zeros(self.docno_end, np.uint64)
         for segment in self.segments:
-            created[segment.docno] = segment.created
+            added, changed = segment.created, segment.revision
+            if bool(((added > changed) & (changed != DELETED)).any()):
+                raise segment.corrupt("a document that was created after its last change")
+            created[segment.docno] = added
         return created
 
     @cached_property

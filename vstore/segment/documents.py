@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.deferred import Deferred
+from vstore.manifest.plain import U64_MAX
 from vstore.named import NamedTuple
 from vstore.segment.column_types import FieldType
 from vstore.segment.ids import (
@@ -41,6 +42,7 @@ else:  # what a search without a filter does not need
 
 DELETED = 0  # the revision of a tombstone
 NO_HASH = bytes(HASH_BYTES)
+TEXT_ARRAYS = frozenset(("text_offsets", "text_bytes", "text_present"))
 _IDS_MANY = 256
 
 
@@ -65,6 +67,15 @@ class DocumentRecord(NamedTuple):
     source_hash: bytes | None
     metadata: dict[str, object]
     text: str | None
+
+
+def life_problem(created: int, revision: int, epoch: int) -> str | None:
+    """Return what is impossible about a document's epochs in the state of an epoch, if anything."""
+    if not 1 <= created <= epoch or revision > epoch:
+        return f"created at {created}, changed at {revision}, in the state of epoch {epoch}"
+    if revision != DELETED and created > revision:
+        return f"created at {created}, after its last change at {revision}"
+    return None
 
 
 class Blobs(NamedTuple):
@@ -111,9 +122,9 @@ class DocumentSegment(SealedSegment):
         self.field_types = self._read_field_types()  # of the fields that have any value here
         docno = self.array("docno", "<u4", (self.rows,))
         if self.rows and not (
-            bool((docno[1:] > docno[:-1]).all()) and int(docno[-1]) < ref.docno_end
+            bool((docno[1:] > docno[:-1]).all()) and int(docno[-1]) == ref.docno_end - 1
         ):
-            raise self.corrupt("docnos do not ascend below the segment's end")
+            raise self.corrupt("docnos do not ascend to the segment's end")
         self.docno = docno
         # With strictly ascending docnos the ends decide whether row numbers are docnos.
         self.dense = bool(self.rows) and int(docno[0]) == 0 and int(docno[-1]) == self.rows - 1
@@ -255,10 +266,14 @@ class DocumentSegment(SealedSegment):
             value = None if column is None else self._value(name, column, row)
             if value is not None:
                 metadata[name] = value
+        created, revision = int(self.created[row]), int(self.revision[row])
+        problem = life_problem(created, revision, U64_MAX)
+        if problem is not None:
+            raise self.corrupt(f"document of row {row}: {problem}")
         return DocumentRecord(
             id=self.id(row),
-            created=int(self.created[row]),
-            revision=int(self.revision[row]),
+            created=created,
+            revision=revision,
             source_hash=self.source_hash(row),
             metadata=metadata,
             text=self.text(row),
@@ -285,8 +300,20 @@ class DocumentSegment(SealedSegment):
     def verify(self) -> None:
         """Check hashes, and every value of every document."""
         super().verify()
+        parts = {name for name in self.header.arrays if name in TEXT_ARRAYS}
+        if parts and parts != TEXT_ARRAYS:
+            raise self.corrupt(f"{', '.join(sorted(parts))} without the other arrays of texts")
         for row in range(self.rows):
-            self.record(row)
+            record = self.record(row)
+            bare = record.source_hash is None and record.text is None and not record.metadata
+            if record.revision == DELETED and not bare:
+                raise self.corrupt(f"row {row}: deleted, but with a hash, metadata or a text")
+        texts = self.texts()
+        if texts is not None:
+            blobs, present = texts
+            lengths = np.diff(blobs.offsets)
+            if self.rows and (int(present.max()) > 1 or bool(lengths[present == 0].any())):
+                raise self.corrupt("texts of documents that have none")
         ids = [self.id(row) for row in range(self.rows)]
         if self.rows and not np.array_equal(self.find(ids, hash_ids(encode_ids(ids))), self.docno):
             raise self.corrupt("the id index does not find every document")

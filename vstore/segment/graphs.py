@@ -21,14 +21,14 @@ from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
 from vstore.native.calls import CorruptGraphError
 from vstore.segment.pieces import NODE_PIECE_BYTES, VECTOR_PIECE_BYTES, piece_hashes
 from vstore.segment.sealed import write_segment
-from vstore.segment.vectors import NODE_ARRAYS
+from vstore.segment.vectors import NODE_ARRAYS, VectorSegment
 
 if TYPE_CHECKING:
     from vstore.index import building
     from vstore.index.building import Extended
     from vstore.index.construction import Kernels
     from vstore.manifest.state import SegmentRef, VersionState
-    from vstore.segment.vectors import RowBatch, VectorSegment
+    from vstore.segment.vectors import RowBatch
     from vstore.storage.container import Container
     from vstore.types import Array
 else:  # a search needs none
@@ -50,9 +50,11 @@ def build_graph(
     Raises
     ------
     CorruptionError
-        The graph to extend contradicts itself.
+        The graph to extend contradicts itself, or a component is no finite number.
     """
     assert version.graph is not None
+    if isinstance(rows, VectorSegment):
+        rows.require_finite()
     try:
         return building.build_index(
             rows.vectors,

@@ -155,7 +155,7 @@ def decode_id(kind: int, data: bytes) -> DocumentId:
     ValueError
         The bytes are no id of this kind.
     """
-    if kind == KIND_TEXT:
+    if kind == KIND_TEXT and 0 < len(data) <= ID_BYTES_MAX:
         return data.decode()
     if kind == KIND_INT and len(data) == 8:
         return int.from_bytes(data, "little", signed=True)

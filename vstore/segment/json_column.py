@@ -19,6 +19,7 @@ from vstore.segment.column_arrays import (
     take_slices,
 )
 from vstore.segment.column_types import json_problem
+from vstore.storage.packing import checked_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +89,7 @@ class JsonColumn(Column):
 
 
 def _unpacked(packed: bytes) -> object:
-    value: object = msgpack.unpackb(packed)
+    value: object = msgpack.unpackb(packed, object_pairs_hook=checked_map)
     problem = "a null is stored as no bytes" if value is None else json_problem(value)
     if problem is not None:
         raise ValueError(problem)

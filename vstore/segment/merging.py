@@ -8,14 +8,13 @@ import numpy as np
 
 from vstore.named import NamedTuple
 from vstore.segment.sealed import PiecedArray
-from vstore.segment.vectors import RowBatch, write_rows
+from vstore.segment.vectors import RowBatch, VectorSegment, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import SegmentRef
-    from vstore.segment.vectors import VectorSegment
     from vstore.storage.container import Container
     from vstore.types import Array, IntArray
 
@@ -102,7 +101,11 @@ class Merge:
             for i, (segment, _) in enumerate(self._parts):
                 mine = here == i
                 if mine.any():
-                    piece[mine] = segment.vectors[self.row[start : start + step][mine]]
+                    rows_here = self.row[start : start + step][mine]
+                    piece[mine] = segment.vectors[rows_here]
+                    if not np.isfinite(piece[mine]).all():
+                        assert isinstance(segment, VectorSegment), "batches were checked"
+                        raise segment.corrupt("a component that is no finite number")
             yield piece
 
     def batch(self) -> RowBatch:

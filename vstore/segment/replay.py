@@ -17,16 +17,17 @@ from vstore.limits import (
 from vstore.manifest.plain import U64_MAX
 from vstore.segment.changes import CollectionChanges
 from vstore.segment.columns import FieldType, normalize_value
-from vstore.segment.documents import DocumentRecord
+from vstore.segment.documents import DELETED, NO_HASH, DocumentRecord, life_problem
 from vstore.segment.validation import check_vectors
 from vstore.segment.vectors import DTYPES, RowBatch
 from vstore.storage.layout import HASH_BYTES
 from vstore.storage.packing import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vstore.manifest.state import CollectionState, StoreState, VersionState
+    from vstore.segment.memtable import Memtable
     from vstore.types import Array, DocumentId
 
 
@@ -62,9 +63,14 @@ def _plain_batch(batch: RowBatch) -> list[object]:
 
 
 def read_changes(
-    state: StoreState, documents: object, rows: object
+    state: StoreState, documents: object, rows: object, *, epoch: int
 ) -> dict[str, CollectionChanges]:
     """Check a delta's changes against the state they belong to.
+
+    Parameters
+    ----------
+    epoch : int
+        Of the delta.
 
     Raises
     ------
@@ -79,13 +85,42 @@ def read_changes(
         if collection is None:
             raise ValueError(f"delta: no collection {shown(name)}")
         changes[name] = CollectionChanges(
-            _read_documents(collection, documents.get(name, [])),
-            _read_rows(collection, rows.get(name, {})),
+            _read_documents(collection, documents.get(name, []), epoch),
+            _read_rows(collection, rows.get(name, {}), epoch),
         )
     return changes
 
 
-def _read_documents(collection: CollectionState, entries: object) -> dict[int, DocumentRecord]:
+def require_own_ids(memtable: Memtable, commits: Sequence[CollectionChanges]) -> None:
+    """Refuse changes by which an id gets a second docno, or a docno a second id.
+
+    Parameters
+    ----------
+    commits : sequence
+        Oldest first, to be added to the memtable.
+
+    Raises
+    ------
+    ValueError
+    """
+    ids: dict[int, DocumentId] = {}
+    docnos: dict[DocumentId, int] = {}
+    for changes in commits:
+        for docno, record in changes.documents.items():
+            before = memtable.documents.get(docno)
+            known = ids.setdefault(docno, record.id if before is None else before.id)
+            place = docnos.setdefault(record.id, memtable.docnos.get(record.id, docno))
+            if known != record.id:
+                raise ValueError(
+                    f"delta: docno {docno} is {shown(known)} and then {shown(record.id)}"
+                )
+            if place != docno:
+                raise ValueError(f"delta: two documents {shown(record.id)}: {place} and {docno}")
+
+
+def _read_documents(
+    collection: CollectionState, entries: object, epoch: int
+) -> dict[int, DocumentRecord]:
     if not isinstance(entries, list):
         raise ValueError("delta: expected a list of documents")
     types = {name: FieldType(value) for name, value in collection.fields.items()}
@@ -104,6 +139,17 @@ def _read_documents(collection: CollectionState, entries: object) -> dict[int, D
             and isinstance(metadata, dict)
         ):
             raise ValueError(f"delta: malformed document {shown(docno)}")
+        if docno in records:
+            raise ValueError(f"delta: document {docno} comes twice in a commit")
+        problem = life_problem(created, revision, epoch)
+        if (
+            problem is None
+            and revision == DELETED
+            and (source_hash or metadata or text is not None)
+        ):
+            problem = "deleted, but with a hash, metadata or a text"
+        if problem is not None:
+            raise ValueError(f"delta: document {docno}: {problem}")
         canonical: dict[str, object] = {}
         for name, value in metadata.items():
             if name not in types:
@@ -128,10 +174,10 @@ def _is_u64(value: object) -> bool:
 
 
 def _is_hash(value: object) -> bool:
-    return isinstance(value, bytes) and len(value) == HASH_BYTES
+    return isinstance(value, bytes) and len(value) == HASH_BYTES and value != NO_HASH
 
 
-def _read_rows(collection: CollectionState, entries: object) -> dict[str, RowBatch]:
+def _read_rows(collection: CollectionState, entries: object, epoch: int) -> dict[str, RowBatch]:
     if not isinstance(entries, dict):
         raise ValueError("delta: expected a map of rows")
     batches = {}
@@ -141,11 +187,11 @@ def _read_rows(collection: CollectionState, entries: object) -> dict[str, RowBat
             raise ValueError(f"delta: no version {shown(label)}")
         if not isinstance(entry, list) or len(entry) != 4:
             raise ValueError("delta: malformed rows")
-        batches[label] = _read_batch(version, entry)
+        batches[label] = _read_batch(version, entry, epoch)
     return batches
 
 
-def _read_batch(version: VersionState, entry: list[object]) -> RowBatch:
+def _read_batch(version: VersionState, entry: list[object], epoch: int) -> RowBatch:
     dimension = version.spec.dimension
     docno = _array(entry[0], "<u4")
     chunk = np.zeros(len(docno), np.uint32) if entry[1] is None else _array(entry[1], "<u4")
@@ -156,6 +202,7 @@ def _read_batch(version: VersionState, entry: list[object]) -> RowBatch:
         and len(chunk) == len(revision) == len(docno)
         and len(vectors) == len(docno) * dimension
         and int(chunk.max()) < CHUNKS_MAX
+        and 0 < int(revision.min()) <= int(revision.max()) <= epoch
         and bool((docno[1:] >= docno[:-1]).all())
         and not bool(((docno[1:] == docno[:-1]) & (chunk[1:] <= chunk[:-1])).any())
     ):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.limits import CHUNKS_MAX
 from vstore.named import NamedTuple
 from vstore.segment.pieces import (
     NODE_PIECE_BYTES,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from vstore.types import Array, IntArray
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
+UNIT_TOLERANCE_STORED = 1.01e-2  # `validation.UNIT_TOLERANCE`, and what rounding adds
+_ROWS_AT_ONCE = 65_536
 NODE_ARRAYS = ("codes.high", "codes.low", "graph.links")  # of `GraphArrays.by_node`
 
 
@@ -186,10 +189,12 @@ class VectorSegment(SealedSegment):
     def docno(self) -> Array:
         """Docno of each row, u32 (rows,), ascending."""
         docno = self.array("docno", "<u4", (self.rows,))
-        if self.rows and not (
-            bool((docno[1:] >= docno[:-1]).all()) and int(docno[-1]) < self.ref.docno_end
-        ):
-            raise self.corrupt("docnos do not ascend below the segment's end")
+        if self.rows and int(docno[-1]) != self.ref.docno_end - 1:
+            raise self.corrupt("docnos do not ascend to the segment's end")
+        if not bool((docno[1:] >= docno[:-1]).all()):
+            raise self.corrupt("docnos do not ascend")
+        if self.single and bool((docno[1:] == docno[:-1]).any()):
+            raise self.corrupt("several rows of a document, and no chunk numbers")
         return docno
 
     @cached_property
@@ -202,7 +207,12 @@ class VectorSegment(SealedSegment):
         """Chunk number of each row, u32 (rows,)."""
         if self.single:
             return np.zeros(self.rows, np.uint32)
-        return self.array("chunk", "<u4", (self.rows,))
+        chunk, docno = self.array("chunk", "<u4", (self.rows,)), self.docno
+        if bool(((docno[1:] == docno[:-1]) & (chunk[1:] <= chunk[:-1])).any()):
+            raise self.corrupt("chunk numbers do not ascend")
+        if self.rows and int(chunk.max()) >= CHUNKS_MAX:
+            raise self.corrupt(f"a chunk number above {CHUNKS_MAX - 1}")
+        return chunk
 
     @cached_property
     def revision(self) -> Array:
@@ -211,8 +221,29 @@ class VectorSegment(SealedSegment):
 
     @cached_property
     def norms(self) -> Array:
-        """Euclidean length of each row, float32 (rows,)."""
-        return self.array("norms", "<f4", (self.rows,))
+        """Euclidean length of each row, float32 (rows,).
+
+        Scores are made from it, and NaN would win no comparison: the row would be in no answer.
+
+        Raises
+        ------
+        CorruptionError
+            A length that no vector of the version has. Whether it is this row's, `verify` tells.
+        """
+        norms = self.array("norms", "<f4", (self.rows,))
+        if self.rows:
+            # A NaN fails every comparison.
+            least, most = float(norms.min()), float(norms.max())
+            problem = None
+            if not (least >= 0 and most < np.inf):
+                problem = "no length"
+            elif self.spec.metric == "cosine" and not least > 0:
+                problem = "no length of a vector that has a direction"
+            elif self.spec.normalized and max(1 - least, most - 1) > UNIT_TOLERANCE_STORED:
+                problem = "no length of a unit vector"
+            if problem is not None:
+                raise self.corrupt(f"norms from {least:.4g} to {most:.4g}: one is {problem}")
+        return norms
 
     @cached_property
     def graph(self) -> GraphIndex | None:
@@ -274,6 +305,17 @@ class VectorSegment(SealedSegment):
     def _piece_hashes(self, name: str, arrays: Sequence[Array], piece_bytes: int) -> Array:
         return self.array(name, "|u1", (pieces_of(arrays, piece_bytes), HASH_BYTES))
 
+    def require_finite(self) -> None:
+        """Look at every component: what is built over them would be built wrong.
+
+        Raises
+        ------
+        CorruptionError
+        """
+        for start in range(0, self.rows, _ROWS_AT_ONCE):
+            if not np.isfinite(self.vectors[start : start + _ROWS_AT_ONCE]).all():
+                raise self.corrupt("a component that is no finite number")
+
     def verify(self) -> None:
         """Check hashes, order, norms and graph."""
         super().verify()
@@ -284,14 +326,18 @@ class VectorSegment(SealedSegment):
             arrays = self.graph.arrays.by_node if self.graph else ()
             self._verify_pieces("vectors.pieces", [self.vectors], VECTOR_PIECE_BYTES)
             self._verify_pieces("graph.pieces", arrays, NODE_PIECE_BYTES)
-        docno, chunk = self.docno, self.chunk
-        same = docno[1:] == docno[:-1]
-        if bool((same & (chunk[1:] <= chunk[:-1])).any()):
-            raise self.corrupt("chunk numbers do not ascend")
-        for start in range(0, self.rows, 65_536):
-            block = self.vectors[start : start + 65_536].astype(np.float64)
+        _ = self.chunk
+        if self.rows and not int(self.revision.min()):
+            raise self.corrupt("a row of a deleted document's revision")
+        if self.header.attributes.get("dimension") != self.spec.dimension:
+            raise self.corrupt(f"not of {self.spec.dimension} dimensions")
+        self.require_finite()
+        for start in range(0, self.rows, _ROWS_AT_ONCE):
+            block = self.vectors[start : start + _ROWS_AT_ONCE].astype(np.float64)
             norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-            if not np.allclose(norms, self.norms[start : start + 65_536], rtol=1e-4, atol=1e-30):
+            if not np.allclose(
+                norms, self.norms[start : start + _ROWS_AT_ONCE], rtol=1e-4, atol=1e-30
+            ):
                 raise self.corrupt("norms do not belong to the vectors")
 
     def _verify_pieces(self, name: str, arrays: Sequence[Array], piece_bytes: int) -> None:

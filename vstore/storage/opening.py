@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from vstore.errors import LockedError
 from vstore.storage.container import Container, cut_tail
-from vstore.storage.layout import BLOCKS_START
+from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
 from vstore.storage.recovery import choose_slot, creation_interrupted
 from vstore.storage.superblock import Superblock, explain_absence
 
@@ -24,7 +24,7 @@ _POLL_S: Final = 0.01
 def open_container(
     medium: Medium, *, writable: bool, create: bool, verify: Verify, timeout_s: float
 ) -> Container:
-    """Open a store's file; a writer also locks it and cuts off an uncommitted tail.
+    """Open a store's file; a writer also locks it, cuts off an uncommitted tail and mends slots.
 
     Raises
     ------
@@ -66,6 +66,8 @@ def open_container(
             # The last writer may have died before its last sync, or was relaxed. What this one
             # builds on must be durable, the chosen slot above all: the other one will be written.
             file.sync()
+        if skipped is not None or not superblock.settled:
+            slot, superblock = _mend(file, slot, superblock)
     except BaseException:
         file.close()
         raise
@@ -78,6 +80,19 @@ def open_container(
         verify=verify,
         skipped=skipped,
     )
+
+
+def _mend(file: StorageFile, slot: int, superblock: Superblock) -> tuple[int, Superblock]:
+    """Write the slot that is damaged, lost or older anew; return it and what is in it.
+
+    The chosen slot and all that it names are durable, so that a crash leaves the state what it is.
+    Without this a torn slot would look like damage until the next commit, and the only whole one
+    could be that of a relaxed commit, which `Container.settle` writes over.
+    """
+    other, settled = 1 - slot, superblock._replace(durable_length=superblock.committed_length)
+    file.write(other * SLOT_BYTES, [settled.encode()])
+    file.sync()
+    return other, settled
 
 
 def _choose_or_close(

@@ -1,7 +1,7 @@
 """Msgpack with strict limits: the encoding of all structured data in a file.
 
 A stranger's message can neither make us allocate more than it is long, nor nest deep, nor use keys
-that are no strings.
+that are no strings or that come twice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def unpack(data: bytes | memoryview, *, bytes_max: int = MANIFEST_BYTES_MAX) -> 
             data,
             raw=False,
             strict_map_key=True,  # which lets bytes pass
-            object_hook=_with_string_keys,
+            object_pairs_hook=checked_map,
             max_str_len=length,
             max_bin_len=length,
             max_array_len=length,
@@ -48,7 +48,19 @@ def unpack(data: bytes | memoryview, *, bytes_max: int = MANIFEST_BYTES_MAX) -> 
         raise ValueError(f"malformed structured data: {error!r}") from error
 
 
-def _with_string_keys(value: dict[object, object]) -> dict[object, object]:
+def checked_map(pairs: list[tuple[object, object]]) -> dict[object, object]:
+    """Return a decoded map.
+
+    Raises
+    ------
+    ValueError
+        A key is no string, or comes twice: two readers could go by different values of it.
+    """
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise ValueError(f"the key {shown(twice)} comes twice in a map")
     for key in value:
         if type(key) is not str:
             raise ValueError(f"a key of a map is {shown(key)}")

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
-from vstore.errors import GateError, InvalidArgumentError, NotFoundError, StateError
+from vstore.errors import (
+    CorruptionError,
+    GateError,
+    InvalidArgumentError,
+    NotFoundError,
+    StateError,
+)
 from vstore.limits import BRIDGES_MAX, DIMENSION_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from vstore.manifest.plain import Plain, PlainReader
     from vstore.manifest.state import CollectionState, VersionState
     from vstore.segment.row_table import RowTable
+    from vstore.storage.container import Container
     from vstore.store.collection import Collection
     from vstore.store.snapshot import CollectionView, Snapshot
     from vstore.types import Array, IntArray
@@ -246,8 +253,25 @@ def blended(
 
 def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bridge:
     bridge: Bridge = view.bridges.get(
-        state, lambda: read_record(snapshot.container, state.record, read_map, what="bridge")
+        state, lambda: stored_bridge(snapshot.container, view.state, state)
     )
+    return bridge
+
+
+def stored_bridge(container: Container, collection: CollectionState, state: BridgeState) -> Bridge:
+    """Read the map of a bridge.
+
+    Raises
+    ------
+    CorruptionError
+        Its bytes are damaged, or it leads between other versions.
+    """
+    bridge = read_record(container, state.record, read_map, what="bridge")
+    source, target = (collection.versions[label].spec for label in (state.source, state.target))
+    found = (*bridge.matrix.shape, bridge.metric, bridge.kind)
+    if found != (source.dimension, target.dimension, target.metric, state.kind):
+        problem = f"the bridge from {state.source!r} to {state.target!r} maps {found}"
+        raise CorruptionError(container.name, problem, offset=state.record.offset)
     return bridge
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from vstore.errors import CorruptionError, VstoreError
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import ancestry
+from vstore.manifest.delta import replaces_segments
 from vstore.manifest.hits import read_hits
 from vstore.manifest.record import read_record, records_of
 from vstore.observe.metrics_record import read_metrics
@@ -17,11 +18,12 @@ from vstore.segment.columns import FieldType
 from vstore.segment.documents import DocumentSegment
 from vstore.segment.vectors import VectorSegment
 from vstore.storage.container import Container
-from vstore.storage.layout import BLOCKS_START, BlockKind
+from vstore.storage.layout import BLOCKS_START, SLOT_BYTES, BlockKind
 from vstore.storage.recovery import choose_slot
 from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import read_slots
-from vstore.store.bridges import read_map
+from vstore.store.bridges import read_map, stored_bridge
+from vstore.store.check_documents import check_documents
 from vstore.store.guard_record import read_guard
 from vstore.store.guards import stored_guard
 from vstore.store.history import dropped
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from vstore.store.snapshot import Snapshot
 
 
+_TORN: Final = (
+    "is damaged: an interrupted commit, or corruption. The state is that of the other slot; "
+    "open the store for writing, `vstore.open(path)`, to write this one anew"
+)
 _KINDS: Final = tuple(kind for kind in BlockKind if kind != BlockKind.GRAPH)
 RECORDS: Final[dict[str, Callable[[PlainReader], object]]] = {
     "bridge": read_map,
@@ -114,13 +120,13 @@ def check_file(name: str, file: StorageFile) -> CheckReport:
     pair = read_slots(file.read(0, BLOCKS_START))
     for i, (slot, blank) in enumerate(zip(pair.slots, pair.blank, strict=True)):
         if slot is None and not blank:
-            problems.append(Problem(i * BLOCKS_START // 2, f"superblock slot {'AB'[i]} is damaged"))
+            problems.append(Problem(i * SLOT_BYTES, f"superblock slot {'AB'[i]} {_TORN}"))
     try:
         index, superblock, skipped = choose_slot(name, file, writable=False)
     except VstoreError as error:
         problems.append(_problem(error))
         return CheckReport(tuple(problems), tuple(notes), None, 0, 0, size)
-    if skipped:
+    if skipped and not problems:
         notes.append(skipped)
     if superblock.epoch > 0 and pair.blank[1 - index]:
         # A vacuumed file has one slot until its next commit, and that slot is A.
@@ -140,7 +146,7 @@ def check_file(name: str, file: StorageFile) -> CheckReport:
     container = Container(
         name, file, superblock=superblock, slot=index, writable=False, verify="lazy"
     )
-    epochs = _check_epochs(container, superblock.epoch, problems)
+    epochs = _check_epochs(container, problems)
     return CheckReport(
         tuple(dict.fromkeys(problems)), tuple(notes), superblock.epoch, epochs, blocks, size
     )
@@ -152,19 +158,18 @@ def _problem(error: VstoreError) -> Problem:
     return Problem(None, str(error))
 
 
-def _check_epochs(container: Container, epoch: int, problems: list[Problem]) -> int:
+def _check_epochs(container: Container, problems: list[Problem]) -> int:
     """Check the newest state and every full manifest; return how many commits can be read."""
     verified: set[int] = set()
     cache = SegmentCache(container)
     count = 0
     try:
         for ref, commit in ancestry(container, container.manifest_ref(), limit=HISTORY_MAX):
-            if not count and commit.epoch != epoch:
-                problems.append(Problem(ref.offset, f"commit {commit.epoch}, superblock {epoch}"))
             count += 1
-            # States between two full manifests have no segment that the later ones lack.
-            if count == 1 or commit.kind == "full":
-                _check_state(container, cache, ref, verified, problems)
+            # Other states have no segment that the later ones lack.
+            if count == 1 or commit.kind == "full" or replaces_segments(commit.body):
+                newest = count == 1
+                _check_state(container, cache, ref, verified, problems, newest=newest)
     except VstoreError as error:
         problems.append(_problem(error))
     return count
@@ -176,17 +181,24 @@ def _check_state(
     ref: BlockRef,
     verified: set[int],
     problems: list[Problem],
+    *,
+    newest: bool,
 ) -> None:
     try:
         snapshot = load_snapshot(container, cache, ref)
         if snapshot.state.history is not None:
-            dropped(container, snapshot.state.history)
+            listed = dropped(container, snapshot.state.history)
+            if listed and listed[0][0] >= snapshot.epoch:
+                problem = f"history: epoch {listed[0][0]} before epoch {snapshot.epoch}"
+                problems.append(Problem(snapshot.state.history.offset, problem))
     except VstoreError as error:
         problems.append(_problem(error))
         return
     for collection in snapshot.state.collections.values():
         try:
             _check_collection(snapshot, collection, verified)
+            if newest:  # docnos and ids of older states are among these, until a vacuum
+                check_documents(snapshot, collection.name)
         except VstoreError as error:
             problems.append(_problem(error))
     try:
@@ -218,6 +230,9 @@ def _check_collection(snapshot: Snapshot, collection: CollectionState, verified:
 
 
 def _check_records(snapshot: Snapshot, verified: set[int]) -> None:
+    for collection in snapshot.state.collections.values():
+        for bridge in collection.bridges:
+            stored_bridge(snapshot.container, collection, bridge)
     for what, ref in records_of(snapshot.state):
         if ref.offset not in verified:
             verified.add(ref.offset)
@@ -246,4 +261,5 @@ def verify_snapshot(snapshot: Snapshot) -> None:
     verified: set[int] = set()
     for collection in snapshot.state.collections.values():
         _check_collection(snapshot, collection, verified)
+        check_documents(snapshot, collection.name)
     _check_records(snapshot, verified)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import CorruptionError
 from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.commit import Operation, ancestry, read_operation
+from vstore.manifest.plain import U64_MAX
 from vstore.storage.layout import BlockKind
 from vstore.storage.packing import unpack
 from vstore.store.numbers import check_whole
@@ -93,16 +95,19 @@ def dropped(container: Container, ref: BlockRef) -> list[tuple[int, int, Operati
         listed = unpack(container.read(ref, BlockKind.HISTORY), bytes_max=MANIFEST_BYTES_MAX)
         if not isinstance(listed, list) or len(listed) > HISTORY_MAX:
             raise ValueError("expected a list of commits")
-        return [_read_dropped(value) for value in listed]
+        found = [_read_dropped(value) for value in listed]
+        if any(newer[0] <= older[0] for newer, older in pairwise(found)):
+            raise ValueError("epochs do not descend")
     except ValueError as error:
         raise CorruptionError(container.name, f"history: {error}", offset=ref.offset) from error
+    return found
 
 
 def _read_dropped(value: object) -> tuple[int, int, Operation]:
     if not isinstance(value, list) or len(value) != 3:
         raise ValueError("expected [epoch, time, operation]")
     epoch, time_us, operation = value
-    if type(epoch) is not int or type(time_us) is not int:
+    if not all(type(number) is int and 0 <= number <= U64_MAX for number in (epoch, time_us)):
         raise ValueError("expected numbers for epoch and time")
     return epoch, time_us, read_operation(operation, "history.operation")
 

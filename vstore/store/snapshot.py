@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError, NotFoundError
 from vstore.manifest.codec import plain_store, read_store
-from vstore.manifest.commit import Commit, chain
+from vstore.manifest.commit import Commit, Place, chain
+from vstore.manifest.epochs import require_no_later
 from vstore.recent import Recent
 from vstore.segment.column_types import FieldType
 from vstore.segment.document_table import DocumentTable, SealedDocuments
@@ -195,6 +196,11 @@ class Snapshot:
         self.memtables = memtables
         self._views: dict[str, CollectionView] = {}
 
+    @property
+    def place(self) -> Place:
+        """Where its commit stands among the others."""
+        return Place(self.tip, self.epoch, self.time_us, self.base, self.depth)
+
     def collection(self, name: str) -> CollectionView:
         """Return a collection.
 
@@ -224,7 +230,7 @@ def load_snapshot(
     ------
     CorruptionError
     """
-    commits = chain(container, tip, known=known.tip if known else None)
+    commits = chain(container, tip, known=known.place if known else None)
     if not commits:
         assert known is not None, "a chain is empty only where it starts at its end"
         return known
@@ -234,6 +240,7 @@ def load_snapshot(
         raise CorruptionError(container.name, problem, offset=tip.offset)
     try:
         state, memtables = _replayed(commits, known)
+        require_no_later(state, last.epoch)
     except ValueError as error:
         raise CorruptionError(container.name, str(error), offset=tip.offset) from error
     return Snapshot(
@@ -270,9 +277,11 @@ def _replayed(
         _require_known_fields(known, state, memtables)
     changes: dict[str, list[CollectionChanges]] = {}
     for commit in deltas:
-        for name, change in replay.read_changes(state, commit.documents, commit.rows).items():
+        found = replay.read_changes(state, commit.documents, commit.rows, epoch=commit.epoch)
+        for name, change in found.items():
             changes.setdefault(name, []).append(change)
     for name, list_ in changes.items():
+        replay.require_own_ids(memtables.get(name, EMPTY), list_)
         memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)
         _require_known_documents(state.collections[name], memtables[name])
     return state, memtables

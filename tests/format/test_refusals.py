@@ -1,0 +1,667 @@
+"""Files with fitting checksums that break one rule each: refused when used, named by a check.
+
+The rules are those of `format-spec.md` that say what a reader must reject.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import numpy as np
+import pytest
+
+import vstore
+from tests.crash.answers import attempt, checked
+from tests.crash.forgery import Block, assemble, blocks_of, newest_slot
+from tests.small_store import rows
+from vstore.errors import CorruptionError, VstoreError
+from vstore.storage.layout import BlockKind
+from vstore.storage.memory import MemoryMedium
+from vstore.store.opening import open_medium
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vstore import Store
+    from vstore.types import Array
+
+SEALED = 12  # documents in segments; of them d1 is deleted, and d3 changed, by a delta
+
+
+def written() -> bytes:
+    """Write a file with segments, deltas, routes, jobs, tags and a history."""
+    medium = MemoryMedium()
+    with open_medium(medium) as store:
+        docs = store.create_collection("docs", fields={"tenant": "keyword", "extra": "json"})
+        docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
+        docs.create_version("v2", vstore.EmbeddingSpec("new", 3, metric="l2"), stale_policy="serve")
+        ids = [f"d{i}" for i in range(SEALED)]
+        docs.upsert(
+            ids,
+            texts=[f"text {i}" for i in range(SEALED)],
+            metadata=[{"tenant": "acme", "extra": {"n": i}} for i in range(SEALED)],
+            vectors={"v1": rows(SEALED), "v2": [rows(2, 3, seed=i) for i in range(SEALED)]},
+        )
+        store.tag("begun", note="kept")
+        docs.read_both("v2")
+        docs.scoped(vstore.field("tenant") == "acme").cutover("v2", force=True, reason="first")
+        docs.backfill("v2", lambda found: rows(len(found), 3))
+        store.vacuum(keep_epochs=[])
+        docs.upsert(["d3"], texts=["changed"], vectors={"v1": rows(1, seed=3)})
+        docs.delete(["d1"])
+        docs.upsert(["e1", "e2"], metadata=[{"tenant": "t"}] * 2, vectors={"v1": rows(2, seed=5)})
+    return medium.tobytes()
+
+
+class Forged:
+    """A file whose values are changed one by one."""
+
+    def __init__(self, image: bytes) -> None:
+        self.image = image
+        self.blocks = blocks_of(image)
+        self.values: dict[int, Any] = {}
+        self.number_at = {block.ref.offset: i for i, block in enumerate(self.blocks)}
+
+    def at(self, ref: list[Any]) -> Any:
+        """Return the value of a block, to be changed in place."""
+        number = self.number_at[ref[0]]
+        if number not in self.values:
+            payload = self.blocks[number].payload
+            self.values[number] = msgpack.unpackb(payload, strict_map_key=False)
+        return self.values[number]
+
+    def commits(self) -> Iterator[dict[str, Any]]:
+        """Yield the commits, newest first."""
+        ref: list[Any] | None = [newest_slot(self.image).manifest_offset]
+        while ref:
+            commit = self.at(ref)
+            ref = commit["previous"]
+            yield commit
+
+    def delta(self, part: str) -> dict[str, Any]:
+        """Return the newest delta that has documents, or rows."""
+        return next(commit for commit in self.commits() if part in commit)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The newest full manifest."""
+        found: dict[str, Any] = next(c for c in self.commits() if c["kind"] == "full")["manifest"]
+        return found
+
+    @property
+    def docs(self) -> dict[str, Any]:
+        """The collection in it."""
+        found: dict[str, Any] = self.manifest["collections"]["docs"]
+        return found
+
+    def segment(self, label: str | None = None) -> dict[str, Any]:
+        """Return the reference to the first segment of a version, or of the documents."""
+        segments = (
+            self.docs["segments"] if label is None else self.docs["versions"][label]["segments"]
+        )
+        found: dict[str, Any] = segments[0]
+        return found
+
+    def array(self, name: str, label: str | None = None) -> Array:
+        """Return an array of a segment, to be changed in place."""
+        dtype, shape, *ref = self.at(self.segment(label)["header"])["arrays"][name]
+        number = self.number_at[ref[0]]
+        payload = self.blocks[number].payload
+        array = np.frombuffer(bytearray(payload), dtype).reshape(shape)
+        self.values[number] = array
+        return array
+
+    def bytes(self) -> bytes:
+        """Return the file, every checksum made to fit."""
+        values = {
+            number: value.tobytes() if isinstance(value, np.ndarray) else value
+            for number, value in self.values.items()
+        }
+        return assemble(self.image, values, {})
+
+
+def with_payload(image: bytes, kind: BlockKind, change: Callable[[Block], bytes]) -> bytes:
+    """Return a file whose last block of a kind has other bytes."""
+    blocks = blocks_of(image)
+    number = max(i for i, block in enumerate(blocks) if block.kind == kind)
+    return assemble(image, {number: change(blocks[number])}, {})
+
+
+def use(image: bytes, *, verify: Any = "lazy") -> list[object]:
+    """Ask a file everything; return the errors."""
+    opened = attempt(lambda: open_medium(MemoryMedium(image), mode="r", verify=verify))
+    if isinstance(opened, type):
+        return [opened]
+    store: Store = opened
+    docs = attempt(lambda: store.collection("docs"))
+    if isinstance(docs, type):
+        return [docs]
+    tenant = docs.scoped(vstore.field("tenant") == "acme")
+    questions: list[Callable[[], object]] = [
+        lambda: docs.search(rows(1)[0], version="v1", k=5, exact=True).ids,
+        lambda: docs.search(rows(1, 3)[0], version="v2", k=5, exact=True).ids,
+        lambda: tenant.search(rows(1, 3)[0], version="v2", k=5).ids,
+        lambda: [list(map(repr, docs.documents()))],
+        lambda: [docs.get(f"d{i}") for i in range(SEALED)],
+        lambda: [[a.tolist() for *_, a in docs.vectors(label)] for label in ("v1", "v2")],
+        lambda: store.history(limit=100),
+        lambda: store.info(),
+        lambda: store.snapshot(max(0, store.epoch - 2)).collections,
+        lambda: [version.label for version in docs.versions],
+    ]
+    found = [attempt(question) for question in questions]
+    store.close()
+    return [answer for answer in found if isinstance(answer, type)]
+
+
+@pytest.fixture(scope="module")
+def image() -> bytes:
+    return written()
+
+
+def test_the_file_itself_is_sound(image: bytes) -> None:
+    again = Forged(image).bytes()
+    assert checked(again).problems == ()
+    assert use(again) == []
+    assert use(again, verify="full") == []
+
+
+# What a reader meets as it opens or uses a file.
+
+FORGERIES: dict[str, Callable[[Forged], object]] = {}
+
+
+def forgery(function: Callable[[Forged], object]) -> Callable[[Forged], object]:
+    """Name a way to break a file."""
+    FORGERIES[function.__name__.replace("_", " ")] = function
+    return function
+
+
+@forgery
+def two_documents_of_one_id_in_a_delta(file: Forged) -> None:
+    documents = file.delta("documents")["documents"]["docs"]
+    documents[1][1] = documents[0][1]
+
+
+@forgery
+def two_documents_of_one_id_in_two_deltas(file: Forged) -> None:
+    file.delta("documents")["documents"]["docs"][0][1] = "d3"
+
+
+@forgery
+def a_document_with_a_second_id(file: Forged) -> None:
+    newest = file.delta("documents")["documents"]["docs"]
+    newest[1][0], newest[1][1] = 3, "other"
+
+
+@forgery
+def a_docno_twice_in_a_delta(file: Forged) -> None:
+    documents = file.delta("documents")["documents"]["docs"]
+    documents.append(list(documents[0]))
+
+
+@forgery
+def created_above_revision_in_a_delta(file: Forged) -> None:
+    document = file.delta("documents")["documents"]["docs"][0]
+    document[3] = document[2] - 1
+
+
+@forgery
+def created_at_epoch_0(file: Forged) -> None:
+    file.delta("documents")["documents"]["docs"][0][2] = 0
+
+
+@forgery
+def created_above_revision_in_a_segment(file: Forged) -> None:
+    file.array("created")[5] = file.array("revision")[5] + np.uint64(1)
+
+
+@forgery
+def a_document_of_a_later_epoch(file: Forged) -> None:
+    document = file.delta("documents")["documents"]["docs"][0]
+    document[2] = document[3] = 1_000
+
+
+@forgery
+def rows_of_a_later_epoch(file: Forged) -> None:
+    file.delta("rows")["rows"]["docs"]["v1"][2] = np.array([1_000, 1_000], "<u8").tobytes()
+
+
+@forgery
+def rows_of_revision_0(file: Forged) -> None:
+    file.delta("rows")["rows"]["docs"]["v1"][2] = bytes(16)
+
+
+@forgery
+def a_tombstone_with_a_text(file: Forged) -> None:
+    for commit in file.commits():
+        for document in commit.get("documents", {}).get("docs", ()):
+            if document[3] == 0:
+                document[6] = "left"
+
+
+@forgery
+def the_base_of_the_newest_delta_is_another(file: Forged) -> None:
+    newest = next(iter(file.commits()))
+    newest["base"] = newest["previous"]
+
+
+@forgery
+def the_base_of_an_older_delta_is_another(file: Forged) -> None:
+    _, second, *_ = file.commits()
+    assert second["kind"] == "delta"
+    second["base"] = second["previous"]
+
+
+@forgery
+def a_delta_leaves_out_an_epoch(file: Forged) -> None:
+    newest, second, *_ = file.commits()
+    del newest
+    second["epoch"] -= 1
+
+
+@forgery
+def time_goes_back(file: Forged) -> None:
+    _, second, *_ = file.commits()
+    second["time_us"] = 2**62
+
+
+@forgery
+def a_delta_of_depth_0(file: Forged) -> None:
+    next(iter(file.commits()))["depth"] = 0
+
+
+@forgery
+def edits_that_are_no_list(file: Forged) -> None:
+    next(iter(file.commits()))["edits"] = 0
+
+
+@forgery
+def a_delta_that_replaces_segments(file: Forged) -> None:
+    next(iter(file.commits()))["edits"] = [[["collections", "docs", "segments"], []]]
+
+
+@forgery
+def a_delta_that_removes_a_version(file: Forged) -> None:
+    next(iter(file.commits()))["edits"] = [[["collections", "docs", "versions", "v2"]]]
+
+
+@forgery
+def a_delta_that_changes_a_field(file: Forged) -> None:
+    edit = [["collections", "docs", "fields", "extra"], "keyword"]
+    next(iter(file.commits()))["edits"] = [edit]
+
+
+@forgery
+def a_delta_that_changes_a_spec(file: Forged) -> None:
+    edit = [["collections", "docs", "versions", "v1", "spec", "model"], "x"]
+    next(iter(file.commits()))["edits"] = [edit]
+
+
+@forgery
+def a_delta_that_changes_history(file: Forged) -> None:
+    next(iter(file.commits()))["edits"] = [[["history"], None]]
+
+
+@forgery
+def a_segment_comes_twice(file: Forged) -> None:
+    segments = file.docs["versions"]["v1"]["segments"]
+    segments.append(dict(segments[0]))
+
+
+@forgery
+def a_segment_that_ends_elsewhere(file: Forged) -> None:
+    file.segment("v1")["docno_end"] -= 1
+
+
+@forgery
+def a_segment_of_documents_that_ends_elsewhere(file: Forged) -> None:
+    file.segment()["docno_end"] -= 1
+
+
+@forgery
+def an_empty_segment_of_documents(file: Forged) -> None:
+    file.segment()["rows"] = 0
+
+
+@forgery
+def a_segment_of_a_later_epoch(file: Forged) -> None:
+    file.segment("v2")["epoch"] = 1_000
+
+
+@forgery
+def a_version_of_a_later_epoch(file: Forged) -> None:
+    file.docs["versions"]["v2"]["created_epoch"] = 1_000
+
+
+@forgery
+def a_tag_of_a_later_epoch(file: Forged) -> None:
+    file.manifest["tags"]["begun"]["epoch"] = 1_000
+
+
+@forgery
+def a_route_of_a_later_epoch(file: Forged) -> None:
+    file.docs["routes"][""]["since_epoch"] = 1_000
+
+
+@forgery
+def a_route_of_no_version(file: Forged) -> None:
+    file.docs["routes"][""]["shadow"] = "v9"
+
+
+@forgery
+def a_route_that_reads_one_version_twice(file: Forged) -> None:
+    route = file.docs["routes"][""]
+    route["old_version"] = route["version"]
+
+
+@forgery
+def a_dual_route_without_fusion(file: Forged) -> None:
+    file.docs["routes"][""]["fusion"] = ""
+
+
+@forgery
+def a_percentage_of_no_canary(file: Forged) -> None:
+    file.docs["routes"][""]["percent"] = 5
+
+
+@forgery
+def a_route_of_no_field(file: Forged) -> None:
+    file.docs["routes"]["nothing=acme"] = file.docs["routes"].pop("tenant=acme")
+
+
+@forgery
+def a_route_of_a_field_that_is_no_keyword(file: Forged) -> None:
+    file.docs["routes"]["extra=acme"] = file.docs["routes"].pop("tenant=acme")
+
+
+@forgery
+def a_job_of_no_version(file: Forged) -> None:
+    file.docs["jobs"]["v9"] = file.docs["jobs"].pop("v2")
+
+
+@forgery
+def a_job_from_no_version(file: Forged) -> None:
+    file.docs["jobs"]["v2"]["source"] = "v9"
+
+
+@forgery
+def two_dead_letters_of_one_document(file: Forged) -> None:
+    file.docs["jobs"]["v2"]["dead"] = [["d1", 1, 1, 1, "error"], ["d1", 1, 2, 2, "again"]]
+
+
+@forgery
+def a_dead_letter_of_a_later_epoch(file: Forged) -> None:
+    file.docs["jobs"]["v2"]["dead"] = [["d1", 1_000, 1, 1, "error"]]
+
+
+@forgery
+def a_negative_count(file: Forged) -> None:
+    file.docs["jobs"]["v2"]["units"] = -1
+
+
+@forgery
+def an_infinite_cost(file: Forged) -> None:
+    file.docs["jobs"]["v2"]["cost"] = math.inf
+
+
+@forgery
+def an_empty_name(file: Forged) -> None:
+    file.docs["versions"][""] = dict(file.docs["versions"]["v2"])
+
+
+@forgery
+def more_rows_than_there_can_be(file: Forged) -> None:
+    file.segment("v1")["rows"] = 2**40
+
+
+@forgery
+def history_out_of_order(file: Forged) -> None:
+    file.at(file.manifest["history"]).reverse()
+
+
+@forgery
+def history_with_a_negative_epoch(file: Forged) -> None:
+    file.at(file.manifest["history"])[-1][0] = -1
+
+
+@forgery
+def norms_that_are_nan(file: Forged) -> None:
+    file.array("norms", "v2")[:] = np.nan
+
+
+@forgery
+def one_norm_that_is_nan(file: Forged) -> None:
+    file.array("norms", "v1")[3] = np.nan
+
+
+@forgery
+def an_infinite_norm(file: Forged) -> None:
+    file.array("norms", "v1")[3] = np.inf
+
+
+@forgery
+def a_negative_norm(file: Forged) -> None:
+    file.array("norms", "v2")[3] *= -1
+
+
+@forgery
+def a_norm_of_0_under_cosine(file: Forged) -> None:
+    file.array("norms", "v1")[3] = 0
+
+
+@forgery
+def chunk_numbers_that_do_not_ascend(file: Forged) -> None:
+    file.array("chunk", "v2")[:] = 0
+
+
+@forgery
+def a_chunk_number_beyond_all(file: Forged) -> None:
+    file.array("chunk", "v2")[-1] = 2**31
+
+
+@forgery
+def an_empty_id(file: Forged) -> None:
+    file.array("id_offsets")[1:2] = 0
+
+
+@forgery
+def docnos_that_do_not_ascend(file: Forged) -> None:
+    file.array("docno", "v1")[1] = 3
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_file_that_breaks_a_rule_is_refused_and_named(image: bytes, name: str) -> None:
+    file = Forged(image)
+    FORGERIES[name](file)
+    forged = file.bytes()
+    found = use(forged)
+    assert found, "opened and answered"
+    assert all(issubclass(error, VstoreError) for error in found)  # type: ignore[arg-type]
+    assert any(issubclass(error, CorruptionError) for error in found)  # type: ignore[arg-type]
+    assert not checked(forged).ok
+    assert use(forged, verify="full")
+
+
+# Missing keys.
+
+
+def keys_of(image: bytes) -> list[tuple[str, tuple[Any, ...]]]:
+    """Return every key of the newest full commit that a table of the specification lists."""
+    file = Forged(image)
+    manifest, docs = ("manifest",), ("manifest", "collections", "docs")
+    version, route = (*docs, "versions", "v1"), (*docs, "routes", "")
+    job, segment = (*docs, "jobs", "v2"), (*docs, "versions", "v1", "segments", 0)
+    found = []
+    commit = next(c for c in file.commits() if c["kind"] == "full")
+    for place in ((), manifest, docs, version, route, job, segment, (*manifest, "tags", "begun")):
+        value: Any = commit
+        for key in place:
+            value = value[key]
+        found += [(f"{'.'.join(map(str, place))}.{key}", (*place, key)) for key in value]
+    return found
+
+
+def test_a_missing_key_is_refused_wherever_it_is(image: bytes) -> None:
+    keys = keys_of(image)
+    assert len(keys) > 70
+    unnoticed = []
+    for name, (*place, key) in keys:
+        file = Forged(image)
+        value: Any = next(c for c in file.commits() if c["kind"] == "full")
+        for step in place:
+            value = value[step]
+        del value[key]
+        forged = file.bytes()
+        if not use(forged) or checked(forged).ok:
+            unnoticed.append(name)
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("key", ["kind", "rows", "attributes", "arrays"])
+@pytest.mark.parametrize("label", [None, "v1"])
+def test_a_missing_key_of_a_segment_is_refused(image: bytes, key: str, label: str | None) -> None:
+    file = Forged(image)
+    del file.at(file.segment(label)["header"])[key]
+    assert CorruptionError in use(file.bytes())
+    assert not checked(file.bytes()).ok
+
+
+# Keys that come twice.
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [(BlockKind.COMMIT, "epoch"), (BlockKind.SEGMENT, "rows"), (BlockKind.COMMIT, "docs")],
+)
+def test_a_key_that_comes_twice_is_refused_wherever_it_is(
+    image: bytes, kind: BlockKind, key: str
+) -> None:
+    def twice(block: Block) -> bytes:
+        payload = block.payload
+        if key == "docs":  # inside: a map of one collection becomes one of two
+            at = payload.index(msgpack.packb("documents")) + len(msgpack.packb("documents"))
+            entry = bytes(msgpack.packb({"docs": []}))[1:]
+            assert payload[at] == 0x81
+            return payload[:at] + b"\x82" + entry + payload[at + 1 :]
+        value = msgpack.unpackb(payload, strict_map_key=False)
+        entry = bytes(msgpack.packb({key: value[key]}))[1:]
+        assert payload[0] & 0xF0 == 0x80
+        return bytes([payload[0] + 1]) + payload[1:] + entry
+
+    forged = with_payload(image, kind, twice)
+    assert CorruptionError in use(forged)
+    report = checked(forged)
+    assert any("comes twice in a map" in str(problem) for problem in report.problems)
+
+
+def test_a_key_that_comes_twice_in_json_metadata_is_refused(image: bytes) -> None:
+    file = Forged(image)
+    data = file.array("field.extra.bytes")
+    packed = data.tobytes()
+    one = msgpack.packb({"n": 0})
+    assert packed.startswith(one * 1)
+    # Two documents' values become one of two keys, and an empty one: the same length in all.
+    value = b"\x82" + (msgpack.packb("n") + b"\x00") * 2
+    offsets = file.array("field.extra.offsets")
+    length = len(one) * 2
+    data[:length] = np.frombuffer(value + msgpack.packb(7)[: length - len(value)], np.uint8)
+    offsets[1] = len(value)
+    assert CorruptionError in use(file.bytes())
+    assert not checked(file.bytes()).ok
+
+
+# What only a check of all the data can see.
+
+FOR_A_CHECK: dict[str, Callable[[Forged], object]] = {}
+
+
+def for_a_check(function: Callable[[Forged], object]) -> Callable[[Forged], object]:
+    """Name a way to break a file that a search does not meet."""
+    FOR_A_CHECK[function.__name__.replace("_", " ")] = function
+    return function
+
+
+@for_a_check
+def norms_that_are_not_of_the_vectors(file: Forged) -> None:
+    file.array("norms", "v1")[3] *= 1.01
+
+
+@for_a_check
+def a_vector_that_is_nan(file: Forged) -> None:
+    file.array("vectors", "v1")[3, 0] = np.nan
+
+
+@for_a_check
+def an_id_of_a_segment_again_in_a_delta(file: Forged) -> None:
+    file.delta("documents")["documents"]["docs"][0][1] = "d5"
+
+
+@for_a_check
+def another_id_for_a_document_of_a_segment(file: Forged) -> None:
+    for commit in file.commits():
+        for document in commit.get("documents", {}).get("docs", ()):
+            if document[0] == 3:
+                document[1] = "d33"
+
+
+@for_a_check
+def a_dead_letter_of_no_document(file: Forged) -> None:
+    file.docs["jobs"]["v2"]["dead"] = [["nobody", 1, 1, 1, "error"]]
+
+
+@for_a_check
+def a_text_of_a_document_that_has_none(file: Forged) -> None:
+    file.array("text_present")[2] = 0
+
+
+@for_a_check
+def a_segment_of_another_size(file: Forged) -> None:
+    file.segment("v1")["size_bytes"] += 64
+
+
+@for_a_check
+def rows_of_a_later_epoch_in_a_segment(file: Forged) -> None:
+    file.array("revision", "v1")[3] = 1_000
+
+
+@for_a_check
+def history_after_the_state(file: Forged) -> None:
+    file.at(file.manifest["history"])[0][0] = 1_000
+
+
+@pytest.mark.parametrize("name", FOR_A_CHECK)
+def test_a_check_names_what_a_search_does_not_meet(image: bytes, name: str) -> None:
+    file = Forged(image)
+    FOR_A_CHECK[name](file)
+    forged = file.bytes()
+    assert all(issubclass(error, VstoreError) for error in use(forged))  # type: ignore[arg-type]
+    assert not checked(forged).ok
+
+
+@pytest.mark.parametrize("what", ["norms", "vectors"])
+@pytest.mark.parametrize("label", ["v1", "v2"])
+def test_what_is_no_number_ends_a_vacuum_by_name(image: bytes, what: str, label: str) -> None:
+    file = Forged(image)
+    file.array(what, label)[:] = np.nan
+    with open_medium(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
+        store.vacuum()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("what", ["norms", "vectors"])
+@pytest.mark.parametrize("metric", ["cosine", "l2", "inner_product"])
+def test_what_is_no_number_ends_the_building_of_a_graph_by_name(
+    metric: Any, what: str, value: float
+) -> None:
+    medium = MemoryMedium()
+    with open_medium(medium, indexing="manual") as store:
+        docs = store.create_collection("docs")
+        docs.create_version("v1", vstore.EmbeddingSpec("m", 4, metric), graph_rows_min=4)
+        docs.upsert(list(range(2_000)), vectors={"v1": rows(2_000)})
+    file = Forged(medium.tobytes())
+    file.array(what, "v1")[7] = value
+    with open_medium(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
+        store.optimize()
