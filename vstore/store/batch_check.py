@@ -150,7 +150,7 @@ def explained(
         array = as_array(getattr(vectors, "vectors", vectors), where="vectors")
     except InvalidVectorError:  # which is what the error says already
         return error
-    if array.ndim != 2 or array.shape[1] != version.spec.dimension or array.dtype.kind not in "fi":
+    if array.ndim != 2 or array.shape[1] != version.spec.dimension or array.dtype.kind not in "fiu":
         return error
     try:
         statistics = guard_of(snapshot, version).record.geometry

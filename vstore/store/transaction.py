@@ -21,7 +21,7 @@ from vstore.segment.documents import DELETED, DocumentRecord
 from vstore.segment.ids import validate_ids
 from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
 from vstore.store.given_vectors import check_given
-from vstore.store.input import document_input, metadata_rows, require_length, require_size
+from vstore.store.input import document_input, metadata_rows, one_per_id, require_size
 from vstore.store.numbers import check_whole
 from vstore.store.pending import Pending
 from vstore.store.revisions import identical, merged_records
@@ -29,7 +29,7 @@ from vstore.store.scope import in_scope, require_known, require_scope
 from vstore.store.turns import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from vstore.manifest.state import StoreState
@@ -159,12 +159,12 @@ class Transaction:
     def upsert(
         self,
         collection: Collection,
-        ids: Sequence[DocumentId],
+        ids: Iterable[DocumentId],
         *,
         vectors: Mapping[str, object] | None = None,
-        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
-        texts: Sequence[str | None] | None = None,
-        source_hashes: Sequence[bytes | str | None] | None = None,
+        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
+        texts: Iterable[str | None] | None = None,
+        source_hashes: Iterable[bytes | str | None] | None = None,
         force: bool = False,
         trust_geometry: bool = False,
     ) -> UpsertCounts:
@@ -179,15 +179,15 @@ class Transaction:
         Parameters
         ----------
         collection : Collection
-        ids : sequence of str or int
-            Each once.
+        ids : iterable of str or int
+            Each once, in the order of what stands beside them: a set is refused.
         vectors : mapping of version label to array, Embeddings or list of arrays, optional
             One row per document (n, dimension), or one (chunks, dimension) array per document.
-        metadata : sequence of mappings, or mapping of field to sequence, optional
+        metadata : iterable of mappings, or mapping of field to iterable, optional
             Replaces the documents' metadata; without it they keep theirs.
-        texts : sequence of str or None, optional
+        texts : iterable of str or None, optional
             None is the same as not given, for that document.
-        source_hashes : sequence of bytes or str or None, optional
+        source_hashes : iterable of bytes or str or None, optional
             32 bytes are taken as they are, anything else is hashed. Default: BLAKE3 of the text. A
             new hash without text also removes the old text, which is not what the hash is of.
             None is no hash: a document without a text keeps its own, one with a text counts as
@@ -271,10 +271,12 @@ class Transaction:
     def update_metadata(
         self,
         collection: Collection,
-        ids: Sequence[DocumentId],
-        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+        ids: Iterable[DocumentId],
+        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
     ) -> int:
         """Set the given fields of documents, None to remove one; revisions stay.
+
+        Each id comes once, in the order of the metadata.
 
         Returns
         -------
@@ -308,14 +310,14 @@ class Transaction:
     def delete(
         self,
         collection: Collection,
-        ids: Sequence[DocumentId] | None = None,
+        ids: Iterable[DocumentId] | None = None,
         *,
         where: Where = None,
     ) -> DeleteCounts:
         """Delete documents, by id or by filter: all chunks of all versions, in this commit.
 
-        Unknown ids are counted, not refused. A filter is applied to the snapshot, not to earlier
-        writes of this transaction.
+        Unknown ids are counted, not refused; an id that comes more than once counts once, and a
+        set will do. A filter is applied to the snapshot, not to earlier writes of this transaction.
         """
         if (ids is None) == (where is None):
             raise InvalidArgumentError("delete: pass ids or where, one of the two")
@@ -325,7 +327,7 @@ class Transaction:
             docnos = np.flatnonzero(collection.mask(pending.view, where))
             requested = len(docnos)
         else:
-            checked = validate_ids(ids)
+            checked = list(dict.fromkeys(validate_ids(ids, unique=False, ordered=False)))
             docnos = pending.find(checked)
             requested = len(checked)
             docnos = docnos[docnos >= 0]
@@ -345,17 +347,19 @@ class Transaction:
         self,
         collection: Collection,
         version: str,
-        ids: Sequence[DocumentId],
+        ids: Iterable[DocumentId],
         vectors: object,
         *,
-        revisions: Sequence[int] | None = None,
+        revisions: Iterable[int] | None = None,
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents that exist their vectors of one version.
 
         Parameters
         ----------
-        revisions : sequence of int, optional
+        ids : iterable of str or int
+            Each once, in the order of the vectors.
+        revisions : iterable of int, optional
             Revisions the vectors were made from. Where a document has moved on, or was deleted,
             its vectors are skipped: they would be born stale. Without it unknown ids are an error.
         trust_geometry : bool
@@ -375,10 +379,9 @@ class Transaction:
             numbers = np.array(require_known(collection, pending, checked_ids), np.int64)
             current = pending.revisions(numbers)
         else:
-            require_length("revisions", revisions, len(checked_ids))
             made_from = [
                 check_whole(revision, what=f"revisions[{i}]")
-                for i, revision in enumerate(revisions)
+                for i, revision in enumerate(one_per_id("revisions", revisions, len(checked_ids)))
             ]
             numbers = pending.find(checked_ids)
             current = pending.revisions(numbers)
