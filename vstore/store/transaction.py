@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from vstore.manifest.state import StoreState
     from vstore.segment.changes import CollectionChanges
-    from vstore.store import batch_check
+    from vstore.store import batch_check, length_check
     from vstore.store.collection import Collection
     from vstore.store.given_vectors import GivenVectors
     from vstore.store.search_options import Where
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vstore.types import DocumentId
 else:  # of versions that have learned, and of mistakes
     batch_check = Deferred("vstore.store.batch_check")
+    length_check = Deferred("vstore.store.length_check")
 
 
 _T = TypeVar("_T")
@@ -449,9 +450,20 @@ class Transaction:
             )
         except InvalidVectorError as error:
             raise batch_check.explained(error, snapshot, version, vectors) from None
-        if version.guard is not None and not trusted:
-            batch_check.check_geometry(
-                collection, snapshot, version, given.checked.vectors, where=f"vectors[{label!r}]"
+        if not trusted:
+            where, told = f"vectors[{label!r}]", False
+            if version.guard is not None:
+                told = batch_check.check_geometry(
+                    collection, snapshot, version, given.checked.vectors, where=where
+                )
+            length_check.check_lengths(
+                collection,
+                snapshot,
+                pending,
+                version,
+                given.checked,
+                where=where,
+                flagging=not told,
             )
         return given
 
