@@ -196,7 +196,8 @@ class Transaction:
         force : bool
             Write the vectors also where they are fresh already.
         trust_geometry : bool
-            Write them also if they look like vectors of another space than the version's rows.
+            Write them also if they look like vectors of another space than the version's rows, or
+            have lengths that no row of the version has.
 
         Raises
         ------
@@ -364,7 +365,8 @@ class Transaction:
             Revisions the vectors were made from. Where a document has moved on, or was deleted,
             its vectors are skipped: they would be born stale. Without it unknown ids are an error.
         trust_geometry : bool
-            Write them also if they look like vectors of another space than the version's rows.
+            Write them also if they look like vectors of another space than the version's rows, or
+            have lengths that no row of the version has.
 
         Raises
         ------
