@@ -118,7 +118,9 @@ def _canonical(
     ids: Sequence[DocumentId],
 ) -> list[object]:
     field_type = _type_of(field_types, name)
-    if hasattr(values, "tolist"):  # NumPy's scalars become Python's
+    dtype = getattr(values, "dtype", None)
+    # NumPy's scalars become Python's; but times would become numbers of whatever unit they have.
+    if hasattr(values, "tolist") and getattr(dtype, "kind", "") != "M":
         values = values.tolist()
     return [_value(name, field_type, value, i, ids) for i, value in enumerate(values)]
 
