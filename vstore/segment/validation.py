@@ -72,7 +72,10 @@ def _require_equal_rows(rows: Sequence[object], where: str) -> None:
     """Refuse rows of different shapes, naming the first that differs."""
     first: tuple[int, ...] | None = None
     for i, row in enumerate(rows):
-        shape = as_array(row, where=f"{where}[{i}]").shape
+        try:
+            shape = as_array(row, where=f"{where}[{i}]").shape
+        except InvalidVectorError as error:
+            raise InvalidVectorError(str(error), row=i) from error
         if first is None:
             first = shape
         elif shape != first:

@@ -84,10 +84,10 @@ def check_lengths(
         if len(refused):
             count_suspects(collection, "suspect_batches", 1)
             row = int(refused[0])
+            cause = likely_cause(checked.vectors[row], float(norms[row]), lengths)
             raise InvalidVectorError(
                 f"{where}[{row}]: length {norms[row]:.4g}, where rows of version {version.label!r} "
-                f"have {lengths.text()} ({lengths.rows:,} rows; {len(refused):,} of these are so "
-                f"far off). {likely_cause(checked.vectors[row], float(norms[row]), lengths)} If it "
+                f"have {lengths.text()}; {len(refused):,} of these are so far off. {cause} If it "
                 "is meant so, pass trust_geometry=True.",
                 row=row,
             )
