@@ -3,7 +3,8 @@
 The code map. What happens to the bytes of one commit::
 
     store/transaction.py   collects documents and vectors, checked by store/input.py, store/guard.py
-    store/batch_check.py   are they like the version's own? guards.py: what it knows of itself
+    store/batch_check.py   are they like the version's own? guards.py: what it knows of itself;
+                           length_check.py: is each as long as the others?
     store/revisions.py     what an upsert makes of documents that are there
     store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
     store/learning.py      what a version's space is like, once there are rows enough

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError
+from vstore.errors import InvalidArgumentError, InvalidVectorError
 from vstore.migration.gates import GateResult
 from vstore.named import NamedTuple
+from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import Metric
@@ -106,8 +107,7 @@ class Bridge:
         InvalidArgumentError
             For vectors of another shape.
         """
-        _check_shape(vectors, self.source_dimension)
-        centred = np.asarray(vectors, np.float32) - self.source_mean
+        centred = _matrix(vectors, self.source_dimension) - self.source_mean
         mapped = centred @ self.matrix + self.target_mean
         return unit_rows(mapped) if self.unit else np.asarray(mapped, np.float32)
 
@@ -127,8 +127,7 @@ class Bridge:
         float32 (n, source dimension)
             Of unit length; 0 for a query the map says nothing about.
         """
-        _check_shape(queries, self.target_dimension)
-        return unit_rows(np.asarray(queries, np.float32) @ self.matrix.T)
+        return unit_rows(_matrix(queries, self.target_dimension) @ self.matrix.T)
 
     def blended(self, own: Array, other: Array, *, weight: float = BLEND_WEIGHT) -> FloatArray:
         """Return queries of the source space that also ask what the target's queries ask.
@@ -146,7 +145,7 @@ class Bridge:
         weight : float
             Of the pulled-back query, against 1 for the own one, both at unit length.
         """
-        _check_shape(own, self.source_dimension)
+        own = _matrix(own, self.source_dimension)
         pulled = self.pulled_back(other)
         if len(own) != len(pulled):
             raise InvalidArgumentError(
@@ -183,8 +182,8 @@ def bridge_recall(
     InvalidArgumentError
         For arrays that do not go together.
     """
-    _check_shape(target_queries, bridge.target_dimension)
-    _check_shape(documents, bridge.target_dimension)
+    target_queries = _matrix(target_queries, bridge.target_dimension)
+    documents = _matrix(documents, bridge.target_dimension)
     if len(source_queries) != len(target_queries) or not len(source_queries) or not len(documents):
         raise InvalidArgumentError(
             f"bridge recall: {len(source_queries)} queries of the source, {len(target_queries)} of "
@@ -221,8 +220,23 @@ def unit_rows(vectors: Array) -> FloatArray:
     return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
 
 
-def _check_shape(vectors: Array, dimension: int) -> None:
-    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+def _matrix(vectors: Array, dimension: int) -> FloatArray:
+    """Return vectors as float32, a view where they are.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They are of another shape, or hold what is no number.
+    """
+    array = as_array(vectors, where="bridge")
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != dimension:
         raise InvalidArgumentError(
-            f"bridge: vectors of shape {vectors.shape}; expected (n, {dimension})"
+            f"bridge: vectors of shape {array.shape} and dtype {array.dtype}; expected "
+            f"(n, {dimension}) numbers"
         )
+    with np.errstate(over="ignore"):
+        found = np.asarray(array, np.float32)
+    if not np.isfinite(found).all():
+        row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+        raise InvalidVectorError(f"bridge[{row}]: a value is not finite as float32", row=row)
+    return found

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+import numpy as np
+
 from vstore.errors import FilterError, InvalidArgumentError
 from vstore.query.filter_dict import filter_from_dict, filter_to_dict
 from vstore.query.filter_tree import (
@@ -33,6 +35,8 @@ from vstore.segment.column_types import FieldType, normalize_value, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from vstore.segment.column_types import ComparisonOperator
 
 __all__ = [
     "And",
@@ -70,6 +74,8 @@ class FieldReference:
 
     name: str
 
+    __array_ufunc__ = None  # so that NumPy's scalars leave a comparison with a field to it
+
     def __eq__(self, value: object) -> Filter:  # type: ignore[override]  # building is the point
         return Comparison(self.name, "==", _operand(self.name, value))
 
@@ -91,11 +97,16 @@ class FieldReference:
     def is_in(self, values: Iterable[object]) -> Filter:
         """Match rows whose value is one of `values`; no row at all if there are none."""
         if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
-            raise FilterError(
-                f"field({self.name!r}).is_in takes a list of values, "
-                f"found {type(values).__name__} {short_repr(values)}"
-            )
+            raise self._no_list(values)
+        if isinstance(values, np.ndarray) and values.ndim == 0:  # which NumPy calls iterable
+            raise self._no_list(values)
         return IsIn(self.name, tuple(_operand(self.name, value) for value in values))
+
+    def _no_list(self, values: object) -> FilterError:
+        return FilterError(
+            f"field({self.name!r}).is_in takes a list of values, "
+            f"found {type(values).__name__} {short_repr(values)}"
+        )
 
     def contains(self, value: object) -> Filter:
         """Match rows whose list holds `value`."""
@@ -145,10 +156,16 @@ def bind(tree: Filter, fields: Mapping[str, FieldType]) -> Filter:
             return Not(bind(operand, fields))
         case Comparison(name, operator, value):
             field_type = _type_for(tree, name, operator, fields)
-            return Comparison(name, operator, _canonical(tree, name, field_type, value))
+            canonical = _canonical(tree, name, field_type, value)
+            if field_type is FieldType.FLOAT and not _is_exactly(canonical, value):
+                return _beside(name, operator, canonical, value)
+            return Comparison(name, operator, canonical)
         case IsIn(name, values):
             field_type = _type_for(tree, name, "in", fields)
-            distinct = {_canonical(tree, name, field_type, value) for value in values}
+            pairs = [(_canonical(tree, name, field_type, value), value) for value in values]
+            if field_type is FieldType.FLOAT:  # no float is an integer that none can hold
+                pairs = [pair for pair in pairs if _is_exactly(*pair)]
+            distinct = {canonical for canonical, _ in pairs}
             return IsIn(name, tuple(sorted(cast("set[Any]", distinct))))
         case Contains(name, value):
             _type_for(tree, name, "contains", fields)
@@ -171,6 +188,23 @@ def _operand(name: str, value: object) -> object:
             "write each comparison in parentheses"
         )
     return value
+
+
+def _is_exactly(canonical: object, value: object) -> bool:
+    """Whether a float is the number that was given: above 2^53 not every integer is one."""
+    exact = int(value) if isinstance(value, np.integer) else value
+    return bool(canonical == exact)
+
+
+def _beside(name: str, operator: ComparisonOperator, nearest: object, value: object) -> Filter:
+    """Return the comparison of floats with a number that is none, by the float nearest to it."""
+    exact = cast("Any", int(value) if isinstance(value, np.integer) else value)
+    above = cast("Any", nearest) > exact
+    if operator == "==":
+        return IsIn(name, ())
+    if operator in ("<", "<="):
+        return Comparison(name, "<" if above else "<=", nearest)
+    return Comparison(name, ">=" if above else ">", nearest)
 
 
 def _type_for(

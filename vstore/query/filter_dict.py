@@ -11,7 +11,8 @@ Dict                                                        Filter
 ==========================================================  ==================================
 
 Reading is strict: a key or operator it does not know is an error, never ignored, since a filter
-that lost a condition shows rows it should not. Timestamps travel as ISO 8601 strings.
+that lost a condition shows rows it should not. Timestamps travel as ISO 8601 strings; NumPy's
+scalars are read, and written as what JSON has for them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _COMPARISONS: Final[Mapping[str, ComparisonOperator]] = {
     ">": ">",
     ">=": ">=",
 }
+_NUMPY: Final = np.integer | np.floating | np.bool_ | np.datetime64
 _OPERATORS: Final = (*_COMPARISONS, "!=", "in", "contains", "exists")
 
 
@@ -135,6 +137,8 @@ def _condition(document: Mapping[Any, object], path: str) -> Filter:
         return Exists(name)
     value = document["value"]
     if operator == "in":
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = list(value)
         if not isinstance(value, list | tuple):
             raise FilterError(f"{path}.value: in takes a list, found {short_repr(value)}")
         return IsIn(
@@ -154,7 +158,7 @@ def _scalar(value: object, path: str) -> object:
             f"{path}: nothing compares with null; to find missing values use "
             '{"not": {"field": ..., "op": "exists"}}'
         )
-    if not isinstance(value, str | int | float | dt.datetime):
+    if not isinstance(value, str | int | float | dt.datetime | _NUMPY):
         raise FilterError(
             f"{path}: expected a string, a number or a boolean, found {short_repr(value)}"
         )
@@ -164,5 +168,7 @@ def _scalar(value: object, path: str) -> object:
 def _plain(value: object) -> object:
     if isinstance(value, dt.datetime):
         return value.isoformat()
+    if isinstance(value, np.datetime64):
+        return f"{np.datetime_as_string(value, unit='us')}Z"
     plain: object = value.item() if isinstance(value, np.generic) else value
     return _scalar(plain, "value")

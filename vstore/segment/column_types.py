@@ -5,15 +5,16 @@ Type       Accepted                                   Canonical               Re
 =========  =========================================  ======================  ==================
 keyword    ``str``                                    ``str``                 ``str``
 keywords   list or tuple of ``str``                   ``tuple[str, ...]``     ``list[str]``
-int        integer of 64 bits, not ``bool``           ``int``                 ``int``
+int        integer of 64 bits, or float that is one   ``int``                 ``int``
 float      finite float, or integer; -0.0 is 0.0      ``float``               ``float``
-bool       ``bool``                                   ``bool``                ``bool``
+bool       ``bool``, which is no number               ``bool``                ``bool``
 timestamp  aware ``datetime``, or microseconds        ``int`` microseconds    aware UTC datetime
 json       any JSON value                             itself                  itself
 =========  =========================================  ======================  ==================
 
 ``None`` is the missing value of every type. NumPy scalars count as the Python scalars they hold,
-except inside json: there they are refused, unless they are Python's too (``float64`` and ``str_``).
+``datetime64`` as a time in UTC, except inside json: there they are refused, unless they are
+Python's too (``float64`` and ``str_``). What is finer than a microsecond is cut off.
 Columns are built from canonical values only, so equal values give equal bytes. Two JSON objects
 whose keys come in a different order are different values: the order a user wrote is kept.
 """
@@ -97,7 +98,8 @@ def normalize_value(field: str, field_type: FieldType, value: object) -> object:
     Raises
     ------
     InvalidArgumentError
-        `value` is not of the field's type. No value is ever coerced, except an integer to float.
+        `value` is not of the field's type. No value is ever coerced, except an integer to float,
+        and to an integer a float that is one.
     """
     if value is None:
         return None
@@ -197,6 +199,8 @@ def _keyword(value: object) -> str:
 def _keywords(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         raise _RejectedError(": wrap a single keyword in a list")
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
     if not isinstance(value, list | tuple):
         raise _RejectedError
     try:
@@ -208,7 +212,10 @@ def _keywords(value: object) -> tuple[str, ...]:
 def _int(value: object) -> int:
     if isinstance(value, bool | np.bool_):
         raise _RejectedError(": a bool is not an int")
-    if not isinstance(value, int | np.integer):
+    if isinstance(value, float | np.floating):
+        if not value.is_integer():
+            raise _RejectedError(": it is no whole number")
+    elif not isinstance(value, int | np.integer):
         raise _RejectedError
     number = int(value)
     if not INT64_MIN <= number <= INT64_MAX:
@@ -237,7 +244,11 @@ def _bool(value: object) -> bool:
 
 
 def _timestamp(value: object) -> int:
-    if isinstance(value, dt.datetime):
+    if isinstance(value, np.datetime64):
+        microseconds = _microseconds(value)
+    elif isinstance(value, dt.datetime):
+        if value != value:  # pandas' NaT
+            raise _RejectedError(": store None for a missing time")
         if value.utcoffset() is None:
             raise _RejectedError(": it has no timezone; pass tzinfo=datetime.UTC")
         microseconds = (value - _EPOCH) // _MICROSECOND
@@ -248,6 +259,15 @@ def _timestamp(value: object) -> int:
     if not TIMESTAMP_MIN_US <= microseconds <= TIMESTAMP_MAX_US:
         raise _RejectedError(": outside the years 1 to 9999 (UTC)")
     return microseconds
+
+
+def _microseconds(value: np.datetime64) -> int:
+    if np.isnat(value):
+        raise _RejectedError(": store None for a missing time")
+    year = 1970 + int(value.astype("M8[Y]").astype(np.int64))
+    if not dt.MINYEAR <= year <= dt.MAXYEAR:  # else its microseconds may overflow
+        raise _RejectedError(": outside the years 1 to 9999 (UTC)")
+    return int(value.astype("M8[us]").astype(np.int64))
 
 
 def _json(value: object) -> object:

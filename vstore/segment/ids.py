@@ -5,6 +5,7 @@ All functions work on whole batches: an id costs a fraction of a microsecond.
 
 from __future__ import annotations
 
+from collections.abc import ItemsView, KeysView, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from vstore.named import NamedTuple
 from vstore.segment.column_types import short_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import numpy.typing as npt
 
@@ -50,27 +51,29 @@ class EncodedIds(NamedTuple):
     data: npt.NDArray[np.uint8]
 
 
-def validate_ids(ids: Iterable[DocumentId], *, unique: bool = True) -> list[DocumentId]:
+def validate_ids(
+    ids: Iterable[DocumentId], *, unique: bool = True, ordered: bool = True
+) -> list[DocumentId]:
     """Return the ids as a list of plain str and int.
+
+    Parameters
+    ----------
+    ids : iterable
+        Sequence, iterator, array or Series; NumPy's scalars count as the Python ones they hold.
+    ordered : bool
+        The ids stand beside vectors or other columns: a set, whose order is nobody's, is refused.
 
     Raises
     ------
     InvalidArgumentError
         An id is neither text nor integer, is empty, is no valid Unicode, or (with ``unique``)
-        comes twice.
+        comes twice. The ids are a single text, a mapping, or (with ``ordered``) a set.
     LimitExceededError
         An id is longer than `ID_BYTES_MAX` bytes.
     """
-    if isinstance(ids, str | bytes | int):
-        raise InvalidArgumentError(f"ids: expected a sequence of ids, found one: {ids!r:.80}")
-    result = _listed(ids)
-    kinds = set(map(type, result))
-    if not kinds <= {str, int}:
-        row, wrong = next((i, v) for i, v in enumerate(result) if type(v) not in (str, int))
-        if isinstance(wrong, np.integer | np.str_):
-            plain = [v.item() if isinstance(v, np.generic) else v for v in result]
-            return validate_ids(plain, unique=unique)
-        raise InvalidArgumentError(f"ids[{row}]: expected str or int, found {short_repr(wrong)}")
+    result = _listed(ids, ordered=ordered)
+    if not set(map(type, result)) <= {str, int}:
+        result = [_plain(row, value) for row, value in enumerate(result)]
     if unique and len(set(result)) != len(result):
         seen: set[DocumentId] = set()
         for row, value in enumerate(result):
@@ -85,7 +88,27 @@ def validate_ids(ids: Iterable[DocumentId], *, unique: bool = True) -> list[Docu
     return result
 
 
-def _listed(ids: object) -> list[DocumentId]:
+def is_unordered(values: object) -> bool:
+    """Whether values come in an order that is nobody's: those of a set.
+
+    A dict's keys are in the order of their insertion, and sets that keep one are sequences as well.
+    """
+    return isinstance(values, Set) and not isinstance(values, KeysView | ItemsView | Sequence)
+
+
+def _listed(ids: object, *, ordered: bool) -> list[DocumentId]:
+    if isinstance(ids, str | bytes | bytearray | int):
+        raise InvalidArgumentError(f"ids: expected a sequence of ids, found one: {ids!r:.80}")
+    if isinstance(ids, Mapping):
+        raise InvalidArgumentError(
+            f"ids: expected a sequence, found a mapping: {short_repr(ids)}; if its keys are the "
+            "ids, pass list(...) of it"
+        )
+    if ordered and is_unordered(ids):
+        raise InvalidArgumentError(
+            f"ids: expected a sequence, found a {type(ids).__name__}, which has no order: what "
+            "stands beside the ids would belong to others. Pass a list in the order of the rest."
+        )
     if hasattr(ids, "dtype") and getattr(ids, "ndim", False):
         # Of a masked array None stands for what is masked, which is no id.
         array = ids if isinstance(ids, np.ndarray) else np.asarray(ids)
@@ -96,6 +119,14 @@ def _listed(ids: object) -> list[DocumentId]:
     except TypeError as error:
         found = short_repr(ids)  # a 0-d array, for example
         raise InvalidArgumentError(f"ids: expected a sequence of ids, found {found}") from error
+
+
+def _plain(row: int, value: object) -> DocumentId:
+    if isinstance(value, str):
+        return str.__str__(value)  # of a subclass, such as NumPy's or an enum's
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    raise InvalidArgumentError(f"ids[{row}]: expected str or int, found {short_repr(value)}")
 
 
 def _all_short_ascii(ids: list[DocumentId]) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence, ValuesView
+from numbers import Complex, Number, Real
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from vstore.errors import InvalidVectorError
 from vstore.named import NamedTuple
+from vstore.segment.column_types import short_repr
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.types import Array
 
-ACCEPTED: Final = ("float32", "float64", "float16", "int8")
-_KINDS: Final = frozenset(("f4", "f8", "f2", "i1"))
+_KINDS: Final = frozenset("fiu")
 UNIT_TOLERANCE: Final = 1e-2  # models that normalise in float16 or bfloat16 stay well below
 SQUARE_UNDERFLOW: Final = 1e-30  # below this a float32 sum of squares has lost digits
 
@@ -29,11 +31,21 @@ class CheckedVectors(NamedTuple):
 def as_array(vectors: object, *, where: str) -> Array:
     """Return what a caller gave as an array; a view of it where that is possible.
 
+    Parameters
+    ----------
+    vectors : object
+        Array, nested lists, iterator of rows, object array of rows or of numbers, or anything that
+        NumPy or DLPack can read. Numbers that are Python objects come back as float64.
+
     Raises
     ------
     InvalidVectorError
-        Rows of different lengths, nothing that NumPy understands, or a masked array.
+        Rows of different lengths, what is no number, or a masked array.
     """
+    if type(vectors) is np.ndarray and vectors.dtype.kind != "O":
+        return vectors
+    if isinstance(vectors, Iterator | ValuesView):
+        vectors = list(vectors)
     rows = vectors if isinstance(vectors, list | tuple) else (vectors,)
     if any(_is_masked(row) for row in rows):
         raise InvalidVectorError(
@@ -41,14 +53,77 @@ def as_array(vectors: object, *, where: str) -> Array:
             "leave out what is masked"
         )
     try:
-        return np.asarray(vectors)
-    except (ValueError, TypeError, OverflowError) as error:
+        array = np.asarray(vectors)
+    except Exception as error:  # the caller's own objects convert themselves, and raise anything
+        if isinstance(vectors, list | tuple):
+            _require_equal_rows(vectors, where)
         raise InvalidVectorError(f"{where}: not a matrix of numbers ({error})") from error
+    if array.dtype.kind != "O":
+        return array
+    return _from_object(array.item(), where) if array.ndim == 0 else _from_objects(array, where)
 
 
 def _is_masked(value: object) -> bool:
     # The first test is for time: NumPy imports its `ma` where it is first mentioned.
     return hasattr(value, "mask") and isinstance(value, np.ma.MaskedArray)
+
+
+def _require_equal_rows(rows: Sequence[object], where: str) -> None:
+    """Refuse rows of different shapes, naming the first that differs."""
+    first: tuple[int, ...] | None = None
+    for i, row in enumerate(rows):
+        try:
+            shape = as_array(row, where=f"{where}[{i}]").shape
+        except InvalidVectorError as error:
+            raise InvalidVectorError(str(error), row=i) from error
+        if first is None:
+            first = shape
+        elif shape != first:
+            raise InvalidVectorError(
+                f"{where}[{i}]: expected shape {first} as in row 0, found {shape}", row=i
+            )
+
+
+def _from_object(value: object, where: str) -> Array:
+    """Return the array that an object stands for which NumPy does not know."""
+    try:
+        if hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+        if callable(convert := getattr(value, "numpy", None)):
+            return as_array(convert(), where=where)
+    except InvalidVectorError:
+        raise
+    except Exception as error:  # as above; a tensor that is on a graphics card, for one
+        raise InvalidVectorError(f"{where}: not a matrix of numbers ({error})") from error
+    raise InvalidVectorError(f"{where}: expected an array of numbers, found {short_repr(value)}")
+
+
+def _from_objects(array: Array, where: str) -> Array:
+    """Return an array of Python's objects, which are rows or numbers, as one of numbers."""
+    items = array.ravel().tolist()
+    strange = [i for i, item in enumerate(items) if not _is_number(item)]
+    if strange and array.ndim == 1 and hasattr(items[strange[0]], "__len__"):
+        _require_equal_rows(items, where)
+        return np.stack([as_array(item, where=f"{where}[{i}]") for i, item in enumerate(items)])
+    for i in strange or range(len(items)):
+        try:
+            if not strange:
+                float(items[i])
+                continue
+            problem = "is no number"
+        except OverflowError:
+            problem = "does not fit float32"
+        place = ", ".join(str(int(n)) for n in np.unravel_index(i, array.shape))
+        raise InvalidVectorError(
+            f"{where}[{place}]: {short_repr(items[i])} {problem}", row=i * len(array) // array.size
+        )
+    return array.astype(np.float64)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Number):
+        return False
+    return isinstance(value, Real) or not isinstance(value, Complex)  # a Decimal is neither
 
 
 def check_vectors(
@@ -59,7 +134,7 @@ def check_vectors(
     Parameters
     ----------
     vectors : array-like (n, dimension)
-        float16, float32, float64 or int8.
+        Floats or integers of any size and byte order, taken as float32: embedders return JSON.
     storage : {"float32", "float16"}
     where : str
         Names the argument in messages.
@@ -72,10 +147,10 @@ def check_vectors(
         ``normalized``. The message names the first row and its value.
     """
     array = as_array(vectors, where=where)
-    if array.dtype.kind + str(array.dtype.itemsize) not in _KINDS:  # its name is slow to make
-        raise InvalidVectorError(
-            f"{where}: expected {', '.join(ACCEPTED)}, found dtype {array.dtype}"
-        )
+    if array.dtype.kind not in _KINDS:
+        array = _as_floats(array, where)
+    if array.shape == (0,):  # an empty list
+        array = array.reshape(0, spec.dimension)
     if array.ndim != 2 or array.shape[1] != spec.dimension:
         raise InvalidVectorError(
             f"{where}: expected shape (n, {spec.dimension}) for {spec.model}, found {array.shape}"
@@ -109,6 +184,16 @@ def check_vectors(
                 row=row,
             )
     return CheckedVectors(stored, norms)
+
+
+def _as_floats(array: Array, where: str) -> Array:
+    """Return numbers of a type that a library has added to NumPy's, such as bfloat16."""
+    if array.dtype.isbuiltin == 2:
+        return array.astype(np.float32)
+    hint = "; if 0 and 1 are meant, pass .astype('float32')" if array.dtype.kind == "b" else ""
+    raise InvalidVectorError(
+        f"{where}: expected floats or integers, found dtype {array.dtype}{hint}"
+    )
 
 
 def _require_finite(given: Array, stored: Array, suspect: Array, storage: str, where: str) -> None:

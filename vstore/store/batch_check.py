@@ -31,7 +31,7 @@ _STRETCHES_MAX: Final = 8  # of one batch, so that a part of another model is no
 
 def check_geometry(
     collection: Collection, snapshot: Snapshot, version: VersionState, vectors: Array, *, where: str
-) -> None:
+) -> bool:
     """Refuse or flag vectors that cannot be told from another space, or have telling lengths.
 
     Thirty-two rows refuse; from 8 on they are flagged, since of so few one batch of another topic
@@ -41,6 +41,11 @@ def check_geometry(
     ----------
     vectors : float16 or float32 (n, dimension)
         As they will be stored.
+
+    Returns
+    -------
+    bool
+        Whether anything was flagged.
 
     Raises
     ------
@@ -53,7 +58,7 @@ def check_geometry(
     """
     loaded = guard_of(snapshot, version)
     if loaded.written is None or not len(vectors):
-        return
+        return False
     refusing = may_refuse(version, loaded.record)
     verdict, judged = _judged(loaded, vectors)
     if verdict.suspicious:
@@ -72,7 +77,7 @@ def check_geometry(
                 fits=fits,
             )
         LOGGER.warning("%s: %s", where, message)
-        return
+        return True
     mistake = _mistake(loaded, version, vectors)
     if mistake is not None:
         count_suspects(collection, "suspect_batches", 1)
@@ -81,6 +86,7 @@ def check_geometry(
                 f"{where}: {mistake.sentence} If they are meant so, pass trust_geometry=True."
             )
         LOGGER.warning("%s, version %r: %s", where, version.label, mistake.sentence)
+    return mistake is not None
 
 
 def _judged(loaded: LoadedGuard, vectors: Array) -> tuple[Verdict, Array]:
@@ -150,7 +156,7 @@ def explained(
         array = as_array(getattr(vectors, "vectors", vectors), where="vectors")
     except InvalidVectorError:  # which is what the error says already
         return error
-    if array.ndim != 2 or array.shape[1] != version.spec.dimension or array.dtype.kind not in "fi":
+    if array.ndim != 2 or array.shape[1] != version.spec.dimension or array.dtype.kind not in "fiu":
         return error
     try:
         statistics = guard_of(snapshot, version).record.geometry

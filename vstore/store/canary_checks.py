@@ -190,7 +190,7 @@ def verify_embedder(
 def _compared(version: VersionState, canaries: Canaries, embedder: Embedder) -> CanaryReport:
     fresh = _embedded(embedder, canaries.texts)
     label, model = version.label, embedder.spec.model
-    if fresh.shape != canaries.vectors.shape or fresh.dtype.kind not in "fi":
+    if fresh.shape != canaries.vectors.shape or fresh.dtype.kind not in "fiu":
         problem = (
             f"expected {canaries.vectors.shape} numbers for the canaries, found {fresh.dtype} "
             f"{fresh.shape}: another model answers to the name."

@@ -144,12 +144,12 @@ class Collection(CollectionGuards):
 
     def upsert(
         self,
-        ids: Sequence[DocumentId],
+        ids: Iterable[DocumentId],
         *,
         vectors: Mapping[str, object] | None = None,
-        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
-        texts: Sequence[str | None] | None = None,
-        source_hashes: Sequence[bytes | str | None] | None = None,
+        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
+        texts: Iterable[str | None] | None = None,
+        source_hashes: Iterable[bytes | str | None] | None = None,
         force: bool = False,
         trust_geometry: bool = False,
     ) -> UpsertCounts:
@@ -175,7 +175,7 @@ class Collection(CollectionGuards):
         texts: Iterable[str],
         *,
         embedder: Embedder,
-        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
+        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
         trust_geometry: bool = False,
@@ -194,14 +194,14 @@ class Collection(CollectionGuards):
 
     def update_metadata(
         self,
-        ids: Sequence[DocumentId],
-        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+        ids: Iterable[DocumentId],
+        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
     ) -> int:
         """Set fields of documents; see `Transaction.update_metadata`."""
         return self.store.transaction().run(lambda tx: tx.update_metadata(self, ids, metadata))
 
     def delete(
-        self, ids: Sequence[DocumentId] | None = None, *, where: Where = None
+        self, ids: Iterable[DocumentId] | None = None, *, where: Where = None
     ) -> DeleteCounts:
         """Delete documents by id or by filter; see `Transaction.delete`."""
         return self.store.transaction().run(lambda tx: tx.delete(self, ids, where=where))
@@ -209,10 +209,10 @@ class Collection(CollectionGuards):
     def add_vectors(
         self,
         version: str,
-        ids: Sequence[DocumentId],
+        ids: Iterable[DocumentId],
         vectors: object,
         *,
-        revisions: Sequence[int] | None = None,
+        revisions: Iterable[int] | None = None,
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""

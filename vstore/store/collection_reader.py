@@ -14,7 +14,7 @@ from vstore.store.numbers import check_whole
 from vstore.store.search import bound_filter, matching_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from vstore.query import filter as filters
     from vstore.query.filter import Filter
@@ -148,15 +148,16 @@ class CollectionReader:
         """Return a document, None if there is none (inside the scope)."""
         return self.get_many([id_])[0]
 
-    def get_many(self, ids: Sequence[DocumentId]) -> list[Document | None]:
+    def get_many(self, ids: Iterable[DocumentId]) -> list[Document | None]:
         """Return documents in the order of their ids, None where there is none.
 
-        An id may come more than once.
+        An id may come more than once. Of a set the order is the one it is iterated in.
         """
         view = self.view()
         mask = None if self.scope is None else self.mask(view, None)
         result: list[Document | None] = []
-        for docno in view.documents.find(validate_ids(ids, unique=False)).tolist():
+        checked = validate_ids(ids, unique=False, ordered=False)
+        for docno in view.documents.find(checked).tolist():
             known = docno >= 0 and (mask is None or bool(mask[docno]))
             record = view.documents.record(docno) if known else None
             alive = record is not None and record.revision != DELETED

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vstore.manifest.state import StoreState, VersionState
+    from vstore.segment.validation import CheckedVectors
     from vstore.store.document import Document
     from vstore.store.embedding_calls import Calls
     from vstore.types import Array
@@ -71,6 +72,8 @@ class BatchEmbedder:
     target : VersionState
     state : callable
         Returns the store's state, for equivalences.
+    check_lengths : callable
+        Raises if a row has a length that no row of the version can have.
     check : callable, optional
         Gets the rows of each call that passed the other checks, (n, dimension), and raises if they
         do not look like the version's. What it raises ends the run.
@@ -88,6 +91,7 @@ class BatchEmbedder:
         *,
         target: VersionState,
         state: Callable[[], StoreState],
+        check_lengths: Callable[[CheckedVectors], object],
         check: Callable[[Array], object] | None,
         isolate: bool,
         failures_max: int,
@@ -96,6 +100,7 @@ class BatchEmbedder:
         self._calls = calls
         self._target = target
         self._state = state
+        self._check_lengths = check_lengths
         self._check = check
         self._isolate = isolate
         self._failures_max = failures_max
@@ -156,7 +161,9 @@ class BatchEmbedder:
         made = self._calls.once(lambda: self._make(items))
         where = f"vectors[{self._target.label!r}]"
         matrix, counts = chunked(made, len(items), where=where)
-        checked = guard.check_batch(self._target, matrix, self._state(), where=where).vectors
+        whole = guard.check_batch(self._target, matrix, self._state(), where=where)
+        self._check_lengths(whole)
+        checked = whole.vectors
         if counts is None and len(checked) != len(items):
             raise InvalidVectorError(
                 f"{where}: expected {len(items)} rows, one per document, found {len(checked)}"

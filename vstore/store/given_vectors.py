@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vstore.errors import InvalidArgumentError
 from vstore.limits import SEAL_BYTES
 from vstore.named import NamedTuple
@@ -82,7 +84,11 @@ def check_given(
             f"{where}: expected {count} rows, one per id, found {len(checked.vectors)}"
         )
     source = getattr(matrix, "vectors", matrix)
-    borrowed = checked.vectors is source or checked.vectors.base is not None
+    # Lists were copied into an array; an object that is none may have returned its own array.
+    own = isinstance(source, list | tuple) or (
+        type(source) is np.ndarray and checked.vectors is not source
+    )
+    borrowed = not own or checked.vectors.base is not None
     if borrowed and not (one_call and checked.vectors.nbytes > SEAL_BYTES):
         # What goes to the memtable outlives the call, and what waits for the end of the
         # transaction too; the caller may change its array. Large ones are sealed at once.

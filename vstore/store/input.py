@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
 from vstore.named import NamedTuple
 from vstore.segment.column_types import short_repr
 from vstore.segment.columns import FieldType, normalize_value
+from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
 from vstore.storage.layout import HASH_BYTES
 from vstore.storage.packing import pack
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from vstore.types import DocumentId, IntArray
 
-_NO_COLUMNS = (str, bytes, set, frozenset, Mapping)
 _SMALL_TYPES = (FieldType.INT, FieldType.FLOAT, FieldType.BOOL, FieldType.TIMESTAMP)
 
 
@@ -39,9 +39,9 @@ class DocumentInput(NamedTuple):
 def document_input(
     field_types: Mapping[str, FieldType],
     ids: list[DocumentId],
-    metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None,
-    texts: Sequence[str | None] | None,
-    source_hashes: Sequence[bytes | str | None] | None,
+    metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None,
+    texts: Iterable[str | None] | None,
+    source_hashes: Iterable[bytes | str | None] | None,
 ) -> DocumentInput:
     """Check everything of an upsert but ids and vectors.
 
@@ -54,8 +54,8 @@ def document_input(
     checked_texts = None if texts is None else text_column(texts, count)
     hashes: list[bytes | None] | None = None
     if source_hashes is not None:
-        require_length("source_hashes", source_hashes, count)
-        hashes = [_source_hash(i, value) for i, value in enumerate(source_hashes)]
+        given = one_per_id("source_hashes", source_hashes, count)
+        hashes = [_source_hash(i, value) for i, value in enumerate(given)]
     elif checked_texts is not None:
         hashes = [
             None if text is None else blake3(text.encode()).digest() for text in checked_texts
@@ -65,7 +65,7 @@ def document_input(
 
 def metadata_rows(
     field_types: Mapping[str, FieldType],
-    metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+    metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
     ids: Sequence[DocumentId],
     *,
     keep_none: bool = False,
@@ -84,17 +84,16 @@ def metadata_rows(
     if isinstance(metadata, Mapping):
         columns = {}
         for name, values in metadata.items():
-            require_length(f"metadata[{name!r:.60}]", values, count)
-            columns[name] = _canonical(field_types, name, values, ids)
+            column = one_per_id(f"metadata[{name!r:.60}]", values, count)
+            columns[name] = _canonical(field_types, name, column, ids)
         rows: list[dict[str, object]] = [{} for _ in range(count)]
         for name, canonical in columns.items():
             for row, value in zip(rows, canonical, strict=True):
                 if value is not None or keep_none:
                     row[name] = value
     else:
-        require_length("metadata", metadata, count)
         rows = []
-        for i, given in enumerate(metadata):
+        for i, given in enumerate(one_per_id("metadata", metadata, count)):
             if not isinstance(given, Mapping):
                 raise InvalidArgumentError(
                     f"metadata[{i}]: expected a mapping, found {given!r:.60}"
@@ -119,7 +118,9 @@ def _canonical(
     ids: Sequence[DocumentId],
 ) -> list[object]:
     field_type = _type_of(field_types, name)
-    if hasattr(values, "tolist"):  # NumPy's scalars become Python's
+    dtype = getattr(values, "dtype", None)
+    # NumPy's scalars become Python's; but times would become numbers of whatever unit they have.
+    if hasattr(values, "tolist") and getattr(dtype, "kind", "") != "M":
         values = values.tolist()
     return [_value(name, field_type, value, i, ids) for i, value in enumerate(values)]
 
@@ -165,14 +166,14 @@ def require_size(i: int, row: dict[str, object]) -> None:
         )
 
 
-def text_column(texts: Sequence[str | None], count: int) -> list[str | None]:
+def text_column(texts: Iterable[str | None], count: int) -> list[str | None]:
     """Return texts, checked, as plain str.
 
     Raises
     ------
     InvalidArgumentError, LimitExceededError
     """
-    require_length("texts", texts, count)
+    texts = one_per_id("texts", texts, count)
     for i, text in enumerate(texts):
         if text is None:
             continue
@@ -213,7 +214,7 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
 
     Parameters
     ----------
-    vectors : array, Embeddings, or sequence of ``count`` arrays (chunks, dimension)
+    vectors : array, Embeddings, or iterable of ``count`` arrays (chunks, dimension)
 
     Raises
     ------
@@ -222,12 +223,24 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
     LimitExceededError
         A document with too many chunks.
     """
-    inner = vectors.vectors if isinstance(vectors, Embeddings) else vectors
-    if not isinstance(inner, list | tuple) or not inner:
-        return vectors, None
-    arrays = [as_array(array, where=f"{where}[{i}]") for i, array in enumerate(inner)]
-    if any(array.ndim != 2 for array in arrays):
-        return vectors, None
+    stamp = vectors.spec if isinstance(vectors, Embeddings) else None
+    rows = _by_document(vectors.vectors if isinstance(vectors, Embeddings) else vectors)
+
+    def stamped(matrix: object) -> object:
+        return matrix if stamp is None else Embeddings(stamp, matrix)  # type: ignore[arg-type]  # checked later
+
+    if not isinstance(rows, list | tuple) or not rows:
+        return stamped(rows), None
+    if as_array(rows[0], where=f"{where}[0]").ndim != 2:
+        return stamped(rows), None
+    arrays = [as_array(array, where=f"{where}[{i}]") for i, array in enumerate(rows)]
+    odd = next((i for i, array in enumerate(arrays) if array.ndim != 2), None)
+    if odd is not None:
+        raise InvalidVectorError(
+            f"{where}[{odd}]: expected (chunks, dimension) as of document 0, found shape "
+            f"{arrays[odd].shape}",
+            row=odd,
+        )
     if len(arrays) != count:
         raise InvalidVectorError(f"{where}: expected {count} documents, found {len(arrays)}")
     counts = np.array([len(array) for array in arrays])
@@ -241,39 +254,67 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
             found=int(counts.max()),
             allowed=CHUNKS_MAX,
         )
-    if len({array.shape[1] for array in arrays}) > 1:
-        raise InvalidVectorError(f"{where}: chunks of different dimensions")
-    matrix = np.concatenate(arrays)
-    return (Embeddings(vectors.spec, matrix) if isinstance(vectors, Embeddings) else matrix), counts
+    dimension = arrays[0].shape[1]
+    odd = next((i for i, array in enumerate(arrays) if array.shape[1] != dimension), None)
+    if odd is not None:
+        raise InvalidVectorError(
+            f"{where}[{odd}]: expected chunks of {dimension} dimensions as of document 0, found "
+            f"{arrays[odd].shape[1]}",
+            row=odd,
+        )
+    return stamped(np.concatenate(arrays)), counts
 
 
-def require_length(what: str, values: Sequence[object], count: int) -> None:
-    """Refuse what is no sequence with one value per id.
+def _by_document(vectors: object) -> object:
+    """Return as a list what is given document by document."""
+    if isinstance(vectors, Iterator | ValuesView):
+        return list(vectors)
+    if isinstance(vectors, np.ndarray) and vectors.ndim == 1 and vectors.dtype.kind == "O":
+        return list(vectors)  # an array of arrays
+    return vectors
+
+
+def one_per_id(what: str, values: Iterable[Any], count: int) -> Sequence[Any]:
+    """Return values, one for each of so many ids; those of an iterator as a list.
 
     Raises
     ------
     InvalidArgumentError
+        They are more or fewer, or in no order that could be the ids'.
     """
-    # Of sets and of mappings the order is not the caller's; a 0-d array has a length that raises.
-    ordered = hasattr(values, "__len__") and not isinstance(values, _NO_COLUMNS)
+    if isinstance(values, Iterator):
+        values = list(values)
+    # A 0-d array has a length that raises.
+    ordered = hasattr(values, "__len__") and not (_is_no_column(values) or is_unordered(values))
     if not ordered or getattr(values, "ndim", 1) == 0:
         raise InvalidArgumentError(
             f"{what}: expected a sequence of {count}, found {short_repr(values)}"
         )
-    if len(values) != count:
-        raise InvalidArgumentError(f"{what}: expected {count}, one per id, found {len(values)}")
+    found: Sequence[Any] = values  # type: ignore[assignment]  # with a length and an order
+    if len(found) != count:
+        raise InvalidArgumentError(f"{what}: expected {count}, one per id, found {len(found)}")
+    return found
 
 
-def listed(values: Iterable[object], *, what: str) -> list[Any]:
+def listed(values: Iterable[object], *, what: str, ordered: bool = True) -> list[Any]:
     """Return the values of any iterable.
+
+    Parameters
+    ----------
+    ordered : bool
+        Refuse a set, whose order is nobody's.
 
     Raises
     ------
     InvalidArgumentError
     """
     try:
-        if not isinstance(values, _NO_COLUMNS):
+        if not _is_no_column(values) and not (ordered and is_unordered(values)):
             return list(values)
     except TypeError:
         pass
     raise InvalidArgumentError(f"{what}: expected a sequence, found {short_repr(values)}")
+
+
+def _is_no_column(values: object) -> bool:
+    return isinstance(values, str | bytes | bytearray | Mapping)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from vstore.store.embedding_batches import BatchEmbedder
 from vstore.store.embedding_calls import Calls
 from vstore.store.gate_measurements import coverage
 from vstore.store.leasing import Runner
+from vstore.store.length_check import require_lengths
 from vstore.store.migration_status import MigrationPlan, MigrationStatus, status_of
 from vstore.store.names import check_name, check_note
 from vstore.store.numbers import check_batch_size, check_number, check_whole
@@ -336,6 +338,7 @@ class Migration:
             self._calls,
             target=self._version,
             state=lambda: store.current().state,
+            check_lengths=partial(require_lengths, self._collection, self._target),
             check=self._check,
             isolate=self._isolate if isolate is None else isolate,
             failures_max=self._failures_max,

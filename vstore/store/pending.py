@@ -87,6 +87,10 @@ class Pending:
         self.unfinished = True
         self._rows.setdefault(label, []).append(batch)
 
+    def batches(self, label: str) -> Sequence[RowBatch]:
+        """Return the rows of a version that were added, in the order of the calls."""
+        return self._rows.get(label, ())
+
     def forget_rows(self, docnos: IntArray) -> None:
         """Drop rows of documents that changed once more: they have the same revision again."""
         self.unfinished = True

@@ -10,15 +10,17 @@ from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
+    from vstore.index import lengths
     from vstore.manifest.state import VersionState
     from vstore.store import alarms, fitting, guards, watch
     from vstore.store.collection import Collection
     from vstore.store.snapshot import Snapshot
     from vstore.store.watch import Watch
-    from vstore.types import Array, FloatArray
+    from vstore.types import Array, BoolArray, FloatArray
 else:  # of several queries, and of what looks suspect
+    lengths = Deferred("vstore.index.lengths")
     alarms = Deferred("vstore.store.alarms")
     fitting = Deferred("vstore.store.fitting")
     guards = Deferred("vstore.store.guards")
@@ -27,9 +29,9 @@ else:  # of several queries, and of what looks suspect
 _EARLY: Final = 8  # queries before what is known of the version is read, at least as many as judged
 
 # What is known about the queries of a search in one version: what noted them, what the latest ones
-# looked like together, and the queries if each is also to be judged alone when someone asks. A
+# looked like together, and by number the queries to be judged alone when someone asks. A
 # plain tuple, since it is made with every search.
-Noted: TypeAlias = "tuple[QueryCheck, str | None, Sequence[FloatArray]]"
+Noted: TypeAlias = "tuple[QueryCheck, str | None, Mapping[int, FloatArray]]"
 
 
 class QueryCheck:
@@ -71,15 +73,15 @@ class QueryCheck:
             if early is not None and len(early) < _EARLY:
                 kept = query.copy()
                 early.append(kept)
-                return self, None, (kept,)
+                return self, None, {0: kept}
             self._load()
             window = self._watch
             if window is None:
-                return None if self._damage is None else (self, self._damage, ())
+                return None if self._damage is None else (self, self._damage, {})
         kept = query.copy()  # the caller may use the array again
         if window.add(kept) and window.due:
             self._judge(window, watch.LATEST)
-        return self, window.alarm, (kept,)
+        return self, window.alarm, {0: kept}
 
     def several(self, queries: Array) -> Noted | None:
         """Note queries, float32 (m, dimension); None if there is nothing to judge them by."""
@@ -88,23 +90,45 @@ class QueryCheck:
         self._load()
         window = self._watch
         if window is None or not len(queries):
-            return None if self._damage is None else (self, self._damage, ())
+            return None if self._damage is None else (self, self._damage, {})
         most = min(len(queries), watch.LATEST)
         picked = np.linspace(0, len(queries) - 1, most).astype(np.int64)
         kept = queries[picked]
         window.extend(kept)
         self._judge(window, len(queries))
-        # Of more of them one alone would add nothing to what all say together.
-        return self, window.alarm, tuple(kept) if len(queries) < watch.EVIDENCE_MIN else ()
+        if len(queries) < watch.EVIDENCE_MIN:
+            return self, window.alarm, dict(enumerate(kept))
+        # The direction of one alone would add nothing to what all say together; its length does.
+        odd = np.flatnonzero(self._are_odd(queries, window)).tolist()
+        return self, window.alarm, {number: queries[number].copy() for number in odd}
 
     def suspicion(self, query: FloatArray) -> str | None:
         """Return what is suspect about one query that was noted; None if nothing is."""
         self._load()
         if self._watch is None:
             return self._damage
-        if not self._watch.is_suspect(query):
+        if self._watch.is_suspect(query):
+            return (
+                f"the query looks like a vector of another space than version {self._label!r} has"
+            )
+        if not self._are_odd(query[None], self._watch)[0]:
             return None
-        return f"the query looks like a vector of another space than version {self._label!r} has"
+        length = float(np.linalg.norm(query))
+        known = lengths.lengths_learned(self._watch.statistics)
+        return (
+            f"the query has length {length:.4g}, where rows of version {self._label!r} have "
+            f"{known.text()}. {lengths.likely_cause(query, length, known)}"
+        )
+
+    def _are_odd(self, queries: Array, window: Watch) -> BoolArray:
+        """Return which queries have lengths that make no sense with the version's rows, (m,)."""
+        spec, known = self._version.spec, lengths.lengths_learned(window.statistics)
+        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries))
+        if spec.metric == "cosine" or not (known.unit or spec.metric == "l2"):
+            # Products may be with queries of any length; but of zeros all are equal.
+            return np.asarray(norms == 0)
+        low, high = known.usual(spec.dimension)
+        return np.asarray((norms < low) | (norms > high))
 
     def _judge(self, window: Watch, count: int) -> None:
         verdict = window.judge()
@@ -128,4 +152,5 @@ class QueryCheck:
 def suspicion(noted: Noted, number: int) -> str | None:
     """Return what is suspect about one query of a search; None if nothing is."""
     check, alarm, queries = noted
-    return alarm if alarm is not None or not len(queries) else check.suspicion(queries[number])
+    query = queries.get(number)
+    return alarm if alarm is not None or query is None else check.suspicion(query)

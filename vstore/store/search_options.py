@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from vstore.limits import POOL_MAX, THREADS_MAX
 from vstore.named import NamedTuple
 from vstore.native.flavour import processors
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
+from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value <= 1
 
 
-def keys_of(keys: Sequence[str] | None) -> tuple[str, ...] | None:
+def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
     """Return the keys of some queries, checked.
 
     Raises
@@ -97,9 +98,12 @@ def keys_of(keys: Sequence[str] | None) -> tuple[str, ...] | None:
     """
     if keys is None:
         return None
-    if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
-        raise InvalidArgumentError(f"keys: expected a str for each query, found {keys!r:.80}")
-    return tuple(keys)
+    found: object = keys  # callers without a type checker pass anything
+    if isinstance(found, Iterable) and not isinstance(found, str) and not is_unordered(found):
+        given = tuple(found)
+        if all(isinstance(key, str) for key in given):
+            return given
+    raise InvalidArgumentError(f"keys: expected a str for each query, found {keys!r:.80}")
 
 
 def one_query(query: Query) -> Queries:

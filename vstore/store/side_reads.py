@@ -141,7 +141,10 @@ def _names(queries: Queries, options: SearchOptions, route: RouteState) -> list[
         vectors = next(queries[label] for label in route.labels if label in queries)
     if isinstance(vectors, Embeddings):
         vectors = vectors.vectors
-    return [row.tobytes() for row in as_array(vectors, where="query")]
+    # By value, whatever type the query's numbers have.
+    with np.errstate(over="ignore"):  # which the search refuses
+        rows = np.ascontiguousarray(as_array(vectors, where="query"), "<f4")
+    return [row.tobytes() for row in rows]
 
 
 def _count(queries: Queries) -> int:
@@ -175,7 +178,7 @@ def _some(queries: Queries, mask: BoolArray) -> Queries:
     if isinstance(queries, Mapping):
         return {label: _some(value, mask) for label, value in queries.items()}  # type: ignore[misc]
     if isinstance(queries, Embeddings):
-        return Embeddings(queries.spec, queries.vectors[mask])
+        return Embeddings(queries.spec, as_array(queries.vectors, where="query")[mask])
     if is_text(queries):
         return [text for text, wanted in zip(queries, mask.tolist(), strict=True) if wanted]
     return np.asarray(as_array(queries, where="query")[mask])

@@ -17,7 +17,7 @@ from vstore.store.numbers import check_number, check_whole
 from vstore.store.store_metrics import StoreMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from vstore.manifest import edits
@@ -347,7 +347,7 @@ class Store(StoreMetrics):
         now = dt.datetime.fromtimestamp(self.clock.now_us() / 1e6, dt.UTC)
         return now.date().isoformat()
 
-    def vacuum(self, *, keep_epochs: Sequence[int] = ()) -> VacuumReport:
+    def vacuum(self, *, keep_epochs: Iterable[int] = ()) -> VacuumReport:
         """Write a new file without what is dead, and put it in place of this one.
 
         Deleted documents, stale and superseded vectors, retired versions past their grace period,
@@ -361,7 +361,7 @@ class Store(StoreMetrics):
         """
         kept = [
             check_whole(epoch, what=f"keep_epochs[{i}]")
-            for i, epoch in enumerate(inputs.listed(keep_epochs, what="keep_epochs"))
+            for i, epoch in enumerate(inputs.listed(keep_epochs, what="keep_epochs", ordered=False))
         ]
         return self.open_file.vacuum(kept)
 

@@ -26,7 +26,7 @@ def upsert_texts(
     texts: Iterable[str],
     *,
     embedder: Embedder,
-    metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None,
+    metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None,
     batch_size: int,
     progress: Callable[[int, int], None] | None,
     trust_geometry: bool,

@@ -21,7 +21,7 @@ from vstore.segment.documents import DELETED, DocumentRecord
 from vstore.segment.ids import validate_ids
 from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
 from vstore.store.given_vectors import check_given
-from vstore.store.input import document_input, metadata_rows, require_length, require_size
+from vstore.store.input import document_input, metadata_rows, one_per_id, require_size
 from vstore.store.numbers import check_whole
 from vstore.store.pending import Pending
 from vstore.store.revisions import identical, merged_records
@@ -29,12 +29,12 @@ from vstore.store.scope import in_scope, require_known, require_scope
 from vstore.store.turns import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from vstore.manifest.state import StoreState
     from vstore.segment.changes import CollectionChanges
-    from vstore.store import batch_check
+    from vstore.store import batch_check, length_check
     from vstore.store.collection import Collection
     from vstore.store.given_vectors import GivenVectors
     from vstore.store.search_options import Where
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vstore.types import DocumentId
 else:  # of versions that have learned, and of mistakes
     batch_check = Deferred("vstore.store.batch_check")
+    length_check = Deferred("vstore.store.length_check")
 
 
 _T = TypeVar("_T")
@@ -159,12 +160,12 @@ class Transaction:
     def upsert(
         self,
         collection: Collection,
-        ids: Sequence[DocumentId],
+        ids: Iterable[DocumentId],
         *,
         vectors: Mapping[str, object] | None = None,
-        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | None = None,
-        texts: Sequence[str | None] | None = None,
-        source_hashes: Sequence[bytes | str | None] | None = None,
+        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
+        texts: Iterable[str | None] | None = None,
+        source_hashes: Iterable[bytes | str | None] | None = None,
         force: bool = False,
         trust_geometry: bool = False,
     ) -> UpsertCounts:
@@ -179,15 +180,15 @@ class Transaction:
         Parameters
         ----------
         collection : Collection
-        ids : sequence of str or int
-            Each once.
+        ids : iterable of str or int
+            Each once, in the order of what stands beside them: a set is refused.
         vectors : mapping of version label to array, Embeddings or list of arrays, optional
             One row per document (n, dimension), or one (chunks, dimension) array per document.
-        metadata : sequence of mappings, or mapping of field to sequence, optional
+        metadata : iterable of mappings, or mapping of field to iterable, optional
             Replaces the documents' metadata; without it they keep theirs.
-        texts : sequence of str or None, optional
+        texts : iterable of str or None, optional
             None is the same as not given, for that document.
-        source_hashes : sequence of bytes or str or None, optional
+        source_hashes : iterable of bytes or str or None, optional
             32 bytes are taken as they are, anything else is hashed. Default: BLAKE3 of the text. A
             new hash without text also removes the old text, which is not what the hash is of.
             None is no hash: a document without a text keeps its own, one with a text counts as
@@ -195,7 +196,8 @@ class Transaction:
         force : bool
             Write the vectors also where they are fresh already.
         trust_geometry : bool
-            Write them also if they look like vectors of another space than the version's rows.
+            Write them also if they look like vectors of another space than the version's rows, or
+            have lengths that no row of the version has.
 
         Raises
         ------
@@ -271,10 +273,12 @@ class Transaction:
     def update_metadata(
         self,
         collection: Collection,
-        ids: Sequence[DocumentId],
-        metadata: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+        ids: Iterable[DocumentId],
+        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
     ) -> int:
         """Set the given fields of documents, None to remove one; revisions stay.
+
+        Each id comes once, in the order of the metadata.
 
         Returns
         -------
@@ -308,14 +312,14 @@ class Transaction:
     def delete(
         self,
         collection: Collection,
-        ids: Sequence[DocumentId] | None = None,
+        ids: Iterable[DocumentId] | None = None,
         *,
         where: Where = None,
     ) -> DeleteCounts:
         """Delete documents, by id or by filter: all chunks of all versions, in this commit.
 
-        Unknown ids are counted, not refused. A filter is applied to the snapshot, not to earlier
-        writes of this transaction.
+        Unknown ids are counted, not refused; an id that comes more than once counts once, and a
+        set will do. A filter is applied to the snapshot, not to earlier writes of this transaction.
         """
         if (ids is None) == (where is None):
             raise InvalidArgumentError("delete: pass ids or where, one of the two")
@@ -325,7 +329,7 @@ class Transaction:
             docnos = np.flatnonzero(collection.mask(pending.view, where))
             requested = len(docnos)
         else:
-            checked = validate_ids(ids)
+            checked = list(dict.fromkeys(validate_ids(ids, unique=False, ordered=False)))
             docnos = pending.find(checked)
             requested = len(checked)
             docnos = docnos[docnos >= 0]
@@ -345,21 +349,24 @@ class Transaction:
         self,
         collection: Collection,
         version: str,
-        ids: Sequence[DocumentId],
+        ids: Iterable[DocumentId],
         vectors: object,
         *,
-        revisions: Sequence[int] | None = None,
+        revisions: Iterable[int] | None = None,
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents that exist their vectors of one version.
 
         Parameters
         ----------
-        revisions : sequence of int, optional
+        ids : iterable of str or int
+            Each once, in the order of the vectors.
+        revisions : iterable of int, optional
             Revisions the vectors were made from. Where a document has moved on, or was deleted,
             its vectors are skipped: they would be born stale. Without it unknown ids are an error.
         trust_geometry : bool
-            Write them also if they look like vectors of another space than the version's rows.
+            Write them also if they look like vectors of another space than the version's rows, or
+            have lengths that no row of the version has.
 
         Raises
         ------
@@ -375,10 +382,9 @@ class Transaction:
             numbers = np.array(require_known(collection, pending, checked_ids), np.int64)
             current = pending.revisions(numbers)
         else:
-            require_length("revisions", revisions, len(checked_ids))
             made_from = [
                 check_whole(revision, what=f"revisions[{i}]")
-                for i, revision in enumerate(revisions)
+                for i, revision in enumerate(one_per_id("revisions", revisions, len(checked_ids)))
             ]
             numbers = pending.find(checked_ids)
             current = pending.revisions(numbers)
@@ -446,9 +452,20 @@ class Transaction:
             )
         except InvalidVectorError as error:
             raise batch_check.explained(error, snapshot, version, vectors) from None
-        if version.guard is not None and not trusted:
-            batch_check.check_geometry(
-                collection, snapshot, version, given.checked.vectors, where=f"vectors[{label!r}]"
+        if not trusted:
+            where, told = f"vectors[{label!r}]", False
+            if version.guard is not None:
+                told = batch_check.check_geometry(
+                    collection, snapshot, version, given.checked.vectors, where=where
+                )
+            length_check.check_lengths(
+                collection,
+                snapshot,
+                pending,
+                version,
+                given.checked,
+                where=where,
+                flagging=not told,
             )
         return given
 

@@ -1,0 +1,133 @@
+"""Is a vector's length one that its version's rows have? Judged row by row, from the first on.
+
+One vector of another length among equal ones wins, or loses, every query under the inner product,
+and is everybody's or nobody's neighbour under l2: an int8 row among unit vectors, say, or the zeros
+that stand where a provider failed. Unlike a direction, one length is strong evidence.
+
+How far is far depends on how lengths differ: where nearly all are equal a factor of two is, where
+they are lognormal it takes as many logarithms more as the rows span. Bounds are multiples of that
+span, so that heavy tails pass: of lengths with density x^-3 one in two million would be refused.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from vstore.named import NamedTuple
+
+if TYPE_CHECKING:
+    from vstore.index.geometry import GeometryStatistics
+    from vstore.types import Array
+
+ROWS_MIN: Final = 32  # to say what lengths a version's rows have
+_QUANTILES: Final = (0.0, 0.05, 0.95, 1.0)
+_FACTOR: Final = math.log(2)  # the least that is far, whatever the rows
+_SPANS_ODD: Final = 1.0  # so many spans beyond what most rows have are odd
+_SPANS_ODD_FEW: Final = 2.0  # in few components, where short rows are many
+_SPANS_IMPOSSIBLE: Final = 4.0
+_EVEN: Final = math.log(2)  # span of most rows, where lengths are nearly equal
+_UNIT: Final = 1e-2
+_CODE_MAX: Final = 255
+# Rows of fewer components are often points or colours: their lengths say where they are, and drift.
+_COMPONENTS_MIN: Final = 16
+
+
+class Lengths(NamedTuple):
+    """What lengths rows have: quantiles 0, 0.05, 0.95 and 1 of those that are not zero."""
+
+    least: float
+    low: float
+    high: float
+    most: float
+    rows: int
+
+    @property
+    def unit(self) -> bool:
+        """Whether nearly all are 1."""
+        return self.low >= 1 - _UNIT and self.high <= 1 + _UNIT
+
+    def telling(self, dimension: int) -> bool:
+        """Whether nearly all are equal, in a space where that is no chance."""
+        even = self._span <= _EVEN
+        return self.unit or (even and dimension >= _COMPONENTS_MIN)
+
+    @property
+    def _span(self) -> float:
+        return math.log(self.high / self.low)
+
+    def usual(self, dimension: int) -> tuple[float, float]:
+        """Return the bounds beyond which a length is odd."""
+        return self._bounds(_SPANS_ODD if dimension >= _COMPONENTS_MIN else _SPANS_ODD_FEW)
+
+    def possible(self) -> tuple[float, float]:
+        """Return the bounds beyond which no row of the version's model has its length."""
+        low, high = self._bounds(_SPANS_IMPOSSIBLE)
+        return min(low, self.least), max(high, self.most)
+
+    def _bounds(self, spans: float) -> tuple[float, float]:
+        margin = math.exp(min(max(_FACTOR, spans * self._span), 300.0))
+        return self.low / margin, self.high * margin
+
+    def text(self) -> str:
+        """Return the lengths as words."""
+        if self.unit:
+            return "length 1"
+        return f"lengths of {self.low:.4g} to {self.high:.4g}"
+
+
+def lengths_of(norms: Array) -> Lengths | None:
+    """Return what lengths rows have; None of fewer than `ROWS_MIN` that are not zero.
+
+    Parameters
+    ----------
+    norms : float32 (n,)
+    """
+    norms = norms[norms > 0]
+    if len(norms) < ROWS_MIN:
+        return None
+    least, low, high, most = np.quantile(norms.astype(np.float64), _QUANTILES).tolist()
+    return Lengths(least, low, high, most, len(norms))
+
+
+def lengths_learned(statistics: GeometryStatistics) -> Lengths:
+    """Return the lengths of the rows that a version has learned from."""
+    least, low, _, high, most = statistics.lengths.tolist()
+    return Lengths(least, low, high, most, statistics.rows)
+
+
+def likely_cause(vector: Array, length: float, lengths: Lengths) -> str:
+    """Return what probably happened to a vector of an odd length, as a sentence.
+
+    Parameters
+    ----------
+    vector : float (dimension,)
+    """
+    if not length:
+        return (
+            "All zeros are what is left where an embedding failed: embed that text again, or leave "
+            "it out."
+        )
+    ratio = length / math.sqrt(lengths.low * lengths.high)
+    if are_codes(vector) and ratio > 1:
+        return (
+            "It looks like int8 codes of the model's vectors: multiply them by the scale they were "
+            "coded with, or send the vectors themselves."
+        )
+    if lengths.unit:
+        return (
+            f"It looks unnormalised, or scaled by {ratio:.4g}: divide it by its length, if the "
+            "model's vectors are to have length 1."
+        )
+    if abs(length - 1) <= _UNIT:
+        return "It looks normalised: send vectors as the model returns them."
+    return f"It looks scaled: it is {ratio:.4g} times as long as the version's rows."
+
+
+def are_codes(vectors: Array) -> bool:
+    """Whether all values are integers that fit one byte, as quantised vectors are."""
+    if not vectors.size or float(np.abs(vectors).max()) > _CODE_MAX:
+        return False
+    return bool((vectors == np.rint(vectors)).all())
