@@ -62,7 +62,7 @@ def dual(docs: vstore.Collection, query: Any, **options: Any) -> vstore.SearchRe
 
 
 def places(result: vstore.SearchResult) -> list[tuple[object, ...]]:
-    return [(hit.id, hit.score, hit.version, hit.chunk) for hit in result]
+    return [(hit.id, hit.scores[hit.version], hit.version, hit.chunk) for hit in result]
 
 
 @pytest.mark.parametrize("metrics", PAIRS, ids="-".join)
@@ -134,7 +134,7 @@ def test_every_rule_returns_k_documents_each_once(
             assert len(result) == min(k, len(passing))
             assert len(set(result.ids)) == len(result)
             assert set(result.ids) <= passing
-            assert all(hit.score == alone[hit.version, hit.id] for hit in result)
+            assert all(hit.scores[hit.version] == alone[hit.version, hit.id] for hit in result)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

@@ -32,20 +32,87 @@
         └── FormatVersionError              written by a newer format than this reader knows
 
 A message names the object and place, what was expected and found, and what to do next.
-The data stay on attributes.
+The data stay on attributes. Every error can be pickled and copied with text, attributes, notes and
+cause, whatever the ``__init__`` of its class takes: a worker process sends it home.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
+
+E = TypeVar("E", bound="VstoreError")
 
 
 class VstoreError(Exception):
     """Root of all vstore errors."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class, whose arguments are not the text. Whatever cannot come back
+        # from a pickle (a provider's exception, say) must not keep the error from coming back.
+        args = tuple(_sendable(arg)[1] for arg in self.args)
+        state = {name: _sendable(value)[1] for name, value in vars(self).items()}
+        cause = None if self.__cause__ is None else _sendable(self.__cause__)[0]
+        return _unpickled, (type(self), args, state, cause, self.__suppress_context__)
+
+    def __copy__(self) -> Self:
+        return _made(type(self), self.args, vars(self), self.__cause__, self.__suppress_context__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        import copy  # few errors are copied
+
+        # The cause is shared: exceptions of others need not be made for copying.
+        args, state = copy.deepcopy((self.args, vars(self)), memo)
+        return _made(type(self), args, state, self.__cause__, self.__suppress_context__)
+
+
+def _made(
+    kind: type[E],
+    args: tuple[object, ...],
+    state: Mapping[str, object],
+    cause: BaseException | None,
+    suppress_context: bool,  # noqa: FBT001 - as a pickle has it
+) -> E:
+    error = kind.__new__(kind, *args)
+    super(VstoreError, error).__init__(*args)  # ImportError keeps its text apart from the arguments
+    vars(error).update(state)
+    error.__cause__ = cause
+    error.__suppress_context__ = suppress_context
+    return error
+
+
+def _unpickled(
+    kind: type[E],
+    args: tuple[object, ...],
+    state: Mapping[str, object],
+    cause: bytes | None,
+    suppress_context: bool,  # noqa: FBT001 - as a pickle has it
+) -> E:
+    import pickle  # as below
+
+    sent = None if cause is None else pickle.loads(cause)
+    return _made(kind, args, state, sent, suppress_context)
+
+
+def _sendable(value: Any) -> tuple[bytes, Any]:  # noqa: ANN401 - whatever is on an error
+    """Return the pickle of a value and the value; of what can be said of it, if it has none."""
+    import pickle  # few errors leave their process
+
+    try:
+        pickled = pickle.dumps(value)
+        pickle.loads(pickled)
+    except Exception:  # whatever its own code raises
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        if isinstance(value, BaseException):
+            value = Exception(f"{name}: {value}")
+        else:
+            value = f"<{name}, which cannot be pickled>"
+        return pickle.dumps(value), value
+    return pickled, value
 
 
 class InvalidArgumentError(VstoreError, ValueError):

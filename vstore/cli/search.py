@@ -139,13 +139,18 @@ def _described(collection: str, result: SearchResult) -> dict[str, object]:
 def _hit(hit: Hit) -> dict[str, object]:
     return {
         "id": hit.id,
-        "score": hit.score if math.isfinite(hit.score) else None,
+        "score": _finite(hit.score),
+        "scores": {label: _finite(score) for label, score in hit.scores.items()},
         "version": hit.version,
         "chunk": hit.chunk,
         "stale": hit.stale,
         "metadata": hit.metadata,
         "text": hit.text,
     }
+
+
+def _finite(score: float) -> float | None:
+    return score if math.isfinite(score) else None
 
 
 def _found(result: SearchResult) -> Text:
@@ -165,7 +170,7 @@ def _hits(result: SearchResult) -> RenderableType:
     columns += ["#chunk"] * chunked + ["stale"] * stale + ["document"]
     rows = []
     for rank, hit in enumerate(result, 1):
-        row: list[object] = [str(rank), str(hit.id), f"{hit.score:.4f}", hit.version]
+        row: list[object] = [str(rank), str(hit.id), f"{hit.score:z.4f}", hit.version]
         row += [hit.chunk] * chunked + [hit.stale] * stale + [_shown(hit)]
         rows.append(row)
     return table(columns, rows)

@@ -35,7 +35,7 @@ def hits_table(result: SearchResult, relevant: Mapping[str, int], *, encoding: s
         is_relevant = str(hit.id) in relevant
         table.add_row(
             str(rank),
-            f"{hit.score:.3f}",
+            f"{hit.score:z.3f}",
             hit.version,
             title,
             "relevant" if is_relevant else "",

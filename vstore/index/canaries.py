@@ -77,7 +77,7 @@ def compare_canaries(stored: Array, fresh: Array, *, metric: str) -> CanaryCompa
         )
     old, old_lengths = _normalised(stored, "stored")
     new, new_lengths = _normalised(fresh, "fresh")
-    cosines = np.einsum("ij,ij->i", old, new)
+    cosines = np.clip(np.einsum("ij,ij->i", old, new), -1, 1)
     ratios = new_lengths / old_lengths
     kept = _kept(old, new)
     worst = int(np.argmin(cosines))

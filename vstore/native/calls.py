@@ -71,7 +71,7 @@ class Answered(NamedTuple):
     row : uint32 (m, k)
         Best first; NONE behind the last.
     score : float64 (m, k)
-        Cosine similarity, inner product, or minus the Euclidean distance; -inf behind the last.
+        As of `reference.exact_scores`; -inf behind the last.
     distances : int64 (m,)
         Distances computed between codes.
     scored : uint32 (m, any)

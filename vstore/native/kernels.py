@@ -689,10 +689,14 @@ def _rescore(rows, length, count):
     for i in range(count):
         base = np.int64(rows.candidate[np.uint64(i)]) * rows.dimension
         total, squares = _row_sums(rows.vectors, rows, rows.is_half, base, rows.metric)
+        if rows.metric == 2:
+            total = 0.0 - np.sqrt(total)  # of 0 not -0.0
+        else:
+            total += 0.0  # -0.0 becomes 0.0
         if rows.metric == 0:
             total /= np.sqrt(squares) * length
-        elif rows.metric == 2:
-            total = -np.sqrt(total)
+            total = 1.0 if total > 1.0 else total
+            total = -1.0 if total < -1.0 else total
         rows.score[np.uint64(i)] = total
     _sort(rows.candidate, rows.score, count)
 

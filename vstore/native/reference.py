@@ -124,18 +124,19 @@ def exact_scores(vectors: Array, query: Array, metric: str) -> Array:
     Returns
     -------
     float64 (n,)
-        Cosine similarity, inner product, or minus the Euclidean distance.
+        Cosine similarity in [-1, 1], inner product, or minus the Euclidean distance; never -0.0.
     """
     rows, target = vectors.astype(np.float64), query.astype(np.float64)
     if metric == "l2":
         difference = rows - target
-        return np.asarray(-np.sqrt((difference * difference).sum(axis=1)))
-    products = (rows * target).sum(axis=1)
+        return np.asarray(0.0 - np.sqrt((difference * difference).sum(axis=1)))
+    products = (rows * target).sum(axis=1) + 0.0
     if metric == "inner_product":
         return np.asarray(products)
     lengths = np.sqrt((rows * rows).sum(axis=1)) * length_of(query)
     with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
-        return np.asarray(products / lengths)
+        # Rounding puts a vector's cosine with itself beyond 1 by a few units in the last place.
+        return np.asarray(np.clip(products / lengths, -1.0, 1.0))
 
 
 def length_of(query: Array) -> float:

@@ -40,6 +40,7 @@ class HitFacts(NamedTuple):
     version : str
         Of the vector that was scored; empty if it was not returned.
     score : float
+        Similarity in that version.
     read : tuple[str, ...]
         How the search read, and which versions.
     revision : int | None

@@ -1,4 +1,9 @@
-"""What a plan gave: hits as rows, made when someone looks; and what observers keep of them."""
+"""What a plan gave: hits as rows, made when someone looks; and what observers keep of them.
+
+A score never rises from one hit to the next. A read of one version hands out the similarity by
+which it ordered its hits. Scores of two versions cannot be compared, so a read of two versions
+hands out the reciprocal of the rank, whatever rule made the order, and the similarities beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,8 @@ from vstore.named import NamedTuple
 from vstore.query.summary import ListedSummaries, MatchedSummaries, QuerySummary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vstore.query.fetching import Fetched, FetchedBatch
     from vstore.query.summary import Summaries
     from vstore.segment.row_table import RowTable
@@ -18,14 +25,22 @@ if TYPE_CHECKING:
 
 
 class RowHit(NamedTuple):
-    """One hit, before it has an id."""
+    """One hit, before it has an id.
+
+    Attributes
+    ----------
+    score : float
+        Never above that of the hit before.
+    similarities : Mapping[str, float]
+        By version, of those in which the document was scored: `version`, and maybe another.
+    """
 
     docno: int
     chunk: int
     score: float
     version: str
-    revision: int
     stale: bool
+    similarities: Mapping[str, float]
 
 
 class Executed(NamedTuple):
@@ -118,6 +133,14 @@ class MatchedExecution:
         return np.asarray(self._batch.score[self._batch.docno >= 0])
 
 
+def reciprocal_ranks(count: int) -> Array:
+    """Return the scores of a read of two versions: 1, 1/2, 1/3 ..., float64 (count,).
+
+    They differ in float32 too, for eight times `limits.K_MAX` hits.
+    """
+    return 1.0 / np.arange(1, count + 1)
+
+
 def row_hits(table: RowTable, fetched: Fetched) -> list[RowHit]:
     """Return what was fetched of a version for one query as hits."""
     return [
@@ -133,13 +156,13 @@ def row_hits(table: RowTable, fetched: Fetched) -> list[RowHit]:
 
 
 def row_hit(table: RowTable, docno: int, number: int, row: int, score: float) -> RowHit:
-    """Return one row of one part of a version as a hit."""
+    """Return one row of one part of a version as a hit of a read of that version."""
     part = table.parts[number]
     return RowHit(
         docno=docno,
         chunk=0 if part.rows.single else int(part.rows.chunk[row]),
         score=score,
         version=table.label,
-        revision=int(part.rows.revision[row]),
         stale=part.fresh is not None and not bool(part.fresh[row]),
+        similarities={table.label: score},
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.named import NamedTuple
-from vstore.query.execution import RowHit, row_hit
+from vstore.query.execution import RowHit, reciprocal_ranks, row_hit
 from vstore.query.summary import QuerySummary, Totals
 
 if TYPE_CHECKING:
@@ -94,19 +94,23 @@ class FusedExecution:
 
     def hits(self, query: int) -> list[RowHit]:
         """Return one query's hits."""
-        hits = []
+        tables, batches = self._sides
+        scored = [dict(zip(*_scored(batch, query), strict=True)) for batch in batches]
         sides, places = self._from_new[query].tolist(), self._place[query].tolist()
-        for side, place in zip(sides, places, strict=True):
-            batch = self._sides.batches[side]
-            hits.append(
-                row_hit(
-                    self._sides.tables[side],
-                    int(batch.docno[query, place]),
-                    int(batch.part[query, place]),
-                    int(batch.row[query, place]),
-                    float(batch.score[query, place]),
-                )
-            )
+        hits = []
+        for side, place, score in zip(
+            sides, places, reciprocal_ranks(len(places)).tolist(), strict=True
+        ):
+            batch = batches[side]
+            docno = int(batch.docno[query, place])
+            part, row = int(batch.part[query, place]), int(batch.row[query, place])
+            similarities = {
+                table.label: mine[docno]
+                for table, mine in zip(tables, scored, strict=True)
+                if docno in mine
+            }
+            hit = row_hit(tables[side], docno, part, row, score)
+            hits.append(hit._replace(similarities=similarities))
         return hits
 
     def docnos(self) -> IntArray:
@@ -115,11 +119,16 @@ class FusedExecution:
 
     def scores(self) -> Array:
         """Return the scores of all hits, query by query, float64."""
-        return np.asarray(self._picked("score").ravel())
+        return np.tile(reciprocal_ranks(self._place.shape[1]), len(self._place))
 
     @cached_property
     def _docnos(self) -> IntArray:  # asked for by observers, and for ids
         return np.asarray(self._picked("docno").ravel())
+
+
+def _scored(batch: FetchedBatch, query: int) -> tuple[list[int], list[float]]:
+    found = batch.one(query)
+    return found.docno.tolist(), found.score.tolist()
 
 
 class FusedSummaries:

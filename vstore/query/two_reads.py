@@ -12,7 +12,13 @@ from vstore.native import reference
 from vstore.query import fusion
 from vstore.query.beside import Beside, beside
 from vstore.query.cascade import CASCADE_DEPTH, cascade
-from vstore.query.execution import Executed, ListedExecution, RowHit, row_hit
+from vstore.query.execution import (
+    Executed,
+    ListedExecution,
+    RowHit,
+    reciprocal_ranks,
+    row_hit,
+)
 from vstore.query.fetching import Fetched, FetchedBatch, fetch
 from vstore.query.fused_execution import Sides, fused_slots
 from vstore.query.imputed import EVIDENCE_SHARE, IMPUTED_DEPTH, NEW_SHARE
@@ -84,16 +90,21 @@ def _fused_hits(
     fused: Sequence[tuple[int, float, int]],
     sides: Sequence[tuple[RowTable, Fetched]],
 ) -> list[RowHit]:
+    """Return hits in their order, with the similarities of all documents that a side scored."""
     places = [{docno: i for i, docno in enumerate(fetched.docno.tolist())} for _, fetched in sides]
     hits = []
-    for docno, _, source in fused:
+    for (docno, _, source), score in zip(fused, reciprocal_ranks(len(fused)).tolist(), strict=True):
         table, fetched = sides[source]
         i = places[source][docno]
-        hits.append(
-            row_hit(
-                table, docno, int(fetched.part[i]), int(fetched.row[i]), float(fetched.score[i])
-            )
+        hit = row_hit(
+            table, docno, int(fetched.part[i]), int(fetched.row[i]), float(fetched.score[i])
         )
+        similarities = {
+            side.label: float(found.score[place[docno]])
+            for (side, found), place in zip(sides, places, strict=True)
+            if docno in place
+        }
+        hits.append(hit._replace(score=score, similarities=similarities))
     return hits
 
 
@@ -187,8 +198,11 @@ def _imputed(reads: TwoReads, new_share: float, imputation: fusion.Imputation) -
             new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
             new_only_share=share,
         )
-        answers = _joined(scored_new, from_new)
-        hits = _fused_hits(ordered, [(old.table, from_old), (new.table, answers)])
+        sides = [
+            (old.table, _joined(scored_old, from_old)),
+            (new.table, _joined(scored_new, from_new)),
+        ]
+        hits = _fused_hits(ordered, sides)
         results.append(Executed(hits, _counts(old, new, from_old, from_new)))
     return results
 

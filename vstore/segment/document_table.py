@@ -140,6 +140,11 @@ class DocumentTable:
             found[missing] = self.sealed.find([ids[i] for i in missing.tolist()])
         return found
 
+    def keep_ids(self) -> None:
+        """Have all ids at hand for as long as this table lives, whatever becomes of the file."""
+        for segment in self.sealed.segments:
+            segment.keep_ids()
+
     def record(self, docno: int) -> DocumentRecord:
         """Return a document's record, deleted or not; the docno must be one of this table."""
         recent = self.memtable.documents.get(docno)

@@ -6,12 +6,14 @@ is right. Revision 0 says that the document is deleted; its id keeps the docno u
 
 from __future__ import annotations
 
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.deferred import Deferred
+from vstore.errors import CorruptionError
 from vstore.manifest.plain import U64_MAX
 from vstore.named import NamedTuple
 from vstore.segment.column_types import FieldType
@@ -30,7 +32,6 @@ from vstore.storage.layout import HASH_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.errors import CorruptionError
     from vstore.manifest.state import SegmentRef
     from vstore.segment import columns
     from vstore.segment.columns import Column
@@ -119,6 +120,7 @@ class DocumentSegment(SealedSegment):
         super().__init__(container, ref)
         self._columns: dict[str, Column | None] = {}
         self._ids_asked = 0
+        self._ids_kept = False
         self.field_types = self._read_field_types()  # of the fields that have any value here
         docno = self.array("docno", "<u4", (self.rows,))
         if self.rows and not (
@@ -187,6 +189,13 @@ class DocumentSegment(SealedSegment):
             return decode_ids(self.encoded_ids, rows)
         except ValueError as error:
             raise self.corrupt(f"ids: {error}") from error
+
+    def keep_ids(self) -> None:
+        """Map the ids, which stay when the file is closed."""
+        if not self._ids_kept:
+            self._ids_kept = True
+            with contextlib.suppress(CorruptionError):  # whoever looks at an id is told
+                _ = self.encoded_ids
 
     @cached_property
     def encoded_ids(self) -> EncodedIds:

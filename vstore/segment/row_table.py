@@ -7,11 +7,13 @@ revisions, and stored nowhere (`design`: derive, don't flag). So a late row can 
 
 from __future__ import annotations
 
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vstore.errors import CorruptionError
 from vstore.index.ranges import expand_ranges
 from vstore.named import NamedTuple
 from vstore.recent import Recent
@@ -146,6 +148,13 @@ class RowTable:
         return any(
             isinstance(part.rows, VectorSegment) and part.rows.has_graph for part in self.parts
         )
+
+    def keep_chunks(self) -> None:
+        """Map the chunk numbers, which stay when the file is closed."""
+        for segment in self._sealed.segments:
+            if not segment.single:
+                with contextlib.suppress(CorruptionError):  # whoever looks at a hit is told
+                    _ = segment.chunk
 
     def _created(self, docno: int) -> int:
         record = self._memtable.documents.get(docno)

@@ -182,7 +182,7 @@ def _answer(collection: Collection, query: Query, options: SearchOptions, epoch:
         view,
         handle.mask(view, options.where),
         (resolved.mode, *resolved.reads),
-        {hit.id: (rank, hit.version, hit.score) for rank, hit in enumerate(found, 1)},
+        {hit.id: (rank, hit.version, hit.scores[hit.version]) for rank, hit in enumerate(found, 1)},
         frozenset(exact.ids),
     )
 

@@ -251,7 +251,9 @@ def _searched_part(
 
 def remember(collection: Collection, options: SearchOptions, result: SearchResult) -> None:
     """Remember how a question was answered, if the next one like it can be answered so."""
-    view, batch = result.searched.view, result.searched.batch
+    searched = result.searched
+    assert isinstance(searched, Searched), "it was searched just now"
+    view, batch = searched.view, searched.batch
     # The view is of its own epoch: a commit may have been made since.
     if batch.mode not in ("matched", "dual") or collection.view() is not view:
         return
@@ -272,4 +274,4 @@ def remember(collection: Collection, options: SearchOptions, result: SearchResul
         if part is None:
             return
         parts.append(part)
-    view.quick.put(quick_key(options), QuickSearch(collection, options, result.searched, parts))
+    view.quick.put(quick_key(options), QuickSearch(collection, options, searched, parts))

@@ -162,6 +162,10 @@ def run(  # noqa: PLR0917 - all of them are what a search is
                 family=options.family,
             )
     noted = _noted(collection, snapshot, prepared) if counted else ()
+    # A result outlives the store: what its hits are made from, when someone looks.
+    view.documents.keep_ids()
+    for read in prepared.reads:
+        read.table.keep_chunks()
     return Searched(view, executed, batch, noted)
 
 

@@ -1,0 +1,208 @@
+"""Errors come home from worker processes whole, and can be copied."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import multiprocessing as mp
+import pickle
+import pkgutil
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import vstore
+from vstore import errors
+from vstore.errors import LockedError, NotFoundError, StorageError, VstoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+LINKS = 40
+# What the classes are made with, whatever they make of it; one entry for each parameter name.
+VALUES: dict[str, Any] = {
+    "message": "what went wrong", "where": "row 3", "what": "rows", "problem": "bytes differ",
+    "path": "/tmp/a.vstore", "package": "typer", "extra": "cli", "target": "v2", "owner": "ada",
+    "version": "v1", "model": "m", "collection": "docs", "limit": "K_MAX", "fix": "Say which.",
+    "row": 3, "found": 5, "allowed": 4, "expected": "v1", "waited_s": 1.5, "until_us": 7_000_000,
+    "now_us": 6_000_000, "offset": 4096, "stored": b"\1" * 32, "computed": b"\2" * 32,
+    "departure": 0.9, "rows": 32, "fits": "v2", "report": ("verdict", "drifted"),
+    "differences": {"model": ("a", "b")}, "missing": {"v2": 3}, "measured": {"recall": 0.5},
+}  # fmt: skip
+
+
+def every_class(base: type[VstoreError] = VstoreError) -> list[type[VstoreError]]:
+    """Return a class and all classes below it, of whatever module."""
+    for module in pkgutil.walk_packages(vstore.__path__, "vstore."):
+        if "__main__" not in module.name and not module.name.startswith("vstore.native.kernels"):
+            importlib.import_module(module.name)
+    found, pending = [], [base]
+    while pending:
+        one = pending.pop()
+        found.append(one)
+        pending.extend(one.__subclasses__())
+    return sorted(
+        {one for one in found if one.__module__.startswith("vstore.")}, key=lambda c: c.__name__
+    )
+
+
+def example(kind: type[VstoreError]) -> VstoreError:
+    """Make an error as the code does: by all parameters of its class."""
+    init: Any = kind.__init__
+    code = getattr(init, "__code__", None)
+    if code is None:
+        return kind("what went wrong")
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    unknown = [name for name in names if name not in VALUES]
+    assert not unknown, f"{kind.__name__}: add a value for {unknown}"
+    positional = names[: code.co_argcount - 1]
+    named = names[code.co_argcount - 1 :]
+    return kind(*(VALUES[name] for name in positional), **{name: VALUES[name] for name in named})
+
+
+def assert_same(one: BaseException | None, other: BaseException | None) -> None:
+    assert type(one) is type(other)
+    if one is None or other is None:
+        return
+    assert (str(one), repr(one), one.args) == (str(other), repr(other), other.args)
+    assert vars(one) == vars(other)
+    assert one.__suppress_context__ == other.__suppress_context__
+    assert_same(one.__cause__, other.__cause__)
+
+
+CLASSES = every_class()
+
+
+def test_all_classes_are_found() -> None:
+    assert {kind.__name__ for kind in CLASSES} >= {
+        name for name in vstore.__all__ if name.endswith("Error")
+    }
+    assert {kind for kind in vars(errors).values() if isinstance(kind, type)} >= {
+        kind for kind in CLASSES if kind.__module__ == "vstore.errors"
+    }
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_can_be_pickled_and_copied(kind: type[VstoreError]) -> None:
+    bare = example(kind)
+    full = example(kind)
+    full.add_note("while upserting batch 7")
+    full.seen = [1, {"two": 3}]  # type: ignore[attr-defined]  # what callers put on errors
+    full.__cause__ = OSError(28, "No space left on device", "/tmp/a.vstore")
+    quiet = example(kind)
+    quiet.__suppress_context__ = True
+    for error in (bare, full, quiet):
+        ways: list[Callable[[VstoreError], VstoreError]] = [copy.copy, copy.deepcopy]
+        ways += [lambda e, p=p: pickle.loads(pickle.dumps(e, p)) for p in PROTOCOLS]  # type: ignore[misc]
+        for way in ways:
+            again = way(error)
+            assert again is not error
+            assert_same(again, error)
+            assert again.__traceback__ is None
+            assert_same(pickle.loads(pickle.dumps(again)), error)
+    deep = copy.deepcopy(full)
+    deep.seen[1]["two"] = 4  # type: ignore[attr-defined]
+    assert full.seen == [1, {"two": 3}]  # type: ignore[attr-defined]
+
+
+def test_an_import_error_keeps_its_own_attributes() -> None:
+    error = errors.MissingDependencyError("typer", extra="cli")
+    again = pickle.loads(pickle.dumps(error))
+    assert again.msg == error.msg
+    assert isinstance(again, ImportError)
+
+
+class TwoArgumentsError(Exception):
+    """As a provider's: pickles, and does not unpickle."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class LockingError(Exception):
+    def __init__(self) -> None:
+        super().__init__("holds a lock")
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("cause", [TwoArgumentsError("slow down", status=429), LockingError()])
+def test_a_cause_that_cannot_be_sent_is_named(cause: Exception) -> None:
+    error = vstore.EmbeddingError("the embedder fails for everything")
+    error.__cause__ = cause
+    error.provider = threading.Lock()  # type: ignore[attr-defined]
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert str(cause) in str(again.__cause__)
+    assert type(cause).__name__ in str(again.__cause__)
+    assert "cannot be pickled" in again.provider
+    assert copy.copy(error).__cause__ is cause
+    error.provider = None  # type: ignore[attr-defined]
+    assert copy.deepcopy(error).__cause__ is cause
+
+
+def test_a_long_chain_of_causes_is_sent() -> None:
+    first: VstoreError | None = None
+    for number in range(LINKS):
+        error = StorageError(f"link {number}")
+        error.__cause__ = first
+        first = error
+    assert_same(pickle.loads(pickle.dumps(first)), first)
+
+
+class OwnError(NotFoundError):
+    """What somebody may derive."""
+
+    def __init__(self, place: str, *, tries: int) -> None:
+        super().__init__(f"nothing at {place} after {tries} tries")
+        self.place = place
+
+
+def test_so_can_errors_that_others_derive() -> None:
+    error = OwnError("here", tries=3)
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert_same(again, error)
+
+
+def locked(path: str) -> int:
+    with vstore.open(path) as store:  # a second writer
+        return store.epoch
+
+
+def refused(path: str) -> list[str]:
+    with vstore.open(path, mode="r") as store:
+        return store.collection("nothing of that name").ids()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("kind", ["pool", "executor"])
+def test_errors_come_home_from_workers(tmp_path: Path, kind: str, start: str) -> None:
+    if start not in mp.get_all_start_methods():
+        start = "spawn"
+    path = str(tmp_path / "a.vstore")
+    context = mp.get_context(start)
+    with vstore.open(path):
+        calls: list[tuple[Any, type[Exception]]] = [
+            (locked, LockedError), (refused, NotFoundError), (locked, LockedError),
+        ]  # fmt: skip
+        found: list[BaseException] = []
+        if kind == "pool":
+            with context.Pool(1) as pool:
+                for work, expected in calls:
+                    with pytest.raises(expected) as caught:
+                        pool.apply_async(work, (path,)).get(timeout=120)
+                    found.append(caught.value)
+        else:
+            with ProcessPoolExecutor(1, mp_context=context) as executor:
+                for work, expected in calls:
+                    with pytest.raises(expected) as caught:
+                        executor.submit(work, path).result(timeout=120)
+                    found.append(caught.value)
+    error = found[0]
+    assert isinstance(error, LockedError)
+    assert (error.path, error.waited_s) == (path, 0)
+    assert path in str(error)
