@@ -64,10 +64,11 @@ def route_for(view: CollectionView, bound: Filter | None) -> tuple[str, RouteSta
     routes = view.whole.state.routes  # a filter may name a tenant within the scope
     if len(routes) > 1 and bound is not None:
         field = routing.route_field(routes)
-        for name, value in slices.implied_values(bound):
-            key = routing.route_key(name, value)
-            if name == field and key in routes:
-                return key, routes[key]
+        # The first value decides, which is the scope's if it has one: of two nothing passes.
+        value = next((v for name, v in slices.implied_values(bound) if name == field), None)
+        key = "" if field is None or value is None else routing.route_key(field, value)
+        if key in routes and view.may_tell_route(key, bound):
+            return key, routes[key]
     return "", routes.get("")
 
 

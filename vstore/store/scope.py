@@ -51,7 +51,8 @@ def require_scope(
     if not inside.all():
         outside = alive[int(np.flatnonzero(~inside)[0])]
         raise ScopeError(
-            f"document {outside.id!r:.80} is outside this handle's scope: {collection.scope_text}"
+            f"document {outside.id!r:.80} cannot be written through this handle: it is, or would "
+            f"be, outside its scope: {collection.scope_text}"
         )
 
 

@@ -188,11 +188,17 @@ class ScopedView(CollectionView):
         assert self.scope is not None
         return self.scope.nodes == 1 and key in self._own_keys
 
+    def may_tell_route(self, key: str, bound: Filter) -> bool:
+        """Whether a route is of documents inside, so that a search may be answered by it."""
+        return not key or key in self._own_keys or bool(matching_documents(self, bound).any())
+
     @cached_property
     def _own_keys(self) -> frozenset[str]:
         """Keys of the routes whose tenant every document inside is of."""
         assert self.scope is not None
-        values = slices.implied_values(self.scope)
+        values = set(slices.implied_values(self.scope))
+        if len({name for name, _ in values}) < len(values):  # nothing has two values
+            return frozenset()
         return frozenset(routing.route_key(name, value) for name, value in values)
 
     def _routes(self, state: CollectionState) -> dict[str, RouteState]:

@@ -191,7 +191,7 @@ def query_check_of(
     """Return what watches a version's queries at a snapshot; None if it knows nothing of them."""
     check: query_check.QueryCheck | None = view.query_checks.get(label)
     if check is None and view.version(label).guard is not None:
-        made = query_check.QueryCheck(collection, snapshot, view.version(label))
+        made = query_check.QueryCheck(collection, snapshot, view.version(label), view.scope)
         check = view.query_checks.setdefault(label, made)
     return check
 

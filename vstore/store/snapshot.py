@@ -42,6 +42,7 @@ else:  # what a store without unsealed commits, and a search without a filter, d
 
 
 _QUESTIONS: Final = 16  # kinds of them that a view remembers
+_SCOPES: Final = 8  # in use; each takes a byte for each document, and for each row it reads
 _GUARDS: Final = 64  # versions in use; each takes about 130 KB
 
 
@@ -143,7 +144,7 @@ class CollectionView:
         self.asked: Recent[object, object] = Recent(_QUESTIONS)
         self.quick: Recent[object, Any] = Recent(_QUESTIONS)
         self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
-        self._scoped: Recent[Filter, CollectionView] = Recent()
+        self._scoped: Recent[Filter, CollectionView] = Recent(_SCOPES)
 
     @cached_property
     def state(self) -> CollectionState:
@@ -182,6 +183,10 @@ class CollectionView:
                 f"collection {self.state.name!r} has no version {label!r}; it has: {known}"
             )
         return version
+
+    def may_tell_route(self, key: str, bound: Filter) -> bool:
+        """Whether a search may be answered by a route, and say so."""
+        return True
 
     @property
     def live_count(self) -> int:
