@@ -8,6 +8,7 @@ gives the same in both.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tests.small_store import contents, rows, seal, spec, store_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from vstore import Collection, Document, Store
+    from vstore import Collection, Document
     from vstore.types import Array
 
 OLD, NEW, THIRD = "v1", "v2", "v3"
@@ -206,7 +207,317 @@ def text_of(value: object) -> str:
 
 
 @pytest.mark.parametrize("name", READS)
-def test_what_is_outside_makes_no_difference(both: tuple[Collection, Collection], name: str) -> None:
+def test_what_is_outside_makes_no_difference(
+    both: tuple[Collection, Collection], name: str
+) -> None:
     few, many = (text_of(READS[name](acme(docs))) for docs in both)
     assert many == few
     assert "globex" not in re.sub(r"tenant == \\*'globex", "", many)
+
+
+def test_the_view_of_a_scoped_handle_has_nothing_of_what_is_outside(
+    both: tuple[Collection, Collection],
+) -> None:
+    mine = acme(both[1]).view()
+    assert mine.documents.find(["globex 0", "acme 0", "nobody"])[[0, 2]].tolist() == [-1, -1]
+    assert mine.live_count == int(np.count_nonzero(mine.documents.revision)) == MINE
+    assert {key for key in mine.state.routes if key} == set()
+    assert "globex" not in repr(mine.state.jobs)
+    for label in LABELS:
+        table = mine.rows(label)
+        assert table.has_rows.sum() <= MINE
+        assert table.served_rows == table.has_served.sum() <= MINE
+
+
+def test_only_named_places_ask_for_a_collection_without_its_scope() -> None:
+    """Whoever has a handle asks it for the view: what takes another way is listed here."""
+    asking = re.compile(r"\.collection\(\s*(self\.(_collection\.)?|collection\.)name\s*\)")
+    folder = Path(vstore.__file__).parent / "store"
+    found = {
+        (path.stem, len(asking.findall(path.read_text())))
+        for path in folder.glob("*.py")
+        if asking.search(path.read_text())
+    }
+    assert found == {
+        ("collection_reader", 2),  # where the scope is applied; whether the collection is there
+        ("hit_counts", 1),  # by docno
+        ("check", 1),  # of a file
+        ("transaction", 1),  # writes, which `store.scope` checks one by one
+    }
+
+
+# Plans, which embed.
+
+
+def test_a_plan_embeds_nothing_outside(both: tuple[Collection, Collection]) -> None:
+    seen: list[Any] = []
+
+    def recording(documents: Sequence[Document]) -> Array:
+        seen.extend(document.metadata["tenant"] for document in documents)
+        return rows(len(documents), DIMENSION)
+
+    plan = acme(both[1]).migrate(OLD, NEW, recording).plan(sample=100)
+    assert (plan.documents, plan.failed, plan.sample) == (1, 1, 1)
+    assert seen == ["acme"]
+
+
+def test_a_job_s_counters_and_its_note_are_of_all_documents() -> None:
+    docs = shared(70)
+    docs.upsert(["globex 5", "globex 6"], texts=["changed", "changed"])
+    job = docs.migrate(
+        OLD, THIRD, never_refuses, documents_max=1, units_max=999, price_per_unit=2.0
+    )
+    assert job.run().note
+    status = acme(docs).migrate(OLD, THIRD).status()
+    assert status.status == "stopped"
+    assert (status.done, status.left, status.coverage.fresh) == (39, 1, 39)
+    assert (status.note, status.owner, status.units, status.cost, status.batches) == (
+        "",
+        "",
+        0,
+        0,
+        0,
+    )
+    assert (status.documents_max, status.units_max, status.cost_max) == (None, None, None)
+
+
+# What concerns everybody.
+
+
+def never_refuses(documents: Sequence[Document]) -> Array:
+    return rows(len(documents), DIMENSION)
+
+
+class Embedder:
+    """Remembers what it was given."""
+
+    def __init__(self, drift: float = 0.0) -> None:
+        self.spec = spec(f"model {OLD}", DIMENSION, "l2")
+        self.seen: list[str] = []
+        self._drift = drift
+
+    def embed_documents(self, texts: Sequence[str]) -> Array:
+        self.seen.extend(texts)
+        vectors = [rows(1, DIMENSION, seed=len(text)) for text in texts]
+        return np.concatenate(vectors) + self._drift * rows(len(texts), DIMENSION, seed=77)
+
+    def embed_query(self, text: str) -> Array:
+        vector: Array = rows(1, DIMENSION, seed=len(text))[0]
+        return vector
+
+
+def never(*_: object) -> Array:
+    raise AssertionError("something was embedded")
+
+
+JUDGED: dict[str, Any] = {"queries": queries(3), "judgments": [{"acme 1": 1}] * 3}
+REFUSED: dict[str, Callable[[Collection], object]] = {
+    "add_field": lambda a: a.add_field("lang", "keyword"),
+    "create_version": lambda a: a.create_version("v4", spec("model v4", DIMENSION)),
+    "retire": lambda a: a.retire(NEW),
+    "set_dual_write": lambda a: a.set_dual_write("require"),
+    "backfill": lambda a: a.backfill(NEW, never),
+    "migrate": lambda a: a.migrate(OLD, NEW, never).run(),
+    "migrate without a call": lambda a: a.migrate(OLD, NEW, never).run(batches_max=0),
+    "stop": lambda a: a.migrate(OLD, NEW).stop(),
+    "cancel": lambda a: a.migrate(OLD, NEW).cancel(),
+    "retry_failed": lambda a: a.migrate(OLD, NEW).retry_failed(),
+    "fit_bridge": lambda a: a.fit_bridge(OLD, THIRD, min_recall=0),
+    "a bridge that is not good": lambda a: a.fit_bridge(OLD, THIRD, min_recall=1),
+    "choose_fusion": lambda a: a.choose_fusion(THIRD, old_version=OLD, **JUDGED),
+    "guard": lambda a: a.guard(OLD),
+    "set_canaries": lambda a: a.set_canaries(OLD, ["one"], vectors=Embedder()),
+    "no canaries": lambda a: a.set_canaries(OLD, [], vectors=rows(0, DIMENSION)),
+    "verify_embedder": lambda a: a.verify_embedder(Embedder(), OLD),
+    "set_geometry_policy": lambda a: a.set_geometry_policy(OLD, "off"),
+    "relearn_geometry": lambda a: a.relearn_geometry(OLD),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_concerns_everybody_is_refused(both: tuple[Collection, Collection], name: str) -> None:
+    docs = both[1]
+    before = contents(docs), docs.routes, docs.versions
+    with pytest.raises(vstore.ScopeError, match="not through a scoped handle") as caught:
+        REFUSED[name](acme(docs))
+    assert isinstance(caught.value, vstore.InvalidArgumentError)
+    assert SECRET not in str(caught.value)
+    assert (contents(docs), docs.routes, docs.versions) == before
+
+
+def test_what_a_bridge_and_a_rule_were_made_of_is_not_told() -> None:
+    docs = shared(300)
+    bridge = docs.fit_bridge(THIRD, OLD, min_recall=0)
+    docs.choose_fusion(THIRD, old_version=OLD, **JUDGED)
+    asked: list[dict[str, Any]] = [
+        {"query": {THIRD: query()[THIRD]}, "mode": "bridge", "version": OLD, "old_version": THIRD},
+        {
+            "query": query(),
+            "mode": "dual",
+            "version": THIRD,
+            "old_version": OLD,
+            "fusion": "auto",
+        },
+    ]
+    for options in asked:
+        whole, mine = str(docs.explain(**options)), str(acme(docs).explain(**options))
+        assert re.search(rf"{bridge.pairs:,} documents|3 judged queries at", whole)
+        assert not re.search(r"Fitted on|judged queries at|\d judged", mine)
+        assert set(acme(docs).search(**options).ids) <= set(acme(docs).ids())
+
+
+def test_what_gates_measured_of_everybody_is_not_told_to_a_tenant() -> None:
+    docs = shared(70)
+    docs.cutover(THIRD, min_coverage=0.1, reason="better", by="ada")
+    assert docs.route.evidence
+    assert (acme(docs).route.version, acme(docs).route.evidence) == (THIRD, ())
+    acme(docs).cutover(OLD, min_coverage=0.1)
+    own = acme(docs).route
+    assert own.evidence == docs.routes["tenant=acme"].evidence != ()
+    assert set(acme(docs).routes) == {"", "tenant=acme"}
+    narrower = acme(docs).scoped(vstore.field("year") < 5)
+    assert narrower.routes["tenant=acme"].evidence == ()  # of years that it does not see
+    assert acme(docs).scoped(tenant == "globex").routes.keys() == {""}
+
+
+# Ids.
+
+TAKEN, FREE = "globex 0", "nobody 0"
+BY_ID: dict[str, Callable[[Collection, str], object]] = {
+    "upsert": lambda a, id_: a.upsert([id_], texts=["mine now"]),
+    "upsert beside one that is mine": lambda a, id_: a.upsert(["acme 0", id_], texts=["x", "y"]),
+    "upsert outside": lambda a, id_: a.upsert([id_], metadata=[{"tenant": "globex"}]),
+    "upsert vectors": lambda a, id_: a.upsert([id_], vectors={OLD: rows(1, DIMENSION)}),
+    "upsert texts": lambda a, id_: a.upsert_texts([id_], ["x"], embedder=Embedder()),
+    "update_metadata": lambda a, id_: a.update_metadata([id_], [{"tenant": "acme"}]),
+    "delete": lambda a, id_: a.delete([id_, "acme 0"]),
+    "delete where": lambda a, id_: a.delete(where=tenant == "globex"),
+    "add_vectors": lambda a, id_: a.add_vectors(OLD, [id_], rows(1, DIMENSION)),
+    "add late vectors": lambda a, id_: a.add_vectors(OLD, [id_], rows(1, DIMENSION), revisions=[5]),
+    "get_vectors": lambda a, id_: a.get_vectors(id_, OLD),
+    "get_vector": lambda a, id_: a.get_vector(id_, OLD, chunk=3),
+    "lacking": lambda a, id_: lacking(a, id_),
+}
+
+
+def lacking(docs: Collection, id_: str) -> list[int]:
+    with docs.store.transaction() as tx:
+        return tx.lacking(docs, NEW, [id_])
+
+
+@pytest.mark.parametrize("name", BY_ID)
+def test_an_id_outside_is_as_one_that_nobody_has(name: str) -> None:
+    told = []
+    for id_ in (TAKEN, FREE):
+        try:
+            found = repr(BY_ID[name](acme(shared(3)), id_))
+        except vstore.VstoreError as error:
+            found = f"{type(error).__name__}: {error}"
+        told.append(found.replace(id_, "it"))
+    assert told[0] == told[1]
+
+
+def test_a_taken_id_cannot_be_written_and_that_is_all_that_is_told() -> None:
+    docs = shared(3)
+    before = contents(docs)
+    with pytest.raises(vstore.ScopeError) as taken:
+        acme(docs).upsert([TAKEN], metadata=[{"tenant": "acme"}])
+    with pytest.raises(vstore.ScopeError) as outside:
+        acme(docs).upsert([FREE], metadata=[{"tenant": "globex"}])
+    assert str(taken.value).replace(TAKEN, FREE) == str(outside.value)
+    assert contents(docs) == before
+    docs.delete([TAKEN])  # then the id is free, and nothing of what it was is left
+    assert acme(docs).upsert([TAKEN], metadata=[{"tenant": "acme"}]).inserted == 1
+    document = acme(docs).get(TAKEN)
+    assert document is not None
+    assert (document.created, document.text) == (docs.store.epoch, None)
+
+
+def test_a_document_that_left_the_scope_in_this_transaction_is_gone() -> None:
+    docs = shared(3)
+    with docs.store.transaction() as tx:
+        tx.update_metadata(docs, ["acme 3"], [{"tenant": "globex"}])
+        tx.update_metadata(docs, ["globex 1"], [{"tenant": "acme"}])
+        with pytest.raises(vstore.NotFoundError):
+            tx.lacking(acme(docs), NEW, ["acme 3"])
+        assert tx.lacking(acme(docs), NEW, ["globex 1"]) == [0]
+        assert tx.delete(acme(docs), ["acme 3", "globex 1"]).deleted == 1
+    assert "acme 3" in docs
+
+
+# Two epochs.
+
+
+def test_a_document_that_came_or_went_is_seen_as_new_or_gone() -> None:
+    docs = shared(3)
+    near = query()
+    (first, *_), before = acme(docs).search(near, version=OLD, k=3).ids, docs.store.epoch
+    docs.update_metadata([first], [{"tenant": "globex"}])
+    moved = docs.store.epoch
+    docs.upsert([first], texts=[SECRET])  # which is no longer acme's affair
+    docs.upsert(["globex 2"], texts=["soon acme's"], vectors={OLD: near[OLD][None]})
+    written = docs.store.epoch
+    docs.update_metadata(["globex 2"], [{"tenant": "acme"}])
+
+    def changes(before: int, after: int | None = None) -> dict[Any, tuple[str, ...]]:
+        found = acme(docs).compare_epochs(near, before=before, after=after, version=OLD, k=3)
+        assert SECRET not in str(found)
+        return {change.id: change.reasons for change in found.changes}
+
+    assert changes(before, moved)[first] == changes(before)[first] == ("deleted",)
+    assert changes(written)["globex 2"] == changes(before)["globex 2"] == ("added",)
+
+
+# Queries and batches of others.
+
+
+def model(count: int, seed: int) -> Array:
+    """Return vectors of a space with preferred directions."""
+    directions = np.linspace(3, 0.1, 64)
+    vectors = rows(count, 64, seed=seed) * directions + np.linspace(2, -2, 64)
+    return np.asarray(vectors.astype(np.float32))
+
+
+def turned(vectors: Array) -> Array:
+    """Return the vectors as another model would make them."""
+    return np.asarray(vectors @ np.linalg.qr(rows(64, 64, seed=1))[0], np.float32)
+
+
+def test_strange_queries_of_one_tenant_are_no_alarm_for_another() -> None:
+    store = store_in()
+    docs = store.create_collection("docs", fields={"tenant": "keyword"})
+    docs.create_version(OLD, spec("of 64", 64))
+    metadata = [{"tenant": ("acme", "globex")[i % 2]} for i in range(1_100)]
+    docs.upsert(list(range(1_100)), vectors={OLD: model(1_100, 0)}, metadata=metadata)
+    other = store.create_collection(SECRET)
+    other.create_version("their model", spec("another of 64", 64))
+    other.upsert(list(range(300)), vectors={"their model": turned(model(300, 7))})
+    globex = docs.scoped(tenant == "globex")
+    for one in turned(model(40, 3)):
+        globex.search(one, version=OLD)
+    found = globex.search(turned(model(1, 3))[0], version=OLD)
+    assert found.suspect is not None
+    assert SECRET not in found.suspect  # of this collection alone, as a handle is
+    for one in model(40, 4):
+        assert acme(docs).search(one, version=OLD).suspect is None
+    with pytest.raises(vstore.SuspectGeometryError) as caught:
+        acme(docs).upsert(
+            list(range(5_000, 5_064)),
+            vectors={OLD: turned(model(64, 5))},
+            metadata=[{"tenant": "acme"}] * 64,
+        )
+    assert "learned from" not in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_texts_of_canaries_are_not_told_to_who_writes_through_a_scope() -> None:
+    docs = shared(3)
+    docs.set_canaries(OLD, [SECRET, f"{SECRET}, again", f"{SECRET}!"], vectors=Embedder())
+    before = contents(docs)
+    with pytest.raises(vstore.EmbedderDriftError) as caught:
+        acme(docs).upsert_texts(
+            ["acme 0"], ["new"], embedder=Embedder(drift=3.0), metadata=[{"tenant": "acme"}]
+        )
+    assert SECRET not in f"{caught.value}{caught.value.report}{vars(caught.value)}"
+    assert contents(docs) == before
+    assert acme(docs).upsert_texts(["acme 0"], ["new"], embedder=Embedder()).updated == 1

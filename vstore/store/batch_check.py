@@ -123,8 +123,9 @@ def _message(
     what = (
         f"They fit {fits}: write them there."
         if fits
-        else f"They fit no other version of {version.spec.dimension} dimensions in this store: was "
-        "the model changed, or the order of its dimensions?"
+        else f"They fit no other version of {version.spec.dimension} dimensions in this "
+        f"{'store' if counted else 'collection'}: was the model changed, or the order of its "
+        "dimensions?"
     )
     low, high = verdict.expected
     learned = f"; learned from {geometry.rows:,} rows" if counted else ""

@@ -172,7 +172,7 @@ def verify_embedder(
     require_whole(collection, "verify_embedder")
     require_embedder(embedder)
     snapshot = collection.snapshot()
-    view = snapshot.collection(collection.name)
+    view = collection.view_at(snapshot)
     if label is None:
         version = versions.version_of(
             view.state, embedder.spec, snapshot.state, where="verify_embedder"
