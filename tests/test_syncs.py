@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,6 @@ from tests.small_store import OLD, documents, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 DIRECTORY = "directory"
 
@@ -65,7 +65,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     replace = os.replace
 
     def replaced(source: Any, target: Any) -> None:
-        calls.events.append(("rename", os.stat(source).st_ino))
+        calls.events.append(("rename", Path(source).stat().st_ino))
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", replaced)
