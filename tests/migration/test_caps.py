@@ -79,3 +79,9 @@ def test_documents_of_many_prices_are_summed_one_by_one() -> None:
             count_units=lambda document: units[int(document.id)],
         ).run()
         assert docs.coverage(NEW).fresh == expected, cost_max
+
+
+def test_what_costs_nothing_exceeds_no_cap() -> None:
+    docs = corpus()
+    report = docs.migrate(OLD, NEW, lambda batch: rows(len(batch)), cost_max=0.0).run()
+    assert (report.status, report.done) == ("done", COUNT)
