@@ -45,10 +45,7 @@ class ScopedDocuments(DocumentTable):
     """
 
     def __init__(self, whole: DocumentTable, inside: BoolArray) -> None:
-        self.sealed = whole.sealed
-        self.memtable = whole.memtable
-        self.field_types = whole.field_types
-        self.docno_end = whole.docno_end
+        super().__init__(whole.sealed, whole.memtable, whole.field_types)
         self._whole = whole
         self._inside = inside
 
