@@ -67,11 +67,6 @@ def test_the_sample_is_of_the_tenant_s_vectors(
     assert set(asked) <= own
 
 
-def test_a_tenant_without_vectors_asks_nothing(docs: vstore.Collection) -> None:
-    nobody = docs.scoped(tenant == "initech")
-    assert measured(nobody, "recall", vstore.Gates(recall=1.0)).measured == 1
-
-
 def test_the_quality_of_a_tenant_is_measured_among_its_documents() -> None:
     """Globex has documents at each of acme's queries in the new version, and far off in the old."""
     docs = documents(old=spec(dimension=DIMENSION), new=spec("model-new", DIMENSION))

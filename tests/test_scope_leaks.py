@@ -7,7 +7,9 @@ gives the same in both.
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -316,7 +318,10 @@ def never(*_: object) -> Array:
     raise AssertionError("something was embedded")
 
 
-JUDGED: dict[str, Any] = {"queries": queries(3), "judgments": [{"acme 1": 1}] * 3}
+JUDGED: dict[str, Any] = {  # the queries are vectors of the documents
+    "queries": queries(3),
+    "judgments": [{f"acme {i}": 1} for i in (0, 2, 2)],
+}
 REFUSED: dict[str, Callable[[Collection], object]] = {
     "add_field": lambda a: a.add_field("lang", "keyword"),
     "create_version": lambda a: a.create_version("v4", spec("model v4", DIMENSION)),
@@ -527,3 +532,20 @@ def test_the_texts_of_canaries_are_not_told_to_who_writes_through_a_scope() -> N
     assert SECRET not in f"{caught.value}{caught.value.report}{vars(caught.value)}"
     assert contents(docs) == before
     assert acme(docs).upsert_texts(["acme 0"], ["new"], embedder=Embedder()).updated == 1
+
+
+def test_a_commit_lets_go_of_the_scoped_view_before_it() -> None:
+    """Without help of the garbage collector: views hold maps of the file."""
+    docs = shared(3)
+    mine = acme(docs)
+    gc.collect()
+    gc.disable()
+    try:
+        result = mine.search(query(), version=OLD, k=3)
+        views = [weakref.ref(one) for one in (mine.view(), mine.view().whole)]
+        assert all(view() is not None for view in views)
+        del result
+        docs.upsert(["acme 7"], texts=["anew"])
+        assert [view() for view in views] == [None, None]
+    finally:
+        gc.enable()

@@ -102,7 +102,7 @@ class CollectionReader:
             return whole
         seen = None if self._seen is None else self._seen()
         if seen is None or seen.whole is not whole:
-            seen = whole.within(self.bound_scope(whole))
+            seen = snapshot.part(self.name, self.bound_scope(whole))
             self._seen = ref(seen)
         return seen
 

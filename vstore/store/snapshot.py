@@ -144,7 +144,6 @@ class CollectionView:
         self.asked: Recent[object, object] = Recent(_QUESTIONS)
         self.quick: Recent[object, Any] = Recent(_QUESTIONS)
         self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
-        self._scoped: Recent[Filter, CollectionView] = Recent(_SCOPES)
 
     @cached_property
     def state(self) -> CollectionState:
@@ -160,10 +159,6 @@ class CollectionView:
     def whole(self) -> CollectionView:
         """The view of the whole collection: this one, if it is not confined to a part."""
         return self
-
-    def within(self, scope: Filter) -> CollectionView:
-        """Return the view of the documents that pass a filter, which is bound to `field_types`."""
-        return self._scoped.get(scope, lambda: scoped_view.ScopedView(self, scope))
 
     def has_own_route(self, key: str) -> bool:
         """Whether what is recorded of a route is of documents of this view alone."""
@@ -256,6 +251,9 @@ class Snapshot:
         self.state = state
         self.memtables = memtables
         self._views: dict[str, CollectionView] = {}
+        # Kept here, since a part knows its whole: the other way round both would wait for the
+        # garbage collector, with all that they map.
+        self._parts: Recent[tuple[str, Filter], CollectionView] = Recent(_SCOPES)
 
     def collection(self, name: str) -> CollectionView:
         """Return a collection.
@@ -275,6 +273,17 @@ class Snapshot:
             view = CollectionView(state, self.memtables.get(name, EMPTY), self.cache)
             self._views[name] = view
         return view
+
+    def part(self, name: str, scope: Filter) -> CollectionView:
+        """Return the part of a collection that a filter lets through.
+
+        Parameters
+        ----------
+        scope : Filter
+            Bound to the collection's fields at this epoch.
+        """
+        whole = self.collection(name)
+        return self._parts.get((name, scope), lambda: scoped_view.ScopedView(whole, scope))
 
 
 def load_snapshot(
