@@ -50,7 +50,8 @@ class CollectionMigration(CollectionReader):
     """A collection as migrations see it.
 
     What changes routes changes the default one; through a handle that is scoped to one value of one
-    keyword field, ``docs.scoped(field("tenant") == "acme")``, that tenant's own.
+    keyword field, ``docs.scoped(field("tenant") == "acme")``, that tenant's own. What concerns
+    every document, as runs of backfills and bridges do, is refused there with a `ScopeError`.
     """
 
     @property

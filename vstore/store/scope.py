@@ -1,4 +1,7 @@
-"""The scope of a handle: which documents it may know of, and write."""
+"""What a scoped handle may write: asked of documents as a transaction has them so far.
+
+What it may read is `scoped_view`'s.
+"""
 
 from __future__ import annotations
 
