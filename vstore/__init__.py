@@ -19,6 +19,7 @@ of one query::
 
     store/opening.py       a file is opened; open_file.py: the snapshot that its readers see
     store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
+    store/scoped_view.py   what a scoped handle knows: applied here alone; scope.py: what it writes
     store/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
     store/search.py        guard, plan, run, record; side_reads.py: canaries and shadows;
                            search_options.py: what a caller may say

@@ -7,14 +7,14 @@
     │   ├── InvalidVectorError              wrong shape, dtype, NaN, zero, not normalized
     │   ├── FilterError                     unknown field, wrong type, malformed filter
     │   ├── MissingQueryVectorError         a search reads a version its query has no vector for
-    │   └── MissingVectorsError             a write without vectors the collection requires
+    │   ├── MissingVectorsError             a write without vectors the collection requires
+    │   └── ScopeError                      outside the handle's mandatory scope
     ├── LimitExceededError                  a documented bound, see limits.py
     ├── NotFoundError (LookupError)         no such collection, version, document, epoch, tag, file
     ├── AlreadyExistsError                  a name that is taken
     ├── VersionMismatchError                vectors of two geometries were about to meet
     │   ├── SuspectGeometryError            by what the vectors are like, whatever their stamp says
     │   └── EmbedderDriftError              by what an embedder makes of a version's canaries
-    ├── ScopeError                          outside the handle's mandatory scope
     ├── StateError                          legal call, wrong moment (a retired version, say)
     │   ├── GateError                       a cutover whose gates do not pass
     │   ├── LeaseError                      somebody else runs the backfill
@@ -283,8 +283,8 @@ class MissingVectorsError(InvalidArgumentError):
         )
 
 
-class ScopeError(VstoreError):
-    """A write outside the mandatory scope bound to the handle."""
+class ScopeError(InvalidArgumentError):
+    """A call that would reach outside the mandatory scope bound to the handle."""
 
 
 class StateError(VstoreError):

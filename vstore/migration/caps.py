@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.manifest.job_state import JobState
+
+
+_ROUNDING: Final = 1e-9  # of a sum of prices: three times 0.1 is more than 0.3
 
 
 def fitting(job: JobState, units: Sequence[int], *, price_per_unit: float) -> int:
@@ -25,7 +28,7 @@ def fitting(job: JobState, units: Sequence[int], *, price_per_unit: float) -> in
     for number, total in enumerate(accumulate(units[:fits])):
         too_much = job.units_max is not None and job.units + total > job.units_max
         cost = job.cost + total * price_per_unit
-        too_dear = job.cost_max is not None and cost > job.cost_max
+        too_dear = job.cost_max is not None and cost > job.cost_max * (1 + _ROUNDING)
         if too_much or too_dear:
             return number
     return fits

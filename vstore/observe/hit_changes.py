@@ -15,8 +15,8 @@ Reason: TypeAlias = Literal[
 ]  # fmt: skip
 
 REASONS: Final[dict[Reason, str]] = {
-    "added": "the document was added",
-    "deleted": "the document was deleted",
+    "added": "the document was added, or came into the handle's scope",
+    "deleted": "the document was deleted, or left the handle's scope",
     "updated": "its source changed",
     "stale": "its vectors are of an older revision since",
     "fresh": "it has vectors of its current revision again",
@@ -44,9 +44,9 @@ class HitFacts(NamedTuple):
     read : tuple[str, ...]
         How the search read, and which versions.
     revision : int | None
-        None if there is no such document, or it is deleted.
+        None if there is no such document, it is deleted, or it is outside the scope.
     passes : bool
-        Whether it passes filter and scope.
+        Whether it passes the filter.
     fresh : frozenset[str]
         Versions, of those read at either epoch, in which it has fresh rows.
     exact : bool

@@ -65,6 +65,8 @@ class PartStatistics(NamedTuple):
         Whether every document has one row.
     nodes, code_bytes : int
         Of its graph; 0 without one.
+    served : int
+        Rows a search may return, before the filter.
     """
 
     name: str
@@ -75,6 +77,7 @@ class PartStatistics(NamedTuple):
     nodes: int = 0
     code_bytes: int = 0
     curve: RecallCurve | None = None
+    served: int = 0
 
 
 class Path(NamedTuple):

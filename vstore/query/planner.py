@@ -139,10 +139,12 @@ def _one(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
     node = _read(request, statistics, request.new, reason)
     if bridge is None:
         return node
-    why = (
-        f"bridge: {request.origin}; the query has no vector of {request.new!r}. Fitted on "
-        f"{bridge.documents_fit:,} documents, measured on {bridge.documents_held:,} others"
-    )
+    why = f"bridge: {request.origin}; the query has no vector of {request.new!r}"
+    if bridge.documents_fit:  # which whoever sees a part of the collection is not told
+        why += (
+            f". Fitted on {bridge.documents_fit:,} documents, measured on "
+            f"{bridge.documents_held:,} others"
+        )
     return Bridge(node, bridge.source, bridge.kind, bridge.recall, why)
 
 
@@ -174,7 +176,7 @@ def _version(
     ]
     if flat or not nodes:
         whole = not nodes
-        rows = version.rows if whole else sum(part.rows for part, _ in flat)
+        rows = version.rows if whole else sum(part.served for part, _ in flat)
         why = "; ".join(dict.fromkeys(path.reason for _, path in flat))
         scan = FlatScan(
             version=version.label,
@@ -200,7 +202,7 @@ def _by_codes(
     path: Path,
     reason: str,
 ) -> Rerank:
-    what = (version.label, version.fingerprint, (part.name,), part.rows)
+    what = (version.label, version.fingerprint, (part.name,), part.served)
     asked = (request.where, part.allowed, request.k)
     reason = f"{reason}; {path.reason}"
     child: GraphSearch | CodeScan

@@ -216,12 +216,27 @@ class RowTable:
         return int(np.count_nonzero(self.has_fresh))
 
     @cached_property
-    def served_rows(self) -> int:
-        """Number of rows a search may return."""
-        return sum(
+    def served_by_part(self) -> list[int]:
+        """Number of rows a search may return, by part."""
+        return [
             len(part.rows.docno) if part.live is None else int(np.count_nonzero(part.live))
             for part in self.parts
-        )
+        ]
+
+    @property
+    def served_rows(self) -> int:
+        """Number of rows a search may return."""
+        return sum(self.served_by_part)
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Bytes of the file that sealed segments take."""
+        return sum(segment.ref.size_bytes for segment in self._sealed.segments)
+
+    @property
+    def norms(self) -> list[Array]:
+        """Lengths of all vectors, by part."""
+        return [part.rows.norms for part in self.parts]
 
     def rows_of(self, docno: int) -> list[tuple[RowPart, int]]:
         """Return part and row of each served row of a document, by chunk number."""

@@ -49,7 +49,7 @@ class Queue(NamedTuple):
 
 def scan(
     snapshot: Snapshot,
-    name: str,
+    view: CollectionView,
     target: str,
     *,
     order: JobOrder,
@@ -61,12 +61,13 @@ def scan(
 
     Parameters
     ----------
-    name, target : str
-        Collection and version.
+    view : CollectionView
+        Of the collection at that snapshot.
+    target : str
+        Version.
     mapped_from : str
         Version whose vectors are needed; empty if none are.
     """
-    view = snapshot.collection(name)
     lacking = (view.documents.revision != 0) & ~view.rows(target).has_fresh
     dead = () if job is None else counting(view, job.dead, lacking)
     if dead:
@@ -135,7 +136,7 @@ def _keys(
     """Return keys for `numpy.lexsort`, the first one last; documents without a value come last."""
     if not field:
         # Inverted rather than negated: exact for every unsigned number.
-        return docnos, ~stored_hits(snapshot, view.state.name)[docnos]
+        return docnos, ~stored_hits(snapshot, view.whole.state.name)[docnos]
     values, missing = field_values(view, field)
     keys = values[docnos]
     if order == "hot":

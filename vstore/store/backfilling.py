@@ -26,6 +26,7 @@ from vstore.manifest.edits import put_collection
 from vstore.manifest.job_state import DeadLetter
 from vstore.migration import caps, jobs
 from vstore.named import NamedTuple
+from vstore.segment.documents import DELETED
 from vstore.store import backfill_queue
 from vstore.store.document import Document, document_of
 from vstore.store.gate_measurements import coverage
@@ -107,7 +108,8 @@ def pending(collection: Collection, version: str, *, limit: int | None = None) -
         limit = check_whole(limit, what="limit", least=0)
     view = collection.view()
     view.version(version)
-    docnos = np.flatnonzero(collection.mask(view, None) & ~view.rows(version).has_fresh)
+    alive = view.documents.revision != DELETED
+    docnos = np.flatnonzero(alive & ~view.rows(version).has_fresh)
     return [
         document_of(view.documents.record(docno), view.field_types)
         for docno in docnos[:limit].tolist()
@@ -116,9 +118,10 @@ def pending(collection: Collection, version: str, *, limit: int | None = None) -
 
 def scan(work: Work, job: JobState | None) -> Queue:
     """Return what is left to do now."""
+    snapshot = work.collection.snapshot()
     return backfill_queue.scan(
-        work.collection.snapshot(),
-        work.collection.name,
+        snapshot,
+        work.collection.view_at(snapshot),
         work.target,
         order=work.settings.order,
         order_field=work.settings.order_field,

@@ -56,15 +56,16 @@ def check_geometry(
     CorruptionError
         The version's guard is damaged.
     """
-    loaded = guard_of(snapshot, version)
+    scope = collection.scope
+    loaded = guard_of(snapshot, version).within(scope)
     if loaded.written is None or not len(vectors):
         return False
     refusing = may_refuse(version, loaded.record)
     verdict, judged = _judged(loaded, vectors)
     if verdict.suspicious:
         of = (collection.name, version.label)
-        fits = which_fits(snapshot, judged, of=of, kind="documents")
-        message = _message(version, loaded, verdict, fits)
+        fits = which_fits(snapshot, judged, of=of, kind="documents", beyond=scope is None)
+        message = _message(version, loaded, verdict, fits, counted=scope is None)
         count_suspects(collection, "suspect_batches", 1)
         if refusing and verdict.rows >= LATEST:
             raise SuspectGeometryError(
@@ -115,21 +116,30 @@ def _judged(loaded: LoadedGuard, vectors: Array) -> tuple[Verdict, Array]:
     return worst
 
 
-def _message(version: VersionState, loaded: LoadedGuard, verdict: Verdict, fits: str | None) -> str:
+def _message(
+    version: VersionState,
+    loaded: LoadedGuard,
+    verdict: Verdict,
+    fits: str | None,
+    *,
+    counted: bool,
+) -> str:
     geometry = loaded.record.geometry
     assert geometry is not None, "judged by it"
     what = (
         f"They fit {fits}: write them there."
         if fits
-        else f"They fit no other version of {version.spec.dimension} dimensions in this store: was "
-        "the model changed, or the order of its dimensions?"
+        else f"They fit no other version of {version.spec.dimension} dimensions in this "
+        f"{'store' if counted else 'collection'}: was the model changed, or the order of its "
+        "dimensions?"
     )
     low, high = verdict.expected
+    learned = f"; learned from {geometry.rows:,} rows" if counted else ""
     return (
         f"suspect geometry: {verdict.rows} vectors cannot be told from those of a space that has "
         f"nothing to do with version {version.label!r}. Their departure from it is "
         f"{verdict.departure:.2f}, expected {low:.2f} to {high:.2f}, alarm from "
-        f"{verdict.limit:.2f} (unrelated vectors: 1.00; learned from {geometry.rows:,} rows). "
+        f"{verdict.limit:.2f} (unrelated vectors: 1.00{learned}). "
         f"{what}"
     )
 

@@ -23,7 +23,7 @@ from vstore.manifest.spec import METRICS
 from vstore.migration.bridge import Bridge, BridgeKind, bridge_gate, bridge_recall
 from vstore.migration.bridge_fitting import KINDS, fit_bridge
 from vstore.store import guard
-from vstore.store.collection_change import change_collection
+from vstore.store.collection_change import change_collection, require_unscoped
 from vstore.store.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def fit(
         stored.
     StateError
         Too few documents have vectors in both versions, or one of them is retired.
+    ScopeError
+        The handle is scoped, and the map would serve everybody.
     """
+    require_unscoped(collection, "fit_bridge")
     min_recall = check_number(min_recall, what="min_recall", least=0, most=1)
     documents_max = check_whole(documents_max, what="documents_max", least=1)
     view = collection.view()
@@ -68,7 +71,7 @@ def fit(
     for version in versions:
         if version.retired_us is not None:
             raise StateError(f"version {version.label!r} is retired")
-    docnos = _with_both(collection, view, source, target, documents_max)
+    docnos = _with_both(view, source, target, documents_max)
     vectors = [_vectors(view.rows(label), docnos) for label in (source, target)]
     bridge = fit_bridge(
         *vectors,
@@ -131,12 +134,10 @@ def _recall_of(
     return bridge_recall(bridge, own, other, documents)
 
 
-def _with_both(
-    collection: Collection, view: CollectionView, source: str, target: str, most: int
-) -> IntArray:
+def _with_both(view: CollectionView, source: str, target: str, most: int) -> IntArray:
     """Return documents with fresh vectors in both versions, spread evenly if there are too many."""
     both = view.rows(source).has_fresh & view.rows(target).has_fresh
-    docnos = np.flatnonzero(both & collection.mask(view, None))
+    docnos = np.flatnonzero(both)
     if len(docnos) <= most:
         return docnos
     return np.asarray(docnos[np.linspace(0, len(docnos) - 1, most).astype(np.int64)])
@@ -253,7 +254,7 @@ def blended(
 
 def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bridge:
     bridge: Bridge = view.bridges.get(
-        state, lambda: stored_bridge(snapshot.container, view.state, state)
+        state.record, lambda: stored_bridge(snapshot.container, view.state, state)
     )
     return bridge
 

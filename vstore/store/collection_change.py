@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vstore.errors import InvalidArgumentError
+from vstore.errors import ScopeError
 from vstore.manifest.edits import put_collection
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def change_collection(
 
     Raises
     ------
-    ReadOnlyError, NotFoundError, InvalidArgumentError, StorageError
+    ReadOnlyError, NotFoundError, ScopeError, StorageError
     """
     require_unscoped(collection, operation.name)
 
@@ -46,8 +46,21 @@ def require_unscoped(collection: Collection, what: str) -> None:
 
     Raises
     ------
-    ReadOnlyError, NotFoundError, InvalidArgumentError
+    ReadOnlyError, NotFoundError, ScopeError
     """
     collection.require_writable()
+    require_whole(collection, what)
+
+
+def require_whole(collection: Collection, what: str) -> None:
+    """Refuse what is about the whole collection through a handle that sees a part of it.
+
+    Raises
+    ------
+    ScopeError
+    """
     if collection.scope is not None:
-        raise InvalidArgumentError(f"{what}: not through a scoped handle")
+        raise ScopeError(
+            f"{what}: not through a scoped handle, since it concerns documents outside "
+            f"{collection.scope_text!r:.200} too; use Store.collection({collection.name!r})"
+        )

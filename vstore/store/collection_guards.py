@@ -31,6 +31,8 @@ class CollectionGuards(CollectionMigration):
         Raises
         ------
         NotFoundError, CorruptionError
+        ScopeError
+            The handle is scoped, and what was learned is of everybody's documents.
         """
         return guard_changes.guard_info(self._collection, version)
 
@@ -40,7 +42,9 @@ class CollectionGuards(CollectionMigration):
         """Keep some texts with their vectors; `verify_embedder` embeds them again later.
 
         An embedder of the version is verified before it writes, once per handle, and refused if it
-        makes other vectors of them now. A dozen texts as the collection has them will do.
+        makes other vectors of them now. A dozen texts as the collection has them will do. Every
+        embedder that writes to the version gets them, also one that writes through a scoped handle:
+        where tenants bring their own, texts of one tenant are no canaries.
 
         Parameters
         ----------
@@ -76,6 +80,8 @@ class CollectionGuards(CollectionMigration):
             The version has no canaries.
         VersionMismatchError
             No version has the embedder's spec, and none was named.
+        ScopeError
+            The handle is scoped, and the canaries are everybody's.
         """
         return canary_checks.verify_embedder(
             self._collection, embedder, version, raise_on_drift=raise_on_drift

@@ -50,7 +50,8 @@ class CollectionMigration(CollectionReader):
     """A collection as migrations see it.
 
     What changes routes changes the default one; through a handle that is scoped to one value of one
-    keyword field, ``docs.scoped(field("tenant") == "acme")``, that tenant's own.
+    keyword field, ``docs.scoped(field("tenant") == "acme")``, that tenant's own. What concerns
+    every document, as runs of backfills and bridges do, is refused there with a `ScopeError`.
     """
 
     @property
@@ -64,7 +65,10 @@ class CollectionMigration(CollectionReader):
 
     @property
     def routes(self) -> dict[str, RouteState]:
-        """All routes: the default one under ``""``, others under ``"field=value"``."""
+        """All routes: the default one under ``""``, others under ``"field=value"``.
+
+        Through a scoped handle the default one, and the one of the tenant that it is scoped to.
+        """
         return routes.routes(self._collection)
 
     def coverage(self, version: str, where: Where = None, *, weighted: bool = False) -> Coverage:
@@ -160,9 +164,13 @@ class CollectionMigration(CollectionReader):
 
     @property
     def shadow_reports(self) -> list[ShadowReport]:
-        """What shadow reads through this store's handle found."""
-        reports = self.store.observer.shadows.reports()
-        return [report for report in reports if report.key.collection == self.name]
+        """What shadow reads through this store's handle found; in a scope, those of its route."""
+        reports, view = self.store.observer.shadows.reports(), self.view()
+        return [
+            report
+            for report in reports
+            if report.key.collection == self.name and view.has_own_route(report.key.route)
+        ]
 
     def fit_bridge(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
+from weakref import ref
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from vstore.errors import InvalidArgumentError, LimitExceededError, NotFoundErro
 from vstore.segment.documents import DELETED
 from vstore.segment.ids import validate_ids
 from vstore.store.numbers import check_whole
-from vstore.store.search import bound_filter, matching_documents
+from vstore.store.search import bound_filter
+from vstore.store.snapshot import matching_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +37,8 @@ _EXPORT_ROWS = 4_096
 class CollectionReader:
     """A collection as a handle sees it: at a snapshot, and inside a scope.
 
-    The snapshot is the store's current one, or the one that the handle is pinned to.
+    The snapshot is the store's current one, or the one that the handle is pinned to. Everything
+    that is asked of the collection is asked of `view`, which knows nothing of what is outside.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class CollectionReader:
         self._scope = scope
         self._pinned = pinned
         self._bound_scope: tuple[object, Filter] | None = None
+        # The latest scoped view, held by the snapshot that it is of, not by this handle.
+        self._seen: ref[CollectionView] | None = None
 
     def __repr__(self) -> str:
         scope = f", scope={self.scope_text}" if self.scope is not None else ""
@@ -79,7 +84,7 @@ class CollectionReader:
         ------
         ReadOnlyError, NotFoundError
         """
-        self.view()  # raises if the collection was dropped
+        self.snapshot().collection(self.name)  # raises if the collection was dropped
         if self._pinned is not None:
             raise ReadOnlyError(
                 f"this handle on {self.name!r} reads epoch {self._pinned.epoch}; "
@@ -87,24 +92,39 @@ class CollectionReader:
             )
 
     def view(self) -> CollectionView:
-        """Return the collection at that snapshot."""
-        return self.snapshot().collection(self.name)
+        """Return the collection at that snapshot, inside the scope."""
+        return self.view_at(self.snapshot())
+
+    def view_at(self, snapshot: Snapshot) -> CollectionView:
+        """Return the collection at a snapshot, inside the scope."""
+        whole = snapshot.collection(self.name)
+        if self._scope is None:
+            return whole
+        seen = None if self._seen is None else self._seen()
+        if seen is None or seen.whole is not whole:
+            seen = snapshot.part(self.name, self.bound_scope(whole))
+            self._seen = ref(seen)
+        return seen
 
     def scoped(self, where: Where) -> Self:
         """Return a handle confined to the documents that pass a filter.
 
-        Every read and write through it stays inside, also by id, and what would touch the whole
-        collection is refused. Scopes of scopes are combined. It guards against mistakes, not
-        against code that means harm: that has ``handle.store`` and with it the whole collection.
+        Every read and write through it stays inside, also by id; counts, plans, jobs and routes are
+        of what is inside; and what would touch the whole collection is refused with a `ScopeError`.
+        Scopes of scopes are combined. It guards against mistakes, not against code that means harm:
+        that has ``handle.store`` and with it the whole collection.
+
+        An id is one document's in the whole collection. Who may choose ids freely can tell that one
+        is taken outside, since it cannot be written, and nothing else about it. Where that is too
+        much, make ids of the tenant's name and the rest, or of random numbers.
 
         Raises
         ------
         FilterError
         """
-        bound = bound_filter(self.view(), where)
-        if bound is None:
+        if where is None:
             raise InvalidArgumentError("scoped: expected a filter, found None")
-        tree = bound if self.scope is None else self.scope & bound
+        tree = bound_filter(self.view(), where)  # together with the scope there is
         return type(self)(self.store, self.name, scope=tree, pinned=self._pinned)
 
     @property
@@ -113,29 +133,16 @@ class CollectionReader:
         return "" if self.scope is None else filters.describe(self.scope)
 
     def bound_scope(self, view: CollectionView) -> Filter:
-        """Return the scope, bound to the fields as they are at a snapshot."""
+        """Return the scope, bound to the fields as they are in a view."""
         assert self.scope is not None, "only for scoped handles"
         if self._bound_scope is None or self._bound_scope[0] != view.field_types:
             self._bound_scope = (view.field_types, filters.bind(self.scope, view.field_types))
         return self._bound_scope[1]
 
-    def mask(self, view: CollectionView, where: Where) -> BoolArray:
-        """Return by docno which live documents pass a filter, inside the scope."""
-        bound = bound_filter(view, where)
-        if self.scope is not None:
-            scope = self.bound_scope(view)
-            bound = scope if bound is None else scope & bound
-        if bound is None:
-            return np.asarray(view.documents.revision != DELETED)
-        return matching_documents(view, bound)
-
     # Reading.
 
     def __len__(self) -> int:
-        view = self.view()
-        if self.scope is None:
-            return view.documents.live_count
-        return int(np.count_nonzero(self.mask(view, None)))
+        return self.view().live_count
 
     def __contains__(self, id_: object) -> bool:
         try:
@@ -154,12 +161,10 @@ class CollectionReader:
         An id may come more than once. Of a set the order is the one it is iterated in.
         """
         view = self.view()
-        mask = None if self.scope is None else self.mask(view, None)
         result: list[Document | None] = []
         checked = validate_ids(ids, unique=False, ordered=False)
         for docno in view.documents.find(checked).tolist():
-            known = docno >= 0 and (mask is None or bool(mask[docno]))
-            record = view.documents.record(docno) if known else None
+            record = view.documents.record(docno) if docno >= 0 else None
             alive = record is not None and record.revision != DELETED
             result.append(
                 documents.document_of(record, view.field_types) if alive and record else None
@@ -169,7 +174,7 @@ class CollectionReader:
     def documents(self, where: Where = None) -> Iterator[Document]:
         """Iterate over the documents that pass a filter, on the snapshot of this call."""
         view = self.view()
-        docnos = np.flatnonzero(self.mask(view, where)).tolist()
+        docnos = np.flatnonzero(passing(view, where)).tolist()
         return (
             documents.document_of(view.documents.record(docno), view.field_types)
             for docno in docnos
@@ -178,7 +183,7 @@ class CollectionReader:
     def ids(self, where: Where = None) -> list[DocumentId]:
         """Return the ids of the documents that pass a filter."""
         view = self.view()
-        return [view.documents.id(d) for d in np.flatnonzero(self.mask(view, where)).tolist()]
+        return [view.documents.id(d) for d in np.flatnonzero(passing(view, where)).tolist()]
 
     def get_vectors(self, id_: DocumentId, version: str) -> Array:
         """Return a document's vectors of a version exactly as stored, (chunks, dimension).
@@ -190,7 +195,7 @@ class CollectionReader:
         """
         view = self.view()
         docno = int(view.documents.find(validate_ids([id_]))[0])
-        if docno >= 0 and (self.scope is None or self.mask(view, None)[docno]):
+        if docno >= 0:
             places = view.rows(version).rows_of(docno)
             if places:
                 return np.stack([part.rows.vectors[row] for part, row in places])
@@ -220,8 +225,16 @@ class CollectionReader:
             Exactly as stored.
         """
         view = self.view()
-        mask = None if where is None and self.scope is None else self.mask(view, where)
+        mask = None if where is None else passing(view, where)
         return _exported(view, view.rows(version), mask)
+
+
+def passing(view: CollectionView, where: Where) -> BoolArray:
+    """Return by docno which live documents of a view pass a filter, bool (docno_end,)."""
+    bound = bound_filter(view, where)
+    if bound is None:
+        return np.asarray(view.documents.revision != DELETED)
+    return matching_documents(view, bound)
 
 
 def _exported(

@@ -9,9 +9,10 @@ from vstore.named import NamedTuple
 from vstore.observe.hit_changes import REASONS, HitFacts, reasons
 from vstore.query.paths import Wanted
 from vstore.segment.documents import DELETED
+from vstore.store.collection_reader import passing
 from vstore.store.resolving import resolve
 from vstore.store.results import SearchResult
-from vstore.store.search import bound_with_scope, run
+from vstore.store.search import bound_filter, run
 from vstore.store.search_options import one_query
 
 if TYPE_CHECKING:
@@ -165,11 +166,11 @@ def compare_epochs(
 
 def _answer(collection: Collection, query: Query, options: SearchOptions, epoch: int) -> _Answer:
     snapshot = collection.store.open_file.at(epoch)
-    view = snapshot.collection(collection.name)
     handle = type(collection)(
         collection.store, collection.name, scope=collection.scope, pinned=snapshot
     )
-    bound = bound_with_scope(handle, view, options.where)
+    view = handle.view()
+    bound = bound_filter(view, options.where)
     queries = one_query(query)
     resolved = resolve(view, queries, options, snapshot.state, bound)
 
@@ -180,7 +181,7 @@ def _answer(collection: Collection, query: Query, options: SearchOptions, epoch:
     found, exact = asked(options), asked(options._replace(wanted=_EXACT))
     return _Answer(
         view,
-        handle.mask(view, options.where),
+        passing(view, options.where),
         (resolved.mode, *resolved.reads),
         {hit.id: (rank, hit.version, hit.scores[hit.version]) for rank, hit in enumerate(found, 1)},
         frozenset(exact.ids),

@@ -21,7 +21,7 @@ _VERSIONS_MAX: Final = 64  # to look at
 
 
 def which_fits(
-    snapshot: Snapshot, vectors: Array, *, of: tuple[str, str], kind: Kind
+    snapshot: Snapshot, vectors: Array, *, of: tuple[str, str], kind: Kind, beyond: bool = True
 ) -> str | None:
     """Return which version vectors fit best, for a message; None if they fit none well.
 
@@ -31,13 +31,17 @@ def which_fits(
     ----------
     of : (collection, label)
         The version that they do not fit.
+    beyond : bool
+        Whether to look at other collections, too.
     """
     best: tuple[bool, float, str] | None = None
     others = [
         (name, version)
         for name, collection in snapshot.state.collections.items()
         for version in collection.versions.values()
-        if (name, version.label) != of and version.spec.dimension == vectors.shape[1]
+        if (beyond or name == of[0])
+        and (name, version.label) != of
+        and version.spec.dimension == vectors.shape[1]
     ]
     for name, version in others[:_VERSIONS_MAX]:
         statistics = _statistics(snapshot, name, version)

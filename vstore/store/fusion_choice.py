@@ -19,7 +19,7 @@ from vstore.query.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
 from vstore.query.two_reads import TwoReads, fused, score
 from vstore.store import guard
 from vstore.store.bridges import blended
-from vstore.store.collection_change import change_collection
+from vstore.store.collection_change import change_collection, require_unscoped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +52,12 @@ def choose(
     ------
     InvalidArgumentError
         Queries and judgments do not belong together, or nothing is judged.
+    ScopeError
+        The handle is scoped, and the rule would be everybody's.
     """
+    require_unscoped(collection, "choose_fusion")
     snapshot = collection.snapshot()
-    view = snapshot.collection(collection.name)
+    view = collection.view_at(snapshot)
     reads = []
     for label in (old, new):
         version = view.version(label)

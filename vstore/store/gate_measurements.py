@@ -13,10 +13,11 @@ from vstore.migration.gates import Coverage, GateResult, coverage_gate, quality_
 from vstore.query.paths import ANY, Wanted
 from vstore.segment.documents import DELETED
 from vstore.store.backfill_queue import counting
+from vstore.store.collection_reader import passing
 from vstore.store.hit_counts import stored_hits
 from vstore.store.resolving import Resolved
 from vstore.store.result_batch import SearchResults
-from vstore.store.search import bound_with_scope, run, together
+from vstore.store.search import bound_filter, run, together
 from vstore.store.search_options import SearchOptions
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def coverage(
     With ``weighted`` also how much of the traffic they are.
     """
     snapshot = collection.snapshot()
-    view = snapshot.collection(collection.name)
+    view = collection.view_at(snapshot)
     view.version(version)
-    if where is None and collection.scope is None and not weighted:
+    if where is None and not weighted:
         return Coverage(view.rows(version).fresh_count, view.documents.live_count)
-    mask = collection.mask(view, where)
+    mask = passing(view, where)
     return _coverage(snapshot, view, version, mask, weighted=weighted)
 
 
@@ -51,7 +52,7 @@ def _coverage(
     snapshot: Snapshot, view: CollectionView, version: str, mask: BoolArray, *, weighted: bool
 ) -> Coverage:
     covered = mask & view.rows(version).has_fresh
-    hits = stored_hits(snapshot, view.state.name) if weighted else None
+    hits = stored_hits(snapshot, view.whole.state.name) if weighted else None
     return Coverage(
         int(np.count_nonzero(covered)),
         int(np.count_nonzero(mask)),
@@ -63,8 +64,8 @@ def _coverage(
 def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
     """Measure every gate that takes no search, at the snapshot that writes are made over."""
     snapshot = collection.store.current()
-    view = snapshot.collection(collection.name)
-    mask, table = collection.mask(view, None), view.rows(version)
+    view = collection.view_at(snapshot)
+    mask, table = passing(view, None), view.rows(version)
     weighted = gates.traffic_coverage is not None
     reached = _coverage(snapshot, view, version, mask, weighted=weighted)
     results = [coverage_gate(reached, required=gates.coverage)]
@@ -82,9 +83,10 @@ def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[Ga
     if gates.dead_letters is not None:
         dead = _dead_letters(view, version, mask)
         results.append(GateResult("dead_letters", dead, gates.dead_letters, at_most=True))
-    deleted = view.documents.revision == DELETED
+    # Of the whole collection: nobody can say whose a deleted document was, and none may be found.
+    deleted = view.whole.documents.revision == DELETED
     visible = sum(
-        int(np.count_nonzero(view.rows(label).has_served & deleted))
+        int(np.count_nonzero(view.whole.rows(label).has_served & deleted))
         for label, one in view.state.versions.items()
         if one.retired_us is None
     )
@@ -148,7 +150,7 @@ def _asked(
 ) -> SearchResults:
     """Search one version; not counted: what a gate asks is nobody's traffic."""
     snapshot = collection.snapshot()
-    bound = bound_with_scope(collection, snapshot.collection(collection.name), None)
+    bound = bound_filter(collection.view_at(snapshot), None)
     options = SearchOptions(version, k, wanted=wanted)
     resolved = Resolved("matched", version)
     searched = run(collection, snapshot, queries, options, resolved, bound, counted=False)
@@ -158,12 +160,9 @@ def _asked(
 def _sampled_vectors(collection: Collection, version: str) -> Array:
     """Return vectors spread over a version's rows, float32 (at most `_RECALL_QUERIES`, d)."""
     view = collection.view()
-    table, mask = view.rows(version), collection.mask(view, None)
     taken = []
-    for part in table.parts:
-        rows = np.flatnonzero(mask[part.rows.docno])
-        if part.live is not None:
-            rows = rows[part.live[rows]]
+    for part in view.rows(version).parts:
+        rows = np.arange(len(part.rows.docno)) if part.live is None else np.flatnonzero(part.live)
         taken.append((part.rows.vectors, rows))
     count = sum(len(rows) for _, rows in taken)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _RECALL_QUERIES)).astype(np.int64))

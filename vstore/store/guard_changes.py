@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vstore.errors import CorruptionError, InvalidArgumentError
 from vstore.manifest.commit import Operation
 from vstore.manifest.record import append_record
-from vstore.store.collection_change import change_collection
+from vstore.store.collection_change import change_collection, require_unscoped, require_whole
 from vstore.store.guard_record import POLICIES, Guard, plain_guard
 from vstore.store.guards import guard_of
 from vstore.store.names import check_note
@@ -48,6 +48,7 @@ def change_guard(
     ------
     NotFoundError, ReadOnlyError, CorruptionError
     """
+    require_unscoped(collection, operation.name)
     collection.view().version(label)
 
     def edit(state: CollectionState) -> CollectionState:
@@ -134,6 +135,7 @@ def guard_info(collection: Collection, label: str) -> GuardInfo:
     ------
     NotFoundError, CorruptionError
     """
+    require_whole(collection, "guard")
     version = collection.view().version(label)
     guard = guard_of(collection.snapshot(), version).record
     geometry = guard.geometry

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vstore.errors import CorruptionError
 from vstore.manifest.record import read_record
+from vstore.recent import Recent
 from vstore.store.guard_record import Guard, read_guard
 from vstore.store.watch import Watch
 
 if TYPE_CHECKING:
     from vstore.manifest.state import VersionState
+    from vstore.query.filter import Filter
     from vstore.storage.container import Container
     from vstore.store.snapshot import Snapshot
+
+
+_SCOPES: Final = 64  # whose latest vectors are kept apart; each takes about 130 KB
 
 
 class LoadedGuard:
@@ -29,6 +34,13 @@ class LoadedGuard:
         judged = record.geometry is not None and record.policy != "off"
         self.queries = Watch(record.geometry, "query") if judged and record.geometry else None
         self.written = Watch(record.geometry, "documents") if judged and record.geometry else None
+        self._scoped: Recent[Filter, LoadedGuard] = Recent(_SCOPES)
+
+    def within(self, scope: Filter | None) -> LoadedGuard:
+        """Return the guard with the latest vectors of a scope: no tenant is told of another's."""
+        if scope is None:
+            return self
+        return self._scoped.get(scope, lambda: LoadedGuard(self.record))
 
 
 def guard_of(snapshot: Snapshot, version: VersionState) -> LoadedGuard:

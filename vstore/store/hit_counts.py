@@ -8,10 +8,11 @@ import numpy as np
 
 from vstore.manifest.hits import read_hits
 from vstore.manifest.record import read_record
+from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
     from vstore.store.collection_reader import CollectionReader
-    from vstore.store.snapshot import CollectionView, Snapshot
+    from vstore.store.snapshot import Snapshot
     from vstore.types import Array, DocumentId
 
 
@@ -37,7 +38,7 @@ def hits_by_docno(collection: CollectionReader, snapshot: Snapshot) -> Array:
     hits = stored_hits(snapshot, collection.name)
     if collection.is_pinned:
         return hits
-    view = snapshot.collection(collection.name)
+    view = snapshot.collection(collection.name)  # hits are by docno, whoever's they are
     recent = collection.store.observer.hits(collection.name, view.numbering, len(hits))
     return hits if recent is None else hits + recent
 
@@ -45,8 +46,8 @@ def hits_by_docno(collection: CollectionReader, snapshot: Snapshot) -> Array:
 def hits_by_id(collection: CollectionReader) -> dict[DocumentId, int]:
     """Return the hits of live documents inside the scope that were found at all, most first."""
     snapshot = collection.snapshot()
-    view: CollectionView = snapshot.collection(collection.name)
+    view = collection.view_at(snapshot)
     hits = hits_by_docno(collection, snapshot)
-    docnos = np.flatnonzero((hits > 0) & collection.mask(view, None))
+    docnos = np.flatnonzero((hits > 0) & (view.documents.revision != DELETED))
     docnos = docnos[np.argsort(hits[docnos], kind="stable")[::-1]]
     return dict(zip(view.documents.ids(docnos), hits[docnos].tolist(), strict=True))

@@ -19,6 +19,7 @@ from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
 from vstore.segment.memtable import EMPTY
 from vstore.store.alarms import LOGGER
+from vstore.store.collection_change import require_unscoped
 from vstore.store.guard_changes import change_guard, with_guard
 from vstore.store.guard_record import Guard
 from vstore.store.guards import guard_of
@@ -118,6 +119,7 @@ def relearn(collection: Collection, label: str) -> None:
     StateError
         It has too few of them.
     """
+    require_unscoped(collection, "relearn_geometry")
     view = collection.view()
     version = view.version(label)
     sample, rows = current_rows(view, label)

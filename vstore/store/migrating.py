@@ -232,6 +232,8 @@ class Migration:
     def plan(self, *, sample: int = 32) -> MigrationPlan:
         """Estimate what is left to do, by embedding some documents without writing anything.
 
+        Through a scoped handle, of the documents inside.
+
         Parameters
         ----------
         sample : int
@@ -270,7 +272,7 @@ class Migration:
         )
 
     def status(self) -> MigrationStatus:
-        """Return how far the job is."""
+        """Return how far the job is; through a scoped handle, with the documents inside."""
         job = self._job()
         return status_of(
             job,
@@ -292,6 +294,7 @@ class Migration:
         StateError
             The job has not begun.
         """
+        require_unscoped(self._collection, "retry_failed")
         count = len(self.dead_letters)
         self._change("retry_failed", lambda state: jobs.retry_failed(state, self._target))
         return count

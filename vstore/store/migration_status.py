@@ -56,7 +56,9 @@ class MigrationStatus:
     status : {"running", "stopped", "done", "cancelled"} or None
         None before it began. "running" means that it is not over, not that a runner is alive.
     done, skipped : int
-        Documents written so far, and documents that had changed when their vectors came.
+        Documents written so far, and documents that had changed when their vectors came. Through a
+        scoped handle ``done`` are the documents inside that have fresh vectors, and what else the
+        job counts, which is of all documents, is 0, None or empty.
     left : int
         Documents to embed, without dead letters.
     failed : int

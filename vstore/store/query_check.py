@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vstore.index import lengths
     from vstore.manifest.state import VersionState
+    from vstore.query.filter import Filter
     from vstore.store import alarms, fitting, guards, watch
     from vstore.store.collection import Collection
     from vstore.store.snapshot import Snapshot
@@ -35,13 +36,20 @@ Noted: TypeAlias = "tuple[QueryCheck, str | None, Mapping[int, FloatArray]]"
 
 
 class QueryCheck:
-    """Notes the queries of one version at one snapshot.
+    """Notes the queries of one version at one snapshot, by handles of one scope.
 
     A process that asks a question or two does not wait for what is known of the version.
     """
 
-    def __init__(self, collection: Collection, snapshot: Snapshot, version: VersionState) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        snapshot: Snapshot,
+        version: VersionState,
+        scope: Filter | None = None,
+    ) -> None:
         self._collection = collection
+        self._scope = scope
         self._snapshot = snapshot
         self._version = version
         self._label = version.label
@@ -57,7 +65,8 @@ class QueryCheck:
         if early is None:
             return
         try:
-            self._watch = guards.guard_of(self._snapshot, self._version).queries
+            loaded = guards.guard_of(self._snapshot, self._version).within(self._scope)
+            self._watch = loaded.queries
         except CorruptionError as error:
             # The answer does not depend on it, and whoever cannot write must be able to read.
             self._damage = f"queries are not checked: {error}"
@@ -139,7 +148,9 @@ class QueryCheck:
         if window.alarm is not None:
             return
         place = self._collection.name, self._label
-        fits = fitting.which_fits(self._snapshot, window.latest(), of=place, kind="query")
+        fits = fitting.which_fits(
+            self._snapshot, window.latest(), of=place, kind="query", beyond=self._scope is None
+        )
         low, high = verdict.expected
         window.alarm = (
             f"the latest {verdict.rows} queries of version {self._label!r} look like vectors of "

@@ -25,7 +25,8 @@ from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
 from vstore.store.resolving import route_for
 from vstore.store.results import Searched, SearchResult
-from vstore.store.search import bound_filter, matching_documents
+from vstore.store.search import bound_filter
+from vstore.store.snapshot import matching_documents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

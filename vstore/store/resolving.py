@@ -61,13 +61,14 @@ class Resolved(NamedTuple):
 
 def route_for(view: CollectionView, bound: Filter | None) -> tuple[str, RouteState | None]:
     """Return the route for what a filter lets through, and its key."""
-    routes = view.state.routes
+    routes = view.whole.state.routes  # a filter may name a tenant within the scope
     if len(routes) > 1 and bound is not None:
         field = routing.route_field(routes)
-        for name, value in slices.implied_values(bound):
-            key = routing.route_key(name, value)
-            if name == field and key in routes:
-                return key, routes[key]
+        # The first value decides, which is the scope's if it has one: of two nothing passes.
+        value = next((v for name, v in slices.implied_values(bound) if name == field), None)
+        key = "" if field is None or value is None else routing.route_key(field, value)
+        if key in routes and view.may_tell_route(key, bound):
+            return key, routes[key]
     return "", routes.get("")
 
 
@@ -105,15 +106,15 @@ def resolve(
     if options.version is not None:
         return Resolved("matched", options.version, key=key)
     if route is None:
-        raise StateError(f"collection {view.state.name!r} has no version to search yet")
+        raise StateError(f"collection {view.whole.state.name!r} has no version to search yet")
     if not isinstance(queries, embedders.Embeddings | Mapping) and not is_text(queries):
-        guard.require_label(None, view.state, where="query")
+        guard.require_label(None, view.whole.state, where="query")
     origin = f"the route of {key}" if key else "the route"
     if options.mode is None and route.mode not in ("matched", "canary"):
         fusion = options.fusion or route.fusion
         return Resolved(route.mode, route.version, route.old_version, fusion, origin, key)
     if isinstance(queries, embedders.Embeddings) and options.mode == "matched":
-        found = guard.version_of(view.state, queries.spec, state, where="query")
+        found = guard.version_of(view.whole.state, queries.spec, state, where="query")
         return Resolved("matched", found.label, origin="the query's stamp", key=key)
     if route.mode == "canary":
         return Resolved("matched", route.old_version, origin=origin, key=key)
@@ -174,7 +175,7 @@ def vectors_for(
     if given or (
         several
         and isinstance(queries, embedders.Embeddings)
-        and any(has_vectors(view, queries, other, state) for other in view.state.versions)
+        and any(has_vectors(view, queries, other, state) for other in view.whole.state.versions)
     ):
         if not has_vectors(view, queries, label, state):
             spec = view.version(label).spec

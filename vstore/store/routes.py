@@ -40,7 +40,7 @@ def key_of(collection: Collection) -> str:
     scope = collection.scope
     if scope is None:
         return routing.DEFAULT_ROUTE
-    values = list(implied_values(collection.bound_scope(collection.view())))
+    values = list(implied_values(collection.bound_scope(collection.view().whole)))
     fields = collection.fields
     if (
         len(values) != 1
@@ -62,7 +62,7 @@ def route(collection: Collection) -> RouteState:
 
 
 def routes(collection: Collection) -> dict[str, RouteState]:
-    """Return all routes by key; the default one's is empty."""
+    """Return all routes by key that a handle knows of; the default one's is empty."""
     return dict(collection.view().state.routes)
 
 

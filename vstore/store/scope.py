@@ -1,4 +1,7 @@
-"""The scope of a handle: which documents it may know of, and write."""
+"""What a scoped handle may write: asked of documents as a transaction has them so far.
+
+What it may read is `scoped_view`'s.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ def require_scope(
     if not inside.all():
         outside = alive[int(np.flatnonzero(~inside)[0])]
         raise ScopeError(
-            f"document {outside.id!r:.80} is outside this handle's scope: {collection.scope_text}"
+            f"document {outside.id!r:.80} cannot be written through this handle: it is, or would "
+            f"be, outside its scope: {collection.scope_text}"
         )
 
 

@@ -37,11 +37,11 @@ from vstore.store.resolving import (
 )
 from vstore.store.results import Searched, SearchedTogether, SearchResult
 from vstore.store.search_options import one_query
+from vstore.store.snapshot import matching_documents
 
 if TYPE_CHECKING:
     from vstore.manifest.job_state import BridgeState
     from vstore.query import filter as filters
-    from vstore.query import filter_evaluation
     from vstore.query import fusion as fusions
     from vstore.query.filter import Filter
     from vstore.query.plan import PlanNode
@@ -56,7 +56,6 @@ else:  # what a search by a vector without a filter does not need
     bridges = Deferred("vstore.store.bridges")
     embedders = Deferred("vstore.store.embedder")
     filters = Deferred("vstore.query.filter")
-    filter_evaluation = Deferred("vstore.query.filter_evaluation")
     fusions = Deferred("vstore.query.fusion")
     hits = Deferred("vstore.store.hits")
     query_check = Deferred("vstore.store.query_check")
@@ -85,8 +84,8 @@ def search(
     if isinstance(queries, list | tuple) and not queries:
         return []
     snapshot = collection.snapshot()
-    view = snapshot.collection(collection.name)
-    bound = bound_with_scope(collection, view, options.where)
+    view = collection.view_at(snapshot)
+    bound = bound_filter(view, options.where)
     if options.version is None and options.mode is None:
         key, route = route_for(view, bound)
         if route is not None and (route.mode == "canary" or route.shadow):
@@ -119,7 +118,7 @@ def run(  # noqa: PLR0917 - all of them are what a search is
     """
     store = collection.store
     started = store.clock.monotonic_s()
-    view = snapshot.collection(collection.name)
+    view = collection.view_at(snapshot)
     prepared = _prepare(collection, snapshot, queries, options, resolved, bound)
     executed = execute(
         prepared.plan,
@@ -143,7 +142,7 @@ def run(  # noqa: PLR0917 - all of them are what a search is
         store.observer.record(
             batch,
             k=prepared.request.k,
-            view=view,
+            view=view.whole,
             docnos=None if collection.is_pinned else executed.docnos(),
             tenant=resolved.key,
             family=options.family,
@@ -161,7 +160,7 @@ def run(  # noqa: PLR0917 - all of them are what a search is
                 tenant=resolved.key,
                 family=options.family,
             )
-    noted = _noted(collection, snapshot, prepared) if counted else ()
+    noted = _noted(collection, snapshot, view, prepared) if counted else ()
     # A result outlives the store: what its hits are made from, when someone looks.
     view.documents.keep_ids()
     for read in prepared.reads:
@@ -174,7 +173,7 @@ def _is_bridged(rule: str) -> bool:
 
 
 def _noted(
-    collection: Collection, snapshot: Snapshot, prepared: _Prepared
+    collection: Collection, snapshot: Snapshot, view: CollectionView, prepared: _Prepared
 ) -> tuple[query_check.Noted, ...]:
     """Note the queries, for versions that know what theirs are like."""
     if prepared.request.bridge is not None:  # mapped, and not as a model makes them
@@ -184,20 +183,19 @@ def _noted(
     if _is_bridged(prepared.request.fusion):  # the old queries are blended
         reads = reads[1:]
     for read in reads:
-        check = query_check_of(collection, snapshot, read.table.label)
+        check = query_check_of(collection, snapshot, view, read.table.label)
         if check is not None:
             noted.append(check.several(read.queries))
     return tuple(one for one in noted if one is not None)
 
 
 def query_check_of(
-    collection: Collection, snapshot: Snapshot, label: str
+    collection: Collection, snapshot: Snapshot, view: CollectionView, label: str
 ) -> query_check.QueryCheck | None:
     """Return what watches a version's queries at a snapshot; None if it knows nothing of them."""
-    view = snapshot.collection(collection.name)
     check: query_check.QueryCheck | None = view.query_checks.get(label)
     if check is None and view.version(label).guard is not None:
-        made = query_check.QueryCheck(collection, snapshot, view.version(label))
+        made = query_check.QueryCheck(collection, snapshot, view.version(label), view.scope)
         check = view.query_checks.setdefault(label, made)
     return check
 
@@ -205,40 +203,26 @@ def query_check_of(
 def explain(collection: Collection, query: Query, options: SearchOptions) -> hits.Explanation:
     """Plan one search without running it."""
     snapshot = collection.snapshot()
-    view = snapshot.collection(collection.name)
-    bound = bound_with_scope(collection, view, options.where)
+    view = collection.view_at(snapshot)
+    bound = bound_filter(view, options.where)
     queries = one_query(query)
     resolved = resolve(view, queries, options, snapshot.state, bound)
     return hits.Explanation(_prepare(collection, snapshot, queries, options, resolved, bound).plan)
 
 
 def bound_filter(view: CollectionView, where: Where) -> Filter | None:
-    """Return a caller's filter, checked against the collection's fields."""
+    """Return a caller's filter, checked against the fields, inside the view's scope.
+
+    None if there is neither.
+    """
     if where is None:
-        return None
+        return view.scope
     if isinstance(where, filters.FieldReference):
         name = where.name
         raise FilterError(f"field({name!r}) is no filter yet: compare it, or ask .exists()")
     tree = where if isinstance(where, filters.Filter) else filters.filter_from_dict(where)
-    return filters.bind(tree, view.field_types)
-
-
-def bound_with_scope(collection: Collection, view: CollectionView, where: Where) -> Filter | None:
-    """Return a caller's filter together with the handle's scope; None without either."""
-    user = bound_filter(view, where)
-    if collection.scope is None:
-        return user
-    scope = collection.bound_scope(view)
-    return scope if user is None else scope & user
-
-
-def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
-    """Return by docno which live documents pass a bound filter; not to be written to."""
-
-    def predicate(column: object, count: int) -> BoolArray:
-        return filter_evaluation.evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
-
-    return view.matching.get(bound, lambda: view.documents.mask(predicate))
+    bound = filters.bind(tree, view.field_types)
+    return bound if view.scope is None else view.scope & bound
 
 
 def _prepare(  # noqa: PLR0917 - as `run`
@@ -249,7 +233,7 @@ def _prepare(  # noqa: PLR0917 - as `run`
     resolved: Resolved,
     bound: Filter | None,
 ) -> _Prepared:
-    view = snapshot.collection(collection.name)
+    view = collection.view_at(snapshot)
     if type(options.k) is not int or options.k < 1:
         raise InvalidArgumentError(f"k: expected an int >= 1, found {options.k!r}")
     if options.k > K_MAX:
@@ -277,8 +261,10 @@ def _prepare(  # noqa: PLR0917 - as `run`
         labels = (reads[0].table.label, reads[1].table.label)
         queries_of = (reads[0].queries, reads[1].queries)
         reads[0] = reads[0]._replace(queries=bridges.blended(snapshot, view, labels, *queries_of))
-    matching = None if bound is None else matching_documents(view, bound)
+    matching = None if options.where is None or bound is None else matching_documents(view, bound)
     matches = None if matching is None else int(np.count_nonzero(matching))
+    if matches is None and view.scope is not None:  # which the view's own rows are inside of
+        matches = view.live_count
     native = loader.kernels() is not None if _has_graphs(reads) else False
     key = (options, resolved, bridge, native) if matching is None else None
     known = None if key is None else view.plans.find(key)
@@ -320,7 +306,7 @@ def _vectors(
     label: str,
 ) -> tuple[Array | Embeddings, BridgeState | None]:
     """Return the query vectors for a version, and the bridge over which they came, if any."""
-    view, source = snapshot.collection(collection.name), resolved.old
+    view, source = collection.view_at(snapshot), resolved.old
     several = resolved.old is not None
     if resolved.mode != "bridge" or has_vectors(view, queries, label, snapshot.state):
         return vectors_for(collection, view, queries, label, snapshot.state, several=several), None
@@ -350,10 +336,8 @@ def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[f
     if choice is None:
         default = fusions.DEFAULT_FUSION
         return default, f"{default}, since no rule was measured for the two", ()
-    why = (
-        f"{choice.chosen}, chosen by {choice.queries:,} judged queries at "
-        f"{choice.coverage:.1%} coverage"
-    )
+    measured = f"{choice.queries:,} judged queries at {choice.coverage:.1%} coverage"
+    why = f"{choice.chosen}, chosen by {measured if choice.queries else 'judged queries'}"
     return choice.chosen, why, choice.curve
 
 
@@ -376,7 +360,10 @@ def _statistics(
         versions[label] = VersionStatistics(
             label=label,
             fingerprint=short(version.spec.fingerprint),
-            parts=tuple(part_statistics(passing, i, part) for i, part in enumerate(parts)),
+            parts=tuple(
+                part_statistics(passing, i, part)._replace(served=served)
+                for i, (part, served) in enumerate(zip(parts, table.served_by_part, strict=True))
+            ),
             rows=table.served_rows,
             multiple_chunks=not all(part.rows.single for part in parts),
             row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),

@@ -41,7 +41,7 @@ def search(
 ) -> list[SearchedTogether]:
     """Run one search per query by a route that is a canary, or has a shadow."""
     key, route, bound = routed
-    view = snapshot.collection(collection.name)
+    view = collection.view_at(snapshot)
     resolved = resolve(view, queries, options, snapshot.state, bound)
     if isinstance(queries, Mapping):
         read = (*route.labels, route.shadow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from vstore.deferred import Deferred
@@ -25,18 +26,24 @@ if TYPE_CHECKING:
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
     from vstore.observe import hit_counter
     from vstore.observe.hit_counter import Numbering
+    from vstore.query import filter_evaluation
+    from vstore.query.filter import Filter
     from vstore.segment import replay
     from vstore.segment.changes import CollectionChanges
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
+    from vstore.store import scoped_view
     from vstore.types import BoolArray
-else:  # what a store without unsealed commits does not need
+else:  # what a store without unsealed commits, and a search without a filter, do not need
     delta = Deferred("vstore.manifest.delta")
+    filter_evaluation = Deferred("vstore.query.filter_evaluation")
     hit_counter = Deferred("vstore.observe.hit_counter")
     replay = Deferred("vstore.segment.replay")
+    scoped_view = Deferred("vstore.store.scoped_view")
 
 
 _QUESTIONS: Final = 16  # kinds of them that a view remembers
+_SCOPES: Final = 8  # in use; each takes a byte for each document, and for each row it reads
 _GUARDS: Final = 64  # versions in use; each takes about 130 KB
 
 
@@ -106,22 +113,57 @@ class SegmentCache:
 
 
 class CollectionView:
-    """One collection at one epoch."""
+    """One collection at one epoch; `scoped_view.ScopedView` is of a part of its documents.
+
+    Attributes
+    ----------
+    scope : Filter | None
+        Which documents it is confined to; None for all.
+    """
 
     def __init__(self, state: CollectionState, memtable: Memtable, cache: SegmentCache) -> None:
-        self.state = state
+        field_types = {name: FieldType(value) for name, value in state.fields.items()}
+        self._known = state, DocumentTable(cache.documents(state.segments), memtable, field_types)
+        self.bridges: Recent[object, Any] = Recent()  # maps between versions, by their record
+        self._begin(memtable, cache, field_types)
+
+    def _begin(
+        self,
+        memtable: Memtable,
+        cache: SegmentCache,
+        field_types: dict[str, FieldType],
+        scope: Filter | None = None,
+    ) -> None:
         self.memtable = memtable
-        self._cache = cache
-        self.field_types = {name: FieldType(value) for name, value in state.fields.items()}
-        self.documents = DocumentTable(cache.documents(state.segments), memtable, self.field_types)
+        self.cache = cache
+        self.field_types = field_types
+        self.scope = scope
         self._tables: dict[str, RowTable] = {}
         # Of searches without a filter: a view never changes.
         self.plans: Recent[object, Any] = Recent(_QUESTIONS)
         self.query_checks: dict[str, Any] = {}  # by version, see `query_check`
         self.asked: Recent[object, object] = Recent(_QUESTIONS)
         self.quick: Recent[object, Any] = Recent(_QUESTIONS)
-        self.bridges: Recent[object, Any] = Recent()  # maps between versions, by their state
         self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
+
+    @cached_property
+    def state(self) -> CollectionState:
+        """What the manifest says of it."""
+        return self._known[0]
+
+    @cached_property
+    def documents(self) -> DocumentTable:
+        """Its documents."""
+        return self._known[1]
+
+    @property
+    def whole(self) -> CollectionView:
+        """The view of the whole collection: this one, if it is not confined to a part."""
+        return self
+
+    def has_own_route(self, key: str) -> bool:
+        """Whether what is recorded of a route is of documents of this view alone."""
+        return True
 
     def version(self, label: str) -> VersionState:
         """Return a version's state.
@@ -138,6 +180,10 @@ class CollectionView:
             )
         return version
 
+    def may_tell_route(self, key: str, bound: Filter) -> bool:
+        """Whether a search may be answered by a route, and say so."""
+        return True
+
     @property
     def live_count(self) -> int:
         """Number of live documents."""
@@ -146,17 +192,28 @@ class CollectionView:
     @property
     def numbering(self) -> Numbering:
         """What docnos count in."""
-        return hit_counter.Numbering(self._cache.container, self.state.created_epoch)
+        return hit_counter.Numbering(self.cache.container, self.state.created_epoch)
 
     def rows(self, label: str) -> RowTable:
         """Return the rows of a version."""
         version = self.version(label)
         table = self._tables.get(label)
         if table is None:
-            sealed = self._cache.rows(version, self.state.segments)
-            table = RowTable(label, sealed, self.memtable, self.documents)
-            self._tables[label] = table
+            table = self._tables[label] = self._made_table(version)
         return table
+
+    def _made_table(self, version: VersionState) -> RowTable:
+        sealed = self.cache.rows(version, self.state.segments)
+        return RowTable(version.label, sealed, self.memtable, self.documents)
+
+
+def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
+    """Return by docno which live documents pass a bound filter; not to be written to."""
+
+    def predicate(column: object, count: int) -> BoolArray:
+        return filter_evaluation.evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
+
+    return view.matching.get(bound, lambda: view.documents.mask(predicate))
 
 
 class Snapshot:
@@ -195,6 +252,9 @@ class Snapshot:
         self.state = state
         self.memtables = memtables
         self._views: dict[str, CollectionView] = {}
+        # Kept here, since a part knows its whole: the other way round both would wait for the
+        # garbage collector, with all that they map.
+        self._parts: Recent[tuple[str, Filter], CollectionView] = Recent(_SCOPES)
 
     @property
     def place(self) -> Place:
@@ -219,6 +279,17 @@ class Snapshot:
             view = CollectionView(state, self.memtables.get(name, EMPTY), self.cache)
             self._views[name] = view
         return view
+
+    def part(self, name: str, scope: Filter) -> CollectionView:
+        """Return the part of a collection that a filter lets through.
+
+        Parameters
+        ----------
+        scope : Filter
+            Bound to the collection's fields at this epoch.
+        """
+        whole = self.collection(name)
+        return self._parts.get((name, scope), lambda: scoped_view.ScopedView(whole, scope))
 
 
 def load_snapshot(

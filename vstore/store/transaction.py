@@ -19,6 +19,7 @@ from vstore.manifest.commit import Operation
 from vstore.segment.document_batch import DocumentBatch
 from vstore.segment.documents import DELETED, DocumentRecord
 from vstore.segment.ids import validate_ids
+from vstore.store.collection_reader import passing
 from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
 from vstore.store.given_vectors import check_given
 from vstore.store.input import document_input, metadata_rows, one_per_id, require_size
@@ -326,7 +327,8 @@ class Transaction:
         pending = self._of(collection)
         if ids is None:
             assert where is not None
-            docnos = np.flatnonzero(collection.mask(pending.view, where))
+            view = collection.view_at(self._open_snapshot())
+            docnos = np.flatnonzero(passing(view, where))
             requested = len(docnos)
         else:
             checked = list(dict.fromkeys(validate_ids(ids, unique=False, ordered=False)))
@@ -411,9 +413,15 @@ class Transaction:
         self._names, self.note = [name], note
 
     def lacking(self, collection: Collection, version: str, ids: Sequence[DocumentId]) -> list[int]:
-        """Return the positions of ids whose documents have no fresh vectors in a version yet."""
+        """Return the positions of ids whose documents have no fresh vectors in a version yet.
+
+        Raises
+        ------
+        NotFoundError
+            An id is unknown, deleted, or outside the handle's scope.
+        """
         pending = self._of(collection)
-        docnos = pending.find(ids).tolist()
+        docnos = require_known(collection, pending, ids)
         return [
             i
             for i, docno in enumerate(docnos)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
-    """One embedding version at one epoch.
+    """One embedding version at one epoch; through a scoped handle, of the documents inside.
 
     Attributes
     ----------
@@ -33,12 +33,13 @@ class VersionInfo:
     rows : int
         Vectors a search may return.
     segments : int
+        Sealed; through a scoped handle those that have vectors of documents inside.
     graphs : int
         Segments that have a graph.
     graph : GraphSettings | None
         Which segments get one, and how; None if none does.
     size_bytes : int
-        Bytes of the file its sealed segments take.
+        Bytes of the file its sealed segments take; through a scoped handle, its vectors there.
     norm_min, norm_max : float
         Shortest and longest vector; 0 without any.
     backfill : JobState | None
@@ -121,7 +122,8 @@ def version_info(view: CollectionView, label: str) -> VersionInfo:
     version = view.version(label)
     table = view.rows(label)
     coverage = Coverage(table.fresh_count, view.documents.live_count)
-    norms = [part.rows.norms for part in table.parts if len(part.rows.norms)]
+    segments = [part.rows for part in table.parts if isinstance(part.rows, VectorSegment)]
+    norms = [norms for norms in table.norms if len(norms)]
     alive = view.documents.revision != 0
     stale = table.has_rows & alive & ~table.has_fresh
     return VersionInfo(
@@ -139,12 +141,10 @@ def version_info(view: CollectionView, label: str) -> VersionInfo:
         coverage=coverage,
         stale_documents=int(np.count_nonzero(stale)),
         rows=table.served_rows,
-        segments=len(version.segments),
-        graphs=sum(
-            isinstance(part.rows, VectorSegment) and part.rows.has_graph for part in table.parts
-        ),
+        segments=len(segments),
+        graphs=sum(segment.has_graph for segment in segments),
         graph=version.graph,
-        size_bytes=sum(ref.size_bytes for ref in version.segments),
+        size_bytes=table.sealed_bytes,
         norm_min=min((float(n.min()) for n in norms), default=0.0),
         norm_max=max((float(n.max()) for n in norms), default=0.0),
         backfill=view.state.jobs.get(label),

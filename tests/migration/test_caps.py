@@ -1,0 +1,87 @@
+"""Caps are reached exactly: what fits is done, and not one document more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.small_store import NEW, OLD, documents, rows, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import vstore
+    from vstore.types import Array
+
+COUNT, FITS = 12, 7
+PRICE = 0.1  # of which seven are not 0.7: sums of prices are not exact
+
+
+def corpus() -> vstore.Collection:
+    docs = documents(new=spec("model-new"))
+    docs.upsert(range(COUNT), texts=["text"] * COUNT, vectors={OLD: rows(COUNT)})
+    return docs
+
+
+CAPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # What lets FITS documents through, and what is a hair less.
+    "documents": ({"documents_max": FITS}, {"documents_max": FITS - 1}),
+    "units": ({"units_max": 3 * FITS}, {"units_max": 3 * FITS - 1}),
+    "cost": (
+        {"cost_max": 1.5 * FITS, "price_per_unit": 0.5},
+        {"cost_max": 1.5 * FITS - 0.001, "price_per_unit": 0.5},
+    ),
+    "cost of inexact prices": (
+        {"cost_max": 0.1 * 3 * FITS, "price_per_unit": PRICE},
+        {"cost_max": 0.1 * 3 * FITS - 0.001, "price_per_unit": PRICE},
+    ),
+    "cost in decimals": (
+        {"cost_max": 2.1, "price_per_unit": PRICE},
+        {"cost_max": 2.099, "price_per_unit": PRICE},
+    ),
+}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, FITS, COUNT])
+@pytest.mark.parametrize("name", CAPS)
+def test_a_cap_is_reached_and_not_exceeded(name: str, batch_size: int) -> None:
+    for cap, expected in zip(CAPS[name], (FITS, FITS - 1), strict=True):
+        docs, embedded = corpus(), list[Any]()
+
+        def embed(batch: Sequence[vstore.Document], embedded: list[Any] = embedded) -> Array:
+            embedded.extend(document.id for document in batch)
+            return rows(len(batch))
+
+        migration = docs.migrate(
+            OLD, NEW, embed, batch_size=batch_size, count_units=lambda _: 3, **cap
+        )
+        for _ in range(2):  # the second run has nothing left to spend
+            assert migration.run().status == "stopped"
+            status = migration.status()
+            assert (status.done, len(embedded)) == (expected, expected)
+            assert status.left == COUNT - expected
+            assert status.units == 3 * expected
+            assert status.cost == pytest.approx(3 * expected * cap.get("price_per_unit", 0))
+
+
+def test_documents_of_many_prices_are_summed_one_by_one() -> None:
+    docs = corpus()
+    units = [5, 1, 4, 2, 8, 1, 1, 1, 1, 1, 1, 1]
+    for cost_max, expected in ((10.0, 3), (11.9, 3), (12.0, 4), (19.9, 4), (20.0, 5)):
+        docs = corpus()
+        docs.migrate(
+            OLD,
+            NEW,
+            lambda batch: rows(len(batch)),
+            cost_max=cost_max,
+            price_per_unit=1.0,
+            count_units=lambda document: units[int(document.id)],
+        ).run()
+        assert docs.coverage(NEW).fresh == expected, cost_max
+
+
+def test_what_costs_nothing_exceeds_no_cap() -> None:
+    docs = corpus()
+    report = docs.migrate(OLD, NEW, lambda batch: rows(len(batch)), cost_max=0.0).run()
+    assert (report.status, report.done) == ("done", COUNT)
