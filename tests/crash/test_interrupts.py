@@ -1,140 +1,201 @@
-"""Ctrl-C at any line of a write: the store is in the old state or the new one, and says which."""
+"""Ctrl-C anywhere: a handle goes on or says to reopen; nothing is lost, stuck or left behind."""
 
 from __future__ import annotations
 
-import functools
-import linecache
+import contextlib
+import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import vstore
-from tests.crash.recovery import recover, reopen
-from tests.crash.workload import BEGINNING, MIGRATION, Run, dump, unit_rows
-from vstore.errors import LockedError, StateError, StorageError
-from vstore.storage.memory import MemoryMedium
+from tests.crash import interrupted
+from tests.crash.interrupted import (
+    backfill,
+    close,
+    cutover,
+    flush_metrics,
+    migrate,
+    optimize,
+    refresh,
+    reopen,
+    search,
+    transaction,
+    trial,
+    upsert,
+    upsert_texts,
+    vacuum,
+)
+from vstore.store.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
-    from vstore import Store
+ROOT = Path(__file__).parents[2]
+SEVERAL_COMMITS = (backfill, migrate, refresh, upsert_texts)
+SIGNALS_S = 600.0
 
-PACKAGE = str(Path(vstore.__file__).parent)
-
-# Between taking the turn to write and the `try` that gives it back there are a few instructions.
-# Python cannot make them one. Ctrl-C right there leaves a handle that takes no more writes.
-TURN_TAKING = {"begin", "_end", "finish", "change", "__enter__", "__exit__", "vacuum"}
-
-
-class InterruptAt:
-    """Raises KeyboardInterrupt at the n-th line that vstore executes, once."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-        self.place = ""
-        self.function = ""
-
-    def __enter__(self) -> None:
-        sys.settrace(self._call)
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-
-    def _call(self, frame: FrameType, event: str, _argument: object) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
-
-    def _line(self, frame: FrameType, event: str, _argument: object) -> Any:
-        if event == "line":
-            self.left -= 1
-            # A `with` line is traced again when its block ends, before the exit: a moment at which
-            # Python delivers no signal. Wait for the next line.
-            if self.left <= 0 and not self.place and not _opens_block(frame):
-                self.function = frame.f_code.co_name
-                self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                raise KeyboardInterrupt
-        return self._line
-
-
-def _opens_block(frame: FrameType) -> bool:
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    return line.lstrip().startswith("with ")
+# Steps are primes: what repeats is met at another line each time.
+SAMPLE = [
+    (upsert, 197),
+    (transaction, 197),
+    (search, 613),
+    (optimize, 661),
+    (vacuum, 997),
+    (backfill, 997),
+    (migrate, 997),
+    (cutover, 197),
+    (upsert_texts, 397),
+    (flush_metrics, 397),
+    (refresh, 997),
+    (close, 3),
+    (reopen, 661),
+]
+EVERY = [
+    (upsert, 1),
+    (transaction, 1),
+    (search, 2),
+    (optimize, 3),
+    (vacuum, 5),
+    (backfill, 5),
+    (migrate, 7),
+    (cutover, 1),
+    (upsert_texts, 2),
+    (flush_metrics, 2),
+    (refresh, 11),
+    (close, 1),
+    (reopen, 5),
+]
+HANDLES: dict[str, dict[str, Any]] = {
+    "": {},
+    ", relaxed": {"durability": "relaxed"},
+    ", background": {"indexing": "background"},
+}
 
 
-@functools.cache
-def prepared() -> bytes:
-    medium = MemoryMedium()
-    run = Run(medium)
-    for _, action in [*BEGINNING, *MIGRATION]:
-        action(run)
-    run.store.create_collection("passing")
-    run.store.close()
-    return medium.tobytes()
+def cases() -> list[Any]:
+    """Return action, step, options of the handle, and whether the exception is kept."""
+    sample = [pytest.param(a, step, {}, False, id=a.__name__) for a, step in SAMPLE]
+    sample += [
+        pytest.param(a, step * 3, HANDLES[", background"], True, id=f"{a.__name__}, kept")
+        for a, step in SAMPLE
+    ]
+    return sample + [
+        pytest.param(
+            a,
+            step if not name else step * 5,
+            options,
+            bool(name),
+            id=f"{a.__name__}{name}, every {step}",
+            marks=pytest.mark.slow,
+        )
+        for name, options in HANDLES.items()
+        for a, step in EVERY
+    ]
 
 
-def upsert(store: Store) -> None:
-    with store.transaction() as tx:
-        docs = store.collection("docs")
-        tx.upsert(docs, ["doc-1", "new"], vectors={"v1": unit_rows(1, (2, 4))})
-        tx.delete(docs, ["doc-6"])
-
-
-def seal(store: Store) -> None:
-    store.drop_collection("passing")
-
-
-def vacuum(store: Store) -> None:
-    store.vacuum()
-
-
-# A vacuum runs through some 30,000 lines, mostly of loops over rows.
-@pytest.mark.parametrize(
-    ("write", "step"),
-    [
-        pytest.param(upsert, 37, id="an upsert"),
-        pytest.param(upsert, 1, id="an upsert, every line", marks=pytest.mark.slow),
-        pytest.param(seal, 151, id="a seal"),
-        pytest.param(seal, 11, id="a seal, every 11th line", marks=pytest.mark.slow),
-        pytest.param(vacuum, 1_999, id="a vacuum"),
-        pytest.param(vacuum, 53, id="a vacuum, every 53rd line", marks=pytest.mark.slow),
-    ],
-)
-def test_an_interrupted_write_happened_or_did_not(
-    write: Callable[[Store], None], step: int, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize(("action", "step", "options", "kept"), cases())
+def test_an_interrupted_action_happened_or_did_not(
+    action: Callable[[vstore.Store], None],
+    step: int,
+    options: dict[str, Any],
+    kept: bool,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    before = recover(prepared())
-    whole = MemoryMedium(prepared())
-    with reopen(whole) as store:
-        write(store)
-        after = dump(store)
-    number = 1
+    base = interrupted.make(tmp_path / "base.vstore")
+    folder = tmp_path / "trial"
+    folder.mkdir()
+
+    def outcome(number: int) -> interrupted.Outcome:
+        return trial(action, number, base=base, folder=folder, kept=kept, **options)
+
+    with vstore.open(base, mode="r") as store:
+        before = interrupted.contents(store)
+    after = outcome(10**9).state
+    number, points = 1, 0
     while True:
-        medium = MemoryMedium(prepared())
-        store = reopen(medium)
-        interrupt = InterruptAt(number)
-        try:
-            with interrupt:
-                write(store)
-        except KeyboardInterrupt:
-            pass
-        if not interrupt.place:
+        place, state = outcome(number)
+        if not place:
             break
-        where = f"line {number}, {interrupt.place}"
-        state = dump(store)
-        assert state in (before.state, after), where
-        try:
-            with store.transaction(timeout_s=0) as tx:
-                tx.edit(lambda s: s, name="nothing", note="")
-            assert dump(store) == recover(medium.tobytes()).state, where
-        except StorageError as error:
-            if "close and reopen" not in str(error):
-                raise
-        except (LockedError, StateError):
-            assert interrupt.function in TURN_TAKING, where
-        else:
-            store.close()
-        assert recover(medium.tobytes()).state in (before.state, after), where
+        points += 1
+        if action not in SEVERAL_COMMITS:
+            assert state in (before, after), f"line {number}, {place}"
         number += step
-    record_property("points", number // step)
+    record_property("points", points)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="timers that interrupt are POSIX")
+@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_signals_at_random_times_lose_nothing_and_leave_nothing(
+    count: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.crash.signalled", str(tmp_path), str(count), "7"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=max(SIGNALS_S, count / 5),
+    )
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    assert int(process.stdout.split()[0]) >= count, process.stdout
+    record_property("points", count)
+
+
+def test_a_transaction_that_was_interrupted_in_a_call_commits_nothing() -> None:
+    with vstore.open(":memory:") as store:
+        made = store.create_collection("docs")
+        made.upsert(["a"], texts=["a"])
+        total = 0
+        for number in range(1, 2_000):
+            interrupt = interrupted.InterruptAt(number)
+            ids = made.ids()
+            tx = store.transaction()
+            tx.__enter__()
+            with contextlib.suppress(KeyboardInterrupt), interrupt:
+                tx.upsert(made, ["a", f"new {number}"], texts=["b", "c"])
+            try:
+                tx.__exit__(None, None, None)
+            except vstore.TransactionError:
+                assert made.ids() == ids
+                total += 1
+            else:
+                assert made.ids() in (ids, [*ids, f"new {number}"])
+            if not interrupt.place:
+                break
+            made.upsert(["a"], texts=["a"])
+        assert total > 10
+
+
+def test_a_turn_that_is_dropped_is_given_back() -> None:
+    turns = Turns("test")
+    turn = Turn()
+    turns.give(turn)
+    with pytest.raises(vstore.StateError, match=r"asyncio\.to_thread"):
+        turns.give(Turn())
+    del turn
+    again = Turn()
+    turns.give(again, timeout_s=0)
+    for _ in range(2):
+        again.end()
+    last = Turn()
+    turns.give(last, timeout_s=0)
+    with pytest.raises(vstore.StateError):
+        turns.give(Turn(), timeout_s=0)
+
+
+def test_a_turn_of_a_thread_that_ended_is_over() -> None:
+    turns, turn = Turns("test"), Turn()
+
+    def take() -> None:
+        turn.thread = threading.current_thread()
+        turns.give(turn)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    turns.give(Turn())
