@@ -188,6 +188,32 @@ def test_a_turn_that_is_dropped_is_given_back() -> None:
         turns.give(Turn(), timeout_s=0)
 
 
+def test_a_transaction_whose_thread_ended_cannot_commit_beside_another_one() -> None:
+    with vstore.open(":memory:") as store:
+        made = store.create_collection("docs")
+        tx = store.transaction()
+        thread = threading.Thread(target=tx.__enter__)
+        thread.start()
+        thread.join()
+        tx.upsert(made, ["left behind"])
+        made.upsert(["a"])
+        with pytest.raises(vstore.ClosedError, match="thread"):
+            tx.__exit__(None, None, None)
+        assert made.ids() == ["a"]
+
+
+def test_a_transaction_may_be_handed_to_another_thread() -> None:
+    with vstore.open(":memory:") as store:
+        made = store.create_collection("docs")
+        tx = store.transaction()
+        tx.__enter__()
+        tx.upsert(made, ["a"])
+        thread = threading.Thread(target=tx.__exit__, args=(None, None, None))
+        thread.start()
+        thread.join()
+        assert made.ids() == ["a"]
+
+
 def test_a_turn_of_a_thread_that_ended_is_over() -> None:
     turns, turn = Turns("test"), Turn()
 

@@ -273,15 +273,17 @@ class OpenFile:
         Raises
         ------
         ClosedError
-            The store was closed while the transaction was open.
+            The store was closed, or the turn was given to another thread after its own had ended.
         FileMovedError
             The path no longer names the open file, or somebody wrote over it.
         """
         if not turn.claim():
-            raise ClosedError(
-                f"{self.name}: the store was closed while this transaction was open; "
-                "nothing of it was committed"
+            reason = (
+                "the store was closed while this transaction was open"
+                if self.closed
+                else "the thread that began this transaction ended, and another one writes now"
             )
+            raise ClosedError(f"{self.name}: {reason}; nothing of it was committed")
         lineages.require_in_place(self.medium, self.container)
         changes = finished.changes()
         state = self._by_policy(finished.edited(self.snapshot.state), changes)

@@ -4,7 +4,7 @@ Ctrl-C and the exceptions of signal handlers can come between taking a lock and 
 lets go of it. So the right to write is a ticket in a queue, and a `Turn` takes it out and puts it
 back in one call into C each, between whose steps Python delivers no signal. Who has a turn holds
 the only strong reference to it: a turn that was left behind puts its ticket back when it is freed,
-and one whose thread has ended is ended by whoever waits for it. ``Turn.end`` may be called twice::
+and one whose thread has ended is revoked by whoever waits for it. ``Turn.end`` may be called twice::
 
     turn = Turn()
     try:
@@ -81,7 +81,7 @@ class Turn:
         return self._committing
 
     def revoke(self) -> bool:
-        """End another thread's turn, unless it has begun to commit; return whether it is over."""
+        """End a turn for its holder, unless it has begun to commit; return whether it is over."""
         if not next(self._right, False):
             return False
         self.end()
@@ -161,7 +161,7 @@ class Turns:
     def _end_of_dead_thread(self) -> None:
         holder = self.holder
         if holder is not None and not holder.thread.is_alive():
-            holder.end()
+            holder.revoke()  # and not just end: another thread may have been given it
 
     def seize(self, turn: Turn, *, patience_s: float) -> None:
         """Wait for the turn, and end a transaction that is still open after a while.
