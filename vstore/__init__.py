@@ -7,7 +7,7 @@ The code map. What happens to the bytes of one commit::
                            length_check.py: is each as long as the others?
     store/revisions.py     what an upsert makes of documents that are there
     store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
-    store/turns.py         turns that no interrupt leaves behind; lineage.py: is this still the file?
+    store/turns.py         turns that no interrupt leaves; lineage.py: is this still the file?
     store/learning.py      what a version's space is like, once there are rows enough
     store/writer.py        small: one delta block; large: segments, due merges, a full manifest
     segment/               document_columns.py, vectors.py: what is sealed; merging.py: of many, one

@@ -4,7 +4,7 @@ Ctrl-C and the exceptions of signal handlers can come between taking a lock and 
 lets go of it. So the right to write is a ticket in a queue, and a `Turn` takes it out and puts it
 back in one call into C each, between whose steps Python delivers no signal. Who has a turn holds
 the only strong reference to it: a turn that was left behind puts its ticket back when it is freed,
-and one whose thread has ended is revoked by whoever waits for it. ``Turn.end`` may be called twice::
+and one whose thread has ended is revoked by whoever waits for it. A turn may end twice::
 
     turn = Turn()
     try:
