@@ -250,6 +250,7 @@ def test_only_named_places_ask_for_a_collection_without_its_scope() -> None:
         ("collection_reader", 2),  # where the scope is applied; whether the collection is there
         ("hit_counts", 1),  # by docno
         ("check", 1),  # of a file
+        ("length_check", 1),  # lengths of a version, whoever wrote them
         ("transaction", 1),  # writes, which `store.scope` checks one by one
     }
 
