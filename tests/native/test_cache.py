@@ -266,16 +266,6 @@ def test_why_a_cache_is_not_used_is_said(tmp_path: Path) -> None:
     assert not list(shared.iterdir())
 
 
-@pytest.mark.skipif(ROOT_USER, reason="root may write everywhere")
-def test_a_cache_that_can_only_be_read_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted(monkeypatch, tmp_path / "cache")
-    (tmp_path / "cache").mkdir(mode=0o500)
-    assert loader._trusted_cache() == str(tmp_path / "cache")
-    assert loader._cache() is None
-
-
 def test_a_cache_on_a_read_only_disk_is_read_and_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
