@@ -16,7 +16,7 @@ def warmup(*, as_json: AsJson = False) -> Report:
     shown = {
         "kernels": str(data["kernels"]),
         "processor": str(data["processor"] or "not supported: NumPy does everything"),
-        "cache": str(data["cache"] or "none that may be written"),
+        "cache": str(data["cache"] or f"none: {data['cache_problem']}"),
     }
     if data["reason"]:
         shown["because"] = str(data["reason"])

@@ -1,8 +1,9 @@
 """From kernels to one object file: runs numba, in a process of its own.
 
-``python -m vstore.native.compiler FLAVOUR OUTPUT`` compiles for a flavour of processor
-(`flavour.FLAVOURS`) and writes the object file. Only public interfaces of numba are used: each
-kernel's LLVM code as text, linked into one module, made machine code by llvmlite.
+``python -m vstore.native.compiler FLAVOUR OUTPUT [--to-stdout]`` compiles for a flavour of
+processor (`flavour.FLAVOURS`) and writes the object file, or what would stand in it to standard
+output. Only public interfaces of numba are used: each kernel's LLVM code as text, linked into one
+module, made machine code by llvmlite.
 """
 
 from __future__ import annotations
@@ -52,12 +53,17 @@ def compile_kernels(flavour: Flavour) -> bytes:
 
 def main() -> None:
     """Compile for the flavour named on the command line."""
-    from vstore.native.loader import file_name, write_code
+    from vstore.native.cache import signed, write_code
+    from vstore.native.loader import file_name
 
-    flavour, output = sys.argv[1:]
+    flavour, output, *options = sys.argv[1:]
     if Path(output).name != file_name(FLAVOURS[flavour]):
         sys.exit(f"asked for {output}, whose sources are not those of {__file__}")
-    write_code(output, compile_kernels(FLAVOURS[flavour]))
+    code = compile_kernels(FLAVOURS[flavour])
+    if options == ["--to-stdout"]:
+        sys.stdout.buffer.write(signed(code))
+    else:
+        write_code(output, code)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@
 answers meanwhile. Machine code comes from the package (made when it was built), from the user's
 cache, or from a compiler that runs in a process of its own and writes to the cache.
 
-The cache holds code that will be run, so its directory must belong to the user and be writable by
-nobody else. A file is named after a hash of the kernels' source and the flavour of the processor,
-and begins with a hash of itself: what is stale, cut or damaged is never loaded. The versions of
-numba and LLVM are not in the name: code once made needs neither, and stays right.
+`cache.py` says where the cache is and whether it may be trusted. A file is named after a hash of
+the kernels' source and the flavour of the processor, and begins with a hash of itself: what is
+stale, cut or damaged is never loaded. The versions of numba and LLVM are not in the name: code once
+made needs neither, and stays right. Without a cache the compiler writes to a file that has no name,
+for this process alone; nothing is left of it, however the process ends.
 
 ``VSTORE_NATIVE`` says ``off`` (NumPy only), ``wait`` (compile now, if need be) or ``auto``.
 ``VSTORE_CACHE_DIR`` is where the cache is.
@@ -17,9 +18,9 @@ Paths are text here and in `storage.file`: importing `pathlib` would be a tenth 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-import stat
 import sys
 import threading
 from functools import cache
@@ -29,6 +30,13 @@ from blake3 import blake3
 
 from vstore.deferred import Deferred
 from vstore.locked import let_go
+from vstore.native.cache import (
+    UnusableCacheError,
+    cache_directory,
+    code_in,
+    is_writable,
+    read_code,
+)
 from vstore.native.calls import NativeKernels
 from vstore.native.flavour import host_flavour
 
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
     import logging
     import subprocess
     import tempfile
+    from typing import BinaryIO
 
     from vstore.native import reference as references
     from vstore.native.flavour import Flavour
@@ -47,8 +56,6 @@ else:  # only without machine code are they needed
     tempfile = Deferred("tempfile")
 
 _SOURCES: Final = ("arrays.py", "compiler.py", "instructions.py", "kernels.py", "signatures.py")
-_HASH_BYTES: Final = 32
-_CODE_BYTES_MAX: Final = 1 << 24
 _COMPILE_S_MAX: Final = 300.0
 _PACKAGE: Final = os.path.dirname(__file__)
 
@@ -60,8 +67,9 @@ class _State:
         self.lock = threading.RLock()
         self.kernels: NativeKernels | None = None
         self.compiler: subprocess.Popen[bytes] | None = None
-        self.output = ""
+        self.output: str | BinaryIO = ""
         self.reason = ""
+        self.cache_problem = ""
         self.final = False  # no use to look again
 
 
@@ -102,13 +110,14 @@ def kernels(*, wait: bool = False) -> NativeKernels | None:
 
 
 def status() -> dict[str, object]:
-    """Return whether there is machine code, for which processor, and why not."""
+    """Return whether there is machine code, for which processor, and why not; so of the cache."""
     found = kernels()
     flavour = host_flavour()
     return {
         "kernels": "numpy" if found is None else found.name,
         "processor": None if flavour is None else flavour.name,
-        "cache": cache_directory(),
+        "cache": _cache(),
+        "cache_problem": _state.cache_problem,
         "reason": _state.reason,
     }
 
@@ -156,18 +165,36 @@ def _load(code: bytes) -> None:
     _state.final, _state.reason = True, ""
 
 
+def _made(output: str | BinaryIO) -> bytes | None:
+    """Return what the compiler has made."""
+    if isinstance(output, str):
+        return read_code(output, private=True)
+    with output:
+        output.seek(0)
+        return code_in(output)
+
+
+def _stop_compiler(state: _State, pid: int) -> None:
+    """End a compiler whose work nobody would see; it is not a forked child's to end."""
+    if state.compiler is not None and pid == os.getpid() and state.compiler.poll() is None:
+        state.compiler.kill()
+
+
 def _compile(flavour: str, name: str, *, wait: bool) -> None:
     """Start the compiler, or see how far it is; load what it made."""
     if _state.compiler is None:
         if not _is_python(sys.executable):
             _give_up("no Python to run the compiler with")
             return
-        directory = cache_directory()
+        directory = _cache()
         if directory is None:
-            directory = tempfile.mkdtemp(prefix="vstore-")  # private, for this process
-        _state.output = os.path.join(directory, name)
+            _state.output = tempfile.TemporaryFile()
+            atexit.register(_stop_compiler, _state, os.getpid())
+        else:
+            _state.output = os.path.join(directory, name)
         logging.getLogger("vstore").info(
-            "vstore: compiling machine code into %s; NumPy answers meanwhile", directory
+            "vstore: compiling machine code into %s; NumPy answers meanwhile",
+            directory or f"this process's memory, since {_state.cache_problem}",
         )
         _state.reason = "the compiler is running"
         # With this process's own modules, and none from wherever it was started (-P): else another
@@ -177,11 +204,13 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
             for path in map(str, sys.path)  # others than text are in some, and do nothing there
             if os.pathsep not in path
         )
+        output = _state.output
+        arguments = [output] if isinstance(output, str) else [name, "--to-stdout"]
         _state.compiler = subprocess.Popen(
-            [sys.executable, "-P", "-m", "vstore.native.compiler", flavour, _state.output],
+            [sys.executable, "-P", "-m", "vstore.native.compiler", flavour, *arguments],
             env={**os.environ, "PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if isinstance(output, str) else output,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is not meant for it
         )
@@ -190,7 +219,7 @@ def _compile(flavour: str, name: str, *, wait: bool) -> None:
             _state.compiler.wait(_COMPILE_S_MAX)
     if _state.compiler.poll() is None:
         return
-    code = read_code(_state.output, private=True)
+    code = _made(_state.output)
     if code is None:
         _give_up(f"the compiler failed (exit code {_state.compiler.returncode})")
     else:
@@ -214,65 +243,28 @@ def source_hash() -> str:
     return hasher.hexdigest()[:16]
 
 
-def cache_directory() -> str | None:
-    """Return the private cache, made if need be; None if there cannot be one."""
-    given = os.environ.get("VSTORE_CACHE_DIR")
-    home = os.path.expanduser("~")
-    if given:
-        path = os.path.normpath(given)  # else a link with a slash behind it would be followed
-    elif home == "~":  # a user without a home
+def _cache() -> str | None:
+    """Return the folder of the cache that can be written to; None, and why, if there is none."""
+    directory = _trusted_cache()
+    if directory is not None and not is_writable(directory):
+        _state.cache_problem = f"{directory}: cannot be written to"
         return None
-    elif sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA", os.path.join(home, "AppData", "Local"))
-        path = os.path.join(local, "vstore", "Cache")
-    elif sys.platform == "darwin":
-        path = os.path.join(home, "Library", "Caches", "vstore")
-    else:
-        path = os.path.join(
-            os.environ.get("XDG_CACHE_HOME", os.path.join(home, ".cache")), "vstore"
-        )
+    return directory
+
+
+def _trusted_cache() -> str | None:
+    """Return the folder of the cache, also one that can only be read."""
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        if not _is_private(os.lstat(path)) or not os.access(path, os.W_OK):
-            return None
-    except OSError:
+        directory = cache_directory()
+    except UnusableCacheError as error:
+        if not _state.cache_problem and os.environ.get("VSTORE_CACHE_DIR"):
+            logging.getLogger("vstore").warning("vstore: VSTORE_CACHE_DIR is not used: %s", error)
+        _state.cache_problem = str(error)
         return None
-    return path
+    _state.cache_problem = ""
+    return directory
 
 
 def _cached(name: str) -> str | None:
-    directory = cache_directory()
+    directory = _trusted_cache()
     return None if directory is None else os.path.join(directory, name)
-
-
-def _is_private(status: os.stat_result) -> bool:
-    if sys.platform == "win32":  # the profile's own access rules
-        return True
-    mine = status.st_uid == os.getuid()
-    return mine and not stat.S_ISLNK(status.st_mode) and not status.st_mode & 0o022
-
-
-def read_code(path: str | os.PathLike[str], *, private: bool) -> bytes | None:
-    """Return the machine code in a file, None if there is none that may be run."""
-    try:
-        with open(path, "rb") as file:
-            if private and not _is_private(os.fstat(file.fileno())):
-                return None
-            data = file.read(_CODE_BYTES_MAX)
-    except OSError:
-        return None
-    digest, code = data[:_HASH_BYTES], data[_HASH_BYTES:]
-    return code if code and blake3(code).digest() == digest else None
-
-
-def write_code(path: str, code: bytes) -> None:
-    """Write machine code so that a reader sees all of it or none."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(blake3(code).digest() + code)
-        os.replace(temporary, path)  # atomic, also over another's
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
