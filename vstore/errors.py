@@ -22,6 +22,7 @@
     ├── EmbeddingError                      the function that makes vectors fails for everything
     ├── MissingDependencyError              an optional extra is not installed
     ├── ClosedError                         the handle is closed, or belongs to another process
+    ├── NotPicklableError (TypeError)       a handle that was pickled or copied
     ├── ReadOnlyError                       a write through a read-only handle
     ├── LockedError                         another writer holds the store
     ├── StorageError                        the operating system refused; carries the OSError
@@ -344,6 +345,10 @@ class MissingDependencyError(VstoreError, ImportError):
 
 class ClosedError(VstoreError):
     """The handle is closed, or was opened by another process (before a fork)."""
+
+
+class NotPicklableError(VstoreError, TypeError):
+    """A handle on an open store was pickled or copied, which stays in its process."""
 
 
 class ReadOnlyError(VstoreError):
