@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import vstore
+from tests.small_store import spec
 from vstore import errors
 from vstore.errors import LockedError, NotFoundError, StorageError, VstoreError
 
@@ -152,6 +153,32 @@ def test_a_long_chain_of_causes_is_sent() -> None:
         error.__cause__ = first
         first = error
     assert_same(pickle.loads(pickle.dumps(first)), first)
+
+
+def test_attributes_that_cannot_be_sent_are_named_and_the_others_sent() -> None:
+    class Local:
+        pass
+
+    error = vstore.StateError("wrong moment")
+    kept = {
+        "numbers": [1, 2.5, None], "kind": StorageError, "work": locked, "spec": spec("m"),
+        "own": error, "inner": StorageError("inner"), "vector": {"v": b"x"},
+    }  # fmt: skip
+    lost = {
+        "call": lambda: 1,
+        "local": Local(),
+        "kind of": Local,
+        "deep": [{"lock": threading.Lock()}],
+    }
+    vars(error).update(kept | lost)
+    for protocol in PROTOCOLS:
+        again = pickle.loads(pickle.dumps(error, protocol))
+        assert again.own is again
+        assert str(again.inner) == "inner"
+        for name in ("numbers", "kind", "work", "spec", "vector"):
+            assert vars(again)[name] == kept[name]
+        for name in lost:
+            assert "cannot be pickled" in vars(again)[name]
 
 
 class OwnError(NotFoundError):

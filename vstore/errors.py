@@ -22,6 +22,7 @@
     ├── EmbeddingError                      the function that makes vectors fails for everything
     ├── MissingDependencyError              an optional extra is not installed
     ├── ClosedError                         the handle is closed, or belongs to another process
+    ├── NotPicklableError (TypeError)       a handle that was pickled or copied
     ├── ReadOnlyError                       a write through a read-only handle
     ├── LockedError                         another writer holds the store
     ├── StorageError                        the operating system refused; carries the OSError
@@ -41,6 +42,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vstore.sending import sendable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
@@ -54,65 +57,33 @@ class VstoreError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by calling the class, whose arguments are not the text. Whatever cannot come back
         # from a pickle (a provider's exception, say) must not keep the error from coming back.
-        args = tuple(_sendable(arg)[1] for arg in self.args)
-        state = {name: _sendable(value)[1] for name, value in vars(self).items()}
-        cause = None if self.__cause__ is None else _sendable(self.__cause__)[0]
-        return _unpickled, (type(self), args, state, cause, self.__suppress_context__)
+        args = tuple(sendable(arg, VstoreError) for arg in self.args)
+        state = {name: sendable(value, VstoreError) for name, value in vars(self).items()}
+        # In this order: to set a cause suppresses the context.
+        state["__cause__"] = sendable(self.__cause__, VstoreError)
+        state["__suppress_context__"] = self.__suppress_context__
+        return _made, (type(self), args), state
 
     def __copy__(self) -> Self:
-        return _made(type(self), self.args, vars(self), self.__cause__, self.__suppress_context__)
+        return self._copied(self.args, vars(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         import copy  # few errors are copied
 
-        # The cause is shared: exceptions of others need not be made for copying.
-        args, state = copy.deepcopy((self.args, vars(self)), memo)
-        return _made(type(self), args, state, self.__cause__, self.__suppress_context__)
+        return self._copied(*copy.deepcopy((self.args, vars(self)), memo))
+
+    def _copied(self, args: tuple[object, ...], state: Mapping[str, object]) -> Self:
+        error = _made(type(self), args)
+        vars(error).update(state)
+        error.__cause__ = self.__cause__  # shared: others' exceptions need not be made for copying
+        error.__suppress_context__ = self.__suppress_context__
+        return error
 
 
-def _made(
-    kind: type[E],
-    args: tuple[object, ...],
-    state: Mapping[str, object],
-    cause: BaseException | None,
-    suppress_context: bool,  # noqa: FBT001 - as a pickle has it
-) -> E:
+def _made(kind: type[E], args: tuple[object, ...]) -> E:
     error = kind.__new__(kind, *args)
     super(VstoreError, error).__init__(*args)  # ImportError keeps its text apart from the arguments
-    vars(error).update(state)
-    error.__cause__ = cause
-    error.__suppress_context__ = suppress_context
     return error
-
-
-def _unpickled(
-    kind: type[E],
-    args: tuple[object, ...],
-    state: Mapping[str, object],
-    cause: bytes | None,
-    suppress_context: bool,  # noqa: FBT001 - as a pickle has it
-) -> E:
-    import pickle  # as below
-
-    sent = None if cause is None else pickle.loads(cause)
-    return _made(kind, args, state, sent, suppress_context)
-
-
-def _sendable(value: Any) -> tuple[bytes, Any]:  # noqa: ANN401 - whatever is on an error
-    """Return the pickle of a value and the value; of what can be said of it, if it has none."""
-    import pickle  # few errors leave their process
-
-    try:
-        pickled = pickle.dumps(value)
-        pickle.loads(pickled)
-    except Exception:  # whatever its own code raises
-        name = f"{type(value).__module__}.{type(value).__qualname__}"
-        if isinstance(value, BaseException):
-            value = Exception(f"{name}: {value}")
-        else:
-            value = f"<{name}, which cannot be pickled>"
-        return pickle.dumps(value), value
-    return pickled, value
 
 
 class InvalidArgumentError(VstoreError, ValueError):
@@ -344,6 +315,10 @@ class MissingDependencyError(VstoreError, ImportError):
 
 class ClosedError(VstoreError):
     """The handle is closed, or was opened by another process (before a fork)."""
+
+
+class NotPicklableError(VstoreError, TypeError):
+    """A handle on an open store was pickled or copied, which stays in its process."""
 
 
 class ReadOnlyError(VstoreError):

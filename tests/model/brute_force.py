@@ -44,7 +44,8 @@ def score(vector: Array, query: Array, metric: Metric) -> float:
     product = float((row * target).sum())
     if metric == "inner_product":
         return product
-    return product / (math.sqrt(float((row * row).sum())) * math.sqrt(float((target**2).sum())))
+    cosine = product / (math.sqrt(float((row * row).sum())) * math.sqrt(float((target**2).sum())))
+    return min(1.0, max(-1.0, cosine))
 
 
 def ranking(

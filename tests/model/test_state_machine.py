@@ -452,6 +452,7 @@ class Machine(RuleBasedStateMachine):
         expected = model.dual(old, new, queries, k=k, passes=passes)
         assert len(result) == expected.count
         assert all(count <= k for count in result.trace.fetched.values())
+        assert result.scores == [1 / rank for rank in range(1, len(result) + 1)]
         answers = list(zip(hits(result), [hit.version for hit in result], strict=True))
         alone = [answer for answer in answers if answer in expected.alone]
         placed = [answer for answer in answers if answer not in expected.alone]
@@ -473,8 +474,8 @@ def plain(document: vstore.Document) -> str:
 
 
 def hits(result: vstore.SearchResult) -> list[Expected]:
-    """Return a result's hits in the model's form; equality is exact, scores included."""
-    return [Expected(hit.id, hit.score, hit.chunk, hit.stale) for hit in result]
+    """Return a result's hits in the model's form; equality is exact, similarities included."""
+    return [Expected(hit.id, hit.scores[hit.version], hit.chunk, hit.stale) for hit in result]
 
 
 COMMON: dict[str, Any] = {

@@ -41,8 +41,11 @@ def check_hits(result: SearchResult, scores: dict[str, Array], model: Model) -> 
     for hit in result:
         row = int(hit.id)
         require(bool(model.alive[row]), f"{row} was deleted, {hit}")
-        expected = float(scores[hit.version][row])
-        require(abs(hit.score - expected) < SAME, f"expected score {expected:.6f} of {hit}")
+        require(hit.version in hit.scores, f"no score of its version in {hit}")
+        for label, score in hit.scores.items():
+            expected = float(scores[label][row])
+            require(abs(score - expected) < SAME, f"expected {expected:.6f} in {label} of {hit}")
+    require(bool((np.diff(result.scores) <= 0).all()), f"scores rise: {result.scores}")
 
 
 def check_exact(result: SearchResult, scores: Array, among: BoolArray) -> None:
@@ -50,7 +53,7 @@ def check_exact(result: SearchResult, scores: Array, among: BoolArray) -> None:
     count = min(K, int(among.sum()))
     require(len(result) == count, f"{len(result)} hits, expected {count}")
     best = np.sort(scores[among])[::-1][:count]
-    found = np.array([hit.score for hit in result])
+    found = np.array([hit.scores[hit.version] for hit in result])
     require(np.allclose(found, best, rtol=0, atol=SAME), f"scores {found}, the best are {best}")
 
 
@@ -65,7 +68,7 @@ def check_slots(result: SearchResult, scores: dict[str, Array], model: Model, ne
     places = new[old_best]
     expected = scores[OLD][old_best]
     expected[places] = new_best[: int(places.sum())]
-    found = np.array([hit.score for hit in result])
+    found = np.array([hit.scores[hit.version] for hit in result])
     require([hit.version == NEW for hit in result] == places.tolist(), f"{places} in {result}")
     require(np.allclose(found, expected, rtol=0, atol=SAME), f"scores {found}, not {expected}")
 

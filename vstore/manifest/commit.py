@@ -7,10 +7,10 @@ back from full manifest to full manifest.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vstore.errors import CorruptionError
+from vstore.frozen import FrozenDict
 from vstore.limits import DELTA_CHAIN_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
 from vstore.manifest.plain import U64_MAX, PlainReader
 from vstore.named import NamedTuple
@@ -42,7 +42,7 @@ class Operation(NamedTuple):
 
     name: str
     note: str = ""
-    counts: Mapping[str, int] = MappingProxyType({})
+    counts: Mapping[str, int] = FrozenDict({})
 
 
 class Commit(NamedTuple):
@@ -70,8 +70,8 @@ class Commit(NamedTuple):
     base: BlockRef | None
     depth: int
     body: object
-    documents: object = MappingProxyType({})
-    rows: object = MappingProxyType({})
+    documents: object = FrozenDict({})
+    rows: object = FrozenDict({})
 
     def encode(self) -> bytes:
         """Return the block's payload."""

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
+from vstore.frozen import FrozenDict
 from vstore.limits import DIMENSION_MAX, EXTRAS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
 from vstore.storage.packing import pack
 
@@ -89,7 +89,7 @@ class EmbeddingSpec:
             _require_text(name, getattr(self, name))
         if not self.model:
             raise InvalidArgumentError("EmbeddingSpec.model: must not be empty")
-        object.__setattr__(self, "extras", MappingProxyType(_checked_extras(self.extras)))
+        object.__setattr__(self, "extras", FrozenDict(_checked_extras(self.extras)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EmbeddingSpec):
@@ -100,7 +100,7 @@ class EmbeddingSpec:
         return hash(self.fingerprint)
 
     def __reduce__(self) -> tuple[type[EmbeddingSpec], tuple[object, ...]]:
-        return type(self), tuple(self.identity().values())  # a read-only view cannot be pickled
+        return type(self), tuple(self.identity().values())
 
     def identity(self) -> dict[str, object]:
         """Return the identity fields by name, in declaration order."""

@@ -6,9 +6,9 @@ is computed (`segment.freshness`, `migration.lifecycle`) from these facts and th
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Never, TypeAlias, get_args
 
+from vstore.frozen import FrozenDict
 from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
 PROVENANCES: Final[tuple[Provenance, ...]] = get_args(Provenance)
 READ_MODES: Final[tuple[ReadMode, ...]] = get_args(ReadMode)
 DUAL_WRITES: Final[tuple[DualWrite, ...]] = get_args(DualWrite)
-_EMPTY: Final[Mapping[str, Never]] = MappingProxyType({})
+_EMPTY: Final[Mapping[str, Never]] = FrozenDict({})
 
 
 class SegmentRef(NamedTuple):
@@ -157,6 +157,11 @@ class RouteState(NamedTuple):
     shadow: str = ""
     shadow_percent: int = 0
     evidence: tuple[Evidence, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything as plain data."""
+        evidence = [one._asdict() for one in self.evidence]
+        return {**self._asdict(), "previous": list(self.previous), "evidence": evidence}
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ int        integer of 64 bits, or float that is one   ``int``                 ``
 float      finite float, or integer; -0.0 is 0.0      ``float``               ``float``
 bool       ``bool``, which is no number               ``bool``                ``bool``
 timestamp  aware ``datetime``, or microseconds        ``int`` microseconds    aware UTC datetime
-json       any JSON value                             itself                  itself
+json       any JSON value                             a copy                  a copy
 =========  =========================================  ======================  ==================
 
 ``None`` is the missing value of every type. NumPy scalars count as the Python scalars they hold,
@@ -42,6 +42,7 @@ INT64_MAX: Final = 2**63 - 1
 UINT64_MAX: Final = 2**64 - 1
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_PLAIN: Final = (str, int, float, bool)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
 # Years 1 to 9999: a stored timestamp that `datetime` cannot hold could never be given back.
 TIMESTAMP_MIN_US: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
@@ -118,12 +119,20 @@ def timestamp_to_datetime(microseconds: int) -> dt.datetime:
 
 
 def copied_json(value: object) -> object:
-    """Return a copy of a JSON value: what the caller does to theirs must not change a store."""
+    """Return a copy of a JSON value, of Python's own types as it would come back from a file.
+
+    What the caller does to theirs must not change a store; nor may an answer depend on whether the
+    store was reopened, as it would with a NumPy scalar, a member of an enum, or an ordered dict.
+    """
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, dict):
-        return {key: copied_json(item) for key, item in value.items()}
+        return {str.__str__(key): copied_json(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copied_json(item) for item in value]
-    return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
 
 
 def json_problem(value: object) -> str | None:

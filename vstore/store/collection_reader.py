@@ -12,6 +12,7 @@ from vstore.errors import InvalidArgumentError, LimitExceededError, NotFoundErro
 from vstore.segment.documents import DELETED
 from vstore.segment.ids import validate_ids
 from vstore.store.numbers import check_whole
+from vstore.store.open_handle import OpenHandle, opening
 from vstore.store.search import bound_filter
 from vstore.store.snapshot import matching_documents
 
@@ -34,7 +35,7 @@ else:  # not what a search needs
 _EXPORT_ROWS = 4_096
 
 
-class CollectionReader:
+class CollectionReader(OpenHandle):
     """A collection as a handle sees it: at a snapshot, and inside a scope.
 
     The snapshot is the store's current one, or the one that the handle is pinned to. Everything
@@ -60,6 +61,11 @@ class CollectionReader:
     def __repr__(self) -> str:
         scope = f", scope={self.scope_text}" if self.scope is not None else ""
         return f"{type(self).__name__}({self.name!r}{scope})"
+
+    def _elsewhere(self) -> str:
+        pinned = "" if self._pinned is None else f".snapshot({self._pinned.epoch})"
+        scope = "" if self.scope is None else ", scoped by the same filter"
+        return opening(self.store.path, f"{pinned}.collection({self.name!r}){scope}")
 
     @property
     def scope(self) -> Filter | None:

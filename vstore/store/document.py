@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,20 @@ class Document:
     source_hash: bytes | None
     metadata: Mapping[str, object]
     text: str | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything as plain data: the hash in hex digits, times in ISO 8601."""
+        return {
+            "id": self.id,
+            "created": self.created,
+            "revision": self.revision,
+            "source_hash": None if self.source_hash is None else self.source_hash.hex(),
+            "metadata": {
+                name: value.isoformat() if isinstance(value, dt.datetime) else copied_json(value)
+                for name, value in self.metadata.items()
+            },
+            "text": self.text,
+        }
 
 
 def document_of(record: DocumentRecord, field_types: Mapping[str, FieldType]) -> Document:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError
+from vstore.errors import InvalidArgumentError, VstoreError
 from vstore.manifest.commit import Operation
 from vstore.migration import jobs
 from vstore.store import backfill_queue
@@ -22,6 +22,7 @@ from vstore.store.length_check import require_lengths
 from vstore.store.migration_status import MigrationPlan, MigrationStatus, status_of
 from vstore.store.names import check_name, check_note
 from vstore.store.numbers import check_batch_size, check_number, check_whole
+from vstore.store.open_handle import OpenHandle
 from vstore.store.spending import Spending
 from vstore.store.vector_sources import VectorSource
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
 
 
-class Migration:
+class Migration(OpenHandle):
     """A durable job that gives documents their vectors of a version. Made by `Collection.migrate`.
 
     The job lives in the store; this handle only says how to run it, and any number of them may look
@@ -174,10 +175,23 @@ class Migration:
             )
 
     def __repr__(self) -> str:
-        job = self._job()
-        status = "not begun" if job is None else job.status
+        status = "not begun"
+        try:
+            job = self._job()
+            if job is not None:
+                status = str(job.status)
+        except VstoreError:  # a repr says what it can
+            status = "of a closed store"
         source = self._work.source
         return f"<vstore.Migration {source!r} -> {self._target!r}, {status}>"
+
+    def _elsewhere(self) -> str:
+        collection = self._collection
+        return (
+            "The job is in the file: send the path, and in the worker call "
+            f"vstore.open({collection.store.path!r}).collection({collection.name!r})"
+            f".migrate({self._work.source!r}, {self._target!r}, ...)"
+        )
 
     def run(
         self,

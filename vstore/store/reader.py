@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.store.collection import Collection
+from vstore.store.open_handle import OpenHandle, opening
 
 if TYPE_CHECKING:
     from vstore.store.snapshot import Snapshot
     from vstore.store.store import Store
 
 
-class Reader:
+class Reader(OpenHandle):
     """The store at one epoch, read-only. Made by ``Store.snapshot``."""
 
     def __init__(self, store: Store, snapshot: Snapshot) -> None:
         self._store = store
         self._snapshot = snapshot
+
+    def _elsewhere(self) -> str:
+        return opening(self._store.path, f".snapshot({self.epoch})")
 
     @property
     def epoch(self) -> int:

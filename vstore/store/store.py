@@ -14,6 +14,7 @@ from vstore.manifest.spec import require_spec
 from vstore.store.collection import Collection
 from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
+from vstore.store.open_handle import opening
 from vstore.store.store_metrics import StoreMetrics
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class Store(StoreMetrics):
     def __repr__(self) -> str:
         state = "closed" if self.open_file.closed else f"epoch {self.open_file.snapshot.epoch}"
         return f"<vstore.Store {self.path!r}, {state}>"
+
+    def _elsewhere(self) -> str:
+        return opening(self.path)
 
     def close(self) -> None:
         """Sync what is relaxed, release file and lock. Arrays handed out stay valid.

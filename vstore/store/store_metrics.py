@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.deferred import Deferred
+from vstore.store.open_handle import OpenHandle
 
 if TYPE_CHECKING:
     from vstore.observe import prometheus
@@ -17,7 +18,7 @@ else:  # not what a search needs
     prometheus = Deferred("vstore.observe.prometheus")
 
 
-class StoreMetrics:
+class StoreMetrics(OpenHandle):
     """Counters and traces of a handle, and counters that handles have left in the file."""
 
     def __init__(self, open_file: OpenFile) -> None:

@@ -24,6 +24,7 @@ from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
 from vstore.store.given_vectors import check_given
 from vstore.store.input import document_input, metadata_rows, one_per_id, require_size
 from vstore.store.numbers import check_whole
+from vstore.store.open_handle import OpenHandle
 from vstore.store.pending import Pending
 from vstore.store.revisions import identical, merged_records
 from vstore.store.scope import in_scope, require_known, require_scope
@@ -49,7 +50,7 @@ else:  # of versions that have learned, and of mistakes
 _T = TypeVar("_T")
 
 
-class Transaction:
+class Transaction(OpenHandle):
     """Writes that become one commit. Made by ``Store.transaction()``.
 
     Reads through collections see the snapshot from before the transaction. Leaving the ``with``
@@ -101,6 +102,9 @@ class Transaction:
                 self._end()
         finally:
             self._end()
+
+    def _elsewhere(self) -> str:
+        return "A transaction is of the thread that began it: send what is to be written"
 
     def run(self, body: Callable[[Transaction], _T]) -> _T:
         """Return what ``body`` returns, once what it wrote is committed.
