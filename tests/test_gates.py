@@ -63,8 +63,9 @@ def test_coverage_is_weighted_by_traffic(docs: Collection) -> None:
     assert docs.coverage(NEW, weighted=True).traffic_share == 0.95  # nothing was counted
     # Half of all hits are of one document that is not migrated.
     hits = Hits(np.array([0, COUNT - 1], np.uint32), np.array([50, 50], np.uint64))
-    record = append_record(docs.store.open_file.container, plain_hits(hits))
-    edit(docs, lambda state: state._replace(hits=record))
+    container = docs.store.open_file.container
+    # In the writer's turn, which begins behind the last commit.
+    edit(docs, lambda state: state._replace(hits=append_record(container, plain_hits(hits))))
     assert docs.coverage(NEW, weighted=True).traffic_share == 0.5
     gates = vstore.Gates(coverage=0.9, traffic_coverage=0.8)
     assert found(docs, gates)["traffic_coverage"] == (0.5, False)
