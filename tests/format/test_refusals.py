@@ -665,3 +665,46 @@ def test_what_is_no_number_ends_the_building_of_a_graph_by_name(
     file.array(what, "v1")[7] = value
     with open_medium(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
         store.optimize()
+
+
+GRAPH_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "recall above 1": lambda a: a["graph"]["recall"][0].__setitem__(1, 1.5),
+    "recall below 0": lambda a: a["graph"]["recall"][0].__setitem__(1, -0.5),
+    "recall that is NaN": lambda a: a["graph"]["recall"][0].__setitem__(1, math.nan),
+    "negative distances": lambda a: a["graph"]["recall"][0].__setitem__(2, -1.0),
+    "ef out of order": lambda a: a["graph"]["recall"].reverse(),
+    "ef twice": lambda a: a["graph"]["recall"].append(a["graph"]["recall"][-1]),
+    "ef of 0": lambda a: a["graph"]["recall"][0].__setitem__(0, 0),
+    "entry beyond the nodes": lambda a: a["graph"].update(entry=10_000),
+    "no entry": lambda a: a["graph"].pop("entry"),
+    "no curve": lambda a: a["graph"].pop("recall"),
+    "no codes": lambda a: a.pop("codes"),
+    "codes without unit": lambda a: a["codes"].pop("unit"),
+    "ef_construction of 0": lambda a: a["graph"].update(ef_construction=0),
+    "scale of 0": lambda a: a["codes"].update(scale=0.0),
+    "infinite radius": lambda a: a["codes"].update(radius=math.inf),
+    "refined out of range": lambda a: a["graph"].update(refined=1e9),
+    "rescored out of range": lambda a: a["graph"].update(rescored=0.0),
+    "another dimension": lambda a: a.update(dimension=5),
+}
+
+
+@pytest.fixture(scope="module")
+def graph_image() -> bytes:
+    medium = MemoryMedium()
+    with open_medium(medium) as store:
+        docs = store.create_collection("docs")
+        docs.create_version("v1", vstore.EmbeddingSpec("m", 4, "l2"), graph_rows_min=100)
+        docs.upsert(list(range(2_000)), vectors={"v1": rows(2_000)})
+    assert checked(medium.tobytes()).ok
+    return medium.tobytes()
+
+
+@pytest.mark.parametrize("name", GRAPH_FORGERIES)
+def test_what_a_graph_says_of_itself_is_checked(graph_image: bytes, name: str) -> None:
+    file = Forged(graph_image)
+    GRAPH_FORGERIES[name](file.at(file.segment("v1")["header"])["attributes"])
+    forged = file.bytes()
+    assert not checked(forged).ok
+    with pytest.raises(CorruptionError):
+        open_medium(MemoryMedium(forged), mode="r", verify="full")

@@ -6,6 +6,7 @@ A graph comes with a new header, which names the segment's arrays where they are
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ from vstore.errors import CorruptionError
 from vstore.index.curve import EF_GRID, REFINED, RESCORED, CurvePoint, RecallCurve
 from vstore.index.graph import GraphIndex
 from vstore.index.quantizer import Quantizer, Space, half_lengths
-from vstore.limits import EF_MAX
+from vstore.limits import EF_MAX, GRAPH_M_MIN
 from vstore.manifest.plain import PlainReader
 from vstore.native.arrays import NONE, WIDTH_MAX, GraphArrays
 from vstore.native.calls import CorruptGraphError
@@ -163,7 +164,7 @@ def _read_graph(segment: VectorSegment, *, verified: bool) -> GraphIndex:
     high = by_node("codes.high", "|u1", (None, quantizer.size // 2))
     nodes = len(high)
     plain = PlainReader(segment.header.attributes["graph"], "graph")
-    M = plain.integer("M", maximum=WIDTH_MAX // 2)
+    M = plain.integer("M", minimum=GRAPH_M_MIN, maximum=WIDTH_MAX // 2)
     arrays = GraphArrays(
         high,
         by_node("codes.low", "|u1", (nodes, quantizer.size // 2)),
@@ -186,16 +187,17 @@ def _read_graph(segment: VectorSegment, *, verified: bool) -> GraphIndex:
             raise ValueError("graph: rows and nodes do not belong together")
     elif nodes != segment.rows:
         raise ValueError("graph: as many nodes as rows, or starts")
+    points = plain.sequence("recall", _read_point, count_max=len(EF_GRID))
+    if any(narrow.ef >= wide.ef for narrow, wide in pairwise(points)):
+        raise ValueError("graph: recall is not by ascending ef")
     return GraphIndex(
         arrays,
         quantizer,
         members,
         starts,
-        RecallCurve(
-            plain.sequence("recall", _read_point, count_max=len(EF_GRID)), rescored, refined
-        ),
+        RecallCurve(points, rescored, refined),
         M=M,
-        ef_construction=plain.integer("ef_construction", maximum=EF_MAX),
+        ef_construction=plain.integer("ef_construction", minimum=1, maximum=EF_MAX),
     )
 
 
@@ -207,7 +209,10 @@ def _read_point(value: object, where: str) -> CurvePoint:
         or not 0 < value[0] <= EF_GRID[-1]
     ):
         raise ValueError(f"{where}: expected [ef, recall, distances]")
-    return CurvePoint(value[0], _real(value[1]), _real(value[2]))
+    point = CurvePoint(value[0], _real(value[1]), _real(value[2]))
+    if not (0 <= point.recall <= 1 and point.distances >= 0):
+        raise ValueError(f"{where}: recall {point.recall}, {point.distances} distances")
+    return point
 
 
 def _real(value: object) -> float:

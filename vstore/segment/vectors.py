@@ -184,6 +184,8 @@ class VectorSegment(SealedSegment):
             raise self.corrupt("no fingerprint")
         if fingerprint != spec.fingerprint:
             raise self.corrupt("belongs to another version than the manifest says")
+        if self.header.attributes.get("dimension") != spec.dimension:
+            raise self.corrupt(f"not of {spec.dimension} dimensions")
 
     @cached_property
     def docno(self) -> Array:
@@ -329,8 +331,6 @@ class VectorSegment(SealedSegment):
         _ = self.chunk
         if self.rows and not int(self.revision.min()):
             raise self.corrupt("a row of a deleted document's revision")
-        if self.header.attributes.get("dimension") != self.spec.dimension:
-            raise self.corrupt(f"not of {self.spec.dimension} dimensions")
         self.require_finite()
         for start in range(0, self.rows, _ROWS_AT_ONCE):
             block = self.vectors[start : start + _ROWS_AT_ONCE].astype(np.float64)
