@@ -135,12 +135,12 @@ def open_medium(
             )
     if epoch is not None and tag is not None:
         raise InvalidArgumentError("open: pass epoch or tag, not both")
-    check_number(timeout_s, what="timeout_s")
+    timeout_s = check_number(timeout_s, what="timeout_s")
     past = epoch is not None or tag is not None
     writable = mode == "rw" and not past
     if keep_metrics and not writable:
         raise InvalidArgumentError("keep_metrics: needs mode='rw', and neither epoch= nor tag=")
-    check_number(recall_sample, what="recall_sample", least=0, most=1)
+    recall_sample = check_number(recall_sample, what="recall_sample", least=0, most=1)
     clock = clock or SystemClock()
     container = open_container(
         medium, writable=writable, create=create and writable, verify=verify, timeout_s=timeout_s
