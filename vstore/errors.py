@@ -326,15 +326,38 @@ class ReadOnlyError(VstoreError):
 
 
 class LockedError(VstoreError):
-    """Another writer holds the store."""
+    """Another writer holds the store.
 
-    def __init__(self, path: str, *, waited_s: float) -> None:
-        super().__init__(
-            f"{path}: another writer holds the store (waited {waited_s:g} s). "
-            "Close it, pass a larger timeout_s, or open with mode='r'."
-        )
+    Attributes
+    ----------
+    path : str
+    waited_s : float
+    pid : int | None
+        The process whose handle that is, where the system says so.
+    own : bool
+        Whether it is the process that was refused.
+    """
+
+    def __init__(
+        self, path: str, *, waited_s: float, pid: int | None = None, own: bool = False
+    ) -> None:
+        if own:
+            text = (
+                f"{path}: this process already has the store open for writing, by another handle "
+                f"(waited {waited_s:g} s). Use that handle, which threads may share, or close it "
+                "first; or open with mode='r'."
+            )
+        else:
+            process = "" if pid is None else f", process {pid},"
+            text = (
+                f"{path}: another writer{process} holds the store (waited {waited_s:g} s). "
+                "Close it, pass a larger timeout_s, or open with mode='r'."
+            )
+        super().__init__(text)
         self.path = path
         self.waited_s = waited_s
+        self.pid = pid
+        self.own = own
 
 
 class StorageError(VstoreError):

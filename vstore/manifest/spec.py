@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, cast, get_args
 
+import numpy as np
 from blake3 import blake3
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
@@ -66,6 +67,8 @@ class EmbeddingSpec:
     extras: Mapping[str, Extra] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("dimension", "metric", "normalized", *_TEXT_FIELDS):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         if type(self.dimension) is not int or self.dimension < 1:
             raise InvalidArgumentError(
                 f"EmbeddingSpec.dimension: expected an int >= 1, found {self.dimension!r}"
@@ -136,6 +139,13 @@ class EmbeddingSpec:
 _TEXT_FIELDS: Final = tuple(f.name for f in dataclasses.fields(EmbeddingSpec) if f.type == "str")
 
 
+def _plain(value: object) -> object:
+    """Return the Python value of NumPy's scalars, and of subclasses of str."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value.item() if isinstance(value, np.integer | np.bool_) else value
+
+
 def _require_text(name: str, value: object, *, limit: str = "REASON_BYTES_MAX") -> None:
     if not isinstance(value, str):
         raise InvalidArgumentError(f"EmbeddingSpec.{name}: expected a str, found {value!r}")
@@ -159,7 +169,10 @@ def _checked_extras(extras: Mapping[str, Extra]) -> dict[str, Extra]:
         raise LimitExceededError(
             "EmbeddingSpec.extras", limit="EXTRAS_MAX", found=len(extras), allowed=EXTRAS_MAX
         )
-    for key, value in extras.items():
+    checked = cast(
+        "dict[str, Extra]", {_plain(key): _plain(value) for key, value in extras.items()}
+    )
+    for key, value in checked.items():
         _require_text("extras key", key, limit="NAME_BYTES_MAX")
         if isinstance(value, str):
             _require_text(f"extras[{key!r}]", value)
@@ -167,7 +180,7 @@ def _checked_extras(extras: Mapping[str, Extra]) -> dict[str, Extra]:
             raise InvalidArgumentError(
                 f"EmbeddingSpec.extras[{key!r}]: expected str, 64-bit int or bool, found {value!r}"
             )
-    return dict(extras)
+    return checked
 
 
 def require_spec(value: object, *, what: str) -> EmbeddingSpec:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from vstore.errors import InvalidArgumentError, LockedError, StorageError
 from vstore.storage.descriptor import Descriptor
@@ -61,6 +61,13 @@ class StorageFile(Protocol):
         """Try to become the one writer; False if another handle is. Dies with the process."""
         ...
 
+    def holder(self) -> int | None:
+        """Return the process whose handle is the writer, after a `lock` that failed; for messages.
+
+        None where that cannot be told.
+        """
+        ...
+
     def close(self) -> None:
         """Release the file and its lock. Views stay valid."""
         ...
@@ -100,17 +107,30 @@ class Medium(Protocol):
         ...
 
 
+_HOME: Final = ("~/", "~" + os.sep)
+
+
 def path_text(path: object) -> str:
     """Return a path as text.
 
     Raises
     ------
     InvalidArgumentError
-        It is none.
+        It is none, or no file can have it.
     """
     text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if isinstance(text, bytes):
+        text = os.fsdecode(text)
     if not isinstance(text, str):
         raise InvalidArgumentError(f"path: expected a str or a Path, found {path!r:.60}")
+    if not text:
+        raise InvalidArgumentError("path: is empty; pass the file's, or ':memory:'")
+    if "\0" in text:
+        raise InvalidArgumentError(f"{text!r:.80}: a path cannot have a null character")
+    if text.endswith((os.sep, os.altsep or os.sep)):
+        raise InvalidArgumentError(
+            f"{text!r:.200}: a path that ends in a slash is a directory's; a store is a file"
+        )
     return text
 
 
@@ -128,14 +148,14 @@ class PathMedium:
         The file that the name led to when it was opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
         self.name = path_text(path)
-        if "\0" in self.name:
-            raise InvalidArgumentError(f"{self.name!r:.80}: a path cannot have a null character")
+        # As a shell does, which has not seen a path from a file of settings.
+        home = os.path.expanduser("~") if self.name.startswith(_HOME) else ""
         try:
-            self._named = os.path.abspath(path)
+            self._named = os.path.abspath(home + self.name[1:] if home else self.name)
         except OSError as error:  # a relative path, and the current directory was removed
-            raise StorageError(f"{path}: cannot resolve: {error.strerror}") from error
+            raise StorageError(f"{self.name}: cannot resolve: {error.strerror}") from error
         self._resolve()
 
     def _resolve(self) -> None:

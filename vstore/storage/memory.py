@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,9 @@ class MemoryFile:
             return False
         self.content.writer = self
         return True
+
+    def holder(self) -> int | None:
+        return None if self.content.writer is None else os.getpid()
 
     def close(self) -> None:
         if self._content is not None and self._content.writer is self:

@@ -5,6 +5,7 @@ Implements `format-spec.md`, "Locking" and "Recovery".
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -116,11 +117,13 @@ def _lock_current(medium: Medium, *, create: bool, timeout_s: float) -> StorageF
                     return file
                 file.close()
                 continue
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                pid = file.holder()
+                own = pid == os.getpid()
+                raise LockedError(medium.name, waited_s=timeout_s, pid=pid, own=own)
         except BaseException:
             file.close()
             raise
         file.close()
-        remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0:
-            raise LockedError(medium.name, waited_s=timeout_s)
         time.sleep(min(_POLL_S, remaining_s))

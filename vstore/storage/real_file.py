@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+import weakref
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from vstore.errors import ClosedError, NotFoundError, StorageError
 from vstore.storage import lock
 from vstore.storage.descriptor import Descriptor
+from vstore.storage.kind_of_file import OPEN_AT_ONCE, require_regular
 from vstore.storage.mapping import FileMaps
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+# Files that this process has locked, for messages; those of a parent count as closed.
+_writers: Final[weakref.WeakSet[RealFile]] = weakref.WeakSet()
 
 
 class RealFile:
@@ -39,7 +45,10 @@ class RealFile:
         if create:
             flags |= os.O_CREAT
         try:
-            self._descriptor: Descriptor | None = Descriptor(path, flags, mode)
+            with contextlib.suppress(FileNotFoundError):  # it may be made
+                require_regular(path, name=name)
+            self._descriptor: Descriptor | None = Descriptor(path, flags | OPEN_AT_ONCE, mode)
+            require_regular(self._descriptor.fd, name=name)
         except FileNotFoundError as error:
             if create:
                 raise NotFoundError(f"{os.path.dirname(path)}: no such directory") from error
@@ -177,12 +186,23 @@ class RealFile:
 
     def lock(self) -> bool:
         try:
-            return self._call(lock.try_lock)
+            locked = self._call(lock.try_lock)
         except OSError as error:
             raise StorageError(
                 f"{self.name}: cannot lock: {error.strerror}. Network file systems may not lock; "
                 "keep the store on a local disk."
             ) from error
+        if locked:
+            _writers.add(self)
+        return locked
+
+    def holder(self) -> int | None:
+        mine = self.identity()
+        for other in list(_writers):
+            with contextlib.suppress(ClosedError, StorageError):  # closed since, or before a fork
+                if other.identity() == mine:
+                    return os.getpid()
+        return lock.holder(*mine)
 
     def close(self) -> None:
         # Who reads this moment keeps the descriptor open until it has read. A forked child may

@@ -16,6 +16,7 @@ from vstore.store.search_options import (
     Query,
     SearchOptions,
     Where,
+    check_k,
     keys_of,
     wanted_of,
 )
@@ -283,6 +284,7 @@ class Collection(CollectionGuards):
         VersionMismatchError, InvalidVectorError, InvalidArgumentError, FilterError, NotFoundError,
         StateError, CorruptionError
         """
+        k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         keys = keys_of(None if key is None else (key,))
         options = SearchOptions(
@@ -336,6 +338,7 @@ class Collection(CollectionGuards):
         keys : sequence of str, optional
             One for each query.
         """
+        k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search, threads=threads)
         options = SearchOptions(
             version, k, where, mode, old_version, fusion, collapse, wanted, keys_of(keys), family
@@ -359,6 +362,7 @@ class Collection(CollectionGuards):
         ef_search: int | None = None,
     ) -> hits.Explanation:
         """Return the plan of a search; with ``analyze`` run it and add what happened."""
+        k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         if not analyze:
@@ -396,6 +400,7 @@ class Collection(CollectionGuards):
         NotFoundError
             The file no longer has an epoch, or the collection or version was not there yet.
         """
+        k = check_k(k)
         wanted = wanted_of(recall, exact=False, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, wanted=wanted)
         until = self.snapshot().epoch if after is None else after

@@ -210,7 +210,7 @@ class CollectionReader(OpenHandle):
 
     def get_vector(self, id_: DocumentId, version: str, *, chunk: int = 0) -> Array:
         """Return one vector exactly as stored, (dimension,); see `get_vectors`."""
-        check_whole(chunk, what="chunk")
+        chunk = check_whole(chunk, what="chunk")
         vectors = self.get_vectors(id_, version)
         if not 0 <= chunk < len(vectors):
             raise NotFoundError(f"{id_!r:.80} has {len(vectors)} chunks, no chunk {chunk}")

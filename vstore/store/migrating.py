@@ -21,7 +21,7 @@ from vstore.store.leasing import Runner
 from vstore.store.length_check import require_lengths
 from vstore.store.migration_status import MigrationPlan, MigrationStatus, status_of
 from vstore.store.names import check_name, check_note
-from vstore.store.numbers import check_batch_size, check_number, check_whole
+from vstore.store.numbers import check_count, check_number, check_whole
 from vstore.store.open_handle import OpenHandle
 from vstore.store.spending import Spending
 from vstore.store.vector_sources import VectorSource
@@ -124,7 +124,7 @@ class Migration(OpenHandle):
             view.version(source)
         if source == target:
             raise InvalidArgumentError(f"migrate: {source!r} to itself")
-        check_batch_size(batch_size)
+        batch_size = check_count(batch_size, what="batch_size")
         backfill_queue.check_order(order, order_field, view.field_types)
         if from_vectors is not None and self._version.provenance != "mapped":
             raise InvalidArgumentError(

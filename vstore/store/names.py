@@ -39,7 +39,7 @@ def require_text(value: object, *, what: str) -> str:
     """
     if not isinstance(value, str):
         raise InvalidArgumentError(f"{what}: expected a str, found {value!r:.60}")
-    return value
+    return value if type(value) is str else str.__str__(value)  # of NumPy's, or an enum's, the text
 
 
 def _bounded(value: str, what: str, allowed: int, limit: str) -> str:

@@ -1,4 +1,7 @@
-"""Numbers from a caller, checked."""
+"""Numbers and switches from a caller, checked, and of Python's own types from then on.
+
+The one place that decides what counts as a number: NumPy's scalars do, and a bool does not.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from vstore.segment.column_types import short_repr
 def check_whole(
     value: object, *, what: str, least: int | None = None, most: int | None = None
 ) -> int:
-    """Return a whole number; a bool is none.
+    """Return a whole number; a bool is none, and neither is a float.
 
     Raises
     ------
@@ -47,15 +50,29 @@ def check_number(
     return number
 
 
-def check_batch_size(value: object) -> None:
-    """Refuse a size no batch can have.
+def check_count(value: object, *, what: str) -> int:
+    """Return how many of something are wanted, at least one.
 
     Raises
     ------
     InvalidArgumentError
     """
-    if type(value) is not int or value < 1:
-        raise InvalidArgumentError(f"batch_size: expected an int >= 1, found {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidArgumentError(f"{what}: expected an int >= 1, found {short_repr(value)}")
+    return int(value)
+
+
+def check_switch(value: object, *, what: str) -> bool:
+    """Return whether something is on.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The value is no bool: a text such as "no" would count as true.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidArgumentError(f"{what}: expected a bool, found {short_repr(value)}")
+    return bool(value)
 
 
 def _require_range(value: float, what: str, least: float | None, most: float | None) -> None:

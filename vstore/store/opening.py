@@ -33,7 +33,7 @@ OpenMode: TypeAlias = Literal["rw", "r"]
 
 
 def open_store(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     mode: OpenMode = "rw",
     create: bool = True,
@@ -51,7 +51,7 @@ def open_store(
     Parameters
     ----------
     path : path-like
-        The file; ``":memory:"`` for a store without one.
+        The file; ``":memory:"`` for a store without one. A leading ``~/`` is the home directory.
     mode : {"rw", "r"}
         "rw" makes this the one writer; "r" takes no lock and needs no write permission.
     create : bool
@@ -78,12 +78,13 @@ def open_store(
     Raises
     ------
     LockedError
-        Another writer holds the store.
+        Another writer holds the store; the message says if that is a handle of this process.
     NotFoundError
         No such file, directory, epoch or tag.
     NotAStoreError, FormatVersionError, CorruptionError
         The file cannot be read as a store.
     StorageError
+        The operating system refuses, or the path leads to what is no regular file.
     """
     place = path_text(path)
     in_memory = place == ":memory:"
@@ -135,12 +136,12 @@ def open_medium(
             )
     if epoch is not None and tag is not None:
         raise InvalidArgumentError("open: pass epoch or tag, not both")
-    check_number(timeout_s, what="timeout_s")
+    timeout_s = check_number(timeout_s, what="timeout_s")
     past = epoch is not None or tag is not None
     writable = mode == "rw" and not past
     if keep_metrics and not writable:
         raise InvalidArgumentError("keep_metrics: needs mode='rw', and neither epoch= nor tag=")
-    check_number(recall_sample, what="recall_sample", least=0, most=1)
+    recall_sample = check_number(recall_sample, what="recall_sample", least=0, most=1)
     clock = clock or SystemClock()
     container = open_container(
         medium, writable=writable, create=create and writable, verify=verify, timeout_s=timeout_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vstore.errors import InvalidArgumentError
 from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     from vstore.store.collection import Collection
 
 
+Choice = TypeVar("Choice")
+
+
 def add_field(collection: Collection, name: str, field_type: str) -> None:
     """Declare a metadata field."""
     require_unscoped(collection, "add_field")
-    checked = check_fields({check_name(name, what="field name"): field_type})
+    name = check_name(name, what="field name")
+    checked = check_fields({name: field_type})
     change_collection(
         collection,
         lambda state: edits.add_fields(state, checked),
@@ -60,12 +64,12 @@ def create_version(
     InvalidArgumentError, AlreadyExistsError, LimitExceededError
     """
     require_unscoped(collection, "create_version")
-    check_name(label, what="version label")
-    _require_choice("storage", storage, STORAGE_TYPES)
-    _require_choice("stale_policy", stale_policy, STALE_POLICIES)
-    _require_choice("provenance", provenance, PROVENANCES)
+    label = check_name(label, what="version label")
+    storage = _choice("storage", storage, STORAGE_TYPES)
+    stale_policy = _choice("stale_policy", stale_policy, STALE_POLICIES)
+    provenance = _choice("provenance", provenance, PROVENANCES)
     require_spec(spec, what="spec")
-    check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
+    retire_grace_s = check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
     settings = _graph_settings(M, ef_construction, graph_rows_min)
 
     def edit(state: CollectionState) -> CollectionState:
@@ -98,9 +102,9 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(fields, Mapping):
         raise InvalidArgumentError(f"fields: expected a mapping of name to type: {fields!r:.60}")
     for name, field_type in fields.items():
-        check_name(name, what="field name")
+        plain = check_name(name, what="field name")
         try:
-            checked[name] = str(FieldType(field_type))
+            checked[plain] = str(FieldType(field_type))
         except ValueError as error:
             known = ", ".join(FieldType)
             raise InvalidArgumentError(
@@ -110,19 +114,22 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
     return checked
 
 
-def _require_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise InvalidArgumentError(
-            f"{what}: expected one of {', '.join(map(str, choices))}, found {value!r:.60}"
-        )
+def _choice(what: str, value: object, choices: tuple[Choice, ...]) -> Choice:
+    for choice in choices:
+        if isinstance(value, str) and value == choice:
+            return choice
+    raise InvalidArgumentError(
+        f"{what}: expected one of {', '.join(map(str, choices))}, found {value!r:.60}"
+    )
 
 
 def _graph_settings(M: int, ef_construction: int, rows_min: int | None) -> GraphSettings | None:
-    for name, value, least, most in (
-        ("M", M, GRAPH_M_MIN, GRAPH_M_MAX),
-        ("ef_construction", ef_construction, 1, EF_MAX),
-        ("graph_rows_min", 0 if rows_min is None else rows_min, 0, SEGMENT_ROWS_MAX),
-    ):
-        if type(value) is not int or not least <= value <= most:
-            raise InvalidArgumentError(f"{name}: expected {least} to {most:,}, found {value!r:.60}")
-    return None if rows_min is None else GraphSettings(M, ef_construction, rows_min)
+    checked = [
+        check_whole(value, what=name, least=least, most=most)
+        for name, value, least, most in (
+            ("M", M, GRAPH_M_MIN, GRAPH_M_MAX),
+            ("ef_construction", ef_construction, 1, EF_MAX),
+            ("graph_rows_min", 0 if rows_min is None else rows_min, 0, SEGMENT_ROWS_MAX),
+        )
+    ]
+    return None if rows_min is None else GraphSettings(*checked)

@@ -10,9 +10,7 @@ from vstore.deferred import Deferred
 from vstore.errors import (
     FilterError,
     InvalidArgumentError,
-    LimitExceededError,
 )
-from vstore.limits import K_MAX
 from vstore.manifest.spec import short
 from vstore.named import NamedTuple
 from vstore.native import loader
@@ -36,7 +34,7 @@ from vstore.store.resolving import (
     vectors_for,
 )
 from vstore.store.results import Searched, SearchedTogether, SearchResult
-from vstore.store.search_options import one_query
+from vstore.store.search_options import check_k, one_query
 from vstore.store.snapshot import matching_documents
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     from vstore.query import fusion as fusions
     from vstore.query.filter import Filter
     from vstore.query.plan import PlanNode
-    from vstore.store import bridges, hits, query_check, recall_check, side_reads
+    from vstore.store import bridges, hits, numbers, query_check, recall_check, side_reads
     from vstore.store import embedder as embedders
     from vstore.store.collection import Collection
     from vstore.store.embedder import Embeddings
@@ -58,6 +56,7 @@ else:  # what a search by a vector without a filter does not need
     filters = Deferred("vstore.query.filter")
     fusions = Deferred("vstore.query.fusion")
     hits = Deferred("vstore.store.hits")
+    numbers = Deferred("vstore.store.numbers")
     query_check = Deferred("vstore.store.query_check")
     recall_check = Deferred("vstore.store.recall_check")
     side_reads = Deferred("vstore.store.side_reads")
@@ -234,10 +233,10 @@ def _prepare(  # noqa: PLR0917 - as `run`
     bound: Filter | None,
 ) -> _Prepared:
     view = collection.view_at(snapshot)
-    if type(options.k) is not int or options.k < 1:
-        raise InvalidArgumentError(f"k: expected an int >= 1, found {options.k!r}")
-    if options.k > K_MAX:
-        raise LimitExceededError("k", limit="K_MAX", found=options.k, allowed=K_MAX)
+    k, collapse = check_k(options.k), options.collapse
+    if type(options.k) is not int or type(collapse) is not bool:
+        collapse = numbers.check_switch(collapse, what="collapse")
+        options = options._replace(k=k, collapse=collapse)
     old, new = resolved.old, resolved.new
     if resolved.mode != "dual" and options.fusion is not None:
         raise InvalidArgumentError(f"fusion: a dual read has one, and this reads {new!r} alone")

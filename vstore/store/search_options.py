@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from vstore.deferred import Deferred
-from vstore.errors import InvalidArgumentError, InvalidVectorError
-from vstore.limits import POOL_MAX, THREADS_MAX
+from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
+from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
 from vstore.named import NamedTuple
 from vstore.native.flavour import processors
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.query.fusion import FusionName
     from vstore.store import embedder as embedders
+    from vstore.store import numbers
     from vstore.store.embedder import Embeddings
     from vstore.types import Array
 else:  # what a search by a vector does not need
     embedders = Deferred("vstore.store.embedder")
+    numbers = Deferred("vstore.store.numbers")
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
@@ -63,30 +65,42 @@ def wanted_of(
     ------
     InvalidArgumentError
     """
+    if exact is not False:
+        exact = numbers.check_switch(exact, what="exact")
     if exact + (recall is not None) + (ef_search is not None) > 1:
         raise InvalidArgumentError("recall, exact, ef_search: expected one of them")
-    if recall is not None and not _is_share(recall):
-        raise InvalidArgumentError(
-            f"recall: expected a share above 0 up to 1, found {recall!r:.60}"
-        )
-    if recall is None and ef_search is None and not exact and threads == 1:
+    if recall is None and ef_search is None and not exact and type(threads) is int and threads == 1:
         return ANY
-    for name, value, most in (
-        ("ef_search", ef_search, POOL_MAX),
-        ("threads", threads, THREADS_MAX),
-    ):
-        if value is not None and not (type(value) is int and 1 <= value <= most):
-            raise InvalidArgumentError(f"{name}: expected 1 to {most:,}, found {value!r:.60}")
+    if ef_search is not None:
+        ef_search = numbers.check_whole(ef_search, what="ef_search", least=1, most=POOL_MAX)
+    if threads is not None:
+        threads = numbers.check_whole(threads, what="threads", least=1, most=THREADS_MAX)
     return Wanted(
-        RECALL_DEFAULT if recall is None else float(recall),
-        bool(exact),
+        RECALL_DEFAULT if recall is None else _share(recall),
+        exact,
         ef_search,
         threads or processors(),
     )
 
 
-def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and 0 < value <= 1
+def _share(value: object) -> float:
+    found = numbers.check_number(value, what="recall")
+    if not 0 < found <= 1:
+        raise InvalidArgumentError(f"recall: expected a share above 0 up to 1, found {found:g}")
+    return found
+
+
+def check_k(k: object) -> int:
+    """Return how many hits are wanted.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    found = k if type(k) is int and k > 0 else numbers.check_count(k, what="k")
+    if found > K_MAX:
+        raise LimitExceededError("k", limit="K_MAX", found=found, allowed=K_MAX)
+    return found
 
 
 def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:

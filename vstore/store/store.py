@@ -189,7 +189,7 @@ class Store(StoreMetrics):
         ------
         AlreadyExistsError, InvalidArgumentError, LimitExceededError
         """
-        check_name(name, what="collection name")
+        name = check_name(name, what="collection name")
         checked = schema.check_fields({} if fields is None else fields)
 
         def edit(state: StoreState) -> StoreState:
@@ -222,7 +222,7 @@ class Store(StoreMetrics):
         """
         require_spec(first, what="first")
         require_spec(second, what="second")
-        check_note(reason, what="reason")
+        reason = check_note(reason, what="reason")
 
         def edit(state: StoreState) -> StoreState:
             return edits.declare_equivalent(state, first, second, self.moment(reason))
@@ -246,8 +246,8 @@ class Store(StoreMetrics):
         ------
         AlreadyExistsError, NotFoundError
         """
-        check_name(name, what="tag")
-        check_note(note, what="note")
+        name = check_name(name, what="tag")
+        note = check_note(note, what="note")
         named = self.current().epoch if epoch is None else self.open_file.at(epoch).epoch
 
         def edit(state: StoreState) -> StoreState:
@@ -329,7 +329,8 @@ class Store(StoreMetrics):
         StorageError, CorruptionError
             Why the thread's last attempt failed; it goes on trying.
         """
-        check_number(timeout_s or 0, what="timeout_s")
+        if timeout_s is not None:
+            timeout_s = check_number(timeout_s, what="timeout_s")
         return self.open_file.wait_for_upkeep(timeout_s)
 
     def sync(self) -> None:

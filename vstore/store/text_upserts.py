@@ -11,7 +11,7 @@ from vstore.store.canary_checks import require_no_drift
 from vstore.store.counts import UpsertCounts
 from vstore.store.embedder import Embedder, Embeddings, require_embedder
 from vstore.store.input import listed, metadata_rows, text_column
-from vstore.store.numbers import check_batch_size
+from vstore.store.numbers import check_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ def upsert_texts(
         The version has canaries, and the embedder makes other vectors of them now.
     """
     require_embedder(embedder)
-    check_batch_size(batch_size)
+    batch_size = check_count(batch_size, what="batch_size")
     view = collection.view()
     # Everything is checked before the first batch is embedded and committed.
     ids = validate_ids(ids)
