@@ -41,7 +41,8 @@ and of one migration::
     store/canary_checks.py is the embedder still the model that its name says?
     store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch
-    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail
+    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail:
+                           transient_errors.py: by itself; second_tries.py: what is tried again
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
     store/routes.py        all changes of who serves whom, as migration/routing.py decides
     store/dual_write.py    what becomes of a write that lacks vectors of a version in use
@@ -97,7 +98,6 @@ if TYPE_CHECKING:
     from vstore.migration.gates import Coverage, GateResult, Gates, Judged
     from vstore.observe.shadow import ShadowReport
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
-    from vstore.store.backfilling import BackfillReport
     from vstore.store.canary_checks import CanaryReport
     from vstore.store.check import CheckReport
     from vstore.store.collection import Collection
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     from vstore.store.guard_changes import GuardInfo
     from vstore.store.hits import Explanation, Hit
     from vstore.store.migrating import Migration
-    from vstore.store.migration_status import MigrationPlan, MigrationStatus
+    from vstore.store.migration_status import BackfillReport, MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
     from vstore.store.result_batch import SearchResults
@@ -169,7 +169,6 @@ _MODULES = {
         "filter_from_dict",
         "filter_to_dict",
     ),
-    "vstore.store.backfilling": ("BackfillReport",),
     "vstore.store.canary_checks": ("CanaryReport",),
     "vstore.store.check": ("CheckReport",),
     "vstore.store.collection": ("Collection",),
@@ -191,6 +190,7 @@ _MODULES = {
     "vstore.store.guard_changes": ("GuardInfo",),
     "vstore.store.migrating": ("Migration",),
     "vstore.store.migration_status": (
+        "BackfillReport",
         "MigrationPlan",
         "MigrationStatus",
     ),

@@ -11,7 +11,7 @@ from vstore.errors import InvalidArgumentError
 from vstore.manifest.commit import Operation
 from vstore.migration import jobs
 from vstore.store import backfill_queue
-from vstore.store.backfilling import BackfillReport, Run, Work, scan
+from vstore.store.backfilling import Run, Work, scan
 from vstore.store.canary_checks import require_no_drift
 from vstore.store.collection_change import change_collection, require_unscoped
 from vstore.store.embedding_batches import BatchEmbedder
@@ -19,7 +19,12 @@ from vstore.store.embedding_calls import Calls
 from vstore.store.gate_measurements import coverage
 from vstore.store.leasing import Runner
 from vstore.store.length_check import require_lengths
-from vstore.store.migration_status import MigrationPlan, MigrationStatus, status_of
+from vstore.store.migration_status import (
+    BackfillReport,
+    MigrationPlan,
+    MigrationStatus,
+    status_of,
+)
 from vstore.store.names import check_name, check_note
 from vstore.store.numbers import check_batch_size, check_number, check_whole
 from vstore.store.spending import Spending
@@ -342,6 +347,7 @@ class Migration:
             target=self._version,
             state=lambda: store.current().state,
             check_lengths=partial(require_lengths, self._collection, self._target),
+            known_good=lambda: self._work.vectors.known_good(self._collection.view(), self._target),
             check=self._check,
             isolate=self._isolate if isolate is None else isolate,
             failures_max=self._failures_max,
