@@ -75,8 +75,11 @@ class Migration:
         Calls that fail are not counted.
     retries : int
         Tries after a call that failed, with exponential backoff; needs the extra ``migrate``. A
-        batch that goes on failing is split until the documents that make it fail are known. They
-        become dead letters, passed over until they change or `retry_failed` is called.
+        batch that goes on failing is split until the documents that make it fail are known. Those
+        that still fail when others can be embedded become dead letters, which each run tries again
+        once, after all else. Errors that are transient by nature (lost connections, timeouts, HTTP
+        429 and 5xx; see `transient_errors`) make no dead letters: where they go on, the run ends
+        with `EmbeddingError`, and the documents stay as they are.
     timeout_s : float, optional
         Give up on a call after so long; see `embedding_calls.Calls` for what becomes of it.
     rate_per_s : float, optional
@@ -206,7 +209,8 @@ class Migration:
         LeaseError
             Somebody else runs it, or took over because a batch took longer than the lease.
         EmbeddingError
-            Every document fails; the job is stopped.
+            Every document fails, the service does not answer, or some documents failed and nothing
+            shows that it is their fault; the job is stopped, and a later run goes on.
         LimitExceededError
             There are `DEAD_LETTERS_MAX` dead letters; the job is stopped.
         StateError
@@ -288,11 +292,11 @@ class Migration:
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """Documents that could not be embedded, and have not changed since."""
+        """Documents that could not be embedded, though others could, and have not changed since."""
         return scan(self._work, self._job()).dead
 
     def retry_failed(self) -> int:
-        """Have the next run try dead letters again; return how many there are.
+        """Forget dead letters, so that their documents are pending again; return how many.
 
         Raises
         ------
@@ -366,10 +370,13 @@ def backfill(
     """Give every document that lacks them its vectors of a version, now and without more ado.
 
     A migration from the version that serves, without caps. An error of ``embed`` goes through; the
-    job stays open, and calling this again resumes it.
+    job stays open, and calling this again resumes it. Dead letters of an earlier migration are
+    tried again once.
 
     Raises
     ------
+    EmbeddingError
+        The service that ``embed`` calls does not answer.
     StateError
         The version is retired, or somebody else fills it (`LeaseError`).
     CorruptionError
