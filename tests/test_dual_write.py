@@ -25,6 +25,12 @@ def vector(seed: int) -> Array:
     return rows(2, seed=seed)
 
 
+def source(docs: Collection, id_: str) -> vstore.Document:
+    found = docs.get(id_)
+    assert found is not None
+    return found
+
+
 def dual(policy: str, *, texts: list[str] | None = TEXTS, third: bool = False) -> Collection:
     """Return documents with vectors of two versions that a route reads, and maybe of a third."""
     docs = store_in().create_collection("docs", fields={"n": "int"})
@@ -96,11 +102,9 @@ def test_a_queue_makes_the_other_version_s_rows_stale_and_opens_its_backfill(way
 
 def test_a_source_that_counts_as_changed_keeps_its_text_and_loses_its_hash() -> None:
     docs = dual("queue")
-    before = docs.get("a")
+    before = source(docs, "a")
     docs.upsert(IDS, vectors={OLD: vector(2)})
-    after = docs.get("a")
-    assert before is not None
-    assert after is not None
+    after = source(docs, "a")
     assert (after.text, after.source_hash, after.created) == ("red boats", None, before.created)
     assert after.revision == docs.store.epoch
     # The text it has is not what the vectors were made from: given again, it is a change.
@@ -114,15 +118,10 @@ UNCHANGED: dict[str, Callable[[Collection], object]] = {
         IDS, texts=TEXTS, vectors={OLD: vector(2)}, force=True
     ),
     "the same hash": lambda docs: docs.upsert(
-        IDS,
-        source_hashes=[docs.get(i).source_hash for i in IDS],
-        vectors={OLD: vector(2)},  # type: ignore[union-attr]
+        IDS, source_hashes=[source(docs, i).source_hash for i in IDS], vectors={OLD: vector(2)}
     ),
     "the current revision": lambda docs: docs.add_vectors(
-        OLD,
-        IDS,
-        vector(2),
-        revisions=[docs.get(i).revision for i in IDS],  # type: ignore[union-attr]
+        OLD, IDS, vector(2), revisions=[source(docs, i).revision for i in IDS]
     ),
     "metadata alone": lambda docs: docs.upsert(IDS, metadata=[{"n": 1}, {"n": 2}]),
     "ids alone": lambda docs: docs.upsert(IDS),
@@ -134,9 +133,9 @@ UNCHANGED: dict[str, Callable[[Collection], object]] = {
 @pytest.mark.parametrize("way", UNCHANGED)
 def test_what_is_of_the_unchanged_source_needs_no_other_version(way: str, policy: str) -> None:
     docs = dual(policy)
-    revision = docs.get("a").revision  # type: ignore[union-attr]
+    revision = source(docs, "a").revision
     UNCHANGED[way](docs)
-    assert docs.get("a").revision == revision  # type: ignore[union-attr]
+    assert source(docs, "a").revision == revision
     assert docs.coverage(OLD).complete
     assert docs.coverage(NEW).complete
     assert docs.version(NEW).backfill is None
@@ -204,9 +203,9 @@ def test_documents_without_texts_are_no_exception() -> None:
 
 def test_vectors_alone_are_of_the_source_as_it_is_where_gaps_are_allowed() -> None:
     docs = dual("allow")
-    revision = docs.get("a").revision  # type: ignore[union-attr]
+    revision = source(docs, "a").revision
     docs.upsert(IDS, vectors={OLD: vector(2)})
-    assert docs.get("a").revision == revision  # type: ignore[union-attr]
+    assert source(docs, "a").revision == revision
     assert docs.coverage(NEW).complete
 
 

@@ -80,9 +80,9 @@ def test_dead_letters_are_tried_again_once_a_run_and_go_when_their_documents_cha
     docs, provider = corpus(8), Provider(3, 5)
     migration = docs.migrate(OLD, NEW, provider, batch_size=4)
     migration.run()
-    for run in (migration.run, lambda: docs.backfill(NEW, provider)):
+    for through in ("migrate", "backfill"):
         provider.calls.clear()
-        report = run()
+        report = migration.run() if through == "migrate" else docs.backfill(NEW, provider)
         assert provider.calls == [[3, 5], [3], [5]]
         assert (report.done, report.failed, report.left) == (0, 2, 0)
         assert report.status == "stopped", "a run that embedded nothing is not done"

@@ -114,7 +114,7 @@ def run(docs: vstore.Collection, service: Service, *, through: str, batch_size: 
 
 
 def letters(docs: vstore.Collection) -> list[DocumentId]:
-    return sorted(letter.id for letter in docs.migrate(OLD, NEW).dead_letters)  # type: ignore[type-var]
+    return sorted(letter.id for letter in docs.migrate(OLD, NEW).dead_letters)
 
 
 EVERY_ERROR = {**TRANSIENT, **LASTING}

@@ -7,7 +7,6 @@ does not import; they are known by name.
 from __future__ import annotations
 
 import errno
-import socket
 from typing import Final
 
 _CAUSES_MAX: Final = 8  # wrapped in each other
@@ -30,7 +29,7 @@ _NETWORK_ERRNOS: Final = frozenset(
     )
     if hasattr(errno, name)
 )
-# Of httpx, requests, urllib3, aiohttp, openai, anthropic, cohere, botocore and google.api_core.
+# Of the standard library, httpx, requests, urllib3, aiohttp, openai, anthropic, cohere, botocore and google.api_core.
 _CLASS_NAMES: Final = frozenset(
     {
         "APIConnectionError",
@@ -59,6 +58,8 @@ _CLASS_NAMES: Final = frozenset(
         "TooManyRequests",
         "TransportError",
         "URLError",
+        "gaierror",
+        "herror",
     }
 )
 
@@ -72,7 +73,7 @@ def is_transient(error: BaseException) -> bool:
         status = _http_status(seen)
         if status is not None:
             return status in _RETRY_STATUSES or status >= 500
-        if isinstance(seen, ConnectionError | TimeoutError | socket.gaierror | socket.herror):
+        if isinstance(seen, ConnectionError | TimeoutError):
             return True
         if isinstance(seen, OSError) and seen.errno in _NETWORK_ERRNOS:
             return True
