@@ -6,6 +6,7 @@ The code map. What happens to the bytes of one commit::
     store/batch_check.py   are they like the version's own? guards.py: what it knows of itself;
                            length_check.py: is each as long as the others?
     store/revisions.py     what an upsert makes of documents that are there
+    store/text_batches.py  texts: embedded before the turn, by embedding_batches.py
     store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
     store/learning.py      what a version's space is like, once there are rows enough
     store/writer.py        small: one delta block; large: segments, due merges, a full manifest

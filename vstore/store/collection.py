@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
         version_info,
     )
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
-    from vstore.store.embedder import Embedder
     from vstore.store.results import SearchResult
     from vstore.types import DocumentId
 else:  # not what a search needs
@@ -49,6 +48,8 @@ else:  # not what a search needs
     schema = Deferred("vstore.store.schema")
     text_upserts = Deferred("vstore.store.text_upserts")
     version_info = Deferred("vstore.store.version_info")
+
+_Ids = TypeVar("_Ids")
 
 
 class Collection(CollectionGuards):
@@ -154,12 +155,12 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> UpsertCounts:
         """Add or change documents; see `Transaction.upsert`."""
-        tx = self.store.transaction()
+        drawn, tx = _drawn(ids), self.store.transaction()
         tx.one_call = True
         return tx.run(
             lambda tx: tx.upsert(
                 self,
-                ids,
+                drawn,
                 vectors=vectors,
                 metadata=metadata,
                 texts=texts,
@@ -174,11 +175,15 @@ class Collection(CollectionGuards):
         ids: Iterable[DocumentId],
         texts: Iterable[str],
         *,
-        embedder: Embedder,
+        embedder: text_upserts.Embedders,
         metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
         trust_geometry: bool = False,
+        on_error: text_upserts.OnError = "raise",
+        retries: int = 0,
+        timeout_s: float | None = None,
+        rate_per_s: float | None = None,
     ) -> UpsertCounts:
         """Embed texts and upsert them, one commit per batch; see `text_upserts.upsert_texts`."""
         return text_upserts.upsert_texts(
@@ -190,6 +195,10 @@ class Collection(CollectionGuards):
             batch_size=batch_size,
             progress=progress,
             trust_geometry=trust_geometry,
+            on_error=on_error,
+            retries=retries,
+            timeout_s=timeout_s,
+            rate_per_s=rate_per_s,
         )
 
     def update_metadata(
@@ -198,13 +207,15 @@ class Collection(CollectionGuards):
         metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
     ) -> int:
         """Set fields of documents; see `Transaction.update_metadata`."""
-        return self.store.transaction().run(lambda tx: tx.update_metadata(self, ids, metadata))
+        drawn = _drawn(ids)
+        return self.store.transaction().run(lambda tx: tx.update_metadata(self, drawn, metadata))
 
     def delete(
         self, ids: Iterable[DocumentId] | None = None, *, where: Where = None
     ) -> DeleteCounts:
         """Delete documents by id or by filter; see `Transaction.delete`."""
-        return self.store.transaction().run(lambda tx: tx.delete(self, ids, where=where))
+        drawn = _drawn(ids)
+        return self.store.transaction().run(lambda tx: tx.delete(self, drawn, where=where))
 
     def add_vectors(
         self,
@@ -216,11 +227,11 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
-        tx = self.store.transaction()
+        drawn, tx = _drawn(ids), self.store.transaction()
         tx.one_call = True
         return tx.run(
             lambda tx: tx.add_vectors(
-                self, version, ids, vectors, revisions=revisions, trust_geometry=trust_geometry
+                self, version, drawn, vectors, revisions=revisions, trust_geometry=trust_geometry
             )
         )
 
@@ -408,3 +419,8 @@ class Collection(CollectionGuards):
         in the file; what this handle has counted since is added, and lost when it is closed.
         """
         return hit_counts.hits_by_id(self)
+
+
+def _drawn(ids: _Ids) -> _Ids:
+    """Return the ids of a generator: its code is the caller's, and may write, so not in a turn."""
+    return list(ids) if hasattr(ids, "__next__") else ids  # type: ignore[call-overload]

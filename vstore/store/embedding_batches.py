@@ -108,7 +108,8 @@ class BatchEmbedder:
         Split a batch that fails until the documents that make it fail are known. Else its error is
         raised.
     failures_max : int
-        So many documents in a row that fail each by itself are taken to be the function's fault.
+        After so many documents in a row that fail each by itself it is the function's fault, unless
+        a document that is known to be good can be embedded.
     on_failure : callable, optional
         Gets the first document that fails alone, and its error, and raises: the batch is split only
         to find it.
@@ -244,13 +245,14 @@ class BatchEmbedder:
             self._on_failure(item, error)
         self._failed_in_a_row += not self._again and not is_transient(error)
         if self._failed_in_a_row >= self._failures_max:
-            raise EmbeddingError(
-                f"{self._failed_in_a_row} documents in a row could not be embedded for "
-                f"{self._target.label!r}, the last one, {item.document.id!r:.80}, with "
-                f"{error_text(error)}. That is the function's fault rather than theirs; none of "
-                "this batch was written. Run it again when the function works, or pass a larger "
-                "failures_max."
-            ) from error
+            if not self._probe():
+                raise EmbeddingError(
+                    f"{self._failed_in_a_row} documents in a row could not be embedded for "
+                    f"{self._target.label!r}, the last one, {item.document.id!r:.80}, with "
+                    f"{error_text(error)}. That is the function's fault rather than theirs; none "
+                    "of this batch was written. Run it again when the function works."
+                ) from error
+            self._failed_in_a_row = 0
         return Failure(item, tried, error)
 
     def _judge(self, suspects: list[Failure], result: Embedded) -> None:

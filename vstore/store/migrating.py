@@ -15,7 +15,7 @@ from vstore.store.backfilling import Run, Work, scan
 from vstore.store.canary_checks import require_no_drift
 from vstore.store.collection_change import change_collection, require_unscoped
 from vstore.store.embedding_batches import BatchEmbedder
-from vstore.store.embedding_calls import Calls
+from vstore.store.embedding_calls import calls_of
 from vstore.store.gate_measurements import coverage
 from vstore.store.leasing import Runner
 from vstore.store.length_check import require_lengths
@@ -85,7 +85,8 @@ class Migration:
     rate_per_s : float, optional
         Calls a second.
     failures_max : int
-        After so many documents in a row that fail each by itself the job stops: it is the function.
+        After so many documents in a row that fail each by itself the job stops, unless a document
+        that has vectors can be embedded again: it is the function.
     check : callable, optional
         Gets the rows of each call, (n, dimension), before anything is written, and may raise.
     isolate : bool
@@ -165,11 +166,8 @@ class Migration:
             ),
             batch_size,
         )
-        self._calls = Calls(
-            collection.store.clock,
-            retries=check_whole(retries, what="retries", least=0, most=1_000),
-            timeout_s=_positive(timeout_s, "timeout_s"),
-            rate_per_s=_positive(rate_per_s, "rate_per_s"),
+        self._calls = calls_of(
+            collection.store.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
         )
         self._check = check
         self._isolate = isolate
@@ -413,12 +411,3 @@ def _spread(docnos: Array, count: int) -> Array:
 
 def _cap(value: int | None, what: str) -> int | None:
     return None if value is None else check_whole(value, what=what, least=0, most=2**53)
-
-
-def _positive(value: float | None, what: str) -> float | None:
-    if value is None:
-        return None
-    number = check_number(value, what=what, least=0.0, most=1e9)
-    if not number:
-        raise InvalidArgumentError(f"{what}: expected a number above 0, found {value!r:.60}")
-    return number

@@ -107,6 +107,7 @@ class Pending:
 
     def restamp_rows(self, docnos: IntArray, revision: int) -> None:
         """Let the rows of documents be made from a revision, that of the commit being made."""
+        self.unfinished = True
         for batches in self._rows.values():
             for place, batch in enumerate(batches):
                 mine = np.isin(batch.docno, docnos)

@@ -29,7 +29,8 @@ _NETWORK_ERRNOS: Final = frozenset(
     )
     if hasattr(errno, name)
 )
-# Of the standard library, httpx, requests, urllib3, aiohttp, openai, anthropic, cohere, botocore and google.api_core.
+# Of the standard library, httpx, requests, urllib3, aiohttp, openai, anthropic, cohere, botocore
+# and google.api_core.
 _CLASS_NAMES: Final = frozenset(
     {
         "APIConnectionError",
