@@ -285,7 +285,8 @@ class Collection(CollectionGuards):
             Follow graphs with just this size of the pool of candidates.
         key : str, optional
             Whose query it is. A canary sends the same key to the same version; without one, the
-            same query.
+            same query: a text, and the vector that the serving version's registered embedder makes
+            of it, are the same.
         family : str
             What kind of query it is, for the metrics.
 
