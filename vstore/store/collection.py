@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
 from vstore.store.collection_guards import CollectionGuards
+from vstore.store.drawn import drawn
 from vstore.store.search import explain, search, search_one
 from vstore.store.search_options import (
     Mode,
@@ -48,8 +49,6 @@ else:  # not what a search needs
     schema = Deferred("vstore.store.schema")
     text_upserts = Deferred("vstore.store.text_upserts")
     version_info = Deferred("vstore.store.version_info")
-
-_Ids = TypeVar("_Ids")
 
 
 class Collection(CollectionGuards):
@@ -155,12 +154,14 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> UpsertCounts:
         """Add or change documents; see `Transaction.upsert`."""
-        drawn, tx = _drawn(ids), self.store.transaction()
+        ids, vectors, metadata = drawn(ids), drawn(vectors), drawn(metadata)
+        texts, source_hashes = drawn(texts), drawn(source_hashes)
+        tx = self.store.transaction()
         tx.one_call = True
         return tx.run(
             lambda tx: tx.upsert(
                 self,
-                drawn,
+                ids,
                 vectors=vectors,
                 metadata=metadata,
                 texts=texts,
@@ -207,15 +208,15 @@ class Collection(CollectionGuards):
         metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
     ) -> int:
         """Set fields of documents; see `Transaction.update_metadata`."""
-        drawn = _drawn(ids)
-        return self.store.transaction().run(lambda tx: tx.update_metadata(self, drawn, metadata))
+        given = drawn(ids), drawn(metadata)
+        return self.store.transaction().run(lambda tx: tx.update_metadata(self, *given))
 
     def delete(
         self, ids: Iterable[DocumentId] | None = None, *, where: Where = None
     ) -> DeleteCounts:
         """Delete documents by id or by filter; see `Transaction.delete`."""
-        drawn = _drawn(ids)
-        return self.store.transaction().run(lambda tx: tx.delete(self, drawn, where=where))
+        given = drawn(ids)
+        return self.store.transaction().run(lambda tx: tx.delete(self, given, where=where))
 
     def add_vectors(
         self,
@@ -227,11 +228,12 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
-        drawn, tx = _drawn(ids), self.store.transaction()
+        given, made_from = (drawn(ids), drawn(vectors)), drawn(revisions)
+        tx = self.store.transaction()
         tx.one_call = True
         return tx.run(
             lambda tx: tx.add_vectors(
-                self, version, drawn, vectors, revisions=revisions, trust_geometry=trust_geometry
+                self, version, *given, revisions=made_from, trust_geometry=trust_geometry
             )
         )
 
@@ -420,8 +422,3 @@ class Collection(CollectionGuards):
         in the file; what this handle has counted since is added, and lost when it is closed.
         """
         return hit_counts.hits_by_id(self)
-
-
-def _drawn(ids: _Ids) -> _Ids:
-    """Return the ids of a generator: its code is the caller's, and may write, so not in a turn."""
-    return list(ids) if hasattr(ids, "__next__") else ids  # type: ignore[call-overload]

@@ -6,6 +6,7 @@ changed or deleted while its vectors were made stays as that write left it: the 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
@@ -17,6 +18,7 @@ from vstore.segment.documents import DELETED
 from vstore.store.document import Document
 from vstore.store.embedder import Embeddings
 from vstore.store.embedding_batches import BatchEmbedder, Item, error_text, put_off_error
+from vstore.store.length_check import require_lengths
 from vstore.store.revisions import identical
 from vstore.store.vector_sources import VectorSource
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from vstore.manifest.state import VersionState
     from vstore.segment.documents import DocumentRecord
+    from vstore.segment.validation import CheckedVectors
     from vstore.store.collection import Collection
     from vstore.store.counts import UpsertCounts
     from vstore.store.embedder import Embedder
@@ -74,6 +77,8 @@ class TextEmbedder:
         All of the call: vectors of a text that comes several times are kept until then.
     skip : bool
         Whether a text that cannot be embedded is left out, or raises.
+    trust_geometry : bool
+        Whether vectors of odd lengths are none of that.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class TextEmbedder:
         texts: Texts,
         *,
         skip: bool,
+        trust_geometry: bool,
     ) -> None:
         self.label = version.label
         self.spec = embedder.spec
@@ -100,6 +106,9 @@ class TextEmbedder:
             calls,
             target=version,
             state=lambda: collection.store.current().state,
+            check_lengths=(
+                _trust if trust_geometry else partial(require_lengths, collection, version.label)
+            ),
             known_good=lambda: source.known_good(collection.view(), version.label) or _WORD,
             on_failure=None if skip else self._raise,
         )
@@ -301,3 +310,7 @@ class TextBatches:
             trust_geometry=self._trusted,
         )
         return len(chosen)
+
+
+def _trust(checked: CheckedVectors) -> None:
+    """Let all lengths pass."""

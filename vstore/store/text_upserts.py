@@ -12,7 +12,7 @@ from vstore.store.canary_checks import require_no_drift
 from vstore.store.counts import UpsertCounts
 from vstore.store.embedder import Embedder, require_embedder
 from vstore.store.embedding_calls import calls_of
-from vstore.store.input import listed, metadata_rows, require_length, text_column
+from vstore.store.input import listed, metadata_rows, one_per_id, text_column
 from vstore.store.numbers import check_batch_size
 from vstore.store.text_batches import TextBatches, TextEmbedder, Texts
 
@@ -100,7 +100,15 @@ def upsert_texts(
         collection,
         given,
         [
-            TextEmbedder(collection, version, one, made, given, skip=on_error == "skip")
+            TextEmbedder(
+                collection,
+                version,
+                one,
+                made,
+                given,
+                skip=on_error == "skip",
+                trust_geometry=trust_geometry,
+            )
             for (version, one), made in zip(versions, calls, strict=True)
         ],
         trust_geometry=trust_geometry,
@@ -178,7 +186,7 @@ def _texts_to_embed(
     ------
     InvalidArgumentError, LimitExceededError
     """
-    require_length("texts", texts, len(ids))
+    texts = one_per_id("texts", texts, len(ids))
     checked: list[str] = []
     failed: dict[int, str] = {}
     for row, text in enumerate(texts):
