@@ -6,6 +6,7 @@ The code map. What happens to the bytes of one commit::
     store/batch_check.py   are they like the version's own? guards.py: what it knows of itself;
                            length_check.py: is each as long as the others?
     store/revisions.py     what an upsert makes of documents that are there
+    store/text_batches.py  texts: embedded before the turn, by embedding_batches.py
     store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
     store/turns.py         turns that no interrupt leaves; lineage.py: is this still the file?
     store/learning.py      what a version's space is like, once there are rows enough
@@ -42,7 +43,8 @@ and of one migration::
     store/canary_checks.py is the embedder still the model that its name says?
     store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch
-    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail
+    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail:
+                           transient_errors.py: by itself; second_tries.py: what is tried again
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
     store/routes.py        all changes of who serves whom, as migration/routing.py decides
     store/dual_write.py    what becomes of a write that lacks vectors of a version in use
@@ -99,7 +101,6 @@ if TYPE_CHECKING:
     from vstore.migration.gates import Coverage, GateResult, Gates, Judged
     from vstore.observe.shadow import ShadowReport
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
-    from vstore.store.backfilling import BackfillReport
     from vstore.store.canary_checks import CanaryReport
     from vstore.store.check import CheckReport
     from vstore.store.collection import Collection
@@ -110,7 +111,7 @@ if TYPE_CHECKING:
     from vstore.store.guard_changes import GuardInfo
     from vstore.store.hits import Explanation, Hit
     from vstore.store.migrating import Migration
-    from vstore.store.migration_status import MigrationPlan, MigrationStatus
+    from vstore.store.migration_status import BackfillReport, MigrationPlan, MigrationStatus
     from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.store.reader import Reader
     from vstore.store.result_batch import SearchResults
@@ -172,7 +173,6 @@ _MODULES = {
         "filter_from_dict",
         "filter_to_dict",
     ),
-    "vstore.store.backfilling": ("BackfillReport",),
     "vstore.store.canary_checks": ("CanaryReport",),
     "vstore.store.check": ("CheckReport",),
     "vstore.store.collection": ("Collection",),
@@ -194,6 +194,7 @@ _MODULES = {
     "vstore.store.guard_changes": ("GuardInfo",),
     "vstore.store.migrating": ("Migration",),
     "vstore.store.migration_status": (
+        "BackfillReport",
         "MigrationPlan",
         "MigrationStatus",
     ),

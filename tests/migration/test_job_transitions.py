@@ -45,7 +45,7 @@ def begun(state: CollectionState = EMPTY, **settings: int) -> CollectionState:
 
 STEPS: dict[str, Callable[[CollectionState], CollectionState]] = {
     "start": begun,
-    "resume": lambda state: jobs.resume(state, NEW, JobSettings(), lease(), now_us=0),
+    "resume": lambda state: jobs.resume(state, NEW, JobSettings(), lease(), source="old", now_us=0),
     "record_batch": lambda state: jobs.record_batch(
         state, NEW, BatchRecord(2, 1, 10, 0.5, 1.5), lease(), now_us=0
     ),
@@ -145,9 +145,12 @@ def test_a_lease_keeps_others_out_until_it_expires() -> None:
         record(held(), lease(), 49)
     assert (caught.value.owner, caught.value.until_us) == (OTHER, 50)
     with pytest.raises(LeaseError):
-        jobs.resume(held(), NEW, JobSettings(), lease(), now_us=49)
+        jobs.resume(held(), NEW, JobSettings(), lease(), source="old", now_us=49)
     assert record(held(), lease(), 50).owner == ME
-    assert jobs.resume(held(), NEW, JobSettings(), lease(), now_us=50).jobs[NEW].owner == OTHER
+    assert (
+        jobs.resume(held(), NEW, JobSettings(), lease(), source="old", now_us=50).jobs[NEW].owner
+        == OTHER
+    )
 
 
 def test_the_lease_of_a_handle_dies_with_it() -> None:
@@ -196,7 +199,12 @@ def test_dead_letters_outlive_their_job_until_they_are_retried() -> None:
     retried = jobs.retry_failed(done, NEW).jobs[NEW]
     assert (retried.status, retried.dead, retried.documents_done) == ("stopped", (), 4)
     resumed = jobs.resume(
-        EMPTY._replace(jobs={NEW: retried}), NEW, JobSettings(documents_max=9), lease(), now_us=0
+        EMPTY._replace(jobs={NEW: retried}),
+        NEW,
+        JobSettings(documents_max=9),
+        lease(),
+        source="old",
+        now_us=0,
     ).jobs[NEW]
     assert (resumed.documents_done, resumed.documents_max, resumed.note) == (4, 9, "")
     cancelled = jobs.cancel(state, NEW, "")
@@ -205,7 +213,7 @@ def test_dead_letters_outlive_their_job_until_they_are_retried() -> None:
 
 def test_resuming_what_runs_already_changes_nothing() -> None:
     state = begun()
-    assert jobs.resume(state, NEW, JobSettings(), lease(), now_us=0) is state
+    assert jobs.resume(state, NEW, JobSettings(), lease(), source="old", now_us=0) is state
     assert jobs.retry_failed(state, NEW) is state
 
 
@@ -216,7 +224,12 @@ def test_a_retired_version_is_not_filled() -> None:
         begun(state)
     with pytest.raises(StateError, match="retired"):
         jobs.resume(
-            begun()._replace(versions={NEW: version}), NEW, JobSettings(), lease(), now_us=0
+            begun()._replace(versions={NEW: version}),
+            NEW,
+            JobSettings(),
+            lease(),
+            source="old",
+            now_us=0,
         )
 
 

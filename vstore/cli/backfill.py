@@ -1,6 +1,7 @@
 """``vstore backfill``."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -27,11 +28,11 @@ from vstore.errors import InvalidArgumentError
 from vstore.manifest.edits import put_collection
 from vstore.manifest.state import StoreState
 from vstore.migration import jobs
-from vstore.store.backfilling import BackfillReport
 from vstore.store.collection import Collection
 from vstore.store.leasing import Runner
 from vstore.store.migrating import source_of
 from vstore.store.migration_options import MigrationOptions
+from vstore.store.migration_status import BackfillReport
 from vstore.types import Array, DocumentId
 
 IdsFile = Annotated[
@@ -133,6 +134,8 @@ def backfill(
             "written": report.done,
             "already_fresh": already,
             "skipped": report.skipped + gone,
+            "failed": report.failed,
+            "left": report.left,
             "batches": report.batches,
             "fresh_documents": report.coverage.fresh,
             "live_documents": report.coverage.live,
@@ -148,6 +151,8 @@ def backfill(
             "coverage": f"{share(report.coverage.share)}: {report.coverage.fresh:,} of "
             f"{counted(report.coverage.live, 'document')}; {version} is {data['state']}",
         }
+        if report.failed:
+            shown["dead letters"] = f"{counted(report.failed, 'document')} could not be embedded"
         if report.note:
             shown["stopped"] = report.note
         return Report(data, [heading(f"backfill of {version}, epoch {opened.epoch}"), facts(shown)])
@@ -210,7 +215,7 @@ def _given(
     finally:
         runner.leave()
     closing = docs.backfill(label, _nothing, batches_max=0)
-    return BackfillReport(done, skipped, batches, closing.coverage)
+    return replace(closing, done=done, skipped=skipped, batches=batches)
 
 
 def _nothing(documents: object) -> Array:

@@ -198,6 +198,7 @@ def _routed(docs: Collection, gates: list[GateResult] | None = None) -> Report:
                 "measured": gate.measured,
                 "required": gate.required,
                 "passed": gate.passed,
+                "evidence": gate.evidence,
             }
             for gate in gates
         ]

@@ -59,6 +59,8 @@ class RuleChoice:
         All others, best first.
     queries : int
         Those with something to find.
+    found : int
+        Those for which a rule found something of it; the others tell nothing.
     k : int
     coverage : float
         At which it was measured; the choice is good near it.
@@ -69,6 +71,7 @@ class RuleChoice:
     default_ndcg: float
     measured: tuple[MeasuredRule, ...]
     queries: int
+    found: int
     k: int
     coverage: float
 
@@ -76,7 +79,8 @@ class RuleChoice:
     def reason(self) -> str:
         """Why this rule, in one line."""
         where = (
-            f"nDCG@{self.k} over {self.queries:,} judged queries at {self.coverage:.1%} coverage"
+            f"nDCG@{self.k} over {self.queries:,} judged queries, {self.found:,} of which find a "
+            f"judged document, at {self.coverage:.1%} coverage"
         )
         for one in self.measured:
             if one.rule == self.rule:
@@ -119,8 +123,8 @@ def choose_fusion(
     Raises
     ------
     InvalidArgumentError
-        If the default has no answers, a rule's answers are not one per query, or fewer than two
-        queries have anything to find.
+        If the default has no answers, a rule's answers are not one per query, fewer than two
+        queries have anything to find, or no rule finds any of it.
     """
     if default not in answers:
         raise InvalidArgumentError(
@@ -142,6 +146,12 @@ def choose_fusion(
         rule: [ndcg_at_k(given[i], judgments[i], k=k) for i in judged]
         for rule, given in answers.items()
     }
+    found = sum(any(per_query) for per_query in zip(*values.values(), strict=True))
+    if not found:
+        raise InvalidArgumentError(
+            f"fusion: no rule finds a document that was judged good, for none of {len(judged):,} "
+            "queries, so that nothing was measured; do the judgments name the answers' documents?"
+        )
     others = {rule: given for rule, given in values.items() if rule != default}
     tests = better_than(values[default], others, alpha=alpha, seed=seed)
     measured = [MeasuredRule(rule, test.new_mean, test) for rule, test in tests.items()]
@@ -152,6 +162,7 @@ def choose_fusion(
         default_ndcg=sum(values[default]) / len(judged),
         measured=tuple(measured),
         queries=len(judged),
+        found=found,
         k=k,
         coverage=coverage,
     )

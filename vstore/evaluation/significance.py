@@ -36,6 +36,9 @@ class PairedTest:
     Attributes
     ----------
     queries : int
+    evidence : int
+        Queries for which one of the two systems has a value other than 0. Where both found nothing
+        they do not differ, but that says nothing about either.
     old_mean, new_mean, difference : float
         Means over the queries.
     low, high : float
@@ -48,6 +51,7 @@ class PairedTest:
     """
 
     queries: int
+    evidence: int
     old_mean: float
     new_mean: float
     difference: float
@@ -60,13 +64,18 @@ class PairedTest:
 
     @property
     def passed(self) -> bool:
-        """Whether it is shown that new is not worse than old by the margin or more."""
-        return self.p_value <= self.alpha
+        """Whether it is shown that new is not worse than old by the margin or more.
+
+        Never by fewer queries with evidence than could show it alone: with n of them the smallest
+        p-value is 2 to the power of -n.
+        """
+        return self.p_value <= self.alpha and 2.0**-self.evidence <= self.alpha
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "failed"
         return (
-            f"{self.old_mean:.4f} -> {self.new_mean:.4f} over {self.queries:,} queries, difference "
+            f"{self.old_mean:.4f} -> {self.new_mean:.4f} over {self.queries:,} queries "
+            f"({self.evidence:,} with evidence), difference "
             f"{self.difference:+.4f} ({self.low:+.4f} to {self.high:+.4f}), "
             f"not worse by {self.margin:g}: p {self.p_value:.4f}, {verdict}"
         )
@@ -119,6 +128,7 @@ def not_worse(
     low, high = _interval(differences, alpha, resamples, rng)
     return PairedTest(
         queries=len(differences),
+        evidence=_evidence(before, after),
         old_mean=float(before.mean()),
         new_mean=float(after.mean()),
         difference=float(differences.mean()),
@@ -177,6 +187,7 @@ def better_than(
         low, high = _interval(difference, alpha, resamples, rng)
         tests[name] = PairedTest(
             queries=len(before),
+            evidence=_evidence(before, afters[name]),
             old_mean=float(before.mean()),
             new_mean=float(afters[name].mean()),
             difference=float(difference.mean()),
@@ -231,6 +242,10 @@ def _check(before: Array, after: Array, margin: float, alpha: float, resamples: 
         raise InvalidArgumentError(f"paired test: alpha={alpha}; expected one in (0, 0.5)")
     if resamples < 1:
         raise InvalidArgumentError(f"paired test: resamples={resamples}; expected at least 1")
+
+
+def _evidence(before: Array, after: Array) -> int:
+    return int(np.count_nonzero((before != 0) | (after != 0)))
 
 
 def _p_value(shifted: Array, resamples: int, rng: np.random.Generator) -> float:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, InvalidVectorError
-from vstore.migration.gates import GateResult
+from vstore.migration.gates import GateResult, gate
 from vstore.named import NamedTuple
 from vstore.segment.validation import as_array
 
@@ -155,9 +155,16 @@ class Bridge:
         return unit_rows(unit_rows(own) + weight * pulled)
 
 
-def bridge_gate(bridge: Bridge, *, required: float) -> GateResult:
-    """Measure a bridge's held-out recall against the least that is allowed."""
-    return GateResult("bridge recall", bridge.recall, required)
+def bridge_gate(bridge: Bridge, *, required: float, queries: int | None = None) -> GateResult:
+    """Measure a bridge's recall against the least that is allowed.
+
+    Parameters
+    ----------
+    queries : int, optional
+        How many queries it was measured with, if not with the documents that were held out.
+    """
+    evidence, unit = (bridge.held_out, "documents") if queries is None else (queries, "queries")
+    return gate("bridge recall", bridge.recall, required, evidence=evidence, unit=unit)
 
 
 def bridge_recall(

@@ -1,4 +1,9 @@
-"""Gates: what must hold before a version may serve alone. Each returns what it measured."""
+"""Gates: what must hold before a version may serve alone.
+
+Each returns what it measured, and how much evidence that stands on. No gate passes without any.
+Only of a collection that has no document at all it is known that a version covers it: the first
+document is yet to come, and nothing can be lost.
+"""
 
 from __future__ import annotations
 
@@ -55,21 +60,33 @@ class GateResult:
     ----------
     name : str
     measured, required : float
+    evidence : int
+        How many documents, hits or queries it was measured on, see ``unit``.
     at_most : bool
         Whether ``required`` is the most that is allowed, not the least.
     detail : str
         What else the measurement says, for people.
+    unit : str
+        What ``evidence`` counts.
+    conclusive : bool
+        False if there is no or too little evidence: what is measured means nothing then, and the
+        gate does not pass.
     """
 
     name: str
     measured: float
     required: float
+    evidence: int
     at_most: bool = False
     detail: str = ""
+    unit: str = "documents"
+    conclusive: bool = True
 
     @property
     def passed(self) -> bool:
         """Whether the gate lets the cutover pass."""
+        if not self.conclusive:
+            return False
         if self.at_most:
             return self.measured <= self.required
         return self.measured >= self.required
@@ -79,7 +96,11 @@ class GateResult:
         found, wanted = self._text(self.measured), self._text(self.required)
         most = "at most " if self.at_most else ""
         detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.name} {found}, required {most}{wanted}: {verdict}{detail}"
+        why = ""
+        if not self.conclusive:
+            little = "no evidence" if not self.evidence else "too little evidence"
+            why = f" for {little}: {self.evidence:,} {self.unit}"
+        return f"{self.name} {found}, required {most}{wanted}: {verdict}{why}{detail}"
 
     def _text(self, value: float) -> str:
         if self.name in _COUNTS:
@@ -99,7 +120,7 @@ class Judged:
     queries : mapping of version label to (n, dimension)
         The same queries, embedded for each of the two versions that are compared.
     judgments : sequence of mapping of id to gain, n of them
-        Gains above 0 count.
+        Gains above 0 count. Their documents must be there, with ids of the collection's own type.
     margin : float
         How much worse in mean nDCG at k the new version may be.
     k : int
@@ -115,7 +136,9 @@ class Judged:
 class Gates:
     """What must hold before a version may serve alone; None for what need not.
 
-    That no deleted document can be found in either version is always demanded.
+    That no deleted document can be found in either version is always demanded. A gate that has
+    nothing to measure does not pass, whatever it asks for: a tenant without documents, a version
+    without rows, no counted traffic, judged queries that find nothing.
 
     Attributes
     ----------
@@ -130,7 +153,8 @@ class Gates:
     recall : float or None
         Least recall at 10 of searches by graph against exact ones, asked with stored vectors.
     quality : Judged or None
-        Not worse than the version that serves, with statistical significance.
+        Not worse than the version that serves, with statistical significance: at least five
+        queries must find something that was judged good.
     """
 
     coverage: float = 1.0
@@ -141,20 +165,60 @@ class Gates:
     quality: Judged | None = None
 
 
-def coverage_gate(coverage: Coverage, *, required: float) -> GateResult:
-    """Measure coverage against the least that is allowed."""
+def gate(
+    name: str,
+    measured: float,
+    required: float,
+    *,
+    evidence: int,
+    unit: str = "documents",
+    at_most: bool = False,
+    detail: str = "",
+) -> GateResult:
+    """Return the result of a gate that any evidence is enough for."""
+    return GateResult(
+        name, measured, required, evidence, at_most, detail, unit, conclusive=evidence > 0
+    )
+
+
+def coverage_gate(coverage: Coverage, *, required: float, is_empty: bool) -> GateResult:
+    """Measure coverage against the least that is allowed.
+
+    Parameters
+    ----------
+    is_empty : bool
+        The whole collection has no document.
+    """
     detail = f"{coverage.fresh:,} of {coverage.live:,} documents"
-    return GateResult("coverage", coverage.share, required, detail=detail)
+    conclusive = coverage.live > 0 or is_empty
+    return GateResult(
+        "coverage",
+        coverage.share,
+        required,
+        coverage.live,
+        detail=detail,
+        conclusive=conclusive,
+    )
 
 
 def quality_gate(test: PairedTest, *, k: int) -> GateResult:
     """Measure the difference in judged quality against the margin.
 
     It is the lower end of the difference's confidence interval that must not be below: too few
-    judged queries to tell is not a pass.
+    judged queries to tell is not a pass, and of queries whose judged documents neither version
+    finds there may be any number.
     """
     detail = (
         f"nDCG@{k} {test.old_mean:.4f} -> {test.new_mean:.4f} over {test.queries:,} queries, "
+        f"{test.evidence:,} of which find a judged document, "
         f"difference {test.difference:+.4f}, at least {test.low:+.4f}, p {test.p_value:.4f}"
     )
-    return GateResult("quality", test.low, -test.margin, detail=detail)
+    return GateResult(
+        "quality",
+        test.low,
+        -test.margin,
+        test.evidence,
+        detail=detail,
+        unit="judged queries that find something",
+        conclusive=test.passed,
+    )

@@ -148,18 +148,37 @@ def start(
 
 
 def resume(
-    collection: CollectionState, target: str, settings: JobSettings, lease: Lease, *, now_us: int
+    collection: CollectionState,
+    target: str,
+    settings: JobSettings,
+    lease: Lease,
+    *,
+    source: str,
+    now_us: int,
 ) -> CollectionState:
     """Let a job go on, perhaps with other caps or in another order.
 
+    Parameters
+    ----------
+    source : str
+        Version that the runner migrates from. A job that a write opened, from no version or
+        without a batch so far, takes it.
+
     Raises
     ------
-    StateError, LeaseError
+    StateError
+        The version is retired, or the job has migrated from another source.
+    LeaseError
     """
     _require_open(collection, target)
     job = _require(collection, target, "resume")
+    if job.source and job.batches and job.source != source:
+        raise StateError(
+            f"the backfill of {target!r} migrates from {job.source!r}, not from {source!r}; "
+            "go on with that, or cancel it"
+        )
     require_free(job, lease, now_us=now_us)
-    after = job._replace(status="running", note="", **settings._asdict())
+    after = job._replace(status="running", note="", source=source, **settings._asdict())
     return collection if after == job else _with_job(collection, after)
 
 
@@ -292,6 +311,18 @@ def served_source(collection: CollectionState, target: str) -> str:
     """Return the version that serves, as the source of a job; empty if that is the target."""
     route = collection.routes.get(DEFAULT_ROUTE)
     return "" if route is None or route.serving == target else route.serving
+
+
+def reopened_source(collection: CollectionState, target: str) -> str:
+    """Return the source of a job that a write opens: the last job's, or the version that serves.
+
+    So whoever ran the last job goes on with the handle that is there, whatever serves by now.
+    """
+    before = collection.jobs.get(target)
+    known = None if before is None else collection.versions.get(before.source)
+    if before is None or known is None or known.retired_us is not None:
+        return served_source(collection, target)
+    return before.source
 
 
 def cut(text: str, size_bytes: int = REASON_BYTES_MAX) -> str:

@@ -3,12 +3,15 @@
 A batch is one commit of its vectors and the job's progress. What is left to do is a scan over the
 documents, so a run that was killed anywhere is resumed by running again. Documents that change or
 go while their vectors are made are skipped, and met again with their new revision.
+
+Documents that cannot be embedded become dead letters; each run tries those of earlier runs once
+more, after all else. Documents that failed while the function did not work for others either are
+put off: the run tries them again at its end, and raises if that fails too.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,55 +33,24 @@ from vstore.segment.documents import DELETED
 from vstore.store import backfill_queue
 from vstore.store.document import Document, document_of
 from vstore.store.gate_measurements import coverage
+from vstore.store.migration_status import BackfillReport
 from vstore.store.numbers import check_whole
+from vstore.store.second_tries import SecondTries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.manifest.job_state import JobState, JobStatus
+    from vstore.manifest.job_state import JobState
     from vstore.manifest.state import CollectionState, StoreState
-    from vstore.migration.gates import Coverage
     from vstore.store.backfill_queue import Queue
     from vstore.store.collection import Collection
     from vstore.store.embedding_batches import BatchEmbedder, Embedded, Item
     from vstore.store.leasing import Runner
+    from vstore.store.second_tries import Phase
     from vstore.store.spending import Spending
     from vstore.store.transaction import Transaction
     from vstore.store.vector_sources import VectorSource
     from vstore.types import IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class BackfillReport:
-    """What one run did.
-
-    Attributes
-    ----------
-    done, skipped : int
-        Documents written, and documents that changed while their vectors were made.
-    batches : int
-    coverage : Coverage
-        After the last batch.
-    failed : int
-        Documents that became dead letters.
-    status : {"running", "stopped", "done", "cancelled"}
-        Of the job, afterwards.
-    note : str
-        Why it stopped.
-    """
-
-    done: int
-    skipped: int
-    batches: int
-    coverage: Coverage
-    failed: int = 0
-    status: JobStatus = "running"
-    note: str = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do, and nothing failed."""
-        return self.coverage.complete
 
 
 class Work(NamedTuple):
@@ -151,7 +123,8 @@ class Run:
         self._batches_max = batches_max
         self._progress = progress
         self._before: bytes | None = None
-        self.done = self.skipped = self.failed = self.batches = 0
+        self._second = SecondTries(work.target)
+        self.done = self.skipped = self.batches = 0
 
     def run(self) -> BackfillReport:
         """Run until nothing is left, a cap is reached, or somebody stops the job.
@@ -161,7 +134,8 @@ class Run:
         LeaseError
             Somebody else runs it, or took over because a batch took longer than the lease.
         EmbeddingError
-            Every document fails; the job is stopped.
+            The function fails for every document, or the service behind it is down; the job is
+            stopped.
         LimitExceededError
             Too many dead letters; the job is stopped.
         """
@@ -182,14 +156,15 @@ class Run:
             raise
         finally:
             self._runner.leave()
-        state = self._collection.view().state
-        job = state.jobs[self._target]
+        job = self._job()
+        queue = scan(self._work, job)
         return BackfillReport(
             self.done,
             self.skipped,
             self.batches,
             coverage(self._collection, self._target),
-            self.failed,
+            len(queue.dead),
+            queue.left,
             job.status,
             job.note,
         )
@@ -207,14 +182,18 @@ class Run:
             lease = self._runner.take(state, moment.time_us)
             job = state.jobs.get(target)
             if job is not None and job.status in ("running", "stopped"):
-                if job.source != work.source:
-                    raise StateError(
-                        f"the backfill of {target!r} migrates from {job.source!r}, not from "
-                        f"{work.source!r}; go on with that, or cancel it"
-                    )
-                return jobs.resume(state, target, work.settings, lease, now_us=moment.time_us)
-            if job is not None and not scan(work, job).left:
-                return state
+                return jobs.resume(
+                    state,
+                    target,
+                    work.settings,
+                    lease,
+                    source=work.source,
+                    now_us=moment.time_us,
+                )
+            if job is not None:
+                queue = scan(work, job)
+                if not queue.left and (not queue.dead or not self._batches_left()):
+                    return state
             return jobs.start(state, target, moment, source=work.source, settings=work.settings)
 
         known = self._collection.view().state.jobs.get(target)
@@ -227,18 +206,24 @@ class Run:
         if job.status != "running":
             return False
         queue = scan(self._work, job)
-        if not len(queue.docnos):
+        view = self._collection.view()
+        docnos = self._second.without_put_off(view, queue.docnos)
+        phase: Phase = "first"
+        if len(docnos):
+            self._require_progress(docnos)
+        else:
+            phase, docnos = self._second.take(view, queue)
+        if not len(docnos):
             return False
-        self._require_progress(queue.docnos)
         # One scan serves many batches; what came or changed meanwhile is in the next. Where that is
         # to be embedded first, it is looked for before each batch.
         size = self._work.batch_size
-        in_turn = self._collection.view().state.dual_write != "queue"
-        span = min(len(queue.docnos), max(size, SEAL_DOCUMENTS) if in_turn else size)
+        in_turn = view.state.dual_write != "queue"
+        span = min(len(docnos), max(size, SEAL_DOCUMENTS) if in_turn else size)
         for start in range(0, span, size):
             if not self._batches_left():
                 return False
-            if not self._batch(queue.docnos[start : start + size]):
+            if not self._batch(docnos[start : start + size], phase):
                 return False
         return True
 
@@ -250,7 +235,7 @@ class Run:
             )
         self._before = found
 
-    def _batch(self, docnos: IntArray) -> bool:
+    def _batch(self, docnos: IntArray, phase: Phase) -> bool:
         """Embed and write some documents; return whether to go on."""
         job, view = self._job(), self._collection.view()
         if job.status != "running":
@@ -264,7 +249,7 @@ class Run:
         units = [self._work.spending.units(item.document) for item in items]
         fits = caps.fitting(job, units, price_per_unit=price)
         if fits:
-            self._write(items[:fits], units[:fits])
+            self._write(items[:fits], units[:fits], phase)
         if fits < len(items):
             job = self._job()
             left = scan(self._work, job).left
@@ -274,10 +259,13 @@ class Run:
             self._progress(now.fresh, now.live)
         return fits == len(items)
 
-    def _write(self, items: list[Item], units: list[int]) -> None:
+    def _write(self, items: list[Item], units: list[int], phase: Phase) -> None:
         began_s = self._store.clock.monotonic_s()
-        embedded = self._embedder.embed(items)
+        embedded = self._embedder.embed(items, again=phase != "first", last=phase == "put off")
         seconds = max(self._store.clock.monotonic_s() - began_s, 0.0)
+        self._second.note(embedded, phase)
+        if not embedded.documents and not embedded.failures:
+            return  # nothing is known of them
         paid = {item.document.id: count for item, count in zip(items, units, strict=True)}
         used = sum(paid[document.id] for document in embedded.documents)
         last = self._batches_max is not None and self.batches + 1 >= self._batches_max
@@ -294,7 +282,7 @@ class Run:
                     used * self._work.spending.price_per_unit,
                     seconds,
                     self._letters(embedded),
-                    paid.keys(),
+                    paid.keys() - {failure.document.id for failure in embedded.put_off},
                 )
                 now_us = self._runner.now_us()
                 after = jobs.record_batch(
@@ -305,7 +293,6 @@ class Run:
             tx.edit(record, name="backfill", note=self._target)
         self.done += written
         self.skipped += stale
-        self.failed += len(embedded.failures)
         self.batches += 1
 
     def _add(self, tx: Transaction, embedded: Embedded) -> tuple[int, int]:
@@ -328,20 +315,28 @@ class Run:
                 failure.document.revision,
                 failure.attempts,
                 now_us,
-                failure.error,
+                failure.text,
             )
             for failure in embedded.failures
         )
 
     def _end(self) -> None:
-        """Close the job if nothing is left; nothing can come between the look and the commit."""
+        """Close the job if nothing is left; nothing can come between the look and the commit.
+
+        Raises
+        ------
+        EmbeddingError
+            Documents that were put off are left.
+        """
+        if not self.done or self._batches_left():
+            self._second.require_none_put_off()
         with self._store.transaction() as tx:
             state = self._collection.view().state
             job = state.jobs.get(self._target)
             if job is None or job.status != "running":
                 return
             queue = scan(self._work, job)
-            if len(queue.docnos):
+            if len(queue.docnos) or self._second.has_untried(queue):
                 name, after = (
                     "release_backfill",
                     jobs.release(state, self._target, self._runner.owner),
@@ -350,6 +345,12 @@ class Run:
                 note = (
                     f"{queue.blocked:,} documents have no fresh vectors in "
                     f"{self._work.mapped_from!r} to map; run it again when they have"
+                )
+                name, after = "stop_backfill", jobs.stop(state, self._target, note)
+            elif queue.dead and not self.done:
+                note = (
+                    f"{len(queue.dead):,} documents could not be embedded (dead_letters), and no "
+                    "other was left; run it again to try them once more"
                 )
                 name, after = "stop_backfill", jobs.stop(state, self._target, note)
             else:

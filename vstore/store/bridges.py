@@ -80,11 +80,11 @@ def fit(
         kinds=KINDS if kinds is None else kinds,
         seed=seed,
     )
+    asked = None
     if queries is not None:
-        bridge = replace(
-            bridge, recall=_recall_of(collection, bridge, queries, versions, vectors[1])
-        )
-    gate = bridge_gate(bridge, required=min_recall)
+        recall, asked = _recall_of(collection, bridge, queries, versions, vectors[1])
+        bridge = replace(bridge, recall=recall)
+    gate = bridge_gate(bridge, required=min_recall, queries=asked)
     if not gate.passed:
         raise GateError(
             f"bridge from {source!r} to {target!r} refused: {gate}. Migrate instead, or lower "
@@ -122,8 +122,8 @@ def _recall_of(
     queries: Mapping[str, Array],
     versions: Sequence[VersionState],
     documents: Array,
-) -> float:
-    """Return how much of their own neighbours real queries find, mapped."""
+) -> tuple[float, int]:
+    """Return how much of their own neighbours real queries find, mapped; and how many they are."""
     state, checked = collection.snapshot().state, []
     for version in versions:
         if version.label not in queries:
@@ -131,7 +131,7 @@ def _recall_of(
         where = f"queries for {version.label!r}"
         checked.append(guard.check_queries(version, queries[version.label], state, where=where))
     own, other = checked
-    return bridge_recall(bridge, own, other, documents)
+    return bridge_recall(bridge, own, other, documents), len(own)
 
 
 def _with_both(view: CollectionView, source: str, target: str, most: int) -> IntArray:

@@ -9,6 +9,7 @@ import numpy as np
 from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
 from vstore.store.collection_guards import CollectionGuards
+from vstore.store.drawn import drawn
 from vstore.store.search import explain, search, search_one
 from vstore.store.search_options import (
     Mode,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         version_info,
     )
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
-    from vstore.store.embedder import Embedder
     from vstore.store.results import SearchResult
     from vstore.types import DocumentId
 else:  # not what a search needs
@@ -155,6 +155,8 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> UpsertCounts:
         """Add or change documents; see `Transaction.upsert`."""
+        ids, vectors, metadata = drawn(ids), drawn(vectors), drawn(metadata)
+        texts, source_hashes = drawn(texts), drawn(source_hashes)
         tx = self.store.transaction()
         tx.one_call = True
         return tx.run(
@@ -175,11 +177,15 @@ class Collection(CollectionGuards):
         ids: Iterable[DocumentId],
         texts: Iterable[str],
         *,
-        embedder: Embedder,
+        embedder: text_upserts.Embedders,
         metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
         trust_geometry: bool = False,
+        on_error: text_upserts.OnError = "raise",
+        retries: int = 0,
+        timeout_s: float | None = None,
+        rate_per_s: float | None = None,
     ) -> UpsertCounts:
         """Embed texts and upsert them, one commit per batch; see `text_upserts.upsert_texts`."""
         return text_upserts.upsert_texts(
@@ -191,6 +197,10 @@ class Collection(CollectionGuards):
             batch_size=batch_size,
             progress=progress,
             trust_geometry=trust_geometry,
+            on_error=on_error,
+            retries=retries,
+            timeout_s=timeout_s,
+            rate_per_s=rate_per_s,
         )
 
     def update_metadata(
@@ -199,13 +209,15 @@ class Collection(CollectionGuards):
         metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
     ) -> int:
         """Set fields of documents; see `Transaction.update_metadata`."""
-        return self.store.transaction().run(lambda tx: tx.update_metadata(self, ids, metadata))
+        given = drawn(ids), drawn(metadata)
+        return self.store.transaction().run(lambda tx: tx.update_metadata(self, *given))
 
     def delete(
         self, ids: Iterable[DocumentId] | None = None, *, where: Where = None
     ) -> DeleteCounts:
         """Delete documents by id or by filter; see `Transaction.delete`."""
-        return self.store.transaction().run(lambda tx: tx.delete(self, ids, where=where))
+        given = drawn(ids)
+        return self.store.transaction().run(lambda tx: tx.delete(self, given, where=where))
 
     def add_vectors(
         self,
@@ -217,11 +229,12 @@ class Collection(CollectionGuards):
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
+        given, made_from = (drawn(ids), drawn(vectors)), drawn(revisions)
         tx = self.store.transaction()
         tx.one_call = True
         return tx.run(
             lambda tx: tx.add_vectors(
-                self, version, ids, vectors, revisions=revisions, trust_geometry=trust_geometry
+                self, version, *given, revisions=made_from, trust_geometry=trust_geometry
             )
         )
 
@@ -275,7 +288,8 @@ class Collection(CollectionGuards):
             Follow graphs with just this size of the pool of candidates.
         key : str, optional
             Whose query it is. A canary sends the same key to the same version; without one, the
-            same query.
+            same query: a text, and the vector that the serving version's registered embedder makes
+            of it, are the same.
         family : str
             What kind of query it is, for the metrics.
 

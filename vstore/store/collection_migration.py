@@ -27,11 +27,11 @@ if TYPE_CHECKING:
         migrating,
         routes,
     )
-    from vstore.store.backfilling import BackfillReport
     from vstore.store.collection import Collection
     from vstore.store.document import Document
     from vstore.store.migrating import Migration
     from vstore.store.migration_options import MigrationOptions
+    from vstore.store.migration_status import BackfillReport
     from vstore.store.search_options import Where
     from vstore.store.vector_sources import Embed
     from vstore.types import Array, Judgments
@@ -131,7 +131,8 @@ class CollectionMigration(CollectionReader):
             "allow" counts the gap. "queue" opens a backfill for the version at once, in the same
             commit, whose runner takes such documents first. "require" refuses the write. In use are
             the versions that routes read, read before, or shadow, and those being filled, until
-            they are retired.
+            they are retired. Under "queue" and "require" vectors that come without text and hash
+            count as a change of the source; see `Transaction.upsert`.
         """
         dual_write.set_policy(self._collection, policy, reason=reason)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vstore.types import DocumentId
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,12 @@ class UpsertCounts:
         Documents that are new, have a new revision, or kept theirs.
     vectors_written, vectors_skipped : dict
         Documents by version label; skipped ones have fresh vectors of an unchanged source already.
+    failed : dict of id to str
+        Of `upsert_texts`: documents whose texts could not be embedded, and why. They are as they
+        were.
+    overtaken : tuple of ids
+        Of `upsert_texts`: documents that somebody else wrote or deleted while their vectors were
+        made. They are as that write left them.
     """
 
     inserted: int
@@ -22,6 +32,8 @@ class UpsertCounts:
     unchanged: int
     vectors_written: dict[str, int] = field(default_factory=dict)
     vectors_skipped: dict[str, int] = field(default_factory=dict)
+    failed: dict[DocumentId, str] = field(default_factory=dict)
+    overtaken: tuple[DocumentId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Dual-write: what becomes of a write that has vectors for some of the versions in use only."""
+"""Dual-write: what becomes of a write that has vectors for some of the versions in use only.
+
+A write concerns the documents that it adds, or whose source it changes. `revisions` says what
+counts as a change: vectors that come alone do, unless the policy is "allow".
+"""
 
 from __future__ import annotations
 
@@ -108,7 +112,7 @@ def applied(
     for label in found:
         job = collection.jobs.get(label)
         if job is None or job.status in ("done", "cancelled"):
-            source = jobs.served_source(collection, label)
+            source = jobs.reopened_source(collection, label)
             collection = jobs.start(
                 collection, label, moment, source=source, settings=jobs.JobSettings()
             )

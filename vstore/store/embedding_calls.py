@@ -14,6 +14,7 @@ from vstore.errors import (
     MissingDependencyError,
     VstoreError,
 )
+from vstore.store.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +130,32 @@ class Calls:
         if error is not None:
             raise error
         return values[0]
+
+
+def calls_of(
+    clock: Clock, *, retries: int, timeout_s: float | None, rate_per_s: float | None
+) -> Calls:
+    """Return how a function is called, by a caller's options.
+
+    Raises
+    ------
+    InvalidArgumentError, MissingDependencyError
+    """
+    return Calls(
+        clock,
+        retries=check_whole(retries, what="retries", least=0, most=1_000),
+        timeout_s=_positive(timeout_s, "timeout_s"),
+        rate_per_s=_positive(rate_per_s, "rate_per_s"),
+    )
+
+
+def _positive(value: float | None, what: str) -> float | None:
+    if value is None:
+        return None
+    number = check_number(value, what=what, least=0.0, most=1e9)
+    if not number:
+        raise InvalidArgumentError(f"{what}: expected a number above 0, found {value!r:.60}")
+    return number
 
 
 def _retrying(retries: int) -> tenacity.Retrying:

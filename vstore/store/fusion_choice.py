@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError, NotFoundError
+from vstore.errors import InvalidArgumentError, NotFoundError, StateError
 from vstore.evaluation.choice import choose_fusion
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
@@ -20,6 +20,7 @@ from vstore.query.two_reads import TwoReads, fused, score
 from vstore.store import guard
 from vstore.store.bridges import blended
 from vstore.store.collection_change import change_collection, require_unscoped
+from vstore.store.judged_documents import require_documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,10 @@ def choose(
     Raises
     ------
     InvalidArgumentError
-        Queries and judgments do not belong together, or nothing is judged.
+        Queries and judgments do not belong together, nothing is judged, a judged document is not
+        there, or no rule finds any.
+    StateError
+        The new version has no fresh vectors: there is nothing to fuse.
     ScopeError
         The handle is scoped, and the rule would be everybody's.
     """
@@ -72,8 +76,14 @@ def choose(
             "choose_fusion: expected as many queries for each version as judgments "
             f"({len(judgments):,})"
         )
-    live = view.documents.live_count
-    coverage = view.rows(new).fresh_count / live if live else 1.0
+    require_documents(view, judgments, where="choose_fusion")
+    fresh = view.rows(new).fresh_count
+    if not fresh:
+        raise StateError(
+            f"choose_fusion: version {new!r} has no fresh vectors yet, so that there is nothing to "
+            "fuse; migrate a part of the collection first"
+        )
+    coverage = fresh / view.documents.live_count
     both = TwoReads(reads[0], reads[1], None, _K, coverage)
     curves = _learnt(both)
     ranked: dict[str, list[list[DocumentId]]] = {}

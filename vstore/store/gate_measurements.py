@@ -9,12 +9,13 @@ import numpy as np
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
 from vstore.evaluation.significance import not_worse
-from vstore.migration.gates import Coverage, GateResult, coverage_gate, quality_gate
+from vstore.migration.gates import Coverage, GateResult, coverage_gate, gate, quality_gate
 from vstore.query.paths import ANY, Wanted
 from vstore.segment.documents import DELETED
 from vstore.store.backfill_queue import counting
 from vstore.store.collection_reader import passing
 from vstore.store.hit_counts import stored_hits
+from vstore.store.judged_documents import require_documents
 from vstore.store.resolving import Resolved
 from vstore.store.result_batch import SearchResults
 from vstore.store.search import bound_filter, run, together
@@ -68,21 +69,45 @@ def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[Ga
     mask, table = passing(view, None), view.rows(version)
     weighted = gates.traffic_coverage is not None
     reached = _coverage(snapshot, view, version, mask, weighted=weighted)
-    results = [coverage_gate(reached, required=gates.coverage)]
+    is_empty = collection.scope is None and not view.documents.live_count
+    results = [coverage_gate(reached, required=gates.coverage, is_empty=is_empty)]
     if gates.traffic_coverage is not None:
         detail = f"{reached.hits_fresh:,} of {reached.hits:,} hits"
-        found = GateResult(
-            "traffic_coverage", reached.traffic_share, gates.traffic_coverage, detail=detail
+        found = gate(
+            "traffic_coverage",
+            reached.traffic_share,
+            gates.traffic_coverage,
+            evidence=reached.hits,
+            detail=detail,
+            unit="counted hits",
         )
         results.append(found)
     if gates.stale is not None:
+        with_rows = int(np.count_nonzero(mask & table.has_rows))
         stale = int(np.count_nonzero(mask & table.has_rows & ~table.has_fresh))
-        share = stale / reached.live if reached.live else 0.0
-        detail = f"{stale:,} of {reached.live:,} documents"
-        results.append(GateResult("stale", share, gates.stale, at_most=True, detail=detail))
+        results.append(
+            gate(
+                "stale",
+                stale / reached.live if reached.live else 0.0,
+                gates.stale,
+                evidence=with_rows,
+                at_most=True,
+                detail=f"{stale:,} of {reached.live:,} documents",
+                unit="documents with vectors",
+            )
+        )
     if gates.dead_letters is not None:
         dead = _dead_letters(view, version, mask)
-        results.append(GateResult("dead_letters", dead, gates.dead_letters, at_most=True))
+        results.append(
+            gate(
+                "dead_letters",
+                dead,
+                gates.dead_letters,
+                evidence=reached.fresh + dead,
+                at_most=True,
+                unit="documents tried",
+            )
+        )
     # Of the whole collection: nobody can say whose a deleted document was, and none may be found.
     deleted = view.whole.documents.revision == DELETED
     visible = sum(
@@ -90,7 +115,8 @@ def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[Ga
         for label, one in view.state.versions.items()
         if one.retired_us is None
     )
-    results.append(GateResult("tombstones", visible, 0, at_most=True))
+    looked_at = len(deleted) if collection.scope is None else reached.live
+    results.append(GateResult("tombstones", visible, 0, looked_at, at_most=True))
     return results
 
 
@@ -116,22 +142,32 @@ def search_gates(
     Raises
     ------
     InvalidArgumentError
-        Queries and judgments do not belong together.
+        Queries and judgments do not belong together, or a judged document is not there.
     """
     results = []
     if gates.recall is not None:
-        measured = graph_recall(collection, version)
-        results.append(GateResult("recall", measured, gates.recall))
+        measured, asked = graph_recall(collection, version)
+        results.append(
+            gate("recall", measured, gates.recall, evidence=asked, unit="vectors asked with")
+        )
     if gates.quality is not None:
         results.append(_quality(collection, version, served, gates.quality))
     return results
 
 
-def graph_recall(collection: Collection, version: str) -> float:
-    """Return recall at 10 against exact search of a sample of a version's vectors, asked anew."""
+def graph_recall(collection: Collection, version: str) -> tuple[float, int]:
+    """Return recall at 10 against exact search of a sample of a version's vectors, asked anew.
+
+    Returns
+    -------
+    recall : float
+        0 without a sample.
+    asked : int
+        Vectors in the sample.
+    """
     sample = _sampled_vectors(collection, version)
     if not len(sample):
-        return 1.0
+        return 0.0, 0
     exact = _asked(collection, sample, version, k=_RECALL_K, wanted=_EXACT)
     found = _asked(collection, sample, version, k=_RECALL_K)
     recalls = [
@@ -142,7 +178,7 @@ def graph_recall(collection: Collection, version: str) -> float:
         )
         for mine, best in zip(found, exact, strict=True)
     ]
-    return float(np.mean(recalls))
+    return float(np.mean(recalls)), len(sample)
 
 
 def _asked(
@@ -187,6 +223,7 @@ def _quality(collection: Collection, version: str, served: str, judged: Judged) 
             "quality gate: expected as many queries for each version as judgments "
             f"({len(judged.judgments):,})"
         )
+    require_documents(collection.view(), judged.judgments, where="quality gate")
     useful = [i for i, gains in enumerate(judged.judgments) if any(g > 0 for g in gains.values())]
     old, new = (
         [

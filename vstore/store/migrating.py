@@ -11,15 +11,20 @@ from vstore.errors import InvalidArgumentError, VstoreError
 from vstore.manifest.commit import Operation
 from vstore.migration import jobs
 from vstore.store import backfill_queue
-from vstore.store.backfilling import BackfillReport, Run, Work, scan
+from vstore.store.backfilling import Run, Work, scan
 from vstore.store.canary_checks import require_no_drift
 from vstore.store.collection_change import change_collection, require_unscoped
 from vstore.store.embedding_batches import BatchEmbedder
-from vstore.store.embedding_calls import Calls
+from vstore.store.embedding_calls import calls_of
 from vstore.store.gate_measurements import coverage
 from vstore.store.leasing import Runner
 from vstore.store.length_check import require_lengths
-from vstore.store.migration_status import MigrationPlan, MigrationStatus, status_of
+from vstore.store.migration_status import (
+    BackfillReport,
+    MigrationPlan,
+    MigrationStatus,
+    status_of,
+)
 from vstore.store.names import check_name, check_note
 from vstore.store.numbers import check_count, check_number, check_whole
 from vstore.store.open_handle import OpenHandle
@@ -71,14 +76,18 @@ class Migration(OpenHandle):
         Calls that fail are not counted.
     retries : int
         Tries after a call that failed, with exponential backoff; needs the extra ``migrate``. A
-        batch that goes on failing is split until the documents that make it fail are known. They
-        become dead letters, passed over until they change or `retry_failed` is called.
+        batch that goes on failing is split until the documents that make it fail are known. Those
+        that still fail when others can be embedded become dead letters, which each run tries again
+        once, after all else. Errors that are transient by nature (lost connections, timeouts, HTTP
+        429 and 5xx; see `transient_errors`) make no dead letters: where they go on, the run ends
+        with `EmbeddingError`, and the documents stay as they are.
     timeout_s : float, optional
         Give up on a call after so long; see `embedding_calls.Calls` for what becomes of it.
     rate_per_s : float, optional
         Calls a second.
     failures_max : int
-        After so many documents in a row that fail each by itself the job stops: it is the function.
+        After so many documents in a row that fail each by itself the job stops, unless a document
+        that has vectors can be embedded again: it is the function.
     check : callable, optional
         Gets the rows of each call, (n, dimension), before anything is written, and may raise.
     isolate : bool
@@ -158,11 +167,8 @@ class Migration(OpenHandle):
             ),
             batch_size,
         )
-        self._calls = Calls(
-            collection.store.clock,
-            retries=check_whole(retries, what="retries", least=0, most=1_000),
-            timeout_s=_positive(timeout_s, "timeout_s"),
-            rate_per_s=_positive(rate_per_s, "rate_per_s"),
+        self._calls = calls_of(
+            collection.store.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
         )
         self._check = check
         self._isolate = isolate
@@ -215,7 +221,8 @@ class Migration(OpenHandle):
         LeaseError
             Somebody else runs it, or took over because a batch took longer than the lease.
         EmbeddingError
-            Every document fails; the job is stopped.
+            Every document fails, the service does not answer, or some documents failed and nothing
+            shows that it is their fault; the job is stopped, and a later run goes on.
         LimitExceededError
             There are `DEAD_LETTERS_MAX` dead letters; the job is stopped.
         StateError
@@ -297,11 +304,11 @@ class Migration(OpenHandle):
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """Documents that could not be embedded, and have not changed since."""
+        """Documents that could not be embedded, though others could, and have not changed since."""
         return scan(self._work, self._job()).dead
 
     def retry_failed(self) -> int:
-        """Have the next run try dead letters again; return how many there are.
+        """Forget dead letters, so that their documents are pending again; return how many.
 
         Raises
         ------
@@ -356,6 +363,7 @@ class Migration(OpenHandle):
             target=self._version,
             state=lambda: store.current().state,
             check_lengths=partial(require_lengths, self._collection, self._target),
+            known_good=lambda: self._work.vectors.known_good(self._collection.view(), self._target),
             check=self._check,
             isolate=self._isolate if isolate is None else isolate,
             failures_max=self._failures_max,
@@ -374,10 +382,13 @@ def backfill(
     """Give every document that lacks them its vectors of a version, now and without more ado.
 
     A migration from the version that serves, without caps. An error of ``embed`` goes through; the
-    job stays open, and calling this again resumes it.
+    job stays open, and calling this again resumes it. Dead letters of an earlier migration are
+    tried again once.
 
     Raises
     ------
+    EmbeddingError
+        The service that ``embed`` calls does not answer.
     StateError
         The version is retired, or somebody else fills it (`LeaseError`).
     CorruptionError
@@ -414,12 +425,3 @@ def _spread(docnos: Array, count: int) -> Array:
 
 def _cap(value: int | None, what: str) -> int | None:
     return None if value is None else check_whole(value, what=what, least=0, most=2**53)
-
-
-def _positive(value: float | None, what: str) -> float | None:
-    if value is None:
-        return None
-    number = check_number(value, what=what, least=0.0, most=1e9)
-    if not number:
-        raise InvalidArgumentError(f"{what}: expected a number above 0, found {value!r:.60}")
-    return number

@@ -1,4 +1,4 @@
-"""A migration as whoever watches it sees it: what it would take, and how far it is."""
+"""A migration as whoever watches it sees it: what it would take, what a run did, how far it is."""
 
 from __future__ import annotations
 
@@ -45,6 +45,42 @@ class MigrationPlan:
     cost: float
     seconds: float | None
     sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillReport:
+    """What one run did.
+
+    Attributes
+    ----------
+    done, skipped : int
+        Documents written, and documents that changed while their vectors were made.
+    batches : int
+    coverage : Coverage
+        After the last batch.
+    failed : int
+        Dead letters that count afterwards: documents that cannot be embedded as they are.
+    left : int
+        Documents without fresh vectors that no dead letter is about.
+    status : {"running", "stopped", "done", "cancelled"}
+        Of the job, afterwards. Never "done" by a run that had documents to embed and embedded none.
+    note : str
+        Why it stopped.
+    """
+
+    done: int
+    skipped: int
+    batches: int
+    coverage: Coverage
+    failed: int = 0
+    left: int = 0
+    status: JobStatus = "running"
+    note: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do, and nothing failed."""
+        return self.coverage.complete
 
 
 @dataclass(frozen=True, slots=True)

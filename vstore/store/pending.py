@@ -41,6 +41,11 @@ class Pending:
         # New documents of a bulk write stay columns until something asks for one of them.
         self._bulk: list[DocumentBatch] = []
 
+    @property
+    def wants_sources(self) -> bool:
+        """Whether vectors that do not say what they were made from count as a changed source."""
+        return self.view.state.dual_write != "allow"
+
     def find(self, ids: Sequence[DocumentId]) -> IntArray:
         """Return docnos, -1 for unknown ids."""
         self._unpack()
@@ -99,6 +104,21 @@ class Pending:
             self._rows[label] = [batch for batch in kept if len(batch)]
             if not self._rows[label]:
                 del self._rows[label]
+
+    def restamp_rows(self, docnos: IntArray, revision: int) -> None:
+        """Let the rows of documents be made from a revision, that of the commit being made."""
+        self.unfinished = True
+        for batches in self._rows.values():
+            for place, batch in enumerate(batches):
+                mine = np.isin(batch.docno, docnos)
+                if mine.any():
+                    batches[place] = RowBatch(
+                        batch.docno,
+                        batch.chunk,
+                        np.where(mine, np.uint64(revision), batch.revision),
+                        batch.vectors,
+                        batch.norms,
+                    )
 
     def has_fresh(self, label: str, docno: int, revision: int) -> bool:
         """Whether the document has rows of its current revision in a version."""

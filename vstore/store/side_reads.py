@@ -3,17 +3,24 @@
 A canary lets another version answer a share of the queries; a shadow asks another version too, for
 a share of them, and compares. Which queries is told by a hash of whose they are: the same key, or
 without one the same query, goes the same way each time.
+
+Without a key a query is told by its vector for the version that has served so far, so that a text
+and the vectors of that text are one query: in two digits of its direction, and where the metric
+sees it of its length, so that neither the type of the numbers nor the last bits of a model's
+arithmetic make another query of it. A text is embedded for that. Where no embedder of the version
+is registered, the text itself tells, and where a mapping lacks the version, the other vector.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from blake3 import blake3
 
-from vstore.errors import InvalidArgumentError, VstoreError
+from vstore.errors import InvalidArgumentError, StateError, VstoreError
 from vstore.segment.validation import as_array
 from vstore.store.embedder import Embeddings
 from vstore.store.resolving import Resolved, is_text, resolve
@@ -26,10 +33,11 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.store.collection import Collection
     from vstore.store.search_options import Queries, SearchOptions
-    from vstore.store.snapshot import Snapshot
-    from vstore.types import BoolArray
+    from vstore.store.snapshot import CollectionView, Snapshot
+    from vstore.types import Array, BoolArray
 
 _BUCKETS: Final = 100  # a percent each
+_DIRECTION_STEPS: Final = 100  # of a unit vector's component: two digits
 
 
 def search(
@@ -48,7 +56,7 @@ def search(
         queries = {label: queries[label] for label in read if label in queries}
         if not set(route.labels) & queries.keys():  # which the search says better
             return [together(run(collection, snapshot, queries, options, resolved, bound))]
-    names = _names(queries, options, route)
+    names = _names(collection, view, queries, options, route)
     if route.mode == "canary":
         to_new = _chosen(names, f"{collection.name}/{key}/canary", route.percent)
         results = _canary(collection, snapshot, queries, options, resolved, route, to_new, bound)
@@ -119,7 +127,13 @@ def _shadow(  # noqa: PLR0917 - as `search.run`
         )
 
 
-def _names(queries: Queries, options: SearchOptions, route: RouteState) -> list[bytes]:
+def _names(
+    collection: Collection,
+    view: CollectionView,
+    queries: Queries,
+    options: SearchOptions,
+    route: RouteState,
+) -> list[bytes]:
     """Return by what each query is told apart.
 
     Raises
@@ -134,17 +148,37 @@ def _names(queries: Queries, options: SearchOptions, route: RouteState) -> list[
                 f"keys: {len(options.keys)} for {count} queries; expected one for each"
             )
         return [key.encode("utf-8", "surrogatepass") for key in options.keys]
+    label, vectors = route.labels[0], queries
     if isinstance(queries, list | tuple) and is_text(queries):
-        return [str(text).encode("utf-8", "surrogatepass") for text in queries]
-    vectors: object = queries
-    if isinstance(queries, Mapping):
-        vectors = next(queries[label] for label in route.labels if label in queries)
+        texts = [str(text) for text in queries]
+        shares = (route.percent if route.mode == "canary" else 0, route.shadow_percent)
+        embedded = None
+        if not all(share in (0, 100) for share in shares):  # else all go the same way
+            with contextlib.suppress(StateError):  # no embedder is registered
+                embedded = collection.store.embed_queries(view.version(label), texts)
+        if embedded is None:
+            return [text.encode("utf-8", "surrogatepass") for text in texts]
+        vectors = embedded
+    elif isinstance(queries, Mapping):
+        label = next(label for label in route.labels if label in queries)
+        vectors = queries[label]
     if isinstance(vectors, Embeddings):
         vectors = vectors.vectors
-    # By value, whatever type the query's numbers have.
     with np.errstate(over="ignore"):  # which the search refuses
         rows = np.ascontiguousarray(as_array(vectors, where="query"), "<f4")
-    return [row.tobytes() for row in rows]
+    return _vector_names(rows, with_length=view.version(label).spec.metric != "cosine")
+
+
+def _vector_names(rows: Array, *, with_length: bool) -> list[bytes]:
+    if rows.ndim != 2:  # which the search says better
+        return [row.tobytes() for row in rows]
+    exact = np.nan_to_num(rows.astype(np.float64), posinf=0.0, neginf=0.0)
+    length = np.linalg.norm(exact, axis=1, keepdims=True)
+    length[length == 0] = 1.0
+    digits = [np.rint(exact / length * _DIRECTION_STEPS)]
+    if with_length:
+        digits.append(np.rint(np.log(length) * _DIRECTION_STEPS))
+    return [row.tobytes() for row in np.concatenate(digits, axis=1).astype("<i4")]
 
 
 def _count(queries: Queries) -> int:

@@ -26,7 +26,7 @@ from vstore.store.input import document_input, metadata_rows, one_per_id, requir
 from vstore.store.numbers import check_whole
 from vstore.store.open_handle import OpenHandle
 from vstore.store.pending import Pending
-from vstore.store.revisions import identical, merged_records
+from vstore.store.revisions import change_unsourced, identical, merged_records, replaced
 from vstore.store.scope import in_scope, require_known, require_scope
 from vstore.store.turns import Turn
 
@@ -180,7 +180,11 @@ class Transaction(OpenHandle):
         the hash is the stored one, the document keeps its revision, and versions that have fresh
         vectors of it keep them. Otherwise it gets a new revision, and vectors of versions not given
         here become stale. Without text and hash the source is what it was, and vectors are of the
-        document's current revision: they replace what the version has.
+        document's current revision: they replace what the version has. Only under the dual-write
+        policies "require" and "queue" vectors that come alone count as a change of the source,
+        since nothing tells that they are of the old one: the document gets a new revision, keeps
+        its text and loses its hash. Vectors that the same transaction gives it of other versions,
+        in whatever call, are of that revision too.
 
         Parameters
         ----------
@@ -208,6 +212,9 @@ class Transaction(OpenHandle):
         ------
         InvalidArgumentError, InvalidVectorError, VersionMismatchError, ScopeError,
         LimitExceededError, NotFoundError, StateError, TransactionError
+        MissingVectorsError
+            When the transaction commits: the collection's dual-write policy is "require", and a
+            document that is new or changed has no vectors of a version in use.
         """
         pending = self._of(collection)
         if vectors is not None and not isinstance(vectors, Mapping):
@@ -235,7 +242,8 @@ class Transaction(OpenHandle):
                 allowed=DOCUMENTS_MAX,
             )
         docnos[docnos < 0] = np.arange(pending.next_docno, pending.next_docno + fresh)
-        epochs = np.full(count, self._open_snapshot().epoch + 1, np.uint64)
+        epoch = self._open_snapshot().epoch + 1
+        epochs = np.full(count, epoch, np.uint64)
         new = DocumentBatch(
             docnos.astype(np.uint32),
             given.ids,
@@ -254,12 +262,16 @@ class Transaction(OpenHandle):
             self._note("upsert", inserted=count, vectors=count * len(batches))
             return UpsertCounts(count, 0, 0, written, dict.fromkeys(batches, 0))
         before = {i: pending.record(int(docnos[i])) for i in known}
-        after, kept = merged_records(new.records(), before, given)
+        after, kept, unsourced = merged_records(
+            new.records(), before, given, unsourced=bool(batches) and pending.wants_sources
+        )
         require_scope(collection, pending, [*before.values(), *after])
         pending.reserve(fresh)
         numbers = docnos.tolist()
         revisions = np.array([record.revision for record in after], np.uint64)
-        pending.forget_rows(docnos[np.setdiff1d(known, kept).astype(np.int64)])
+        changed = np.setdiff1d(known, [*kept, *unsourced]).astype(np.int64)
+        pending.forget_rows(docnos[changed])
+        pending.restamp_rows(docnos[np.array(unsourced, np.int64)], epoch)
         # Only a hash tells that vectors which are there are of what the given ones are of.
         told = [] if force or given.hashes is None else [i for i in kept if given.hashes[i]]
         written, skipped = {}, {}
@@ -369,7 +381,10 @@ class Transaction(OpenHandle):
             Each once, in the order of the vectors.
         revisions : iterable of int, optional
             Revisions the vectors were made from. Where a document has moved on, or was deleted,
-            its vectors are skipped: they would be born stale. Without it unknown ids are an error.
+            its vectors are skipped: they would be born stale. Without it unknown ids are an error,
+            and the vectors are taken to be of the documents as they are. Only under the dual-write
+            policies "require" and "queue", vectors that replace fresh ones count as a change of the
+            source, as in `upsert`.
         trust_geometry : bool
             Write them also if they look like vectors of another space than the version's rows, or
             have lengths that no row of the version has.
@@ -386,6 +401,9 @@ class Transaction(OpenHandle):
         stale: list[int] = []
         if revisions is None:
             numbers = np.array(require_known(collection, pending, checked_ids), np.int64)
+            if pending.wants_sources:
+                epoch = self._open_snapshot().epoch + 1
+                change_unsourced(pending, replaced(pending, version, numbers, epoch), epoch)
             current = pending.revisions(numbers)
         else:
             made_from = [

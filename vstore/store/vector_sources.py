@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Embed: TypeAlias = "Embedder | Callable[[Sequence[Document]], Array | Embeddings | Sequence[Array]]"
 MapRows: TypeAlias = "Callable[[Array], Array | Embeddings]"
+_KNOWN_GOOD_TRIED: Final = 16
 
 
 class VectorSource:
@@ -77,6 +78,16 @@ class VectorSource:
             )
             for docno in alive.tolist()
         ]
+
+    def known_good(self, view: CollectionView, label: str) -> Item | None:
+        """Return a document that has fresh vectors of a version and could be embedded again.
+
+        None if there is none among the newest `_KNOWN_GOOD_TRIED`.
+        """
+        docnos = np.flatnonzero(view.rows(label).has_fresh)[: -1 - _KNOWN_GOOD_TRIED : -1]
+        items = self.items(view, docnos)
+        needs_text = self.embedder is not None
+        return next((item for item in items if item.document.text or not needs_text), None)
 
     def _rows(self, view: CollectionView, docno: int) -> Array:
         places = view.rows(self._mapped_from).rows_of(docno)

@@ -1,0 +1,266 @@
+"""An embedding service that is down or works now and then: nothing is lost, and nobody blamed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import vstore
+from tests.migration.corpus import contents, corpus, embed, wanted
+from tests.small_store import NEW, OLD
+from vstore.store.transient_errors import is_transient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vstore.types import Array, DocumentId
+
+
+class Status(Exception):  # noqa: N818 - as an HTTP client's
+    """An error with an HTTP status, as clients raise it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status_code = status
+
+
+class Response(Exception):  # noqa: N818 - as an HTTP client's
+    """An error that carries the response."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("the server said no")
+        self.response = type("Answer", (), {"status_code": status})()
+
+
+class RateLimitError(Exception):
+    """A client's own, known by name."""
+
+
+class BusyError(RateLimitError):
+    """Derived from one that is known by name."""
+
+
+def wrapped() -> RuntimeError:
+    error = RuntimeError("could not embed")
+    error.__cause__ = ConnectionResetError("reset")
+    return error
+
+
+TRANSIENT: dict[str, Callable[[], Exception]] = {
+    "connection": lambda: ConnectionError("503"),
+    "refused": lambda: ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+    "timeout": lambda: TimeoutError("slow"),
+    "asyncio timeout": asyncio.TimeoutError,
+    "unreachable": lambda: OSError(errno.ENETUNREACH, "no route"),
+    "name resolution": lambda: socket.gaierror(-2, "no such host"),
+    "too many requests": lambda: Status(429),
+    "bad gateway": lambda: Response(502),
+    "by name": lambda: RateLimitError("slow down"),
+    "by a base's name": lambda: BusyError("slow down"),
+    "wrapped": wrapped,
+}
+LASTING: dict[str, Callable[[], Exception]] = {
+    "value": lambda: ValueError("too long"),
+    "bad request": lambda: Status(400),
+    "forbidden": lambda: Response(403),
+    "file": lambda: FileNotFoundError(errno.ENOENT, "gone"),
+    "runtime": lambda: RuntimeError("down"),
+}
+
+
+def test_transient_errors_are_told_by_class_status_number_and_name() -> None:
+    for name, made in TRANSIENT.items():
+        assert is_transient(made()), name
+    for name, made in LASTING.items():
+        assert not is_transient(made()), name
+
+
+class Service:
+    """It embeds unless it is down, or gets a poisoned document."""
+
+    def __init__(
+        self,
+        *,
+        down: Callable[[int], bool] = lambda _: False,
+        error: Callable[[], Exception] = TRANSIENT["connection"],
+        poison: Sequence[DocumentId] = (),
+    ) -> None:
+        self.down, self.error, self.poison = down, error, set(poison)
+        self.calls = 0
+
+    def __call__(self, batch: Sequence[vstore.Document]) -> Array:
+        self.calls += 1
+        if self.down(self.calls):
+            raise self.error()
+        if self.poison.intersection(document.id for document in batch):
+            raise ValueError("poison")
+        return embed(batch)
+
+
+def always(_: int) -> bool:
+    return True
+
+
+def run(docs: vstore.Collection, service: Service, *, through: str, batch_size: int) -> Any:
+    if through == "backfill":
+        return docs.backfill(NEW, service, batch_size=batch_size)
+    return docs.migrate(OLD, NEW, service, batch_size=batch_size).run()
+
+
+def letters(docs: vstore.Collection) -> list[DocumentId]:
+    return sorted(letter.id for letter in docs.migrate(OLD, NEW).dead_letters)
+
+
+EVERY_ERROR = {**TRANSIENT, **LASTING}
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR)
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 256), (2, 1), (5, 2), (31, 256), (40, 16)])
+def test_an_outage_ends_the_run_and_blames_nobody(count: int, batch_size: int, error: str) -> None:
+    docs = corpus(count)
+    with pytest.raises(vstore.EmbeddingError) as caught:
+        run(docs, Service(down=always, error=EVERY_ERROR[error]), through="migrate",
+            batch_size=batch_size)  # fmt: skip
+    assert isinstance(caught.value.__cause__, type(EVERY_ERROR[error]()))
+    status = docs.migrate(OLD, NEW).status()
+    assert (status.status, status.done, status.failed, status.left) == ("stopped", 0, 0, count)
+    report = run(docs, Service(), through="migrate", batch_size=batch_size)
+    assert (report.done, report.status, report.failed, report.left) == (count, "done", 0, 0)
+    assert contents(docs) == wanted(docs)
+
+
+@pytest.mark.parametrize("count", [1, 31])
+def test_a_backfill_in_an_outage_ends_with_the_same_error(count: int) -> None:
+    docs = corpus(count)
+    with pytest.raises(vstore.EmbeddingError, match="does not answer: ConnectionError"):
+        run(docs, Service(down=always), through="backfill", batch_size=8)
+    assert letters(docs) == []
+    assert run(docs, Service(), through="backfill", batch_size=8).status == "done"
+
+
+@pytest.mark.parametrize("error", ["connection", "runtime"])
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 16, 256])
+@pytest.mark.parametrize("begins", range(1, 12, 2))
+def test_an_outage_in_the_middle_loses_only_the_batch_under_way(
+    begins: int, batch_size: int, error: str
+) -> None:
+    docs = corpus(20)
+    service = Service(down=lambda call: call >= begins, error=EVERY_ERROR[error])
+    try:
+        report = run(docs, service, through="migrate", batch_size=batch_size)
+        assert report.finished
+    except vstore.EmbeddingError:
+        assert letters(docs) == []
+        status = docs.migrate(OLD, NEW).status()
+        assert status.status == "stopped"
+        assert status.left == 20 - status.coverage.fresh
+    service.down = lambda _: False
+    assert run(docs, service, through="migrate", batch_size=batch_size).finished
+    assert contents(docs) == wanted(docs)
+
+
+@pytest.mark.parametrize("error", ["connection", "runtime"])
+@pytest.mark.parametrize("parity", [0, 1])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8, 256])
+def test_a_service_that_fails_every_second_call_blames_nobody(
+    batch_size: int, parity: int, error: str
+) -> None:
+    docs = corpus(20)
+    service = Service(down=lambda call: call % 2 == parity, error=EVERY_ERROR[error])
+    for _ in range(20):
+        with contextlib.suppress(vstore.EmbeddingError):
+            run(docs, service, through="migrate", batch_size=batch_size)
+        assert letters(docs) == []
+        if docs.coverage(NEW).complete:
+            break
+    assert contents(docs) == wanted(docs)
+
+
+@pytest.mark.parametrize("poison", [0, 7, 19])
+@pytest.mark.parametrize("batch_size", [1, 2, 8, 256])
+def test_poison_among_healthy_documents_is_blamed_alone(batch_size: int, poison: int) -> None:
+    docs = corpus(20)
+    report = run(docs, Service(poison=[poison]), through="migrate", batch_size=batch_size)
+    assert (report.done, report.failed, report.left, report.status) == (19, 1, 0, "done")
+    assert letters(docs) == [poison]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 256])
+def test_where_everything_is_poison_nobody_is_blamed(batch_size: int) -> None:
+    docs = corpus(6)
+    with pytest.raises(vstore.EmbeddingError, match="nothing shows that it is their fault"):
+        run(docs, Service(poison=range(6)), through="migrate", batch_size=batch_size)
+    assert letters(docs) == []
+
+
+def test_the_last_document_is_blamed_if_one_that_has_vectors_can_be_embedded() -> None:
+    docs = corpus(5)
+    run(docs, Service(), through="migrate", batch_size=8)
+    docs.upsert(["late"], texts=["late"])
+    with pytest.raises(vstore.EmbeddingError):
+        run(docs, Service(down=always, error=LASTING["runtime"]), through="migrate", batch_size=8)
+    assert letters(docs) == []
+    report = run(docs, Service(poison=["late"]), through="migrate", batch_size=8)
+    assert (report.done, report.failed, report.status) == (0, 1, "stopped")
+    assert letters(docs) == ["late"]
+    report = run(docs, Service(), through="migrate", batch_size=8)
+    assert (report.done, report.failed, report.status) == (1, 0, "done")
+
+
+def test_letters_of_an_earlier_run_are_cleared_by_one_that_embeds_their_documents() -> None:
+    for through in ("migrate", "backfill"):
+        docs = corpus(20)
+        run(docs, Service(poison=[3, 12]), through="migrate", batch_size=4)
+        assert letters(docs) == [3, 12]
+        report = run(docs, Service(), through=through, batch_size=4)
+        assert (report.done, report.failed, report.status) == (2, 0, "done")
+        assert contents(docs) == wanted(docs)
+
+
+def test_letters_stay_where_the_service_is_down_when_they_are_tried_again() -> None:
+    docs = corpus(8)
+    run(docs, Service(poison=[3]), through="migrate", batch_size=4)
+    with pytest.raises(vstore.EmbeddingError):
+        run(docs, Service(down=always), through="migrate", batch_size=4)
+    assert letters(docs) == [3]
+    assert docs.migrate(OLD, NEW).status().status == "stopped"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda v: v[:, :3], lambda v: v[:-1], lambda v: np.full_like(v, np.nan), lambda v: None],
+    ids=["dimension", "rows", "nan", "none"],
+)
+def test_wrong_vectors_for_one_document_are_its_fault_and_for_all_the_function_s(
+    made: Callable[[Array], Any],
+) -> None:
+    def of_one(batch: Sequence[vstore.Document]) -> Any:
+        vectors = embed(batch)
+        return made(vectors) if any(document.id == 5 for document in batch) else vectors
+
+    docs = corpus(9)
+    report = docs.migrate(OLD, NEW, of_one, batch_size=4).run()
+    assert (report.done, letters(docs)) == (8, [5])
+    docs = corpus(9)
+    with pytest.raises(vstore.EmbeddingError):
+        docs.migrate(OLD, NEW, lambda batch: made(embed(batch)), batch_size=4).run()
+    assert letters(docs) == []
+    assert docs.coverage(NEW).fresh == 0
+
+
+def test_a_run_that_may_make_one_batch_gets_past_poison_at_the_front() -> None:
+    docs = corpus(6)
+    service = Service(poison=[0, 1])
+    migration = docs.migrate(OLD, NEW, service, batch_size=1)
+    for _ in range(12):
+        migration.run(batches_max=1)
+        if migration.status().left == 0:
+            break
+    assert sorted(letters(docs)) == [0, 1]
+    assert docs.coverage(NEW).fresh == 4

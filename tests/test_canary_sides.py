@@ -1,0 +1,126 @@
+"""Which side of a canary a query takes: the same one in whatever form the query comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import vstore
+from tests.small_store import NEW, OLD, rows, spec, store_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.manifest.spec import Metric
+
+SMALL, LARGE = vstore.HashingEmbedder(32), vstore.HashingEmbedder(64, seed=1)
+TEXTS = [f"what about {thing} {i}?" for i in range(20) for thing in ("boats", "cars", "planes")]
+
+
+@pytest.fixture
+def docs() -> vstore.Collection:
+    """Make a collection in which a canary gives the new version half of the queries."""
+    store = store_in()
+    docs = store.create_collection("docs")
+    docs.create_version(OLD, SMALL.spec)
+    docs.create_version(NEW, LARGE.spec)
+    docs.upsert_texts(range(8), TEXTS[:8], embedder=[SMALL, LARGE])
+    docs.read_canary(NEW, percent=50)
+    return docs
+
+
+def side(result: vstore.SearchResult) -> str:
+    (version,) = {hit.version for hit in result}
+    return version
+
+
+def both(text: str) -> dict[str, Any]:
+    return {OLD: SMALL.embed_query(text), NEW: LARGE.embed_query(text)}
+
+
+FORMS: dict[str, Callable[[str], Any]] = {
+    "vectors of both": both,
+    "in the other order": lambda text: dict(reversed(both(text).items())),
+    "of double precision": lambda text: {
+        label: vector.astype(np.float64) for label, vector in both(text).items()
+    },
+    "as lists": lambda text: {label: vector.tolist() for label, vector in both(text).items()},
+    "stamped": lambda text: {
+        OLD: vstore.Embeddings(SMALL.spec, SMALL.embed_query(text)),
+        NEW: vstore.Embeddings(LARGE.spec, LARGE.embed_query(text)),
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_text_and_its_vectors_take_the_same_side(docs: vstore.Collection, form: str) -> None:
+    docs.store.register_embedder(SMALL)
+    docs.store.register_embedder(LARGE)
+    by_text = [side(docs.search(text)) for text in TEXTS]
+    assert [side(docs.search(FORMS[form](text))) for text in TEXTS] == by_text
+    assert 15 < by_text.count(NEW) < 45
+
+
+def test_whichever_form_comes_first_and_in_a_batch(docs: vstore.Collection) -> None:
+    vectors = {
+        OLD: np.stack([SMALL.embed_query(text) for text in TEXTS]),
+        NEW: np.stack([LARGE.embed_query(text) for text in TEXTS]),
+    }
+    by_vectors = [side(result) for result in docs.search_batch(vectors)]
+    docs.store.register_embedder(SMALL)
+    docs.store.register_embedder(LARGE)
+    assert [side(result) for result in docs.search_batch(TEXTS)] == by_vectors
+    assert [side(docs.search(text)) for text in TEXTS] == by_vectors
+
+
+def test_a_shadow_asks_for_the_same_queries_too(docs: vstore.Collection) -> None:
+    docs.rollback()
+    docs.shadow(NEW, percent=50)
+    docs.store.register_embedder(SMALL)
+    docs.store.register_embedder(LARGE)
+    asked = []
+    for form in (str, both):
+        for text in TEXTS:
+            docs.search(form(text))
+        (report,) = docs.shadow_reports
+        asked.append(report.queries)
+    assert asked[1] == 2 * asked[0] > 0
+
+
+def test_without_the_serving_version_s_embedder_the_text_itself_tells(
+    docs: vstore.Collection,
+) -> None:
+    docs.store.register_embedder(LARGE)
+    sides = []
+    for text in TEXTS:
+        try:
+            sides.append(side(docs.search(text)))
+        except vstore.StateError:  # the old version's side has no embedder
+            sides.append(OLD)
+    docs.read_canary(NEW, percent=100)
+    assert {side(docs.search(text)) for text in TEXTS} == {NEW}
+    assert 15 < sides.count(NEW) < 45
+
+
+@pytest.mark.parametrize(
+    ("metric", "dimension"),
+    [("cosine", 2), ("cosine", 384), ("inner_product", 1), ("l2", 1), ("l2", 2), ("l2", 384)],
+)
+def test_queries_are_spread_over_both_sides(metric: Metric, dimension: int) -> None:
+    docs = store_in().create_collection("docs")
+    docs.create_version(OLD, spec("old", dimension, metric))
+    docs.create_version(NEW, spec("new", dimension, metric))
+    vectors = rows(200, dimension)
+    docs.upsert([0], vectors={OLD: vectors[:1], NEW: vectors[:1]})
+    docs.read_canary(NEW, percent=50)
+    sides = [side(result) for result in docs.search_batch({OLD: vectors, NEW: vectors})]
+    assert 60 < sides.count(NEW) < 140
+
+
+def test_a_key_decides_whatever_the_query_is(docs: vstore.Collection) -> None:
+    docs.store.register_embedder(SMALL)
+    docs.store.register_embedder(LARGE)
+    assert len({side(docs.search(text, key="ada")) for text in TEXTS}) == 1
+    assert len({side(docs.search(both(text), key="ada")) for text in TEXTS}) == 1

@@ -1,0 +1,29 @@
+"""A caller's generators, drawn before a writer's turn begins.
+
+What a generator does while it is iterated is the caller's code: it may take long, or write itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def drawn(values: _T) -> _T:
+    """Return values that can be iterated without running the caller's code.
+
+    Iterables without a length become lists, also as the values of a mapping; all else is returned
+    as it is.
+    """
+    if isinstance(values, Mapping):
+        if any(_is_drawn_from(value) for value in values.values()):
+            return {name: drawn(value) for name, value in values.items()}  # type: ignore[return-value]
+    elif _is_drawn_from(values):
+        return list(values)  # type: ignore[call-overload,no-any-return]
+    return values
+
+
+def _is_drawn_from(values: object) -> bool:
+    return hasattr(values, "__iter__") and not hasattr(values, "__len__")
