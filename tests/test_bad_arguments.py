@@ -122,7 +122,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "open and wait for text": lambda _: vstore.open(":memory:", timeout_s="a"),  # type: ignore[arg-type]
     "open nothing": lambda _: vstore.open(None),  # type: ignore[arg-type]
     "open a number": lambda _: vstore.open(123),  # type: ignore[arg-type]
-    "open bytes": lambda _: vstore.open(b"x"),  # type: ignore[arg-type]
+    "open bytes": lambda _: vstore.open(b"x"),
     "open memory to read": lambda _: vstore.open(":memory:", mode="r"),
     "open memory that is there": lambda _: vstore.open(":memory:", create=False),
     "open memory at an epoch": lambda _: vstore.open(":memory:", epoch=0),
@@ -158,7 +158,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     docs.get_vector("a", OLD, chunk=np.uint8(0))  # type: ignore[arg-type]
     assert len(docs.store.history(limit=np.int32(1))) == 1  # type: ignore[arg-type]
     revisions = np.array([epoch], np.uint64)
-    assert docs.add_vectors(OLD, ["a"], rows(1), revisions=revisions).written == 1  # type: ignore[arg-type]
+    assert docs.add_vectors(OLD, ["a"], rows(1), revisions=revisions).written == 1
     with docs.store.transaction(timeout_s=float("inf")) as tx:
         tx.delete(docs, ["a"])
     assert docs.ids() == []

@@ -310,7 +310,7 @@ def test_vectors_that_do_not_name_their_version_are_refused() -> None:
 
 def test_numpys_texts_and_hashes_become_pythons() -> None:
     docs = documents()
-    docs.upsert(["a"], texts=np.array(["one"]), source_hashes=[np.bytes_(b"x" * 32)])  # type: ignore[arg-type]
+    docs.upsert(["a"], texts=np.array(["one"]), source_hashes=[np.bytes_(b"x" * 32)])
     document = get(docs, "a")
     assert (type(document.text), type(document.source_hash)) == (str, bytes)
 

@@ -44,7 +44,7 @@ def test_a_masked_array_is_refused_with_what_to_do() -> None:
     with pytest.raises(vstore.InvalidVectorError, match=r"mask would be lost.*filled"):
         docs.search_batch(list(MASKED), version=OLD)
     with pytest.raises(vstore.InvalidArgumentError):
-        docs.upsert(np.ma.masked_equal([1, 2], 2))  # type: ignore[arg-type]
+        docs.upsert(np.ma.masked_equal([1, 2], 2))
 
 
 def test_the_first_bad_row_is_the_one_that_is_named() -> None:

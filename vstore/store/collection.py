@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.store.results import SearchResult
-    from vstore.types import DocumentId
+    from vstore.types import DocumentId, Metadata
 else:  # not what a search needs
     epoch_comparison = Deferred("vstore.store.epoch_comparison")
     hit_counts = Deferred("vstore.store.hit_counts")
@@ -148,7 +148,7 @@ class Collection(CollectionGuards):
         ids: Iterable[DocumentId],
         *,
         vectors: Mapping[str, object] | None = None,
-        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
+        metadata: Metadata | None = None,
         texts: Iterable[str | None] | None = None,
         source_hashes: Iterable[bytes | str | None] | None = None,
         force: bool = False,
@@ -178,7 +178,7 @@ class Collection(CollectionGuards):
         texts: Iterable[str],
         *,
         embedder: text_upserts.Embedders,
-        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
+        metadata: Metadata | None = None,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
         trust_geometry: bool = False,
@@ -206,7 +206,7 @@ class Collection(CollectionGuards):
     def update_metadata(
         self,
         ids: Iterable[DocumentId],
-        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
+        metadata: Metadata,
     ) -> int:
         """Set fields of documents; see `Transaction.update_metadata`."""
         given = drawn(ids), drawn(metadata)

@@ -22,7 +22,7 @@ from vstore.store.embedder import Embeddings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vstore.types import DocumentId, IntArray
+    from vstore.types import DocumentId, IntArray, Metadata
 
 _SMALL_TYPES = (FieldType.INT, FieldType.FLOAT, FieldType.BOOL, FieldType.TIMESTAMP)
 
@@ -39,7 +39,7 @@ class DocumentInput(NamedTuple):
 def document_input(
     field_types: Mapping[str, FieldType],
     ids: list[DocumentId],
-    metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None,
+    metadata: Metadata | None,
     texts: Iterable[str | None] | None,
     source_hashes: Iterable[bytes | str | None] | None,
 ) -> DocumentInput:
@@ -65,7 +65,7 @@ def document_input(
 
 def metadata_rows(
     field_types: Mapping[str, FieldType],
-    metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
+    metadata: Metadata,
     ids: Sequence[DocumentId],
     *,
     keep_none: bool = False,

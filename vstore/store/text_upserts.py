@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vstore.manifest.state import VersionState
     from vstore.store.collection import Collection
-    from vstore.types import DocumentId
+    from vstore.types import DocumentId, Metadata
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Embedders: TypeAlias = "Embedder | Sequence[Embedder] | Mapping[str, Embedder]"
@@ -33,7 +33,7 @@ def upsert_texts(
     texts: Iterable[str],
     *,
     embedder: Embedders,
-    metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None,
+    metadata: Metadata | None,
     batch_size: int,
     progress: Callable[[int, int], None] | None,
     trust_geometry: bool,

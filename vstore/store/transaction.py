@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vstore.store.given_vectors import GivenVectors
     from vstore.store.search_options import Where
     from vstore.store.snapshot import Snapshot
-    from vstore.types import DocumentId
+    from vstore.types import DocumentId, Metadata
 else:  # of versions that have learned, and of mistakes
     batch_check = Deferred("vstore.store.batch_check")
     length_check = Deferred("vstore.store.length_check")
@@ -168,7 +168,7 @@ class Transaction(OpenHandle):
         ids: Iterable[DocumentId],
         *,
         vectors: Mapping[str, object] | None = None,
-        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]] | None = None,
+        metadata: Metadata | None = None,
         texts: Iterable[str | None] | None = None,
         source_hashes: Iterable[bytes | str | None] | None = None,
         force: bool = False,
@@ -291,7 +291,7 @@ class Transaction(OpenHandle):
         self,
         collection: Collection,
         ids: Iterable[DocumentId],
-        metadata: Iterable[Mapping[str, object]] | Mapping[str, Iterable[object]],
+        metadata: Metadata,
     ) -> int:
         """Set the given fields of documents, None to remove one; revisions stay.
 
