@@ -249,7 +249,8 @@ class TextBatches:
         kept, counts, written = self._collection.store.transaction().run(
             lambda tx: self._in_turn(tx, rows, seen, vectors)
         )
-        self.overtaken += [self._given.ids[row] for row in rows if row not in set(kept)]
+        written_rows = set(kept)
+        self.overtaken += [self._given.ids[row] for row in rows if row not in written_rows]
         for count in counts:
             self.inserted += count.inserted
             self.updated += count.updated
