@@ -11,9 +11,12 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, documents, rows, seal, spec, store_in
+from vstore.limits import VIEW_BYTES_MIN
+from vstore.storage.layout import BlockKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 WAIT_S = 30.0  # far more than anything here takes; a lost wake-up fails instead of hanging
 
@@ -208,3 +211,24 @@ def test_closing_waits_for_another_threads_transaction() -> None:
         ended.result(timeout=WAIT_S)
     with pytest.raises(vstore.ClosedError):
         docs.ids()
+
+
+def test_a_reader_maps_a_block_while_a_writer_forgets_others(tmp_path: Path) -> None:
+    with vstore.open(tmp_path / "a.vstore") as store:
+        container = store.open_file.container
+        refs = [container.append(BlockKind.ARRAY, bytes(VIEW_BYTES_MIN)) for _ in range(9)]
+        for ref in refs[:8]:
+            container.read(ref, BlockKind.ARRAY)
+
+        class Offset(int):
+            """An offset at whose comparison another thread's turn comes."""
+
+            __hash__ = int.__hash__
+
+            def __eq__(self, other: object) -> bool:
+                in_thread(lambda: container.read(refs[8], BlockKind.ARRAY))
+                return int(self) == other
+
+        container.forget_views([Offset(refs[3].offset)])
+        assert len(container.read(refs[3], BlockKind.ARRAY)) == VIEW_BYTES_MIN
+        container.abort()

@@ -219,6 +219,26 @@ def created_above_revision_in_a_segment(file: Forged) -> None:
 
 
 @forgery
+def a_document_of_a_later_epoch_in_a_segment(file: Forged) -> None:
+    file.array("revision")[5] = 1_000
+
+
+@forgery
+def a_document_created_at_epoch_0_in_a_segment(file: Forged) -> None:
+    file.array("created")[5] = 0
+
+
+@forgery
+def a_row_of_revision_0_in_a_segment(file: Forged) -> None:
+    file.array("revision", "v2")[5] = 0
+
+
+@forgery
+def a_segment_of_another_dimension(file: Forged) -> None:
+    file.at(file.segment("v1")["header"])["attributes"]["dimension"] = 5
+
+
+@forgery
 def a_document_of_a_later_epoch(file: Forged) -> None:
     document = file.delta("documents")["documents"]["docs"][0]
     document[2] = document[3] = 1_000
@@ -622,7 +642,7 @@ def a_segment_of_another_size(file: Forged) -> None:
     file.segment("v1")["size_bytes"] += 64
 
 
-@for_a_check
+@forgery
 def rows_of_a_later_epoch_in_a_segment(file: Forged) -> None:
     file.array("revision", "v1")[3] = 1_000
 

@@ -131,15 +131,21 @@ class DocumentSegment(SealedSegment):
         # With strictly ascending docnos the ends decide whether row numbers are docnos.
         self.dense = bool(self.rows) and int(docno[0]) == 0 and int(docno[-1]) == self.rows - 1
 
-    @property
+    @cached_property
     def created(self) -> Array:
         """Epochs at which the documents were added, u64 (rows,)."""
-        return self.array("created", "<u8", (self.rows,))
+        created = self.array("created", "<u8", (self.rows,))
+        if self.rows and not 0 < int(created.min()) <= int(created.max()) <= self.ref.epoch:
+            raise self.corrupt(f"documents created at other epochs than 1 to {self.ref.epoch}")
+        return created
 
-    @property
+    @cached_property
     def revision(self) -> Array:
         """Revisions, u64 (rows,); 0 where the document is deleted."""
-        return self.array("revision", "<u8", (self.rows,))
+        revision = self.array("revision", "<u8", (self.rows,))
+        if self.rows and int(revision.max()) > self.ref.epoch:
+            raise self.corrupt(f"documents of later epochs than {self.ref.epoch}")
+        return revision
 
     def rows_of(self, docnos: Array) -> IntArray:
         """Return the row of each docno, -1 where this segment has none."""

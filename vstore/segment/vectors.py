@@ -219,7 +219,11 @@ class VectorSegment(SealedSegment):
     @cached_property
     def revision(self) -> Array:
         """Revision each row was made from, u64 (rows,)."""
-        return self.array("revision", "<u8", (self.rows,))
+        revision = self.array("revision", "<u8", (self.rows,))
+        # A row of a later epoch would be fresh once its document has come that far.
+        if self.rows and not 0 < int(revision.min()) <= int(revision.max()) <= self.ref.epoch:
+            raise self.corrupt(f"rows of other revisions than 1 to {self.ref.epoch}")
+        return revision
 
     @cached_property
     def norms(self) -> Array:
@@ -329,8 +333,7 @@ class VectorSegment(SealedSegment):
             self._verify_pieces("vectors.pieces", [self.vectors], VECTOR_PIECE_BYTES)
             self._verify_pieces("graph.pieces", arrays, NODE_PIECE_BYTES)
         _ = self.chunk
-        if self.rows and not int(self.revision.min()):
-            raise self.corrupt("a row of a deleted document's revision")
+        _ = self.revision
         self.require_finite()
         for start in range(0, self.rows, _ROWS_AT_ONCE):
             block = self.vectors[start : start + _ROWS_AT_ONCE].astype(np.float64)

@@ -149,7 +149,8 @@ class Container:
     def forget_views(self, keep: Iterable[int]) -> None:
         """Drop the maps of blocks that are not at one of the given offsets."""
         wanted = set(keep)
-        self._views = {at: view for at, view in self._views.items() if at in wanted}
+        # As a list: a reader's thread may add to it meanwhile.
+        self._views = {at: view for at, view in list(self._views.items()) if at in wanted}
 
     def reload(self) -> bool:
         """Move to the newest committed epoch; False if this is it already.
@@ -311,8 +312,8 @@ class Container:
         """Drop blocks that were appended but not published."""
         # The size tells more than the tail: a failed append may have written part of its block.
         self._tail = self.committed_length
-        self._views = {at: view for at, view in self._views.items() if at < self._tail}
-        self._verified = {at for at in self._verified if at < self._tail}
+        self._views = {at: view for at, view in list(self._views.items()) if at < self._tail}
+        self._verified = {at for at in list(self._verified) if at < self._tail}
         if self._poison is None and self.file.size() > self._tail:
             try:
                 cut_tail(self.file, self._tail)

@@ -103,12 +103,14 @@ class SegmentCache:
             wanted.update(ref.header.offset for ref in collection.segments)
             for version in collection.versions.values():
                 wanted.update(ref.header.offset for ref in version.segments)
-        self._documents = {k: v for k, v in self._documents.items() if wanted.issuperset(k)}
-        self._segments = {k: v for k, v in self._segments.items() if k in wanted}
-        alive = {id(documents) for documents in self._documents.values()}
-        self._rows = {k: v for k, v in self._rows.items() if id(v.documents) in alive}
+        # Lists: a reader's thread may add to what is looked through.
+        documents = {k: v for k, v in list(self._documents.items()) if wanted.issuperset(k)}
+        segments = {k: v for k, v in list(self._segments.items()) if k in wanted}
+        alive = {id(known) for known in documents.values()}
+        self._rows = {k: v for k, v in list(self._rows.items()) if id(v.documents) in alive}
+        self._documents, self._segments = documents, segments
         self.container.forget_views(
-            block.offset for segment in self._segments.values() for block in segment.blocks()
+            block.offset for segment in segments.values() for block in segment.blocks()
         )
 
 
