@@ -19,6 +19,7 @@ from vstore.store.search_options import (
     Where,
     check_k,
     keys_of,
+    several_queries,
     wanted_of,
 )
 
@@ -373,6 +374,7 @@ class Collection(CollectionGuards):
         options = SearchOptions(
             version, k, where, mode, old_version, fusion, collapse, wanted, keys_of(keys), family
         )
+        queries = several_queries(queries)
         return result_batch.SearchResults(search(self, queries, options))
 
     def explain(
