@@ -324,3 +324,35 @@ def test_a_canary_sends_a_query_to_one_side_whatever_its_type() -> None:
         assert len(found) == 1
         sides |= found
     assert sides == {OLD, NEW}
+
+
+def test_batches_that_can_be_iterated_once_pass_a_canary_and_a_shadow() -> None:
+    docs = documents(old=L2, new=spec("model-new", metric="l2"))
+    docs.upsert(IDS, vectors={OLD: WHOLE, NEW: WHOLE})
+    expected = [result.ids for result in docs.search_batch(WHOLE, version=OLD)]
+    for route, percent in ((docs.shadow, 100), (docs.read_canary, 0)):
+        route(NEW, percent=percent)
+        forms: list[Any] = [iter(WHOLE), dict(enumerate(WHOLE)).values(), WHOLE.tolist()]
+        for form in forms:
+            given: Any = {OLD: form, NEW: iter(WHOLE)}
+            assert [result.ids for result in docs.search_batch(given)] == expected
+            stamped: Any = vstore.Embeddings(docs.version(OLD).spec, iter(WHOLE))  # type: ignore[arg-type]
+            assert [result.ids for result in docs.search_batch(stamped)] == expected
+
+
+def test_queries_given_as_a_set_are_refused() -> None:
+    docs = documents(old=L2)
+    queries: Any
+    for queries in ({"x", "y"}, frozenset("xy"), {(1.0, 2.0, 3.0, 4.0)}, {OLD: {(1, 2, 3, 4)}}):
+        with pytest.raises(vstore.InvalidArgumentError):
+            docs.search_batch(queries, version=OLD)
+
+
+def test_an_array_of_texts_is_a_batch_of_texts() -> None:
+    embedder = vstore.HashingEmbedder(16)
+    docs = documents(old=embedder.spec)
+    docs.store.register_embedder(embedder)
+    docs.upsert_texts(IDS, ["red boats", "blue cars", "green trees"], embedder=embedder)
+    texts: Any
+    for texts in (np.array(["blue cars", "red boats"]), iter(["blue cars", "red boats"])):
+        assert docs.search_batch(texts, k=1).ids.tolist() == [["b"], ["a"]]

@@ -59,7 +59,7 @@ def init(
     with open_store(store, timeout_s=wait) as opened:
         done = [] if existed and opened.epoch else ["store"]
         if wish.collection is not None and wish.collection not in opened.collections:
-            opened.create_collection(wish.collection, fields=wish.fields)
+            opened.create_collection(wish.collection, fields=wish.fields, exist_ok=True)
             done.append(f"collection {wish.collection}")
         if wish.collection is not None or wish.fields or wish.versions:
             docs = pick_collection(opened, wish.collection)
@@ -97,7 +97,7 @@ def _declare(docs: Collection, wish: Wish) -> list[str]:
     done = []
     for name, field_type in (wish.fields or {}).items():
         if name not in existing:
-            docs.add_field(name, field_type)
+            docs.add_field(name, field_type, exist_ok=True)
             done.append(f"field {name}")
     for one in missing:
         label = docs.suggest_label(one.spec) if one.label is None else one.label

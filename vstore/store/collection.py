@@ -19,6 +19,7 @@ from vstore.store.search_options import (
     Where,
     check_k,
     keys_of,
+    several_queries,
     wanted_of,
 )
 
@@ -66,9 +67,20 @@ class Collection(CollectionGuards):
         """Metadata fields and their types."""
         return dict(self.view().state.fields)
 
-    def add_field(self, name: str, field_type: str) -> None:
-        """Declare a metadata field; documents that are there lack it."""
-        schema.add_field(self, name, field_type)
+    def add_field(self, name: str, field_type: str, *, exist_ok: bool = False) -> None:
+        """Declare a metadata field; documents that are there lack it.
+
+        Parameters
+        ----------
+        exist_ok : bool
+            Leave a field of this name and type as it is.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The collection has the field; with ``exist_ok``, of another type.
+        """
+        schema.add_field(self, name, field_type, exist_ok=exist_ok)
 
     def create_version(
         self,
@@ -82,6 +94,7 @@ class Collection(CollectionGuards):
         M: int = 16,
         ef_construction: int = 200,
         graph_rows_min: int | None = 10_000,
+        exist_ok: bool = False,
     ) -> version_info.VersionInfo:
         """Declare an embedding version. The first one serves at once, others by `cutover`.
 
@@ -102,11 +115,14 @@ class Collection(CollectionGuards):
             graphs that are slower to build.
         graph_rows_min : int or None
             Segments of at least so many rows get a graph; None for exact scans only.
+        exist_ok : bool
+            Return a version that was declared exactly so, if there is one.
 
         Raises
         ------
         AlreadyExistsError
-            The label is taken, or another version of the collection has this geometry.
+            The label is taken, or another version of the collection has this geometry. With
+            ``exist_ok`` the message names what differs.
         """
         schema.create_version(
             self,
@@ -119,6 +135,7 @@ class Collection(CollectionGuards):
             M=M,
             ef_construction=ef_construction,
             graph_rows_min=graph_rows_min,
+            exist_ok=exist_ok,
         )
         return self.version(label)
 
@@ -357,6 +374,7 @@ class Collection(CollectionGuards):
         options = SearchOptions(
             version, k, where, mode, old_version, fusion, collapse, wanted, keys_of(keys), family
         )
+        queries = several_queries(queries)
         return result_batch.SearchResults(search(self, queries, options))
 
     def explain(

@@ -19,9 +19,10 @@ from vstore.manifest.state import (
 )
 from vstore.migration import routing
 from vstore.segment.column_types import UINT64_MAX, FieldType
+from vstore.store import existing
 from vstore.store.collection_change import change_collection, require_unscoped
 from vstore.store.names import check_name
-from vstore.store.numbers import check_whole
+from vstore.store.numbers import check_switch, check_whole
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec
@@ -32,16 +33,27 @@ if TYPE_CHECKING:
 Choice = TypeVar("Choice")
 
 
-def add_field(collection: Collection, name: str, field_type: str) -> None:
-    """Declare a metadata field."""
+def add_field(collection: Collection, name: str, field_type: str, *, exist_ok: bool) -> None:
+    """Declare a metadata field.
+
+    Raises
+    ------
+    InvalidArgumentError, AlreadyExistsError, LimitExceededError
+    """
     require_unscoped(collection, "add_field")
     name = check_name(name, what="field name")
     checked = check_fields({name: field_type})
-    change_collection(
-        collection,
-        lambda state: edits.add_fields(state, checked),
-        Operation("add_field", f"{collection.name}.{name}: {field_type}"),
-    )
+    exist_ok = check_switch(exist_ok, what="exist_ok")
+
+    def is_there(state: CollectionState) -> bool:
+        return exist_ok and existing.has_field(state, name, checked[name])
+
+    if not is_there(collection.view().state):
+        change_collection(
+            collection,
+            lambda state: state if is_there(state) else edits.add_fields(state, checked),
+            Operation("add_field", f"{collection.name}.{name}: {field_type}"),
+        )
 
 
 def create_version(
@@ -56,6 +68,7 @@ def create_version(
     M: int,
     ef_construction: int,
     graph_rows_min: int | None,
+    exist_ok: bool,
 ) -> None:
     """Declare an embedding version; the first one serves at once.
 
@@ -71,24 +84,21 @@ def create_version(
     require_spec(spec, what="spec")
     retire_grace_s = check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
     settings = _graph_settings(M, ef_construction, graph_rows_min)
+    exist_ok = check_switch(exist_ok, what="exist_ok")
+    wanted = VersionState(
+        label, spec, 0, 0, storage, stale_policy, provenance, retire_grace_s, graph=settings
+    )
 
     def edit(state: CollectionState) -> CollectionState:
+        if exist_ok and existing.has_version(state, wanted):
+            return state
         moment = collection.store.moment()
-        version = VersionState(
-            label,
-            spec,
-            moment.epoch,
-            moment.time_us,
-            storage,
-            stale_policy,
-            provenance,
-            retire_grace_s,
-            graph=settings,
-        )
+        version = wanted._replace(created_epoch=moment.epoch, created_us=moment.time_us)
         state = edits.create_version(state, version)
         return state if state.routes else routing.first_route(state, label, moment)
 
-    change_collection(collection, edit, Operation("create_version", label))
+    if not (exist_ok and existing.has_version(collection.view().state, wanted)):
+        change_collection(collection, edit, Operation("create_version", label))
 
 
 def check_fields(fields: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -118,6 +118,35 @@ def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
         if all(isinstance(key, str) for key in given):
             return given
     raise InvalidArgumentError(f"keys: expected a str for each query, found {keys!r:.80}")
+
+
+def several_queries(queries: Queries) -> Queries:
+    """Return a batch of queries that can be looked at more than once.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They are a set, in whose order nobody could tell the results apart.
+    """
+    if type(queries) is np.ndarray and queries.dtype.kind != "U":
+        return queries
+    if is_unordered(queries):
+        raise InvalidArgumentError(
+            f"queries: expected a sequence, found a {type(queries).__name__}"
+        )
+    if isinstance(queries, embedders.Embeddings):
+        return embedders.Embeddings(queries.spec, _kept(queries.vectors))  # type: ignore[arg-type]  # checked later
+    if isinstance(queries, Mapping):
+        return {label: several_queries(one) for label, one in queries.items()}  # type: ignore[misc]
+    return _kept(queries)  # type: ignore[return-value]  # checked later
+
+
+def _kept(queries: object) -> object:
+    if isinstance(queries, np.ndarray) and queries.dtype.kind == "U":
+        return queries.tolist()
+    if isinstance(queries, Iterator | KeysView | ValuesView):
+        return list(queries)
+    return queries
 
 
 def one_query(query: Query) -> Queries:

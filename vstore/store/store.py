@@ -13,7 +13,7 @@ from vstore.manifest.commit import Operation
 from vstore.manifest.spec import require_spec
 from vstore.store.collection import Collection
 from vstore.store.names import check_name, check_note, require_text
-from vstore.store.numbers import check_number, check_whole
+from vstore.store.numbers import check_number, check_switch, check_whole
 from vstore.store.open_handle import opening
 from vstore.store.store_metrics import StoreMetrics
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vstore.manifest.edits import Moment
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState, VersionState
-    from vstore.store import check, history, schema
+    from vstore.store import check, existing, history, schema
     from vstore.store import embedder as embedders
     from vstore.store import input as inputs
     from vstore.store import reader as readers
@@ -39,6 +39,7 @@ else:  # not what a search needs
     check = Deferred("vstore.store.check")
     edits = Deferred("vstore.manifest.edits")
     embedders = Deferred("vstore.store.embedder")
+    existing = Deferred("vstore.store.existing")
     history = Deferred("vstore.store.history")
     inputs = Deferred("vstore.store.input")
     readers = Deferred("vstore.store.reader")
@@ -175,7 +176,7 @@ class Store(StoreMetrics):
         return Collection(self, name)
 
     def create_collection(
-        self, name: str, *, fields: Mapping[str, str] | None = None
+        self, name: str, *, fields: Mapping[str, str] | None = None, exist_ok: bool = False
     ) -> Collection:
         """Make a collection.
 
@@ -184,18 +185,26 @@ class Store(StoreMetrics):
         fields : mapping of name to type, optional
             Metadata fields: ``keyword``, ``keywords``, ``int``, ``float``, ``bool``, ``timestamp``
             or ``json``.
+        exist_ok : bool
+            Return the collection that is there, if it has these fields; it may have more.
 
         Raises
         ------
-        AlreadyExistsError, InvalidArgumentError, LimitExceededError
+        AlreadyExistsError
+            The name is taken; with ``exist_ok``, by a collection without one of the fields.
+        InvalidArgumentError, LimitExceededError
         """
         name = check_name(name, what="collection name")
         checked = schema.check_fields({} if fields is None else fields)
+        exist_ok = check_switch(exist_ok, what="exist_ok")
 
         def edit(state: StoreState) -> StoreState:
+            if exist_ok and existing.has_collection(state, name, checked):
+                return state
             return edits.create_collection(state, name, checked, self.moment())
 
-        self.change(edit, Operation("create_collection", name))
+        if not (exist_ok and existing.has_collection(self.current().state, name, checked)):
+            self.change(edit, Operation("create_collection", name))
         return self.collection(name)
 
     def drop_collection(self, name: str) -> None:
