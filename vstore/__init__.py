@@ -32,6 +32,8 @@ of one query::
     index/flat.py          exact top k over arrays
     index/graph.py         a segment's graph: quantizer.py, construction.py, curve.py (its recall)
     native/                kernels.py: all machine code; reference.py: the same in NumPy
+    store/results.py       what users see, which outlives the store: hits.py, result_batch.py,
+                           kept_answers.py (unpickled), runs.py (for evaluation libraries)
     query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
                            expected_gain.py or imputed.py; cascade.py: one list is rescored
     observe/observer.py    tallies it, tally.py; slices.py: what is counted, by whom and when

@@ -135,8 +135,11 @@ def exact_scores(vectors: Array, query: Array, metric: str) -> Array:
         return np.asarray(products)
     lengths = np.sqrt((rows * rows).sum(axis=1)) * length_of(query)
     with np.errstate(divide="ignore", invalid="ignore"):  # a crafted file may have zeros
-        # Rounding puts a vector's cosine with itself beyond 1 by a few units in the last place.
-        return np.asarray(np.clip(products / lengths, -1.0, 1.0))
+        cosines = products / lengths
+    # Rounding puts a vector's cosine with itself beyond 1 by a few units in the last place. Not by
+    # `np.clip`, whose call takes as long as scoring a dozen rows.
+    np.minimum(cosines, 1.0, out=cosines)
+    return np.asarray(np.maximum(cosines, -1.0, out=cosines))
 
 
 def length_of(query: Array) -> float:
