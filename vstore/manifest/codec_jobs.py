@@ -141,4 +141,4 @@ def _read_point(value: object, where: str) -> float:
 
 
 def _read_measured(_name: str, value: object, where: str) -> float:
-    return PlainReader({"value": value}, where).real("value", most=1.0)
+    return PlainReader({"value": value}, where).real("value")  # rounding may bring it above 1

@@ -22,6 +22,7 @@ from vstore.segment.pieces import (
     pieces_of,
 )
 from vstore.segment.sealed import PiecedArray, SealedSegment, write_segment
+from vstore.segment.validation import UNIT_TOLERANCE
 from vstore.storage.layout import HASH_BYTES, BlockKind
 from vstore.storage.mapping import let_go
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from vstore.types import Array, IntArray
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
-UNIT_TOLERANCE_STORED = 1.01e-2  # `validation.UNIT_TOLERANCE`, and what rounding adds
+_UNIT_TOLERANCE = 1.01 * UNIT_TOLERANCE  # what rounding adds is let pass
 _ROWS_AT_ONCE = 65_536
 NODE_ARRAYS = ("codes.high", "codes.low", "graph.links")  # of `GraphArrays.by_node`
 
@@ -245,7 +246,7 @@ class VectorSegment(SealedSegment):
                 problem = "no length"
             elif self.spec.metric == "cosine" and not least > 0:
                 problem = "no length of a vector that has a direction"
-            elif self.spec.normalized and max(1 - least, most - 1) > UNIT_TOLERANCE_STORED:
+            elif self.spec.normalized and max(1 - least, most - 1) > _UNIT_TOLERANCE:
                 problem = "no length of a unit vector"
             if problem is not None:
                 raise self.corrupt(f"norms from {least:.4g} to {most:.4g}: one is {problem}")

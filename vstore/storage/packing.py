@@ -61,9 +61,11 @@ def checked_map(pairs: list[tuple[object, object]]) -> dict[object, object]:
         keys = [key for key, _ in pairs]
         twice = next(key for i, key in enumerate(keys) if key in keys[:i])
         raise ValueError(f"the key {shown(twice)} comes twice in a map")
-    for key in value:
-        if type(key) is not str:
-            raise ValueError(f"a key of a map is {shown(key)}")
+    try:
+        "".join(value)  # type: ignore[arg-type]  # the quickest way to see that all are strings
+    except TypeError:
+        wrong = next(key for key in value if type(key) is not str)
+        raise ValueError(f"a key of a map is {shown(wrong)}") from None
     return value
 
 
