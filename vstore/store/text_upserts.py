@@ -94,8 +94,8 @@ def upsert_texts(
         )
         for _ in versions
     ]
-    for version, one in versions:
-        require_no_drift(collection, version.label, one)
+    for (version, one), made in zip(versions, calls, strict=True):
+        require_no_drift(collection, version.label, one, made)
     batches = TextBatches(
         collection,
         given,
