@@ -130,6 +130,15 @@ def test_so_few_judged_queries_cannot_pass(count: int, passes: bool) -> None:
     assert ("too little evidence" in str(found)) is not passes
 
 
+def test_a_version_that_is_worse_fails_by_what_was_measured() -> None:
+    docs = corpus()
+    queries = {OLD: rows(COUNT)[:40], NEW: rows(COUNT, seed=1)[:40][::-1]}
+    worse = vstore.Judged(queries, [{i: 1.0} for i in range(40)])
+    with pytest.raises(vstore.GateError, match="quality") as caught:
+        docs.cutover(NEW, gates=vstore.Gates(quality=worse))
+    assert "evidence:" not in str(caught.value)
+
+
 def test_queries_that_find_nothing_do_not_make_up_for_the_few_that_do() -> None:
     old = np.zeros(100)
     assert not_worse(old, old, margin=0.01).passed is False

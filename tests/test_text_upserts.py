@@ -387,3 +387,17 @@ def test_equal_texts_are_embedded_once_a_call(batch_size: int) -> None:
     model.poison, model.calls = set(), []
     docs.upsert_texts([f"{id_}2" for id_ in IDS], texts, embedder=model, batch_size=batch_size)
     assert sorted(model.texts) == ["bad", "last", "other", "same"]
+
+
+def test_an_outage_while_canaries_are_embedded_is_the_same_error() -> None:
+    model = Model()
+    docs = collection_of(model)
+    docs.set_canaries(OLD, TEXTS[:4], vectors=model)
+    model.down = lambda _: True
+    with pytest.raises(vstore.EmbeddingError, match="canaries"):
+        docs.upsert_texts(IDS, TEXTS, embedder=model)
+    docs.upsert(IDS, texts=TEXTS)
+    with pytest.raises(vstore.EmbeddingError, match="canaries"):
+        docs.migrate("", OLD, model).run()
+    model.down = lambda _: False
+    assert docs.migrate("", OLD, model).run().finished

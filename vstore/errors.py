@@ -19,7 +19,7 @@
     │   ├── GateError                       a cutover whose gates do not pass
     │   ├── LeaseError                      somebody else runs the backfill
     │   └── TransactionError                a transaction used after it ended
-    ├── EmbeddingError                      the function that makes vectors fails for everything
+    ├── EmbeddingError                      vectors could not be made, or the service is down
     ├── MissingDependencyError              an optional extra is not installed
     ├── ClosedError                         the handle is closed, or belongs to another process
     ├── NotPicklableError (TypeError)       a handle that was pickled or copied
@@ -301,7 +301,12 @@ class TransactionError(StateError):
 
 
 class EmbeddingError(VstoreError):
-    """An embedding function that fails whatever the documents are; the cause is its last error."""
+    """Vectors could not be made; the cause is the last error of what should have made them.
+
+    The function fails whatever the documents are, the service that it calls does not answer, or
+    documents failed and nothing shows that it is their fault. `upsert_texts` raises it for one text
+    too. Nothing of the batch under way was written; what was written before stays.
+    """
 
 
 class MissingDependencyError(VstoreError, ImportError):

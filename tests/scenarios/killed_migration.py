@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -159,17 +160,14 @@ def main() -> None:
             thread.start()
         quiet = False
         while not failed.is_set():
-            report = migration.run(progress=lambda *_: journal.note("batch", store.epoch))
-            if quiet and report.status == "done":
-                break
+            with suppress(vstore.EmbeddingError):  # too busy for too long: later, then
+                report = migration.run(progress=lambda *_: journal.note("batch", store.epoch))
+                if quiet and not report.left:
+                    break
             quiet = not any(thread.is_alive() for thread in threads)
             failed.wait(script.pause_s)
         for thread in threads:
             thread.join()
-        # What failed by bad luck gets another chance; what is refused is refused again.
-        while len(migration.dead_letters) > len(script.poison) and not failed.is_set():
-            migration.retry_failed()
-            migration.run()
     if failed.is_set():
         sys.exit("the writer or the deleter failed")
 

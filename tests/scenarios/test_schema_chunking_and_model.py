@@ -77,7 +77,7 @@ def kb(articles: dict[str, str]) -> Collection:
     store = vstore.open(":memory:")
     kb = store.create_collection("kb", fields={"author": "keyword"})
     kb.create_version(WHOLE, whole.spec)
-    kb.upsert_texts(articles, articles.values(), embedder=whole)
+    kb.upsert_texts(list(articles), articles.values(), embedder=whole)
     kb.create_version(SENTENCES, sentences.spec)
     return kb
 

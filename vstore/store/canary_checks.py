@@ -9,10 +9,12 @@ import numpy as np
 
 from vstore.errors import (
     EmbedderDriftError,
+    EmbeddingError,
     InvalidArgumentError,
     InvalidVectorError,
     LimitExceededError,
     StateError,
+    VstoreError,
 )
 from vstore.index.canaries import compare_canaries
 from vstore.limits import CANARIES_MAX, CANARY_BYTES_MAX
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from vstore.index.canaries import CanaryVerdict
     from vstore.manifest.state import VersionState
     from vstore.store.collection import Collection
+    from vstore.store.embedding_calls import Calls
     from vstore.types import Array
 
 
@@ -232,7 +235,7 @@ def drift_error(report: CanaryReport) -> EmbedderDriftError:
     )
 
 
-def require_no_drift(collection: Collection, label: str, embedder: Embedder) -> None:
+def require_no_drift(collection: Collection, label: str, embedder: Embedder, calls: Calls) -> None:
     """Refuse an embedder that makes other vectors of a version's canaries than it did.
 
     Once per handle, embedder and canaries; nothing is asked of a version without any.
@@ -240,6 +243,8 @@ def require_no_drift(collection: Collection, label: str, embedder: Embedder) -> 
     Raises
     ------
     EmbedderDriftError
+    EmbeddingError
+        The embedder cannot embed the canaries, which it could.
     """
     version = collection.view().version(label)
     canaries = guard_of(collection.snapshot(), version).record.canaries
@@ -254,7 +259,16 @@ def require_no_drift(collection: Collection, label: str, embedder: Embedder) -> 
             and np.array_equal(vectors, canaries.vectors)
         ):
             return
-    report = _compared(version, canaries, embedder)
+    try:
+        report = calls.retried(lambda: calls.once(lambda: _compared(version, canaries, embedder)))
+    except Exception as error:
+        if isinstance(error, VstoreError):
+            raise
+        raise EmbeddingError(
+            f"the canaries of version {label!r} could not be embedded: "
+            f"{type(error).__name__}: {error}. Nothing was written. Run it again when the embedder "
+            "works."
+        ) from error
     if not report.ok:
         LOGGER.warning("%s: %s", collection.name, report.sentence)
         if collection.scope is not None:  # it may be anybody's text

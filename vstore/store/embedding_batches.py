@@ -258,22 +258,25 @@ class BatchEmbedder:
     def _judge(self, suspects: list[Failure], result: Embedded) -> None:
         """Try documents again that failed before the function worked."""
         for suspect in suspects:
-            error = suspect.error
+            errors = [suspect.error]
             for _ in range(_CONFIRMATIONS):
                 try:
                     vectors = self._attempt([suspect.item])
-                except Exception as found:
-                    if not may_pass(found):
+                except Exception as error:
+                    if not may_pass(error):
                         raise
                     self._works = False
-                    error = found
+                    errors.append(error)
                 else:
                     self._keep([suspect.item], vectors, result)
                     break
             else:
-                tried = Failure(suspect.item, suspect.attempts + _CONFIRMATIONS, error)
-                transient = is_transient(error) or is_transient(suspect.error)
-                (result.put_off if transient else result.failures).append(tried)
+                lasting = [error for error in errors if not is_transient(error)]
+                tried = suspect.attempts + _CONFIRMATIONS
+                if len(lasting) > 1:  # it failed by itself, and did so again
+                    result.failures.append(Failure(suspect.item, tried, lasting[-1]))
+                else:
+                    result.put_off.append(Failure(suspect.item, tried, errors[-1]))
 
     def _probe(self) -> bool:
         """Return whether the function works: it embeds a document that it has embedded before."""

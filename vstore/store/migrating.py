@@ -240,7 +240,7 @@ class Migration(OpenHandle):
         self._work.vectors.require()
         embedder = self._work.vectors.embedder
         if embedder is not None:
-            require_no_drift(self._collection, self._target, embedder)
+            require_no_drift(self._collection, self._target, embedder, self._calls)
         run = Run(
             self._work,
             self._embedder(),
@@ -264,7 +264,7 @@ class Migration(OpenHandle):
         Raises
         ------
         EmbeddingError
-            Whatever ``embed`` raises goes through.
+            The service that ``embed`` calls does not answer. What else it raises goes through.
         """
         sample = check_whole(sample, what="sample", least=0)
         if sample:

@@ -67,10 +67,13 @@ def require_known(collection: Collection, pending: Pending, ids: Sequence[Docume
     NotFoundError
         An id is unknown, deleted, or outside the scope.
     """
-    docnos: list[int] = pending.find(ids).tolist()
-    for i, docno in enumerate(docnos):
-        if docno < 0 or pending.record(docno).revision == DELETED:
+    found = pending.find(ids)
+    docnos: list[int] = found.tolist()
+    for i, revision in enumerate(pending.revisions(found)):
+        if revision == DELETED:  # also of an unknown id
             raise NotFoundError(f"collection {collection.name!r} has no document {ids[i]!r:.80}")
+    if collection.scope is None:
+        return docnos
     inside = in_scope(collection, pending, [pending.record(d) for d in docnos])
     if not inside.all():
         outside = ids[int(np.flatnonzero(~inside)[0])]

@@ -218,7 +218,8 @@ class TextBatches:
                 raise put_off_error(list(put_off.values()), one.label)
         self.put_off += put_off
         self.failed.update({self._given.ids[row]: why for row, why in failed.items()})
-        self._write([r for r in rows if r not in failed and r not in put_off], seen, vectors)
+        kept = [row for row in rows if row not in failed and row not in put_off]
+        self._write(kept, view, seen, vectors)
 
     # Steps.
 
@@ -241,13 +242,14 @@ class TextBatches:
     def _write(
         self,
         rows: list[int],
+        before: CollectionView,
         seen: dict[int, Seen],
         vectors: dict[str, dict[str, Array]],
     ) -> None:
         if not rows:
             return
         kept, counts, written = self._collection.store.transaction().run(
-            lambda tx: self._in_turn(tx, rows, seen, vectors)
+            lambda tx: self._in_turn(tx, rows, before, seen, vectors)
         )
         written_rows = set(kept)
         self.overtaken += [self._given.ids[row] for row in rows if row not in written_rows]
@@ -263,11 +265,13 @@ class TextBatches:
         self,
         tx: Transaction,
         rows: list[int],
+        before: CollectionView,
         seen: dict[int, Seen],
         vectors: dict[str, dict[str, Array]],
     ) -> tuple[list[int], list[UpsertCounts], dict[str, int]]:
         """Write rows whose documents are as they were seen; return which, and what that did."""
-        now = self._seen(self._collection.view(), rows)
+        view = self._collection.view()
+        now = seen if view is before else self._seen(view, rows)
         kept = [row for row in rows if now[row].revision == seen[row].revision]
         # Of a document whose source is as it was, only newer metadata is kept.
         newer = {row for row in kept if now[row].has_newer_metadata(seen[row])}

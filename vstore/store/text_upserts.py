@@ -94,8 +94,8 @@ def upsert_texts(
         )
         for _ in versions
     ]
-    for version, one in versions:
-        require_no_drift(collection, version.label, one)
+    for (version, one), made in zip(versions, calls, strict=True):
+        require_no_drift(collection, version.label, one, made)
     batches = TextBatches(
         collection,
         given,
@@ -187,6 +187,13 @@ def _texts_to_embed(
     InvalidArgumentError, LimitExceededError
     """
     texts = one_per_id("texts", texts, len(ids))
+    try:
+        column = text_column(texts, len(ids))
+    except (InvalidArgumentError, LimitExceededError):
+        column = []
+    whole = [text for text in column if text is not None]
+    if len(whole) == len(ids):
+        return whole, {}
     checked: list[str] = []
     failed: dict[int, str] = {}
     for row, text in enumerate(texts):

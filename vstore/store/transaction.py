@@ -444,10 +444,11 @@ class Transaction(OpenHandle):
         """
         pending = self._of(collection)
         docnos = require_known(collection, pending, ids)
+        revisions = pending.revisions(np.array(docnos, np.int64))
         return [
             i
-            for i, docno in enumerate(docnos)
-            if not pending.has_fresh(version, docno, pending.record(docno).revision)
+            for i, (docno, revision) in enumerate(zip(docnos, revisions, strict=True))
+            if not pending.has_fresh(version, docno, revision)
         ]
 
     # Steps.

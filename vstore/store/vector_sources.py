@@ -49,11 +49,8 @@ class VectorSource:
         self._embed = embed
         self._from_vectors = from_vectors
         self._mapped_from = mapped_from
-
-    @property
-    def embedder(self) -> Embedder | None:
-        """What embeds the documents' texts, if it is an embedder that does."""
-        return self._embed if isinstance(self._embed, Embedder) else None
+        # What embeds the documents' texts, if it is an embedder that does.
+        self.embedder: Embedder | None = embed if isinstance(embed, Embedder) else None
 
     def require(self) -> None:
         """Refuse to run without anything that makes vectors.
@@ -99,10 +96,10 @@ class VectorSource:
             return _mapped(self._from_vectors, [i.rows for i in items if i.rows is not None])
         assert self._embed is not None, "what runs has one of the two"
         documents = [item.document for item in items]
-        if not isinstance(self._embed, Embedder):
-            return self._embed(documents)
+        if self.embedder is None:
+            return self._embed(documents)  # type: ignore[operator]  # it is no embedder
         texts = [self.text(document) for document in documents]
-        return Embeddings(self._embed.spec, self._embed.embed_documents(texts))
+        return Embeddings(self.embedder.spec, self.embedder.embed_documents(texts))
 
     def text(self, document: Document) -> str:
         """Return the text that is embedded.
@@ -117,7 +114,7 @@ class VectorSource:
                 f"backfill: document {document.id!r:.80} has no text to embed; "
                 "pass a callable that gets the documents and finds their source"
             )
-        prompt = self._embed.spec.document_prompt if isinstance(self._embed, Embedder) else ""
+        prompt = "" if self.embedder is None else self.embedder.spec.document_prompt
         return prompt + document.text
 
 
