@@ -238,7 +238,7 @@ if not child:
     try:
         vstore.open(sys.argv[1])
     except vstore.LockedError as error:
-        print("another writer" in str(error), error.pid in (os.getppid(), None), flush=True)
+        print("this process" not in str(error), error.pid in (os.getppid(), None), flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from vstore.errors import InvalidArgumentError
 from vstore.migration.gates import Gates, Judged
+from vstore.segment.column_types import short_repr
 from vstore.store.numbers import check_number, check_whole
 from vstore.store.search_options import check_k, several_queries
 
@@ -35,8 +37,15 @@ def checked_gates(gates: object) -> Gates:
     if given is not None:
         if not isinstance(given, Judged):
             raise InvalidArgumentError(f"gates: quality: expected Judged, found {given!r:.60}")
-        judged = given
-        margin = check_number(judged.margin, what="gates: quality: margin")
-        queries = {label: several_queries(one) for label, one in judged.queries.items()}
-        judged = replace(judged, queries=queries, margin=margin, k=check_k(judged.k))  # type: ignore[arg-type]  # vectors
+        judged = _checked_judged(given)
     return replace(gates, quality=judged, **numbers)  # type: ignore[arg-type]  # an int is one
+
+
+def _checked_judged(judged: Judged) -> Judged:
+    given: object = judged.queries  # as above
+    if not isinstance(given, Mapping):
+        found = short_repr(given)
+        raise InvalidArgumentError(f"gates: quality: queries: expected a mapping, found {found}")
+    margin = check_number(judged.margin, what="gates: quality: margin")
+    queries = {label: several_queries(one) for label, one in given.items()}
+    return replace(judged, queries=queries, margin=margin, k=check_k(judged.k))  # type: ignore[arg-type]  # vectors
