@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,51 @@ def test_exact_and_recall_exclude_each_other_as_scalars_of_numpy_too() -> None:
     exact: Any = np.True_
     with pytest.raises(vstore.InvalidArgumentError, match="expected one of them"):
         made().search(axis(0), version=OLD, exact=exact, recall=0.9)
+
+
+def test_gates_take_numbers_and_vectors_of_every_type() -> None:
+    docs = documents(new=spec("model-new"))
+    vectors = np.random.default_rng(0).integers(-50, 50, (40, 4))
+    docs.upsert(list(range(40)), vectors={OLD: vectors, NEW: vectors})
+    judgments: Any = [{i: 1.0} for i in range(20)]
+    forms: list[Any] = [vectors[:20].tolist(), list(vectors[:20]), iter(vectors[:20])]
+    for form in forms:
+        judged = vstore.Judged(
+            {OLD: form, NEW: vectors[:20]},
+            judgments,
+            k=np.int64(5),  # type: ignore[arg-type]
+            margin=np.float32(0.2),  # type: ignore[arg-type]
+        )
+        gates = vstore.Gates(
+            coverage=np.float32(0.5),  # type: ignore[arg-type]
+            recall=np.float64(0.5),
+            stale=np.int64(0),  # type: ignore[arg-type]
+            dead_letters=np.uint8(0),  # type: ignore[arg-type]
+            quality=judged,
+        )
+        found = docs.check_gates(NEW, gates)
+        assert all(result.passed for result in found)
+        assert {type(result.required) for result in found} <= {int, float}
+
+
+@pytest.mark.parametrize("value", [True, np.True_, "1", float("nan"), [1]], ids=repr)
+def test_what_is_no_number_is_no_gate(value: Any) -> None:
+    docs = documents(new=spec("model-new"))
+    docs.upsert(list(range(4)), vectors={OLD: rows(4), NEW: rows(4)})
+    judged = vstore.Judged({OLD: rows(1), NEW: rows(1)}, [{0: 1.0}])
+    gates: list[dict[str, Any]] = [
+        {name: value} for name in ("coverage", "traffic_coverage", "stale", "recall")
+    ]
+    gates += [{"dead_letters": value}, {"quality": value}]
+    gates += [{"quality": dataclasses.replace(judged, k=value)}]
+    gates += [{"quality": dataclasses.replace(judged, margin=value)}]
+    for given in gates:
+        with pytest.raises(vstore.InvalidArgumentError, match=r"gates|k:"):
+            docs.check_gates(NEW, vstore.Gates(**given))
+        with pytest.raises(vstore.InvalidArgumentError, match=r"gates|k:"):
+            docs.cutover(NEW, gates=vstore.Gates(**given), reason="a test")
+    with pytest.raises(vstore.InvalidArgumentError, match="expected Gates"):
+        docs.check_gates(NEW, value)
 
 
 def test_what_is_stored_is_of_python_s_types(tmp_path: Path) -> None:

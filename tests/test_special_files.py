@@ -131,12 +131,11 @@ def test_a_path_comes_in_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         store.create_collection("docs").upsert(["a"])
 
     class Entry:
-        def __fspath__(self) -> bytes:
-            return os.fsencode(tmp_path / "docs.vstore")
+        def __fspath__(self) -> str:
+            return str(tmp_path / "docs.vstore")
 
     forms: list[Any] = [
         "docs.vstore",
-        b"docs.vstore",
         "./docs.vstore",
         "~/docs.vstore",
         Path("~/docs.vstore"),
@@ -158,7 +157,9 @@ def test_a_tilde_elsewhere_is_a_character(tmp_path: Path, monkeypatch: pytest.Mo
     assert names(tmp_path) == ["a~b", "docs~", "~docs"]
 
 
-@pytest.mark.parametrize("path", ["", b"", "new/", "new//", "a\0b", 5, None, ["a"], True], ids=repr)
+@pytest.mark.parametrize(
+    "path", ["", b"docs", "new/", "new//", "a\0b", 5, None, ["a"], True], ids=repr
+)
 def test_what_is_no_path_of_a_file_is_refused(
     path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +189,7 @@ def test_a_second_open_in_this_process_says_so(
     link = Path("link.vstore")
     link.symlink_to("docs.vstore")
     with vstore.open("docs.vstore") as store:
-        for path in ("docs.vstore", link, tmp_path / "docs.vstore", b"./docs.vstore"):
+        for path in ("docs.vstore", link, tmp_path / "docs.vstore", "./docs.vstore"):
             with pytest.raises(vstore.LockedError, match="this process already has") as caught:
                 vstore.open(path)
             assert "Use that handle" in str(caught.value)
@@ -238,7 +239,7 @@ if not child:
     try:
         vstore.open(sys.argv[1])
     except vstore.LockedError as error:
-        print("another writer" in str(error), error.pid in (os.getppid(), None), flush=True)
+        print("this process" not in str(error), error.pid in (os.getppid(), None), flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 try:

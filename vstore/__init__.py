@@ -41,7 +41,7 @@ of one query::
 
 and of one migration::
 
-    store/schema.py        declares the new version
+    store/schema.py        declares the new version; existing.py: is it there already, and the same?
     store/canary_checks.py is the embedder still the model that its name says?
     store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch

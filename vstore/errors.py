@@ -348,9 +348,9 @@ class LockedError(VstoreError):
     ) -> None:
         if own:
             text = (
-                f"{path}: this process already has the store open for writing, by another handle "
-                f"(waited {waited_s:g} s). Use that handle, which threads may share, or close it "
-                "first; or open with mode='r'."
+                f"{path}: another writer holds the store: this process already has it open for "
+                f"writing (waited {waited_s:g} s). Use that handle, which threads may share, or "
+                "close it first; or open with mode='r'."
             )
         else:
             process = "" if pid is None else f", process {pid},"

@@ -119,10 +119,9 @@ def path_text(path: object) -> str:
         It is none, or no file can have it.
     """
     text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if isinstance(text, bytes):
-        text = os.fsdecode(text)
     if not isinstance(text, str):
-        raise InvalidArgumentError(f"path: expected a str or a Path, found {path!r:.60}")
+        hint = "; os.fsdecode() makes text of it" if isinstance(text, bytes) else ""
+        raise InvalidArgumentError(f"path: expected a str or a Path, found {path!r:.60}{hint}")
     if not text:
         raise InvalidArgumentError("path: is empty; pass the file's, or ':memory:'")
     if "\0" in text:
@@ -148,7 +147,7 @@ class PathMedium:
         The file that the name led to when it was opened.
     """
 
-    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = path_text(path)
         # As a shell does, which has not seen a path from a file of settings.
         home = os.path.expanduser("~") if self.name.startswith(_HOME) else ""

@@ -53,7 +53,14 @@ class VectorCounts:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCounts:
-    """What a delete did, in documents."""
+    """What a delete did, in documents.
+
+    Attributes
+    ----------
+    deleted : int
+    missing : int
+        Ids of no document; one that was given twice counts once.
+    """
 
     deleted: int
     missing: int

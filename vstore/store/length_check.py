@@ -88,7 +88,8 @@ def check_lengths(
             raise InvalidVectorError(
                 f"{where}[{row}]: length {norms[row]:.4g}, where rows of version {version.label!r} "
                 f"have {lengths.text()}; {len(refused):,} of these are so far off. {cause} If it "
-                "is meant so, pass trust_geometry=True.",
+                f"is meant so, pass trust_geometry=True, or set_geometry_policy({version.label!r}, "
+                "'flag').",
                 row=row,
             )
     if flagging:

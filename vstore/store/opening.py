@@ -33,7 +33,7 @@ OpenMode: TypeAlias = Literal["rw", "r"]
 
 
 def open_store(
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    path: str | os.PathLike[str],
     *,
     mode: OpenMode = "rw",
     create: bool = True,

@@ -16,6 +16,7 @@ from vstore.migration.gates import Gates
 from vstore.migration.slices import implied_values
 from vstore.query.fusion import BRIDGED, FusionName
 from vstore.store.collection_change import require_unscoped
+from vstore.store.gate_input import checked_gates
 from vstore.store.gate_measurements import coverage, cutover_gates, search_gates
 from vstore.store.names import check_name, check_note
 from vstore.store.numbers import check_number, check_whole
@@ -167,6 +168,7 @@ def cutover(
     key = key_of(collection)
     check_words(reason, by)
     served = route(collection).serving
+    gates = checked_gates(gates)
     searched = search_gates(collection, version, gates, served=served)
     results: list[GateResult] = []
 
@@ -185,6 +187,7 @@ def check_gates(collection: Collection, version: str, gates: Gates) -> list[Gate
     """Measure what a cutover would, and change nothing."""
     collection.view().version(version)
     served = route(collection).serving
+    gates = checked_gates(gates)
     return [
         *cutover_gates(collection, version, gates),
         *search_gates(collection, version, gates, served=served),
