@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 LINKS = 40
-# What the classes are made with, whatever they make of it; one entry for each parameter name.
+# What the classes are made with, whatever they make of it, by the parameter's name.
 VALUES: dict[str, Any] = {
     "message": "what went wrong", "where": "row 3", "what": "rows", "problem": "bytes differ",
     "path": "/tmp/a.vstore", "package": "typer", "extra": "cli", "target": "v2", "owner": "ada",
@@ -35,6 +35,22 @@ VALUES: dict[str, Any] = {
     "departure": 0.9, "rows": 32, "fits": "v2", "report": ("verdict", "drifted"),
     "differences": {"model": ("a", "b")}, "missing": {"v2": 3}, "measured": {"recall": 0.5},
 }  # fmt: skip
+
+
+# And of others, by how their annotation begins: a class that is written later is tested too.
+BY_TYPE: dict[str, Any] = {
+    "str": "some text", "int": 7, "float": 0.5, "bool": True, "bytes": b"\3", "Mapping": {"a": 1},
+    "dict": {"a": 1}, "Sequence": ["a"], "list": ["a"], "tuple": ("a",), "object": "anything",
+}  # fmt: skip
+
+
+def value_of(kind: type, name: str) -> Any:
+    if name in VALUES:
+        return VALUES[name]
+    annotation = str(getattr(kind, "__init__").__annotations__[name])  # noqa: B009 - see mypy
+    found = [value for start, value in BY_TYPE.items() if annotation.startswith(start)]
+    assert found, f"{kind.__name__}: add a value for {name}: {annotation}"
+    return found[0]
 
 
 def every_class(base: type[VstoreError] = VstoreError) -> list[type[VstoreError]]:
@@ -59,11 +75,12 @@ def example(kind: type[VstoreError]) -> VstoreError:
     if code is None:
         return kind("what went wrong")
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-    unknown = [name for name in names if name not in VALUES]
-    assert not unknown, f"{kind.__name__}: add a value for {unknown}"
     positional = names[: code.co_argcount - 1]
     named = names[code.co_argcount - 1 :]
-    return kind(*(VALUES[name] for name in positional), **{name: VALUES[name] for name in named})
+    return kind(
+        *(value_of(kind, name) for name in positional),
+        **{name: value_of(kind, name) for name in named},
+    )
 
 
 def assert_same(one: BaseException | None, other: BaseException | None) -> None:
