@@ -122,7 +122,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "open and wait for text": lambda _: vstore.open(":memory:", timeout_s="a"),  # type: ignore[arg-type]
     "open nothing": lambda _: vstore.open(None),  # type: ignore[arg-type]
     "open a number": lambda _: vstore.open(123),  # type: ignore[arg-type]
-    "open bytes": lambda _: vstore.open(b"x"),
+    "open bytes": lambda _: vstore.open(b"x"),  # type: ignore[arg-type]
     "open memory to read": lambda _: vstore.open(":memory:", mode="r"),
     "open memory that is there": lambda _: vstore.open(":memory:", create=False),
     "open memory at an epoch": lambda _: vstore.open(":memory:", epoch=0),

@@ -37,7 +37,8 @@ def test_a_dimension_is_1_to_65535() -> None:
     seal(docs.store)
     assert docs.search(wide[1], version=OLD, k=1).ids == ["b"]
     assert_limit("DIMENSION_MAX", lambda: spec(dimension=65_536))
-    for wrong in (0, -1, 1.5, "4", True, None, np.int64(4)):
+    assert spec(dimension=np.int64(4)) == spec(dimension=4)  # type: ignore[arg-type]
+    for wrong in (0, -1, 1.5, "4", True, None, np.int64(0)):
         with pytest.raises(vstore.InvalidArgumentError, match="dimension"):
             spec(dimension=wrong)  # type: ignore[arg-type]
 
