@@ -33,45 +33,51 @@ def open_container(
         Another writer holds it and did not let go within ``timeout_s``.
     NotFoundError, NotAStoreError, FormatVersionError, CorruptionError, StorageError
     """
-    if not writable:
-        file = medium.open(writable=False, create=False)
-        slot, superblock, skipped = _choose_or_close(medium.name, file, writable=False)
+    opened: list[StorageFile] = []  # holds a file at once, so that no interrupt leaves it open
+    try:
+        if writable:
+            _lock_current(medium, opened, create=create, timeout_s=timeout_s)
+            return _container_to_write(medium, opened[0], create=create, verify=verify)
+        opened.append(medium.open(writable=False, create=False))
+        slot, superblock, skipped = choose_slot(medium.name, opened[0], writable=False)
         return Container(
             medium.name,
-            file,
+            opened[0],
             superblock=superblock,
             slot=slot,
             writable=False,
             verify=verify,
             skipped=skipped,
         )
-    file = _lock_current(medium, create=create, timeout_s=timeout_s)
-    try:
-        # The last writer may have died between making or renaming this file and the sync of its
-        # entry. A commit into a file whose name a power loss takes back would be lost with it.
-        medium.sync_entry()
-        medium.discard_replacement()
-        if creation_interrupted(file):
-            if not create:
-                raise explain_absence(file.read(0, BLOCKS_START), medium.name)
-            if file.size():
-                cut_tail(file, 0)  # durably, or the first attempt could show through the second
-            file.truncate(BLOCKS_START)
-            return Container(
-                medium.name, file, superblock=None, slot=1, writable=True, verify=verify
-            )
-        slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
-        if file.size() > superblock.committed_length:
-            cut_tail(file, superblock.committed_length)
-        else:
-            # The last writer may have died before its last sync, or was relaxed. What this one
-            # builds on must be durable, the chosen slot above all: the other one will be written.
-            file.sync()
-        if skipped is not None or not superblock.settled:
-            slot, superblock = _mend(file, slot, superblock)
     except BaseException:
-        file.close()
+        for file in opened:
+            file.close()
         raise
+
+
+def _container_to_write(
+    medium: Medium, file: StorageFile, *, create: bool, verify: Verify
+) -> Container:
+    # The last writer may have died between making or renaming this file and the sync of its entry.
+    # A commit into a file whose name a power loss takes back would be lost with it.
+    medium.sync_entry()
+    medium.discard_replacement()
+    if creation_interrupted(file):
+        if not create:
+            raise explain_absence(file.read(0, BLOCKS_START), medium.name)
+        if file.size():
+            cut_tail(file, 0)  # durably, or the first attempt could show through the second
+        file.truncate(BLOCKS_START)
+        return Container(medium.name, file, superblock=None, slot=1, writable=True, verify=verify)
+    slot, superblock, skipped = choose_slot(medium.name, file, writable=True)
+    if file.size() > superblock.committed_length:
+        cut_tail(file, superblock.committed_length)
+    else:
+        # The last writer may have died before its last sync, or was relaxed. What this one builds
+        # on must be durable, the chosen slot above all: the other one will be written.
+        file.sync()
+    if skipped is not None or not superblock.settled:
+        slot, superblock = _mend(file, slot, superblock)
     return Container(
         medium.name,
         file,
@@ -96,34 +102,28 @@ def _mend(file: StorageFile, slot: int, superblock: Superblock) -> tuple[int, Su
     return other, settled
 
 
-def _choose_or_close(
-    name: str, file: StorageFile, *, writable: bool
-) -> tuple[int, Superblock, str | None]:
-    try:
-        return choose_slot(name, file, writable=writable)
-    except BaseException:
-        file.close()
-        raise
+def _lock_current(
+    medium: Medium, opened: list[StorageFile], *, create: bool, timeout_s: float
+) -> None:
+    """Open and lock the file of this place, also when a vacuum replaces it meanwhile.
 
-
-def _lock_current(medium: Medium, *, create: bool, timeout_s: float) -> StorageFile:
-    """Open and lock the file of this place, also when a vacuum replaces it meanwhile."""
+    Parameters
+    ----------
+    opened : list
+        Takes the file; the caller closes it if this raises.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
-        file = medium.open(writable=True, create=create)
-        try:
-            if file.lock():
-                if medium.is_current(file):
-                    return file
-                file.close()
-                continue
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                pid = file.holder()
-                own = pid == os.getpid()
-                raise LockedError(medium.name, waited_s=timeout_s, pid=pid, own=own)
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-        time.sleep(min(_POLL_S, remaining_s))
+        opened.append(medium.open(writable=True, create=create))
+        remaining_s = deadline - time.monotonic()
+        is_locked = opened[0].lock()
+        if is_locked and medium.is_current(opened[0]):
+            return
+        if not is_locked and remaining_s <= 0:
+            pid = opened[0].holder()
+            own = pid == os.getpid()
+            raise LockedError(medium.name, waited_s=timeout_s, pid=pid, own=own)
+        opened[0].close()
+        opened.clear()
+        if not is_locked:
+            time.sleep(min(_POLL_S, remaining_s))

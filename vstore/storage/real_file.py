@@ -41,6 +41,9 @@ class RealFile:
     def __init__(
         self, path: str, *, name: str, writable: bool, create: bool, mode: int = 0o644
     ) -> None:
+        self.name = name
+        self._maps = FileMaps()
+        self._seek_lock = threading.Lock()  # only where there is no positioned read
         flags = (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0)
         if create:
             flags |= os.O_CREAT
@@ -56,9 +59,6 @@ class RealFile:
             raise NotFoundError(f"{name}: no such file. {hint} to create it.") from error
         except OSError as error:
             raise StorageError(f"{name}: cannot open: {error.strerror}") from error
-        self.name = name
-        self._maps = FileMaps()
-        self._seek_lock = threading.Lock()  # only where there is no positioned read
 
     @property
     def closed(self) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vstore.clock import Clock
     from vstore.storage import memory
-    from vstore.storage.container import Verify
+    from vstore.storage.container import Container, Verify
     from vstore.storage.file import Medium
     from vstore.store import check, writer
     from vstore.store.indexing import Indexing
@@ -143,10 +143,18 @@ def open_medium(
         raise InvalidArgumentError("keep_metrics: needs mode='rw', and neither epoch= nor tag=")
     recall_sample = check_number(recall_sample, what="recall_sample", least=0, most=1)
     clock = clock or SystemClock()
-    container = open_container(
-        medium, writable=writable, create=create and writable, verify=verify, timeout_s=timeout_s
-    )
+    opened: list[Container] = []  # holds it at once, so that no interrupt leaves it open
     try:
+        opened.append(
+            open_container(
+                medium,
+                writable=writable,
+                create=create and writable,
+                verify=verify,
+                timeout_s=timeout_s,
+            )
+        )
+        container = opened[0]
         if container.superblock is None:
             snapshot = writer.first_commit(container, time_us=clock.now_us())
         else:
@@ -169,7 +177,8 @@ def open_medium(
             store.open_file.pin(epoch)
         if verify == "full":
             check.verify_snapshot(store.current())
+        return store  # noqa: TRY300  # an interrupt before it would leave the store open
     except BaseException:
-        container.close()
+        for container in opened:
+            container.close()
         raise
-    return store
