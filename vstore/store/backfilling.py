@@ -269,7 +269,8 @@ class Run:
         paid = {item.document.id: count for item, count in zip(items, units, strict=True)}
         used = sum(paid[document.id] for document in embedded.documents)
         last = self._batches_max is not None and self.batches + 1 >= self._batches_max
-        with self._store.transaction() as tx:
+
+        def body(tx: Transaction) -> tuple[int, int]:
             written, stale = self._add(tx, embedded)
 
             def record(state: StoreState) -> StoreState:
@@ -291,6 +292,9 @@ class Run:
                 return put_collection(state, after)
 
             tx.edit(record, name="backfill", note=self._target)
+            return written, stale
+
+        written, stale = self._store.transaction().run(body)
         self.done += written
         self.skipped += stale
         self.batches += 1
@@ -330,34 +334,36 @@ class Run:
         """
         if not self.done or self._batches_left():
             self._second.require_none_put_off()
-        with self._store.transaction() as tx:
-            state = self._collection.view().state
-            job = state.jobs.get(self._target)
-            if job is None or job.status != "running":
-                return
-            queue = scan(self._work, job)
-            if len(queue.docnos) or self._second.has_untried(queue):
-                name, after = (
-                    "release_backfill",
-                    jobs.release(state, self._target, self._runner.owner),
-                )
-            elif queue.blocked:
-                note = (
-                    f"{queue.blocked:,} documents have no fresh vectors in "
-                    f"{self._work.mapped_from!r} to map; run it again when they have"
-                )
-                name, after = "stop_backfill", jobs.stop(state, self._target, note)
-            elif queue.dead and not self.done:
-                note = (
-                    f"{len(queue.dead):,} documents could not be embedded (dead_letters), and no "
-                    "other was left; run it again to try them once more"
-                )
-                name, after = "stop_backfill", jobs.stop(state, self._target, note)
-            else:
-                name, after = "finish_backfill", jobs.finish(state, self._target, dead=queue.dead)
-            if after is not state:
-                self._runner.renew(state)
-                tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+        self._store.transaction().run(self._end_job)
+
+    def _end_job(self, tx: Transaction) -> None:
+        state = self._collection.view().state
+        job = state.jobs.get(self._target)
+        if job is None or job.status != "running":
+            return
+        queue = scan(self._work, job)
+        if len(queue.docnos) or self._second.has_untried(queue):
+            name, after = (
+                "release_backfill",
+                jobs.release(state, self._target, self._runner.owner),
+            )
+        elif queue.blocked:
+            note = (
+                f"{queue.blocked:,} documents have no fresh vectors in "
+                f"{self._work.mapped_from!r} to map; run it again when they have"
+            )
+            name, after = "stop_backfill", jobs.stop(state, self._target, note)
+        elif queue.dead and not self.done:
+            note = (
+                f"{len(queue.dead):,} documents could not be embedded (dead_letters), and no "
+                "other was left; run it again to try them once more"
+            )
+            name, after = "stop_backfill", jobs.stop(state, self._target, note)
+        else:
+            name, after = "finish_backfill", jobs.finish(state, self._target, dead=queue.dead)
+        if after is not state:
+            self._runner.renew(state)
+            tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
 
     def _stop(self, note: str) -> None:
         def stop(state: CollectionState) -> CollectionState:
@@ -381,11 +387,13 @@ class Run:
                 self._stop(note)
 
     def _commit(self, name: str, edit: Callable[[CollectionState], CollectionState]) -> None:
-        with self._store.transaction() as tx:
+        def body(tx: Transaction) -> None:
             state = self._collection.view().state
             after = edit(state)
             if after is not state:
                 tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+
+        self._store.transaction().run(body)
 
     def _job(self) -> JobState:
         state = self._collection.view().state
