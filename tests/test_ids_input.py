@@ -50,10 +50,8 @@ def test_a_set_of_ids_is_refused_where_something_stands_beside_them(write: str, 
 
 
 @pytest.mark.parametrize("write", WRITES)
-@pytest.mark.parametrize(
-    "ids", ["alpha", b"alpha", bytearray(b"al"), dict.fromkeys(NAMES)], ids=repr
-)
-def test_one_text_and_a_mapping_are_no_ids(write: str, ids: Any) -> None:
+@pytest.mark.parametrize("ids", ["alpha", b"alpha", bytearray(b"al"), 5], ids=repr)
+def test_one_id_is_no_collection_of_ids(write: str, ids: Any) -> None:
     docs = documents()
     with pytest.raises(vstore.InvalidArgumentError, match="ids: "):
         WRITES[write](docs, ids)
@@ -96,6 +94,7 @@ def test_keys_of_queries_given_as_a_set_are_refused() -> None:
     "ids",
     [
         lambda: tuple(NAMES),
+        lambda: dict.fromkeys(NAMES),
         lambda: dict.fromkeys(NAMES).keys(),
         lambda: dict(enumerate(NAMES)).values(),
         lambda: (name for name in NAMES),
@@ -104,7 +103,7 @@ def test_keys_of_queries_given_as_a_set_are_refused() -> None:
         lambda: np.array(NAMES, object),
         lambda: list(map(np.str_, NAMES)),
     ],
-    ids=["tuple", "keys", "values", "generator", "iterator", "array", "objects", "np.str_"],
+    ids=["tuple", "dict", "keys", "values", "generator", "iterator", "array", "objects", "np.str_"],
 )
 def test_what_has_an_order_is_paired_in_that_order(ids: Callable[[], Any]) -> None:
     docs = documents(old=L2)

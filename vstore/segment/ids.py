@@ -5,7 +5,7 @@ All functions work on whole batches: an id costs a fraction of a microsecond.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, KeysView, Mapping, Sequence, Set
+from collections.abc import ItemsView, KeysView, Sequence, Set
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -59,7 +59,8 @@ def validate_ids(
     Parameters
     ----------
     ids : iterable
-        Sequence, iterator, array or Series; NumPy's scalars count as the Python ones they hold.
+        Sequence, iterator, array, Series, or dict, for its keys. NumPy's scalars count as the
+        Python ones they hold.
     ordered : bool
         The ids stand beside vectors or other columns: a set, whose order is nobody's, is refused.
 
@@ -67,7 +68,7 @@ def validate_ids(
     ------
     InvalidArgumentError
         An id is neither text nor integer, is empty, is no valid Unicode, or (with ``unique``)
-        comes twice. The ids are a single text, a mapping, or (with ``ordered``) a set.
+        comes twice. The ids are a single text, or (with ``ordered``) a set.
     LimitExceededError
         An id is longer than `ID_BYTES_MAX` bytes.
     """
@@ -99,11 +100,6 @@ def is_unordered(values: object) -> bool:
 def _listed(ids: object, *, ordered: bool) -> list[DocumentId]:
     if isinstance(ids, str | bytes | bytearray | int):
         raise InvalidArgumentError(f"ids: expected a sequence of ids, found one: {ids!r:.80}")
-    if isinstance(ids, Mapping):
-        raise InvalidArgumentError(
-            f"ids: expected a sequence, found a mapping: {short_repr(ids)}; if its keys are the "
-            "ids, pass list(...) of it"
-        )
     if ordered and is_unordered(ids):
         raise InvalidArgumentError(
             f"ids: expected a sequence, found a {type(ids).__name__}, which has no order: what "
