@@ -125,7 +125,7 @@ def test_waiting_for_another_threads_transaction_ends_in_time() -> None:
     with store.transaction() as tx:
         tx.upsert(docs, ["a"])
         for timeout_s in (0, 0.01):
-            with pytest.raises(vstore.LockedError):
+            with pytest.raises(vstore.LockedError, match="another thread"):
                 in_thread(lambda: store.transaction(timeout_s=timeout_s).__enter__())  # noqa: B023
         assert in_thread(docs.ids) == []
     assert in_thread(docs.ids) == ["a"]

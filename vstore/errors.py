@@ -331,7 +331,7 @@ class ReadOnlyError(VstoreError):
 
 
 class LockedError(VstoreError):
-    """Another writer holds the store.
+    """Another writer holds the store: another handle, or another thread's transaction.
 
     Attributes
     ----------
@@ -344,9 +344,20 @@ class LockedError(VstoreError):
     """
 
     def __init__(
-        self, path: str, *, waited_s: float, pid: int | None = None, own: bool = False
+        self,
+        path: str,
+        *,
+        waited_s: float,
+        pid: int | None = None,
+        own: bool = False,
+        by_thread: bool = False,
     ) -> None:
-        if own:
+        if by_thread:
+            text = (
+                f"{path}: another thread writes through this handle (waited {waited_s:g} s). Wait "
+                "until it has ended its transaction, or pass a larger timeout_s."
+            )
+        elif own:
             text = (
                 f"{path}: another writer holds the store: this process already has it open for "
                 f"writing (waited {waited_s:g} s). Use that handle, which threads may share, or "
