@@ -65,6 +65,7 @@ class Container:
         self.verify: Verify = verify
         self._kept_slot = slot  # the other one is written next
         self._newest_slot = slot
+        self._own_slot = b""  # the newest slot's bytes, once they are known
         self._tail = superblock.committed_length if superblock else BLOCKS_START
         self._poison: BaseException | None = None
         self._views: dict[int, memoryview] = {}
@@ -190,7 +191,8 @@ class Container:
         """
         if self.superblock is None:
             return
-        if decode(self.file.read(self._newest_slot * SLOT_BYTES, SLOT_BYTES)) != self.superblock:
+        slot = self.file.read(self._newest_slot * SLOT_BYTES, SLOT_BYTES)
+        if slot != self._own_slot and decode(slot) != self.superblock:
             error = FileMovedError(
                 self.name,
                 "another program has written over the file while it was open here, as copying a "
@@ -198,6 +200,7 @@ class Container:
             )
             self.condemn(error)
             raise error
+        self._own_slot = slot
 
     @property
     def tail(self) -> int:
@@ -266,11 +269,12 @@ class Container:
             # it was written, or since the file was opened.
             self._sync()
         try:
-            self.file.write(target * SLOT_BYTES, [superblock.encode()])
+            encoded = superblock.encode()
+            self.file.write(target * SLOT_BYTES, [encoded])
             if durable:
                 self.file.sync()
                 self._kept_slot = target
-            self._newest_slot, self.superblock = target, superblock
+            self._newest_slot, self._own_slot, self.superblock = target, encoded, superblock
         except BaseException as error:
             # Also for Ctrl-C: the slot may be written, so its blocks must not be cut off.
             self.condemn(error)
@@ -295,9 +299,11 @@ class Container:
         try:
             # The newest slot is durable now, so the kept one may go: it tells the next reader
             # that there is nothing left to verify.
-            self.file.write(self._kept_slot * SLOT_BYTES, [settled.encode()])
+            encoded = settled.encode()
+            self.file.write(self._kept_slot * SLOT_BYTES, [encoded])
             self.file.sync()
-            self._newest_slot, self.superblock = self._kept_slot, settled
+            self._newest_slot, self._own_slot = self._kept_slot, encoded
+            self.superblock = settled
         except BaseException as error:
             self.condemn(error)
             raise
