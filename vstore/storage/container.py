@@ -65,7 +65,7 @@ class Container:
         self.verify: Verify = verify
         self._kept_slot = slot  # the other one is written next
         self._newest_slot = slot
-        self._own_slot = b""  # the newest slot's bytes, once they are known
+        self._own_slot: bytes | None = None  # the newest one's bytes, once they are known
         self._tail = superblock.committed_length if superblock else BLOCKS_START
         self._poison: BaseException | None = None
         self._views: dict[int, memoryview] = {}
