@@ -139,3 +139,21 @@ def test_sparse_rows_get_codes_that_tell_them_apart() -> None:
         exact = docs.search_batch(vectors[:50], version="v", k=1, exact=True).scores
         wide = docs.search_batch(vectors[:50], version="v", k=1, ef_search=200).scores
         np.testing.assert_array_equal(np.asarray(wide), np.asarray(exact))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "inner_product"])
+@pytest.mark.parametrize("size", [1e-37, 1e18, 1e30])
+def test_lengths_at_the_ends_of_float32_can_be_indexed_and_read_again(
+    size: float, metric: Metric
+) -> None:
+    vectors = clustered(ROWS, 8) * np.float32(size)
+    vectors[::2] *= np.float32(0.01)
+    with vstore.open(":memory:") as store:
+        docs = made(store, 8, metric)
+        docs.upsert(list(range(ROWS)), vectors={"v": vectors})
+        store.vacuum()
+        exact = docs.search_batch(vectors[:50], version="v", exact=True).scores
+        found = docs.search_batch(vectors[:50], version="v").scores
+        right = np.asarray(found) >= np.asarray(exact)[:, -1:]
+        assert right.mean() >= 0.93
+        assert store.check().ok
