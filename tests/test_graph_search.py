@@ -383,7 +383,7 @@ def test_the_same_rows_give_the_same_file(tmp_path: Any) -> None:
             graph = docs.view().rows("v").parts[0].rows.graph  # type: ignore[union-attr]
             assert graph is not None
             codes = graph.arrays.codes()
-            files.append((graph.arrays.links.tobytes(), codes.tobytes(), graph.curve))
+            files.append((graph.arrays.links.tobytes(), codes.tobytes(), graph.recall))
     assert files[0] == files[1]
 
 

@@ -113,7 +113,7 @@ def test_a_bridge_lets_old_queries_search_the_new_version(
     assert {hit.version for result in results for hit in result} == {NEW}
     shown = results[0].explain()
     assert shown.startswith("Bridge(queries of='emb-old'")
-    assert f"measured recall={bridge.recall:.3f}" in shown
+    assert f"measured recall@10={bridge.recall:.3f}" in shown
     expected = docs.search_batch(bridge.apply(queries[OLD]), version=NEW)
     assert [result.ids for result in results] == [result.ids for result in expected]
     own = docs.search_batch(queries)  # has its own vectors: no bridge

@@ -30,7 +30,8 @@ of one query::
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
     query/fetching.py      each segment by its path, the parts' answers merged
     index/flat.py          exact top k over arrays
-    index/graph.py         a segment's graph: quantizer.py, construction.py, curve.py (its recall)
+    index/graph.py         a segment's graph: quantizer.py, construction.py; its recall by k:
+                           measuring.py, curve.py
     native/                kernels.py: all machine code; reference.py: the same in NumPy
     store/results.py       what users see, which outlives the store: hits.py, result_batch.py,
                            kept_answers.py (unpickled), runs.py (for evaluation libraries)

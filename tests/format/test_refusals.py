@@ -687,14 +687,26 @@ def test_what_is_no_number_ends_the_building_of_a_graph_by_name(
         store.optimize()
 
 
+def points_of(attributes: dict[str, Any]) -> list[Any]:
+    """Return what was measured for one hit."""
+    points: list[Any] = attributes["graph"]["recall"][0][3]
+    return points
+
+
 GRAPH_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "recall above 1": lambda a: a["graph"]["recall"][0].__setitem__(1, 1.5),
-    "recall below 0": lambda a: a["graph"]["recall"][0].__setitem__(1, -0.5),
-    "recall that is NaN": lambda a: a["graph"]["recall"][0].__setitem__(1, math.nan),
-    "negative distances": lambda a: a["graph"]["recall"][0].__setitem__(2, -1.0),
-    "ef out of order": lambda a: a["graph"]["recall"].reverse(),
-    "ef twice": lambda a: a["graph"]["recall"].append(a["graph"]["recall"][-1]),
-    "ef of 0": lambda a: a["graph"]["recall"][0].__setitem__(0, 0),
+    "recall above 1": lambda a: points_of(a)[0].__setitem__(1, 1.5),
+    "recall below 0": lambda a: points_of(a)[0].__setitem__(1, -0.5),
+    "recall that is NaN": lambda a: points_of(a)[0].__setitem__(1, math.nan),
+    "negative error": lambda a: points_of(a)[0].__setitem__(2, -0.1),
+    "negative distances": lambda a: points_of(a)[0].__setitem__(3, -1.0),
+    "ef out of order": lambda a: points_of(a).reverse(),
+    "ef twice": lambda a: points_of(a).append(points_of(a)[-1]),
+    "ef of 0": lambda a: points_of(a)[0].__setitem__(0, 0),
+    "no points": lambda a: points_of(a).clear(),
+    "curves out of order": lambda a: a["graph"]["recall"].reverse(),
+    "a curve of another k": lambda a: a["graph"]["recall"][0].__setitem__(0, 2),
+    "a curve that is cut short": lambda a: a["graph"]["recall"][0].pop(),
+    "documents of no rows": lambda a: a["graph"].update(document_recall=[[1]]),
     "entry beyond the nodes": lambda a: a["graph"].update(entry=10_000),
     "no entry": lambda a: a["graph"].pop("entry"),
     "no curve": lambda a: a["graph"].pop("recall"),
@@ -703,8 +715,8 @@ GRAPH_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "ef_construction of 0": lambda a: a["graph"].update(ef_construction=0),
     "scale of 0": lambda a: a["codes"].update(scale=0.0),
     "infinite radius": lambda a: a["codes"].update(radius=math.inf),
-    "refined out of range": lambda a: a["graph"].update(refined=1e9),
-    "rescored out of range": lambda a: a["graph"].update(rescored=0.0),
+    "refine out of range": lambda a: a["graph"]["recall"][0].__setitem__(2, 10**9),
+    "keep out of range": lambda a: a["graph"]["recall"][0].__setitem__(1, 0),
     "another dimension": lambda a: a.update(dimension=5),
 }
 

@@ -20,7 +20,7 @@ from tests.format.independent_reader import COMMIT, DTYPES, SEGMENT, File, Plain
 from tests.format.spec_document import PATH, Row, fenced, integer, prose, sections, table, tables
 from tests.golden.make_v1 import make_graph
 from vstore import EmbeddingSpec, limits
-from vstore.index.curve import EF_GRID
+from vstore.index.curve import KS, POINTS_MAX, SPARE_MAX, grid_of
 from vstore.manifest import codec, job_state, state
 from vstore.manifest.spec import METRICS
 from vstore.native.arrays import LEVELS_MAX
@@ -156,11 +156,16 @@ def test_graph_tables(tmp_path: Path) -> None:
     codes, graph = attributes["codes"], attributes["graph"]
     assert list(codes) == [row["Key"] for row in table("Graph", 0)]
     assert list(graph) == [row["Key"] for row in table("Graph", 1)]
+    recall = next(row for row in table("Graph", 1) if row["Key"] == "recall")
     spec = {row["Name"]: row for row in table("Graph", 2)}
     arrays = segment.header.arrays
     assert [name for name in arrays if "." in name] == list(spec)
     assert all(arrays[name].dtype == row["dtype"].replace("\\", "") for name, row in spec.items())
-    assert f"at most {len(EF_GRID)} entries" in prose("Graph")
+    assert f"at most {len(KS)} entries" in recall["Bound"]
+    assert f"the k are {', '.join(f'{k:,}' for k in KS)}" in recall["Meaning"]
+    assert f"k + {SPARE_MAX}" in prose("Graph")
+    assert f"a list of 1 to {POINTS_MAX} entries" in prose("Graph")
+    assert all(len(grid_of(k)) <= POINTS_MAX for k in KS)
     assert f"at most {LEVELS_MAX}." in prose("Graph")
 
 

@@ -54,7 +54,7 @@ def over(index: GraphIndex, arrays: GraphArrays) -> GraphIndex:
         index.quantizer,
         index.members,
         index.starts,
-        index.curve,
+        index.recall,
         M=index.M,
         ef_construction=index.ef_construction,
     )

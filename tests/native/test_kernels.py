@@ -76,7 +76,7 @@ def test_graphs_and_answers_are_those_of_the_reference(
     graph, other = built(vectors, metric, native), built(vectors, metric, reference)
     for name in ("high", "low", "bias", "links", "upper", "first"):
         assert np.array_equal(getattr(graph.arrays, name), getattr(other.arrays, name)), name
-    assert graph.curve == other.curve
+    assert graph.recall == other.recall
     queries = clustered(7, dimension, seed=seed + 1)
     allowed = rng.random(ROWS) < 0.3
     for groups in (None, np.sort(rng.integers(0, 150, ROWS)).astype(np.uint32)):
@@ -108,7 +108,7 @@ def test_the_bytes_do_not_depend_on_threads(native: NativeKernels, threads: int)
     one, many = (built(vectors, "l2", native, count) for count in (1, threads))
     assert one.arrays.links.tobytes() == many.arrays.links.tobytes()
     assert one.arrays.upper.tobytes() == many.arrays.upper.tobytes()
-    assert one.curve == many.curve
+    assert one.recall == many.recall
 
 
 @pytest.mark.parametrize("dimension", [1, 7, 8, 127, 128, 129, 300, 1_536, 65_535])

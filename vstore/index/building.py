@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.index import construction, curve, quantizer
-from vstore.index.curve import CurvePoint, RecallCurve
-from vstore.index.flat import scan
+from vstore.index import construction, measuring, quantizer
+from vstore.index.curve import GraphRecall
 from vstore.index.graph import GraphIndex
-from vstore.index.scan_part import ScanPart
 from vstore.named import NamedTuple
 from vstore.native.arrays import NONE, GraphArrays, pack
-from vstore.native.calls import Question
 from vstore.native.flavour import processors
 
 if TYPE_CHECKING:
@@ -48,6 +45,7 @@ def build_index(
     M: int,
     ef_construction: int,
     kernels: Kernels,
+    docno: Array | None = None,
     threads: int | None = None,
     before: Extended | None = None,
 ) -> GraphIndex:
@@ -57,6 +55,8 @@ def build_index(
     ----------
     vectors : float32 or float16 (rows, dimension)
     norms : float32 (rows,)
+    docno : uint32 (rows,), optional
+        Document of each row, ascending, if some have several.
     threads : int, optional
         One for each processor if not given.
     before : Extended, optional
@@ -81,6 +81,7 @@ def build_index(
     planes, count = pack(codes), len(codes)
     del old, new, codes  # as large as the planes, and building takes memory too
 
+    threads = threads or processors()
     arrays = None if before is None else before.graph.arrays
     growing = construction.Growing(
         planes,
@@ -88,11 +89,11 @@ def build_index(
         M=M,
         ef_construction=ef_construction,
         kernels=kernels,
-        threads=threads or processors(),
+        threads=threads,
         before=arrays,
     )
 
-    def searchable(arrays: GraphArrays, measured: RecallCurve) -> GraphIndex:
+    def searchable(arrays: GraphArrays, measured: GraphRecall) -> GraphIndex:
         if fitted.space == "product":  # built by distance, searched by inner product
             arrays = arrays.with_bias(np.zeros_like(arrays.bias))
         members, starts = _members(node, arrays.nodes)
@@ -101,17 +102,19 @@ def build_index(
         )
 
     done = 0 if arrays is None else arrays.nodes
-    # The last nodes to come are asked for before they are there: questions that are like the rows,
-    # and not among them.
-    held_out = min(curve.SAMPLE_ROWS, (count - done) // 2)
-    measured = RecallCurve() if before is None else before.graph.curve
-    if held_out >= min(curve.SAMPLE_ROWS, count // 2):
-        arrays = growing.grow(count - held_out)
-        known = node < arrays.nodes
-        asked = added[~known[added]][: curve.SAMPLE_ROWS]
-        everything = np.arange(len(vectors), dtype=np.uint32)
-        part = ScanPart(vectors, norms, everything, distinct=True, allowed=known)
-        measured = measure(searchable(arrays, measured), part, metric, kernels, asked)
+    measured = GraphRecall() if before is None else before.graph.recall
+    held_out = measuring.held_out(len(vectors), len(added))
+    if held_out:
+        # The last rows to come are asked for before they are there: questions that are like the
+        # rows, and not among them. Codes that only they have are the last nodes.
+        known = np.ones(len(vectors), np.bool_)
+        known[added[-held_out:]] = False
+        arrays = growing.grow(max(done, int(node[known].max()) + 1))
+        asked = measuring.Asked(vectors, norms, docno, known, added[-held_out:], node)
+        partial = searchable(arrays, GraphRecall())
+        newest = measuring.measure(partial, asked, metric, kernels, threads)
+        # Only new rows were held out; the old ones may be harder to tell apart.
+        measured = newest if before is None else measured.merged(newest)
     return searchable(growing.grow(count), measured)
 
 
@@ -155,6 +158,7 @@ def _worth_extending(before: Extended, fitted: Quantizer, M: int) -> bool:
     alive = int(np.count_nonzero(used))
     return bool(
         index.M == M
+        and index.recall.rows.curves
         and nodes - alive <= _GHOST_SHARE_MAX * nodes
         and np.count_nonzero(before.node != NONE) >= _EXTENDED_SHARE_MIN * rows
         and (old.space, old.unit, old.spare) == (fitted.space, fitted.unit, fitted.spare)
@@ -162,46 +166,3 @@ def _worth_extending(before: Extended, fitted: Quantizer, M: int) -> bool:
         and fitted.scale <= old.scale * _SCALE_DRIFT_MAX
         and fitted.radius <= old.radius * _SCALE_DRIFT_MAX
     )
-
-
-def measure(
-    index: GraphIndex, part: ScanPart, metric: Metric, kernels: Kernels, asked: Array
-) -> RecallCurve:
-    """Measure recall at 10 against exact search.
-
-    Parameters
-    ----------
-    part : ScanPart
-        All rows, of which those are allowed that the graph has.
-    asked : int64 (m,)
-        Rows to search for, which it does not have.
-    """
-    assert part.allowed is not None
-    queries = part.vectors[asked].astype(np.float32)
-    k = min(curve.K, int(np.count_nonzero(part.allowed)))
-    exact = scan([part], queries, metric, k)
-    worst = np.array([found.score[-1] for found in exact])
-    rows = index.rows_of(part.vectors, metric, None)
-
-    def recall(ef: int, factors: RecallCurve) -> tuple[float, float]:
-        refine, keep = factors.refine_for(k, ef), factors.keep_for(k)
-        question = Question(ef, max(ef, refine), refine, keep, k)
-        answered = index.answer(kernels, rows, queries, question)
-        right = answered.score >= worst[:, None]
-        return float(right.mean()), float(answered.distances.mean())
-
-    def fewest(candidates: list[RecallCurve]) -> int:
-        reached = [recall(curve.FACTOR_EF, factors)[0] for factors in candidates]
-        enough = max(reached) - curve.FACTOR_LOSS
-        return next(i for i, r in enumerate(reached) if r >= enough)
-
-    by_rescored = [RecallCurve((), factor) for factor in curve.RESCORED]
-    factors = by_rescored[fewest(by_rescored)]
-    by_refined = [factors._replace(refined=factor) for factor in curve.REFINED]
-    factors = by_refined[min(fewest(by_refined) + 1, len(by_refined) - 1)]
-    points = []
-    for ef in curve.EF_GRID:
-        points.append(CurvePoint(ef, *recall(ef, factors)))
-        if points[-1].recall == 1.0:
-            break
-    return factors._replace(points=tuple(points))

@@ -11,7 +11,7 @@ from vstore.native.arrays import AnswerScratch, Rows
 
 if TYPE_CHECKING:
     from vstore.index.construction import Kernels
-    from vstore.index.curve import RecallCurve
+    from vstore.index.curve import GraphRecall
     from vstore.index.quantizer import Quantizer
     from vstore.manifest.spec import Metric
     from vstore.native.arrays import GraphArrays
@@ -37,14 +37,14 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
         quantizer: Quantizer,
         members: Array,
         starts: Array | None,
-        curve: RecallCurve,
+        recall: GraphRecall,
         *,
         M: int,
         ef_construction: int,
     ) -> None:
         self.arrays, self.quantizer = arrays, quantizer
         self.members, self.starts = members, starts
-        self.curve = curve
+        self.recall = recall
         self.M, self.ef_construction = M, ef_construction
         self._scratches: list[AnswerScratch] = []
         self._rows: dict[bool, Rows] = {}
@@ -122,6 +122,14 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
         in_order = nodes if self.starts is None else np.repeat(nodes, np.diff(self.starts))
         node[self.members] = in_order
         return node
+
+    @cached_property
+    def rows_per_node(self) -> float:
+        """Rows of the node of a row, in the mean over rows."""
+        if self.starts is None:
+            return 1.0
+        counts = np.diff(self.starts).astype(np.float64)
+        return float((counts * counts).sum() / max(1.0, counts.sum()))
 
     @cached_property
     def ghosts(self) -> int:

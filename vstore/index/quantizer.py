@@ -78,7 +78,7 @@ class Quantizer(NamedTuple):
                 slice(start, start + len(block)) if places is None else places[start : start + step]
             )
             if self.spare:
-                lengths = np.einsum("ij,ij->i", block, block)
+                lengths = np.einsum("ij,ij->i", block, block, dtype=np.float64)
                 added = np.sqrt(np.maximum(self.radius**2 - lengths, 0) / self.spare)
                 behind = slice(len(self.mean), len(self.mean) + self.spare)
                 codes[here, behind] = self._rounded(added)[:, None]
@@ -116,7 +116,8 @@ def fit(vectors: Array, metric: Metric) -> Quantizer:
     sample -= mean
     absolute = np.abs(sample)
     if metric != "inner_product" or equal:
-        largest = float(np.quantile(absolute, 1 - _CLIPPED_SHARE))
+        # Sparse vectors have next to no components that are not zero.
+        largest = float(np.quantile(absolute, 1 - _CLIPPED_SHARE)) or float(absolute.max())
         return Quantizer("euclidean", unit, mean, _positive(largest / CODE_MAX))
     # The longest vectors win inner products, so that nothing of them may be clipped.
     scale = _positive(float(absolute.max()) / CODE_MAX)
@@ -131,9 +132,11 @@ def half_lengths(codes: Array) -> Array:
 
 
 def _lengths(vectors: Array) -> Array:
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    return np.asarray(np.maximum(lengths, np.finfo(np.float32).tiny))
+    # In float64: squares of what float32 can hold may be too large for it.
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return np.asarray(np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
 
 
 def _positive(scale: float) -> float:
-    return scale if scale > 0 and np.isfinite(scale) else 1.0
+    """Return a scale by which float32 can be divided: 1 if all vectors are equal, or next to it."""
+    return scale if np.finfo(np.float32).tiny <= scale < np.inf else 1.0

@@ -116,20 +116,19 @@ def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatis
     """Return what the planner needs to know of a part."""
     rows = part.rows
     count = passing.count(number)
-    plain = PartStatistics(part.name, len(rows.docno), count, rows.row_bytes, rows.single)
+    plain = PartStatistics(part.name, len(rows.docno), count, rows.row_bytes)
     if not isinstance(rows, VectorSegment) or not rows.has_graph:
         return plain
     graph = rows.searched.graph
     return PartStatistics(
         plain.name,
         plain.rows,
-        # A node that stands for several rows, or for none, makes no difference to the estimate.
         count,
         plain.row_bytes,
-        plain.single,
         graph.arrays.nodes,
         graph.arrays.size,
-        graph.curve,
+        graph.rows_per_node,
+        graph.recall,
     )
 
 
@@ -166,7 +165,7 @@ def _choose(
         path = FLAT
         if _has_graph(part):
             statistics = part_statistics(passing, number, part)
-            path = choose_path(statistics, k, read.wanted, native=native)
+            path = choose_path(statistics, k, read.wanted, native=native, collapse=collapse)
         chosen = SearchedPart(number, _scan_part(part, allowed, path, collapse=collapse), path)
         if path.kind == "flat":
             scanned.append(chosen)

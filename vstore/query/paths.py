@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from vstore.index.curve import FACTOR_EF
 from vstore.limits import POOL_MAX
 from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
-    from vstore.index.curve import RecallCurve
+    from vstore.index.curve import GraphRecall, RecallCurves
 
 PathKind: TypeAlias = Literal["flat", "codes", "graph"]
 RECALL_DEFAULT: Final = 0.95
@@ -24,6 +23,10 @@ _GATHERED_BYTES_PER_NS: Final = 4.0  # of few rows among many
 _FEW: Final = 0.05
 _CODES_SPARE: Final = 2
 _PASSING_SPARE: Final = 2
+_RESCORED_NS: Final = 100.0  # of a candidate, besides the bytes of its vector
+# Of the nodes of a search whose ef the caller chose; measured counts are the least.
+_REFINED_BY_HAND: Final = 1 / 2
+_KEPT_BY_HAND: Final = 1 / 8
 
 
 class Wanted(NamedTuple):
@@ -61,10 +64,12 @@ class PartStatistics(NamedTuple):
         Rows that may be returned; None if all may.
     row_bytes : int
         Of one stored vector.
-    single : bool
-        Whether every document has one row.
     nodes, code_bytes : int
         Of its graph; 0 without one.
+    rows_per_node : float
+        Rows that share a row's node, itself among them, in the mean.
+    recall : GraphRecall | None
+        What was measured of the graph; None without one.
     served : int
         Rows a search may return, before the filter.
     """
@@ -73,10 +78,10 @@ class PartStatistics(NamedTuple):
     rows: int
     allowed: int | None
     row_bytes: int
-    single: bool = True
     nodes: int = 0
     code_bytes: int = 0
-    curve: RecallCurve | None = None
+    rows_per_node: float = 1.0
+    recall: GraphRecall | None = None
     served: int = 0
 
 
@@ -93,8 +98,8 @@ class Path(NamedTuple):
         Of them, those that pass and whose codes are looked at in full.
     keep : int
         Candidates by codes that are scored again with their vectors, 0 for a flat scan.
-    recall : float
-        What was measured for it; 1 for a flat scan.
+    measured : tuple[tuple[int, float], ...]
+        Of a graph: the k, or the two next to it, at which recall was measured, and what it was.
     cost : float
         An estimate, in distances computed.
     """
@@ -104,87 +109,106 @@ class Path(NamedTuple):
     kept: int
     refine: int
     keep: int
-    recall: float
+    measured: tuple[tuple[int, float], ...]
     cost: float
     reason: str
 
 
-FLAT: Final = Path("flat", 0, 0, 0, 0, 1.0, 0.0, "no graph")
+FLAT: Final = Path("flat", 0, 0, 0, 0, (), 0.0, "no graph")
 
 
-def choose_path(part: PartStatistics, k: int, wanted: Wanted, *, native: bool) -> Path:
+def choose_path(
+    part: PartStatistics, k: int, wanted: Wanted, *, native: bool, collapse: bool = True
+) -> Path:
     """Return how to search a segment for k hits.
 
     Parameters
     ----------
     native : bool
         Whether there is machine code; without, graphs are followed only if the caller says so.
+    collapse : bool
+        Whether hits are documents, and not rows.
     """
-    flat = Path("flat", 0, 0, 0, 0, 1.0, float(part.rows), "")
-    if part.curve is None or not part.nodes:
-        return _with(flat, "no graph")
+    flat = FLAT._replace(cost=float(part.rows))
+    if part.recall is None or not part.nodes:
+        return flat
     if wanted.exact:
-        return _with(flat, "exact=True")
+        return flat._replace(reason="exact=True")
+    curves = part.recall.of(collapse=collapse)
     if wanted.ef_search is not None:
         ef = max(wanted.ef_search, k)
         if ef > POOL_MAX:
-            return _with(flat, f"k is above {POOL_MAX:,}")
-        return _graph(part, ef, k, f"ef_search={wanted.ef_search}")
+            return flat._replace(reason=f"k is above {POOL_MAX:,}")
+        return _by_hand(_graph(part, curves, ef, k), part, wanted.ef_search)
     if not native:
-        return _with(flat, "no machine code here (yet)")
-    flat_ns = _flat_ns(part)
-    best, best_ns = _with(flat, "cheaper than the graph"), flat_ns
+        return flat._replace(reason="no machine code here (yet)")
+    if wanted.recall >= 1:
+        return flat._replace(reason="no sample of queries proves that a graph finds all")
+    share = _share(part)
+    # The k best of a share of the rows are among the k / share best of all.
+    reach = max(k, min(k / share, curves.curves[-1].k if curves.curves else 0))
+    efs = [curves.ef_for(wanted.recall, at) for at in (k, reach)]
+    if None in efs:
+        reason = f"the graph was not seen to reach recall {wanted.recall:g} at k={k:,}"
+        return flat._replace(reason=reason)
+    own, wide = (ef for ef in efs if ef is not None)
+    best, best_ns = flat._replace(reason="cheaper than the graph"), _flat_ns(part)
     if part.allowed is not None:
-        # All of them are scored, where a graph leaves out some that codes would mistake for near.
-        keep = _CODES_SPARE * part.curve.keep_for(k)
-        refine = min(POOL_MAX, _CODES_SPARE * _refined(k, part))
-        codes_ns = part.allowed * (8 + part.code_bytes / 80)
-        if codes_ns < best_ns and refine < min(part.allowed, POOL_MAX):
-            reason = f"{part.allowed:,} rows pass: scoring their codes is cheaper than the graph"
-            best = Path("codes", 0, refine, refine, keep, 1.0, float(part.allowed), reason)
-            best_ns = codes_ns
-    measured = part.curve.ef_for(wanted.recall, k)
-    if measured is None:
-        if best.kind == "flat":
-            return _with(flat, f"the graph was not seen to reach recall {wanted.recall:g}")
-        return best
-    asked = measured if part.single else 2 * measured
-    if part.allowed is not None:
-        if not part.allowed:
-            return best
-        asked = -(-asked * part.nodes // part.allowed)
-    reason = f"recall {wanted.recall:g} was measured at ef {measured}"
-    graph = _graph(part, asked, k, reason)
-    if asked < min(part.nodes, POOL_MAX) and graph.cost * (20 + part.code_bytes / 24) < best_ns:
-        return graph
+        codes = _codes(part, curves, k)
+        codes_ns = part.allowed * (8 + part.code_bytes / 80) + _rescoring_ns(part, codes)
+        if codes_ns < best_ns and codes.refine < min(part.allowed, POOL_MAX):
+            best, best_ns = codes, codes_ns
+    asked = max(math.ceil(own / share), wide)
+    graph = _graph(part, curves, asked, k)
+    graph_ns = graph.cost * (20 + part.code_bytes / 24) + _rescoring_ns(part, graph)
+    if asked < min(part.nodes, POOL_MAX) and graph_ns < best_ns:
+        measured = " and ".join(f"k={at:,}" for at, _ in graph.measured) or "a smaller k"
+        reason = f"recall {wanted.recall:g} was measured at {measured}: ef {own}"
+        return graph._replace(reason=reason)
     return best
 
 
-def _graph(part: PartStatistics, ef: int, k: int, reason: str) -> Path:
-    assert part.curve is not None
-    share = 1.0 if part.allowed is None else max(1, part.allowed) / max(1, part.nodes)
-    recall = part.curve.recall_at(max(1, int(ef * min(1.0, share))))
-    keep = part.curve.keep_for(k) * (1 if part.single else 3)
-    refine = _refined(k, part, ef * min(1.0, share))
+def _graph(part: PartStatistics, curves: RecallCurves, ef: int, k: int) -> Path:
+    share = _share(part)
+    passing = max(1.0, ef * share)
+    keep = curves.keep_for(k, share)
+    refine = min(POOL_MAX, curves.refine_for(k, passing, share))
     # Of what is seen, only a share passes; twice that, since near each other they may be fewer.
     kept = max(ef, refine if share >= 1 else math.ceil(_PASSING_SPARE * refine / share))
-    distances = part.curve.distances_at(ef)
-    return Path("graph", ef, min(kept, POOL_MAX), refine, keep, recall, distances, reason)
+    measured, distances = curves.recalls_at(passing, k), curves.distances_at(ef)
+    return Path("graph", ef, min(kept, POOL_MAX), refine, keep, measured, distances, "")
 
 
-def _refined(k: int, part: PartStatistics, ef: float = FACTOR_EF) -> int:
-    """Return how many nodes to look at in full; more if documents have several rows."""
-    assert part.curve is not None
-    return min(POOL_MAX, part.curve.refine_for(k, ef) * (1 if part.single else 3))
+def _by_hand(path: Path, part: PartStatistics, ef_search: int) -> Path:
+    """Return a graph search that also looks at more candidates, the wider it is."""
+    passing = path.ef * _share(part)
+    refine = max(path.refine, math.ceil(passing * _REFINED_BY_HAND))
+    keep = max(path.keep, math.ceil(passing * _KEPT_BY_HAND))
+    reason = f"ef_search={ef_search}"
+    return path._replace(refine=refine, keep=keep, kept=max(path.kept, refine), reason=reason)
+
+
+def _codes(part: PartStatistics, curves: RecallCurves, k: int) -> Path:
+    # All of them are scored, where a graph leaves out some that codes would mistake for near.
+    share = _share(part)
+    keep = _CODES_SPARE * curves.keep_for(k, share)
+    refine = min(POOL_MAX, _CODES_SPARE * curves.refine_for(k, share=share))
+    reason = f"{part.allowed:,} rows pass: scoring their codes is cheaper than the graph"
+    return Path("codes", 0, refine, refine, keep, (), float(part.allowed or 0), reason)
+
+
+def _share(part: PartStatistics) -> float:
+    """Return the share of a part's rows that may be returned, above 0."""
+    return 1.0 if part.allowed is None else min(1.0, max(1, part.allowed) / max(1, part.rows))
+
+
+def _rescoring_ns(part: PartStatistics, path: Path) -> float:
+    """Estimate what it takes to score candidates with their vectors, all rows of a node."""
+    rows = path.keep + part.rows_per_node - 1
+    return rows * (_RESCORED_NS + part.row_bytes / _GATHERED_BYTES_PER_NS)
 
 
 def _flat_ns(part: PartStatistics) -> float:
     if part.allowed is not None and part.allowed <= _FEW * part.rows:
         return part.allowed * part.row_bytes / _GATHERED_BYTES_PER_NS
     return part.rows * part.row_bytes / _FLAT_BYTES_PER_NS
-
-
-def _with(path: Path, reason: str) -> Path:
-    return Path(
-        path.kind, path.ef, path.kept, path.refine, path.keep, path.recall, path.cost, reason
-    )

@@ -51,8 +51,10 @@ class GraphSearch(NamedTuple):
     ----------
     ef : int
         Size of the pool of candidates.
-    recall : float
-        Recall at 10 that was measured at that ef when the graph was built.
+    measured : tuple[tuple[int, float], ...]
+        Recall that was measured when the graph was built, over all rows: (k, recall) at this k, or
+        at the two next to it, with an ef that is to that k what this one is to this k. Empty if
+        nothing was measured for so small an ef.
     distances : int
         Distances that it will about compute.
     matches : int | None
@@ -67,7 +69,7 @@ class GraphSearch(NamedTuple):
     matches: int | None
     k: int
     ef: int
-    recall: float
+    measured: tuple[tuple[int, float], ...]
     distances: int
     reason: str
 
@@ -170,7 +172,7 @@ class Bridge(NamedTuple):
     source : str
         Version the queries are of.
     recall : float
-        That held-out queries were seen to reach.
+        Recall at 10 that held-out queries were seen to reach.
     """
 
     child: PlanNode
@@ -253,7 +255,8 @@ def _head(node: PlanNode) -> str:
     if isinstance(node, Cascade):
         return f"Cascade(version={node.version!r} {node.fingerprint}, coverage={node.coverage:.1%})"
     if isinstance(node, Bridge):
-        return f"Bridge(queries of={node.source!r}, {node.kind}, measured recall={node.recall:.3f})"
+        found = f"measured recall@10={node.recall:.3f}"
+        return f"Bridge(queries of={node.source!r}, {node.kind}, {found})"
     if isinstance(node, Collapse):
         return "Collapse(to=document, by=best chunk)"
     if isinstance(node, Merge):
@@ -269,8 +272,10 @@ def _head(node: PlanNode) -> str:
     if isinstance(node, FlatScan):
         return f"{head}, read={node.bytes_read / 1e6:.1f} MB)"
     if isinstance(node, GraphSearch):
+        found = ", ".join(f"recall@{k}={recall:.3f}" for k, recall in node.measured)
+        without = " over all rows" if found and node.matches is not None else ""
         return (
-            f"{head}, ef={node.ef}, measured recall={node.recall:.3f}, "
+            f"{head}, ef={node.ef}, measured {found or 'no recall'}{without}, "
             f"distances={node.distances:,})"
         )
     return f"{head})"

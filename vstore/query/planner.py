@@ -163,7 +163,13 @@ def _version(
     request: SearchRequest, statistics: PlanStatistics, version: VersionStatistics, reason: str
 ) -> FlatScan | Rerank | Merge:
     paths = [
-        choose_path(part, request.k, request.wanted, native=statistics.native)
+        choose_path(
+            part,
+            request.k,
+            request.wanted,
+            native=statistics.native,
+            collapse=request.collapse,
+        )
         for part in version.parts
     ]
     nodes: list[FlatScan | Rerank] = [
@@ -210,5 +216,5 @@ def _by_codes(
         child = CodeScan(*what, *asked, reason)
     else:
         node = GraphSearch if part.allowed is None else FilteredGraphSearch
-        child = node(*what, *asked, path.ef, path.recall, round(path.cost), reason)
+        child = node(*what, *asked, path.ef, path.measured, round(path.cost), reason)
     return Rerank(child, path.keep, "codes are approximate, scores are exact")

@@ -13,7 +13,15 @@ import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
-from vstore.index.curve import EF_GRID, REFINED, RESCORED, CurvePoint, RecallCurve
+from vstore.index.curve import (
+    KS,
+    POINTS_MAX,
+    SPARE_MAX,
+    CurvePoint,
+    GraphRecall,
+    RecallCurve,
+    RecallCurves,
+)
 from vstore.index.graph import GraphIndex
 from vstore.index.quantizer import Quantizer, Space, half_lengths
 from vstore.limits import EF_MAX, GRAPH_M_MIN
@@ -64,6 +72,7 @@ def build_graph(
             M=version.graph.M,
             ef_construction=version.graph.ef_construction,
             kernels=kernels,
+            docno=None if rows.single else rows.docno,
             before=before,
         )
     except CorruptGraphError as error:
@@ -88,9 +97,10 @@ def write_graph(
             "M": index.M,
             "ef_construction": index.ef_construction,
             "entry": arrays.entry,
-            "recall": [list(point) for point in index.curve.points],
-            "rescored": index.curve.rescored,
-            "refined": index.curve.refined,
+            "recall": _curves_to_plain(index.recall.rows),
+            "document_recall": None
+            if index.recall.documents is None
+            else _curves_to_plain(index.recall.documents),
         },
     }
     return write_segment(
@@ -174,9 +184,6 @@ def _read_graph(segment: VectorSegment, *, verified: bool) -> GraphIndex:
         segment.array("graph.first", "<u4", (nodes + 1,)),
         entry=plain.integer("entry"),
     )
-    rescored, refined = _real(plain.raw("rescored")), _real(plain.raw("refined"))
-    if not (1 <= rescored <= RESCORED[-1] and 1 <= refined <= REFINED[-1]):
-        raise ValueError(f"graph: {rescored} candidates, {refined} nodes for a hit")
     members = segment.array("graph.members", "<u4", (segment.rows,))
     if segment.rows and int(members.max()) >= segment.rows:
         raise ValueError("graph: a row that does not exist")
@@ -187,30 +194,60 @@ def _read_graph(segment: VectorSegment, *, verified: bool) -> GraphIndex:
             raise ValueError("graph: rows and nodes do not belong together")
     elif nodes != segment.rows:
         raise ValueError("graph: as many nodes as rows, or starts")
-    points = plain.sequence("recall", _read_point, count_max=len(EF_GRID))
-    if any(narrow.ef >= wide.ef for narrow, wide in pairwise(points)):
-        raise ValueError("graph: recall is not by ascending ef")
     return GraphIndex(
         arrays,
         quantizer,
         members,
         starts,
-        RecallCurve(points, rescored, refined),
+        GraphRecall(
+            _read_curves(plain, "recall"),
+            _read_curves(plain, "document_recall")
+            if plain.raw("document_recall") is not None
+            else None,
+        ),
         M=M,
         ef_construction=plain.integer("ef_construction", minimum=1, maximum=EF_MAX),
     )
 
 
+def _curves_to_plain(curves: RecallCurves) -> list[object]:
+    return [[k, keep, refine, [list(p) for p in points]] for k, keep, refine, points in curves[0]]
+
+
+def _read_curves(plain: PlainReader, name: str) -> RecallCurves:
+    curves = plain.sequence(name, _read_curve, count_max=len(KS))
+    if tuple(curve.k for curve in curves) != KS[: len(curves)]:
+        raise ValueError(f"graph.{name}: expected a curve for each of {KS} up to some k")
+    return RecallCurves(curves)
+
+
+def _read_curve(value: object, where: str) -> RecallCurve:
+    if (
+        not isinstance(value, list)
+        or len(value) != 4
+        or not all(type(number) is int and number > 0 for number in value[:3])
+        or not all(value[0] <= number <= value[0] + SPARE_MAX for number in value[1:3])
+        or not isinstance(value[3], list)
+        or not 0 < len(value[3]) <= POINTS_MAX
+    ):
+        raise ValueError(f"{where}: expected [k, keep, refine, points]")
+    k, keep, refine = value[:3]
+    points = tuple(_read_point(point, where) for point in value[3])
+    if any(after.ef <= before.ef for before, after in pairwise(points)):
+        raise ValueError(f"{where}: ef does not ascend")
+    return RecallCurve(k, keep, refine, points)
+
+
 def _read_point(value: object, where: str) -> CurvePoint:
     if (
         not isinstance(value, list)
-        or len(value) != 3
+        or len(value) != 4
         or type(value[0]) is not int
-        or not 0 < value[0] <= EF_GRID[-1]
+        or not 0 < value[0] <= EF_MAX
     ):
-        raise ValueError(f"{where}: expected [ef, recall, distances]")
-    point = CurvePoint(value[0], _real(value[1]), _real(value[2]))
-    if not (0 <= point.recall <= 1 and point.distances >= 0):
+        raise ValueError(f"{where}: expected [ef, recall, error, distances]")
+    point = CurvePoint(value[0], *(_real(number) for number in value[1:]))
+    if not (0 <= point.recall <= 1 and point.error >= 0 and point.distances >= 0):
         raise ValueError(f"{where}: recall {point.recall}, {point.distances} distances")
     return point
 

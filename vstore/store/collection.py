@@ -298,11 +298,13 @@ class Collection(CollectionGuards):
             One hit per document, its best chunk; False for one hit per chunk, of one version.
         recall : float, optional
             Share of the true k nearest that is wanted, on average; 0.95 if not given. Segments with
-            a graph are searched as widely as gave that when the graph was measured.
+            a graph are searched as widely as gave that at this k, or at those next to it, when the
+            graph was measured; they are scanned where nothing did, and for a recall of 1.
         exact : bool
             Score every vector instead.
         ef_search : int, optional
-            Follow graphs with just this size of the pool of candidates.
+            Follow graphs with just this size of the pool of candidates, of which more are scored
+            with their vectors the larger it is.
         key : str, optional
             Whose query it is. A canary sends the same key to the same version; without one, the
             same query: a text, and the vector that the serving version's registered embedder makes
