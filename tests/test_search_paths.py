@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,8 @@ def part(
     return PartStatistics("s", rows, allowed, row_bytes, rows, 384, rows_per_node, recall)
 
 
-def chosen(k: int, recall: float = 0.95, *, ef: int | None = None, **what: object) -> Path:
-    return choose_path(part(**what), k, Wanted(recall, ef_search=ef), native=True)  # type: ignore[arg-type]
+def chosen(k: int, recall: float = 0.95, *, ef: int | None = None, **what: Any) -> Path:
+    return choose_path(part(**what), k, Wanted(recall, ef_search=ef), native=True)
 
 
 @pytest.mark.parametrize(("k", "ef"), [(1, 16), (10, 32), (100, 150), (1_000, 1_200)])
@@ -118,7 +119,7 @@ def test_a_wide_search_scores_more_candidates() -> None:
     assert wide.kept >= wide.refine
 
 
-def kind(rows: int, row_bytes: int, **what: object) -> str:
+def kind(rows: int, row_bytes: int, **what: Any) -> str:
     return chosen(10, rows=rows, row_bytes=row_bytes, **what).kind
 
 
