@@ -105,7 +105,7 @@ def test_equal_and_distinct_vectors_follow_each_other(first: str) -> None:
         docs = made(store, 16, "l2")
         for number, vectors in enumerate(parts):
             ids = list(range(number * ROWS, (number + 1) * ROWS))
-            docs.upsert(ids, vectors={"v": vectors})
+            docs.upsert(ids, vectors={"v": vectors}, trust_geometry=True)
         store.vacuum()
         assert docs.version("v").segments == 1
         for k in (1, 10):
