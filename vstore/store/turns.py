@@ -19,7 +19,6 @@ and one whose thread has ended is revoked by whoever waits for it. A turn may en
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -143,8 +142,7 @@ class Turns:
                 "from ending, close the store and open it again"
             )
         if not self._wait(turn, timeout_s):
-            pid = os.getpid()
-            raise LockedError(self._name, waited_s=timeout_s, pid=pid, own=True, by_thread=True)
+            raise LockedError(self._name, waited_s=timeout_s, own=True, by_thread=True)
 
     def _wait(self, turn: Turn, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
