@@ -20,10 +20,9 @@ KS: Final = (1, 10, 100, 1_000)
 _STEP: Final = 10  # from each of them to the next
 _FEW: Final = 10  # hits, up to which an ef serves all k
 EF_GRID: Final = (
-    10, 13, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1_024, 1_536,
-    2_048, 3_072, 4_096,
+    10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024, 1_536, 2_048, 3_072, 4_096,
 )  # fmt: skip
-POINTS_MAX: Final = 18
+POINTS_MAX: Final = 12
 _EF_MAX: Final = 512  # for few hits; for many ten times as many, or the last of the grid
 SPARE_MAX: Final = 640  # nodes or candidates beyond k; codes that need more tell nothing apart
 _REFINED_PER_EXPANDED: Final = 16
