@@ -109,7 +109,7 @@ def test_the_copy_is_as_private_as_the_store_while_it_is_written(path: Path) -> 
     path.chmod(0o600)
     before = os.umask(0)
     try:
-        replacement = PathMedium(path).open_replacement()
+        replacement = PathMedium(path).open_replacement(bytes(16))
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.fstat(replacement.fd).st_mode) == 0o600

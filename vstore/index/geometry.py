@@ -26,11 +26,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.errors import InvalidArgumentError
 from vstore.named import NamedTuple
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.native.arrays import AnswerScratch, Rows
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from blake3 import blake3
 
+from vstore.cached import cached_property
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.frozen import FrozenDict
 from vstore.limits import DIMENSION_MAX, EXTRAS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX

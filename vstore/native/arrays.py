@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.native.signatures import LAYOUTS, QUESTION, STACK
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ to is replaced, so that no old one is held.
 
 from __future__ import annotations
 
-from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
+from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.locked import locked
 from vstore.named import NamedTuple

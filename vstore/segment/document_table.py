@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.segment.documents import DELETED, DocumentRecord, DocumentSegment
 from vstore.segment.ids import encode_ids, hash_ids

@@ -7,11 +7,11 @@ is right. Revision 0 says that the document is deleted; its id keeps the docno u
 from __future__ import annotations
 
 import contextlib
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
 from vstore.manifest.plain import U64_MAX

@@ -8,11 +8,11 @@ revisions, and stored nowhere (`design`: derive, don't flag). So a late row can 
 from __future__ import annotations
 
 import contextlib
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.errors import CorruptionError
 from vstore.index.ranges import expand_ranges
 from vstore.named import NamedTuple

@@ -6,11 +6,11 @@ rows of a version at once, so the newest segment that holds a docno holds all it
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.limits import CHUNKS_MAX
 from vstore.named import NamedTuple
 from vstore.segment.pieces import (

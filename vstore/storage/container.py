@@ -24,7 +24,7 @@ from vstore.storage.block import BlockRef, decode_frame, encode_frame, padding
 from vstore.storage.layout import BLOCKS_START, COMPAT_GRAPHS, FRAME_BYTES, SLOT_BYTES, BlockKind
 from vstore.storage.packing import blake3_digest
 from vstore.storage.recovery import choose_slot
-from vstore.storage.superblock import Superblock, decode, require_successor
+from vstore.storage.superblock import Superblock, require_successor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,8 +64,8 @@ class Container:
         self.skipped = skipped
         self.verify: Verify = verify
         self._kept_slot = slot  # the other one is written next
-        self._newest_slot = slot
-        self._own_slot: bytes | None = None  # the newest one's bytes, once they are known
+        # Both slots as this handle read or wrote them; whoever else writes changes one.
+        self._slots = bytearray(file.read(0, BLOCKS_START)) if writable else bytearray()
         self._tail = superblock.committed_length if superblock else BLOCKS_START
         self._poison: BaseException | None = None
         self._views: dict[int, memoryview] = {}
@@ -166,7 +166,7 @@ class Container:
             require_successor(self.name, self.superblock, superblock)
             if superblock.epoch == self.superblock.epoch:
                 return False
-        self.superblock, self._kept_slot, self._newest_slot = superblock, slot, slot
+        self.superblock, self._kept_slot = superblock, slot
         self._tail = superblock.committed_length
         return True
 
@@ -187,12 +187,9 @@ class Container:
         Raises
         ------
         FileMovedError
-            The newest superblock is not the one that this handle wrote or read.
+            The superblock slots are not as this handle read or wrote them.
         """
-        if self.superblock is None:
-            return
-        slot = self.file.read(self._newest_slot * SLOT_BYTES, SLOT_BYTES)
-        if slot != self._own_slot and decode(slot) != self.superblock:
+        if self.file.read(0, BLOCKS_START) != self._slots:
             error = FileMovedError(
                 self.name,
                 "another program has written over the file while it was open here, as copying a "
@@ -200,7 +197,6 @@ class Container:
             )
             self.condemn(error)
             raise error
-        self._own_slot = slot
 
     @property
     def tail(self) -> int:
@@ -269,16 +265,20 @@ class Container:
             # it was written, or since the file was opened.
             self._sync()
         try:
-            encoded = superblock.encode()
-            self.file.write(target * SLOT_BYTES, [encoded])
+            self._write_slot(target, superblock)
             if durable:
                 self.file.sync()
                 self._kept_slot = target
-            self._newest_slot, self._own_slot, self.superblock = target, encoded, superblock
+            self.superblock = superblock
         except BaseException as error:
             # Also for Ctrl-C: the slot may be written, so its blocks must not be cut off.
             self.condemn(error)
             raise
+
+    def _write_slot(self, slot: int, superblock: Superblock) -> None:
+        encoded, start = superblock.encode(), slot * SLOT_BYTES
+        self.file.write(start, [encoded])
+        self._slots[start : start + SLOT_BYTES] = encoded
 
     def _sync(self) -> None:
         try:
@@ -299,10 +299,8 @@ class Container:
         try:
             # The newest slot is durable now, so the kept one may go: it tells the next reader
             # that there is nothing left to verify.
-            encoded = settled.encode()
-            self.file.write(self._kept_slot * SLOT_BYTES, [encoded])
+            self._write_slot(self._kept_slot, settled)
             self.file.sync()
-            self._newest_slot, self._own_slot = self._kept_slot, encoded
             self.superblock = settled
         except BaseException as error:
             self.condemn(error)
@@ -316,6 +314,8 @@ class Container:
 
     def abort(self) -> None:
         """Drop blocks that were appended but not published."""
+        if self.closed or self._tail == self.committed_length == self.file.size():
+            return
         # The size tells more than the tail: a failed append may have written part of its block.
         self._tail = self.committed_length
         self._views = {at: view for at, view in list(self._views.items()) if at < self._tail}
@@ -339,6 +339,10 @@ class Container:
     def condemn(self, error: BaseException) -> None:
         """Refuse all further writes through this handle: what is on disk is uncertain."""
         self._poison = error
+
+    def acquit(self) -> None:
+        """Take writes again: what was feared did not happen."""
+        self._poison = None
 
     @property
     def poisoned(self) -> bool:

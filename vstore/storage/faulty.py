@@ -94,7 +94,7 @@ class FaultyMedium:
     def sync_entry(self) -> None:
         self.record(Operation("sync_directory", self._current))
 
-    def open_replacement(self) -> FaultyFile:
+    def open_replacement(self, file_uuid: bytes) -> FaultyFile:
         number = len(self._files)
         self.record(Operation("create", number))
         content = MemoryContent()
@@ -110,7 +110,7 @@ class FaultyMedium:
         self.sync_entry()
         return replacement
 
-    def discard_replacement(self) -> None:
+    def discard_replacement(self, file_uuid: bytes) -> None:
         pass
 
     def tobytes(self) -> bytes:

@@ -12,12 +12,13 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
-from vstore.errors import InvalidArgumentError, LockedError, StorageError
+from vstore.errors import InvalidArgumentError, LockedError, NotFoundError, StorageError
+from vstore.storage import layout
 from vstore.storage.descriptor import Descriptor
 from vstore.storage.real_file import RealFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from vstore.types import Bytes
 
@@ -90,7 +91,7 @@ class Medium(Protocol):
         """Make durable which file is the current one."""
         ...
 
-    def open_replacement(self) -> StorageFile:
+    def open_replacement(self, file_uuid: bytes) -> StorageFile:
         """Open an empty file that may replace the current one. The caller holds the lock."""
         ...
 
@@ -102,8 +103,8 @@ class Medium(Protocol):
         """
         ...
 
-    def discard_replacement(self) -> None:
-        """Remove a replacement that was not used, also one a crash left behind."""
+    def discard_replacement(self, file_uuid: bytes) -> None:
+        """Remove a replacement that was not used, also one a crash left behind; nobody else's."""
         ...
 
 
@@ -167,15 +168,17 @@ class PathMedium:
 
     def is_current(self, file: StorageFile) -> bool:
         assert isinstance(file, RealFile)
-        try:
-            status = os.stat(self._named)
-        except OSError:  # removed, or hidden behind a link or a folder that leads nowhere
-            return False
-        return (status.st_dev, status.st_ino) == file.identity()
+        # By the name that was given, and by the path that it led to, which a vacuum renames over.
+        return _names(os.stat, self._named, file) and _names(os.lstat, self.path, file)
 
-    def open_replacement(self) -> RealFile:
-        self.discard_replacement()
+    def open_replacement(self, file_uuid: bytes) -> RealFile:
+        self.discard_replacement(file_uuid)
         path = self._replacement_path
+        if os.path.lexists(path):
+            raise StorageError(
+                f"{path}: a vacuum writes its copy there, and something else is there already; "
+                "move it elsewhere, then vacuum again"
+            )
         # Nobody else's until it has the owner and mode of the file it will replace: whoever opened
         # it while it is empty could read what is written to it later.
         file = RealFile(path, name=path, writable=True, create=True, mode=0o600)
@@ -202,18 +205,25 @@ class PathMedium:
 
     def replace(self, current: StorageFile, replacement: StorageFile) -> RealFile:
         assert isinstance(replacement, RealFile)
+        if not _names(os.lstat, self._replacement_path, replacement):
+            raise StorageError(
+                f"{self._replacement_path}: not the vacuumed copy any more; nothing was replaced"
+            )
+        # Opened before, since a rename that cannot be made durable would be worse than none.
+        directory = self._opened_directory()
+        hint = ""
         if sys.platform == "win32":
             # An open file cannot be renamed or replaced there.
             current.close()
             replacement.close()
+            hint = ". Close all readers first"
         try:
             os.replace(self._replacement_path, self.path)
         except OSError as error:
             raise StorageError(
-                f"{self.name}: cannot replace it by its vacuumed copy: {error.strerror}. "
-                "On Windows, close all readers first."
+                f"{self.name}: cannot replace it by its vacuumed copy: {error.strerror}{hint}"
             ) from error
-        self.sync_entry()
+        self._sync_directory(directory)
         if sys.platform == "win32":
             replacement = self.open(writable=True, create=False)
             if not replacement.lock():
@@ -222,29 +232,58 @@ class PathMedium:
         replacement.name = self.name
         return replacement
 
-    def discard_replacement(self) -> None:
+    def discard_replacement(self, file_uuid: bytes) -> None:
+        path = self._replacement_path
         try:
-            os.unlink(self._replacement_path)
-        except FileNotFoundError:
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                return
+            file = RealFile(path, name=path, writable=False, create=False)
+            try:
+                is_ours = _is_leftover(file.read(0, layout.BLOCKS_START), file_uuid) and file.lock()
+            finally:
+                file.close()
+            if is_ours:
+                os.unlink(path)
+        except (FileNotFoundError, NotFoundError):
             pass
         except OSError as error:
-            raise StorageError(
-                f"{self._replacement_path}: cannot remove: {error.strerror}"
-            ) from error
+            raise StorageError(f"{path}: cannot remove: {error.strerror}") from error
 
     def sync_entry(self) -> None:
-        # A new or renamed entry survives power loss only when its directory was synced. Windows
-        # cannot open a directory; NTFS journals the entry itself.
-        if sys.platform == "win32":
-            return
+        # A new or renamed entry survives power loss only when its directory was synced.
+        self._sync_directory(self._opened_directory())
+
+    def _opened_directory(self) -> Descriptor | None:
+        # Windows cannot open a directory; NTFS journals the entry itself.
         directory = os.path.dirname(self.path)
         try:
-            opened = Descriptor(directory, os.O_RDONLY)
-            try:
-                os.fsync(opened.fd)
-            finally:
-                opened.close()
+            return None if sys.platform == "win32" else Descriptor(directory, os.O_RDONLY)
+        except OSError as error:
+            raise StorageError(f"{directory}: cannot open it: {error.strerror}") from error
+
+    def _sync_directory(self, directory: Descriptor | None) -> None:
+        if directory is None:
+            return
+        try:
+            os.fsync(directory.fd)
         except OSError as error:
             raise StorageError(
-                f"{directory}: cannot sync the directory: {error.strerror}"
+                f"{os.path.dirname(self.path)}: cannot sync the directory: {error.strerror}"
             ) from error
+        finally:
+            directory.close()
+
+
+def _names(status_of: Callable[[str], os.stat_result], path: str, file: RealFile) -> bool:
+    """Whether a path names an open file."""
+    try:
+        status = status_of(path)
+    except OSError:  # removed, or hidden behind a link or a folder that leads nowhere
+        return False
+    return (status.st_dev, status.st_ino) == file.identity()
+
+
+def _is_leftover(head: bytes, file_uuid: bytes) -> bool:
+    """Whether a file begins as the copy of a store that a vacuum did not finish."""
+    start = next(field.offset for field in layout.SUPERBLOCK if field.name == "file_uuid")
+    return not any(head) or head[start : start + len(file_uuid)] == file_uuid

@@ -139,7 +139,7 @@ class MemoryMedium:
     def sync_entry(self) -> None:
         pass
 
-    def open_replacement(self) -> MemoryFile:
+    def open_replacement(self, file_uuid: bytes) -> MemoryFile:
         file = MemoryFile(MemoryContent())
         file.lock()
         return file
@@ -149,7 +149,7 @@ class MemoryMedium:
         self._current = replacement.content
         return replacement
 
-    def discard_replacement(self) -> None:
+    def discard_replacement(self, file_uuid: bytes) -> None:
         pass
 
     def tobytes(self) -> bytes:

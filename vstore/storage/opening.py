@@ -61,7 +61,6 @@ def _container_to_write(
     # The last writer may have died between making or renaming this file and the sync of its entry.
     # A commit into a file whose name a power loss takes back would be lost with it.
     medium.sync_entry()
-    medium.discard_replacement()
     if creation_interrupted(file):
         if not create:
             raise explain_absence(file.read(0, BLOCKS_START), medium.name)
@@ -76,6 +75,7 @@ def _container_to_write(
         # The last writer may have died before its last sync, or was relaxed. What this one builds
         # on must be durable, the chosen slot above all: the other one will be written.
         file.sync()
+    medium.discard_replacement(superblock.file_uuid)
     if skipped is not None or not superblock.settled:
         slot, superblock = _mend(file, slot, superblock)
     return Container(

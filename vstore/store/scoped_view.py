@@ -9,11 +9,11 @@ the scope in `store.scope`, since they are made over what a transaction has not 
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.manifest.job_state import JobState
 from vstore.segment.document_table import DocumentTable

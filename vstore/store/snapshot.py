@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError, NotFoundError
 from vstore.manifest.codec import plain_store, read_store

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import deque
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
+from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.manifest.commit import Operation
 from vstore.manifest.spec import require_spec

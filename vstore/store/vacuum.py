@@ -101,8 +101,8 @@ def vacuum(
     Raises
     ------
     StorageError
-        The old file stays as it is, unless its replacement was put in place but could not be made
-        durable: then the handle is poisoned.
+        The old file stays as it is, and the handle goes on, unless the new file was put in place
+        but could not be made durable: then the handle is poisoned.
     CorruptionError
         A block to be copied is damaged; damage is not carried into a new file.
     FileMovedError
@@ -115,11 +115,12 @@ def vacuum(
         current = load_snapshot(old, SegmentCache(old), snapshot.tip)
         pinned = {tag.epoch for tag in current.state.tags.values()} | set(keep_epochs)
         kept = sorted(pinned)
-        opened.append(medium.open_replacement())
+        assert old.superblock is not None, "an opened store has one"
+        file_uuid = old.superblock.file_uuid
+        opened.append(medium.open_replacement(file_uuid))
         replacement = opened[-1]
         try:
             new = new_container(medium.name, replacement)
-            assert old.superblock is not None, "an opened store has one"
             new.adopt(old.superblock)
             previous = _copy_epochs(new, [find(epoch) for epoch in kept])
             tip, renumbered = _write_current(new, current, previous, time_us, kernels)
@@ -127,7 +128,7 @@ def vacuum(
             require_in_place(medium, old)
         except BaseException:
             replacement.close()
-            medium.discard_replacement()
+            medium.discard_replacement(file_uuid)
             raise
     finally:
         old.verify = policy
@@ -138,6 +139,9 @@ def vacuum(
         new.file = medium.replace(old.file, replacement)
     except BaseException:
         replacement.close()  # and its lock with it: the error may be kept for long
+        if not old.closed and medium.is_current(old.file):  # then nothing was replaced
+            old.acquit()
+            medium.discard_replacement(file_uuid)
         raise
     new.verify = verify
     report = VacuumReport(old.committed_length, new.committed_length, tuple(kept))
