@@ -82,15 +82,15 @@ def failures(operations: Sequence[Operation], step: int) -> Iterator[Failure]:
 def leaves_doubt(operations: Sequence[Operation], at: int) -> bool:
     """Whether nobody can tell what is on the disk if this operation of a whole run fails.
 
-    A sync, a slot, a rename. Not what fails in a vacuum's new file before that has the store's
-    name.
+    A sync, a slot. Not what fails in a vacuum's new file before that has the store's name, nor the
+    rename that would give it that.
     """
     current = 0
     for operation in operations[:at]:
         if operation.kind == "rename":
             current = operation.file
     operation = operations[at]
-    if operation.kind in ("rename", "sync_directory"):
+    if operation.kind == "sync_directory":
         return True
     slot = operation.kind == "write" and operation.offset < BLOCKS_START
     return operation.file == current and (slot or operation.kind == "sync")

@@ -26,6 +26,7 @@ from vstore.manifest.job_state import (
     JobState,
 )
 from vstore.manifest.plain import Plain, PlainReader, plain_ref
+from vstore.manifest.state import FUSIONS
 from vstore.storage.packing import shown
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def read_choice(value: object, where: str) -> FusionChoice:
     return FusionChoice(
         old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
         version=plain.text("version", bytes_max=NAME_BYTES_MAX),
-        chosen=plain.text("chosen", bytes_max=NAME_BYTES_MAX),
+        chosen=plain.choice("chosen", FUSIONS),
         coverage=plain.real("coverage", most=1.0),
         queries=plain.integer("queries"),
         measured=plain.mapping("measured", _read_measured, count_max=RULES_MAX),

@@ -6,7 +6,7 @@ import math
 
 from vstore.limits import GATES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, ROUTE_CHANGES_MAX
 from vstore.manifest.plain import Plain, PlainReader
-from vstore.manifest.state import READ_MODES, Evidence, RouteState
+from vstore.manifest.state import FUSIONS, READ_MODES, Evidence, RouteState
 from vstore.storage.packing import shown
 
 _PERCENT_MAX = 100
@@ -28,7 +28,7 @@ def read_route(_key: str, value: object, where: str) -> RouteState:
         mode=plain.choice("mode", READ_MODES),
         version=plain.text("version", bytes_max=NAME_BYTES_MAX),
         old_version=plain.text("old_version", bytes_max=NAME_BYTES_MAX),
-        fusion=plain.text("fusion", bytes_max=NAME_BYTES_MAX),
+        fusion=plain.choice("fusion", ("", *FUSIONS)),
         since_epoch=plain.integer("since_epoch"),
         since_us=plain.integer("since_us"),
         reason=plain.text("reason", bytes_max=REASON_BYTES_MAX),

@@ -76,6 +76,15 @@ class _State:
 _state = _State()
 
 
+def _after_fork() -> None:
+    # Held, maybe, by a thread that is not there any more.
+    _state.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @cache
 def reference() -> ReferenceKernels:
     """Return the kernels in NumPy."""

@@ -20,8 +20,10 @@ refused. ``k`` is at least 1.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 
+from vstore.manifest.state import FUSIONS as FUSIONS
+from vstore.manifest.state import FusionName as FusionName  # noqa: TC001  # handed on
 from vstore.query.expected_gain import NO_CURVE as NO_CURVE
 from vstore.query.expected_gain import GainCurve as GainCurve
 from vstore.query.expected_gain import expected_gain as expected_gain
@@ -42,20 +44,5 @@ from vstore.query.symmetric import min_max as min_max
 from vstore.query.symmetric import rrf as rrf
 from vstore.query.symmetric import zscore as zscore
 
-FusionName: TypeAlias = Literal[
-    "slots",
-    "evidence",
-    "imputed",
-    "expected-gain",
-    "rrf",
-    "zscore",
-    "dbsf",
-    "minmax",
-    "bridged-slots",
-    "bridged-evidence",
-    "bridged-imputed",
-    "auto",
-]
 DEFAULT_FUSION: Final[FusionName] = "slots"
 BRIDGED: Final = "bridged-"
-FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

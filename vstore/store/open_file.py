@@ -17,6 +17,7 @@ from vstore.errors import (
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import Operation, find_epoch
 from vstore.observe.observer import Observer
+from vstore.storage import fork
 from vstore.store.numbers import check_whole
 from vstore.store.snapshot import load_snapshot
 from vstore.store.turns import Turn, Turns
@@ -101,6 +102,7 @@ class OpenFile:
         self.opened_epoch = snapshot.epoch
         self.runners: dict[tuple[str, str], Runner] = {}
         self._turns = Turns(medium.name)
+        self._generation = fork.generation()
         self._replacements: list[StorageFile] = []  # opened by a vacuum, and ours to close
         self._settling: threading.Timer | None = None
         self.observer = Observer(recall_sample)
@@ -121,7 +123,8 @@ class OpenFile:
     def close(self) -> None:
         """Sync what is relaxed, release file and lock. Arrays handed out stay valid.
 
-        A commit that has begun is waited for. A transaction that is open in this thread, or is
+        A commit that has begun is waited for, but for one that this call interrupts, as a signal
+        handler may: that one fails. A transaction that is open in this thread, or is
         still open in another one after `CLOSE_WAIT_S`, is given up: its end raises `ClosedError`.
         """
         if self.container.closed:  # by an earlier call, or of a parent process
@@ -143,9 +146,9 @@ class OpenFile:
             self._upkeep.end()
         if self._settling is not None:
             self._settling.cancel()
-        self._turns.seize(turn, patience_s=CLOSE_WAIT_S)
+        is_alone = self._turns.seize(turn, patience_s=CLOSE_WAIT_S)
         self.closed = True
-        if self.container.writable and not self.container.poisoned:
+        if is_alone and self.container.writable and not self.container.poisoned:
             self.container.settle()
 
     def _release(self, turn: Turn) -> None:
@@ -159,6 +162,16 @@ class OpenFile:
             turn.end()
 
     # Reading.
+
+    def require_own_process(self) -> None:
+        """Refuse a forked child, in which a lock of a thread that is not there stays held.
+
+        Raises
+        ------
+        ClosedError
+        """
+        if self._generation != fork.generation():
+            self.current()
 
     def current(self) -> Snapshot:
         """Return the snapshot that reads see.

@@ -35,6 +35,7 @@ class StoreMetrics(OpenHandle):
         stored : bool
             Instead what writers have flushed into the file, and what this handle has not.
         """
+        self.open_file.require_own_process()
         shadows = [report.to_dict() for report in self.observer.shadows.reports()]
         return {**self.counters(stored=stored).to_dict(), "shadows": shadows}
 
@@ -44,6 +45,7 @@ class StoreMetrics(OpenHandle):
 
     def counters(self, *, stored: bool = False) -> Metrics:
         """Return counters as they are kept, a copy; see `metrics`."""
+        self.open_file.require_own_process()
         if not stored:
             return self.observer.metrics()
         total = flushing.stored_metrics(self.open_file.current())
@@ -67,4 +69,5 @@ class StoreMetrics(OpenHandle):
 
     def traces(self) -> list[Trace]:
         """Return recent searches of this handle, newest first."""
+        self.open_file.require_own_process()
         return self.observer.recent()

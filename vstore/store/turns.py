@@ -163,15 +163,23 @@ class Turns:
         if holder is not None and not holder.thread.is_alive():
             holder.revoke()  # and not just end: another thread may have been given it
 
-    def seize(self, turn: Turn, *, patience_s: float) -> None:
+    def seize(self, turn: Turn, *, patience_s: float) -> bool:
         """Wait for the turn, and end a transaction that is still open after a while.
 
         A commit that has begun is waited for; it ends by itself.
+
+        Returns
+        -------
+        bool
+            False at once if this thread is in the middle of that commit: the caller is a signal
+            handler, which the commit waits for.
         """
         deadline = time.monotonic() + patience_s
         while True:
             holder = self.holder
             if holder is not None and (self.is_mine or time.monotonic() >= deadline):
-                holder.revoke()
+                is_over = holder.revoke()
+                if self.is_mine and not is_over:
+                    return False
             if self._wait(turn, min(_LOOK_S, patience_s)):
-                return
+                return True
