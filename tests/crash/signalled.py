@@ -201,6 +201,10 @@ def main(folder: str, count: str, seed: str) -> None:
         try:
             delay_s = took_s[action] * user.random.random() + 1e-5
             interrupts += timer.interrupt(action, delay_s)
+        except vstore.EmbeddingError as error:
+            if not isinstance(error.__cause__, AlarmError):  # as if the embedder had raised it
+                raise
+            interrupts += 1
         except vstore.VstoreError as error:
             require_advice(error)
         user.go_on()

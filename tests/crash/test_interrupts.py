@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import subprocess
 import sys
 import threading
@@ -29,10 +30,12 @@ from tests.crash.interrupted import (
     upsert_texts,
     vacuum,
 )
+from vstore.store.transaction import Transaction
 from vstore.store.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 ROOT = Path(__file__).parents[2]
 SEVERAL_COMMITS = (backfill, migrate, refresh, upsert_texts)
@@ -169,6 +172,44 @@ def test_a_transaction_that_was_interrupted_in_a_call_commits_nothing() -> None:
                 break
             made.upsert(["a"], texts=["a"])
         assert total > 10
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_right_before_a_block_is_left_gives_the_turn_back(*, fails: bool) -> None:
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code is Transaction._leave.__code__:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    with vstore.open(":memory:") as store:
+        made = store.create_collection("docs")
+
+        def write() -> None:
+            with store.transaction() as tx:
+                tx.upsert(made, ["a"])
+                sys.settrace(interrupt)
+                if fails:
+                    raise ZeroDivisionError
+
+        with pytest.raises(KeyboardInterrupt) as kept:
+            write()
+        made.upsert(["b"])
+        other = threading.Thread(target=made.upsert, args=(["c"],), daemon=True)
+        other.start()
+        other.join(interrupted.HANG_S)
+        assert made.ids() == ["b", "c"]
+        del kept
+
+
+def test_a_transaction_may_be_entered_by_a_stack() -> None:
+    with vstore.open(":memory:") as store:
+        made = store.create_collection("docs")
+        with contextlib.ExitStack() as stack:
+            tx = stack.enter_context(store.transaction())
+            tx.upsert(made, ["a"])
+            gc.collect()
+            assert made.ids() == []
+        assert made.ids() == ["a"]
 
 
 def test_a_turn_that_is_dropped_is_given_back() -> None:

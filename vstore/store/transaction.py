@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
@@ -50,6 +52,24 @@ else:  # of versions that have learned, and of mistakes
 _T = TypeVar("_T")
 
 
+class _Leaving:
+    """``__exit__`` of a transaction, looked up by ``with`` before it calls ``__enter__``.
+
+    What it returns holds the turn, and only the ``with`` statement holds that. So an interrupt
+    right before the first line of ``__exit__`` gives the turn back too, whoever keeps the exception
+    with all its frames. Other callers (`contextlib.ExitStack`, or by hand) get the plain method.
+    """
+
+    def __get__(
+        self, transaction: Transaction | None, owner: type[Transaction]
+    ) -> Callable[..., None]:
+        if transaction is None:
+            return owner._leave
+        leave = partial(transaction._leave)
+        transaction._block = weakref.ref(leave)
+        return leave
+
+
 class Transaction(OpenHandle):
     """Writes that become one commit. Made by ``Store.transaction()``.
 
@@ -66,7 +86,9 @@ class Transaction(OpenHandle):
     ) -> None:
         self._begin = begin
         self._finish = finish
-        self._turn: Turn | None = None
+        self._turn: weakref.ref[Turn] | None = None
+        self._held: Turn | None = None  # unless the `with` statement holds it
+        self._block: weakref.ref[partial[None]] | None = None
         self._snapshot: Snapshot | None = None
         self._used = False
         self._pending: dict[str, Pending] = {}
@@ -80,15 +102,32 @@ class Transaction(OpenHandle):
         if self._used:
             raise TransactionError("a transaction is for one with block; begin a new one")
         self._used = True
-        self._turn = Turn()
+        turn = Turn()
+        self._turn = weakref.ref(turn)
+        block = None if self._block is None else self._block()
+        if block is None:
+            self._held = turn
+        else:
+            block.__dict__["turn"] = turn
         try:
-            self._snapshot = self._begin(self._turn)
+            self._snapshot = self._begin(turn)
         except BaseException:
             self._end()
             raise
         return self
 
-    def __exit__(
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            value: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> None: ...
+    else:
+        __exit__ = _Leaving()
+
+    def _leave(
         self,
         kind: type[BaseException] | None,
         value: BaseException | None,
@@ -107,11 +146,7 @@ class Transaction(OpenHandle):
         return "A transaction is of the thread that began it: send what is to be written"
 
     def run(self, body: Callable[[Transaction], _T]) -> _T:
-        """Return what ``body`` returns, once what it wrote is committed.
-
-        As a ``with`` block, but for one thing: an interrupt just before ``__exit__`` leaves the
-        turn to be ended when the transaction is freed. Here no interrupt leaves anything behind.
-        """
+        """Return what ``body`` returns, once what it wrote is committed."""
         try:
             try:
                 self.__enter__()
@@ -129,12 +164,15 @@ class Transaction(OpenHandle):
                 "a call of this transaction was interrupted while it made its changes; nothing "
                 "was committed. Do the writes again in a new transaction"
             )
-        assert self._turn is not None, "it was entered"
-        self._finish(self._turn, self)
+        turn = None if self._turn is None else self._turn()
+        if turn is None:
+            raise TransactionError("the with block that held this transaction is gone")
+        self._finish(turn, self)
 
     def _end(self) -> None:
-        if self._turn is not None:
-            self._turn.end()
+        turn = None if self._turn is None else self._turn()
+        if turn is not None:
+            turn.end()
         self._snapshot = None
 
     def _open_snapshot(self) -> Snapshot:
