@@ -47,7 +47,8 @@ and of one migration::
     store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
     store/backfilling.py   gives documents its vectors, one commit per batch
     store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail:
-                           transient_errors.py: by itself; second_tries.py: what is tried again
+                           transient_errors.py: by itself; second_tries.py: what is tried again;
+                           embedding_outcomes.py: vectors, or who is to blame
     store/gate_measurements.py  what holds now; migration/gates.py: what must hold
     store/routes.py        all changes of who serves whom, as migration/routing.py decides
     store/dual_write.py    what becomes of a write that lacks vectors of a version in use

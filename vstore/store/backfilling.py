@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from vstore.manifest.state import CollectionState, StoreState
     from vstore.store.backfill_queue import Queue
     from vstore.store.collection import Collection
-    from vstore.store.embedding_batches import BatchEmbedder, Embedded, Item
+    from vstore.store.embedding_batches import BatchEmbedder
+    from vstore.store.embedding_outcomes import Embedded, Item
     from vstore.store.leasing import Runner
     from vstore.store.second_tries import Phase
     from vstore.store.spending import Spending

@@ -1,8 +1,11 @@
 """Batches through an embedding function: checked, and split where it fails.
 
 A document is to blame only if the function works without it: it failed alone, then another one was
-embedded, then it failed again. Where nothing shows that, it is put off. An error that is transient
-by its nature (`transient_errors`) blames no document, ever.
+embedded, then it failed again. Where nothing shows that, it is put off.
+
+An error that is transient by its nature (`transient_errors`) mostly is the service's: it takes more
+to blame a document for one. But some servers answer so to a text that they cannot take, or hang.
+Before a service counts as down, a document that ought to work is tried.
 """
 
 from __future__ import annotations
@@ -12,78 +15,25 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import numpy as np
 
 from vstore.errors import EmbeddingError, InvalidVectorError
-from vstore.limits import ERROR_BYTES_MAX
-from vstore.migration.jobs import cut
-from vstore.named import NamedTuple
 from vstore.store import guard
 from vstore.store.embedding_calls import may_pass
+from vstore.store.embedding_outcomes import Embedded, Failure, error_text, named
 from vstore.store.input import chunked
 from vstore.store.transient_errors import is_transient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from vstore.manifest.state import StoreState, VersionState
     from vstore.segment.validation import CheckedVectors
-    from vstore.store.document import Document
     from vstore.store.embedding_calls import Calls
-    from vstore.types import Array
+    from vstore.store.embedding_outcomes import Item
+    from vstore.types import Array, DocumentId
 
-OUTAGE_CALLS: Final = 3  # so many in a row that end in a transient error: the service is down
+OUTAGE_CALLS: Final = 3  # so many in a row that end in a transient error: is the service down?
 _CONFIRMATIONS: Final = 2  # more calls for a suspect, in a row: every second one may fail
-_NAMED_MAX: Final = 3  # documents that a message names
-
-
-class Item(NamedTuple):
-    """A document to embed.
-
-    Attributes
-    ----------
-    rows : float32 (chunks, dimension) or None
-        Its vectors in the source version, where they are to be mapped.
-    """
-
-    document: Document
-    rows: Array | None = None
-
-
-class Failure(NamedTuple):
-    """A document that could not be embedded, after so many calls that it was part of."""
-
-    item: Item
-    attempts: int
-    error: Exception
-
-    @property
-    def document(self) -> Document:
-        """The document."""
-        return self.item.document
-
-    @property
-    def text(self) -> str:
-        """What its last error says."""
-        return error_text(self.error)
-
-
-class Embedded(NamedTuple):
-    """What came of a batch.
-
-    Attributes
-    ----------
-    documents : list[Document]
-        Those with vectors.
-    vectors : list of (chunks, dimension)
-        By document, as they will be stored.
-    failures : list[Failure]
-        Documents that are to blame.
-    put_off : list[Failure]
-        Documents that failed, but for all that is known because the function did not work.
-    """
-
-    documents: list[Document]
-    vectors: list[Array]
-    failures: list[Failure]
-    put_off: list[Failure]
+_MORE_CONFIRMATIONS: Final = 5  # where its errors are transient: four of five may fail
+_OTHERS_MAX: Final = 3  # documents that are tried to see whether a service is down
 
 
 class BatchEmbedder:
@@ -101,6 +51,11 @@ class BatchEmbedder:
     known_good : callable
         Returns a document that has vectors of the version, None if there is none: it is embedded
         again to see whether the function works.
+    others : callable, optional
+        Returns documents that have no vectors yet, spread over those that are left: a service that
+        embeds one of them is up, while one that has been embedded may come from a cache.
+    unfit : callable, optional
+        Returns why a document can have no vectors, None if it can: it is not passed to ``make``.
     check : callable, optional
         Gets the rows of each call that passed the other checks, (n, dimension), and raises if they
         do not look like the version's. What it raises ends the run.
@@ -124,6 +79,8 @@ class BatchEmbedder:
         state: Callable[[], StoreState],
         check_lengths: Callable[[CheckedVectors], object],
         known_good: Callable[[], Item | None],
+        others: Callable[[], Iterable[Item]] = tuple,
+        unfit: Callable[[Item], Exception | None] = lambda _: None,
         check: Callable[[Array], object] | None = None,
         isolate: bool = True,
         failures_max: int = 32,
@@ -135,6 +92,8 @@ class BatchEmbedder:
         self._state = state
         self._check_lengths = check_lengths
         self._known_good = known_good
+        self._others = others
+        self._unfit = unfit
         self._check = check
         self._isolate = isolate
         self._failures_max = failures_max
@@ -144,6 +103,11 @@ class BatchEmbedder:
         self._transient_in_a_row = 0
         self._works = False  # a call succeeded after all that failed
         self._last_good: Item | None = None
+        self._tried: set[DocumentId] = set()  # alone, and failed
+        self._asked: set[DocumentId] = set()  # to see whether the function works, and it did
+        self._tried_before = 0  # a document was embedded for the first time
+        self._kept: set[DocumentId] = set()  # in this batch
+        self._end: EmbeddingError | None = None
 
     def embed(self, items: Sequence[Item], *, again: bool = False, last: bool = False) -> Embedded:
         """Return vectors of the documents, and which have none.
@@ -159,18 +123,48 @@ class BatchEmbedder:
         Raises
         ------
         EmbeddingError
-            The function fails for everything, or the service it calls is down.
+            The function fails for everything, or the service it calls is down. Where a part of the
+            batch was embedded before, that is returned, and the next call raises.
         """
+        self._go_on()
         result = Embedded([], [], [], [])
         suspects: list[Failure] = []
         self._again = again
         isolate = self._isolate or again
-        self._embed(items, result, suspects, tried=0, whole=True, isolate=isolate)
+        if isolate:
+            items = self._fit(items, result)
+            if not items:
+                return result
+        self._kept.clear()
+        try:
+            self._embed(items, result, suspects, tried=0, whole=True, isolate=isolate)
+        except EmbeddingError as error:
+            made = result.documents or result.failures
+            if error is not self._end or not made or self._on_failure is not None:
+                raise
+            left = [item for item in items if item.document.id not in self._kept]
+            result.put_off.extend(Failure(item, 1, error) for item in left)
+            return result
         if suspects and (self._works or (last and self._probe())):
             self._judge(suspects, result)
         else:
             result.put_off.extend(suspects)
         return result
+
+    def _go_on(self) -> None:
+        if self._end is not None:
+            raise self._end
+
+    def _fit(self, items: Sequence[Item], result: Embedded) -> Sequence[Item]:
+        """Return the documents that can have vectors; the others are to blame, without a call."""
+        fit = []
+        for item in items:
+            error = self._unfit(item)
+            if error is None:
+                fit.append(item)
+            else:
+                result.failures.append(Failure(item, 0, error))
+        return fit
 
     def _embed(
         self,
@@ -208,6 +202,8 @@ class BatchEmbedder:
             self._check(np.concatenate(vectors))
         self._note_success(items[-1])
         self._failed_in_a_row = 0
+        self._tried_before = len(self._tried)
+        self._kept.update(item.document.id for item in items)
         result.documents.extend(item.document for item in items)
         result.vectors.extend(vectors)
 
@@ -222,7 +218,7 @@ class BatchEmbedder:
         Raises
         ------
         EmbeddingError
-            It is transient, and not the first one in a row.
+            It is transient, not the first one in a row, and no other document can be embedded.
         """
         self._works = False
         if not may_pass(error):
@@ -233,60 +229,108 @@ class BatchEmbedder:
                 raise error
             return
         self._transient_in_a_row += 1
-        if not isolate or self._on_failure is not None or self._transient_in_a_row >= OUTAGE_CALLS:
-            raise EmbeddingError(
-                f"the embedding function for {self._target.label!r} does not answer: "
-                f"{error_text(error)}; the last call was for {named(items)}. None of this batch "
-                "was written and no document is blamed. Run it again when the service answers."
-            ) from error
+        if isolate and self._on_failure is None:
+            if len(items) == 1:
+                self._tried.add(items[0].document.id)
+            if self._transient_in_a_row < OUTAGE_CALLS or self._probe(but=items):
+                return
+        self._end = EmbeddingError(
+            f"the embedding function for {self._target.label!r} does not answer: "
+            f"{error_text(error)}; the last call was for {named(items)}. These were not written "
+            "and no document is blamed. Run it again when the service answers."
+        )
+        raise self._end from error
 
     def _suspect(self, item: Item, tried: int, error: Exception) -> Failure:
         if self._on_failure is not None:
             self._on_failure(item, error)
-        self._failed_in_a_row += not self._again and not is_transient(error)
+        self._tried.add(item.document.id)
+        self._failed_in_a_row += not self._again
         if self._failed_in_a_row >= self._failures_max:
-            if not self._probe():
-                raise EmbeddingError(
+            if not self._probe(strict=is_transient(error)):
+                self._end = EmbeddingError(
                     f"{self._failed_in_a_row} documents in a row could not be embedded for "
                     f"{self._target.label!r}, the last one, {item.document.id!r:.80}, with "
-                    f"{error_text(error)}. That is the function's fault rather than theirs; none "
-                    "of this batch was written. Run it again when the function works."
-                ) from error
+                    f"{error_text(error)}. That is the function's fault rather than theirs; they "
+                    "were not written. Run it again when the function works."
+                )
+                raise self._end from error
             self._failed_in_a_row = 0
         return Failure(item, tried, error)
 
     def _judge(self, suspects: list[Failure], result: Embedded) -> None:
         """Try documents again that failed before the function worked."""
+        is_up = True
         for suspect in suspects:
+            if not is_up:
+                result.put_off.append(suspect)
+                continue
             errors = [suspect.error]
-            for _ in range(_CONFIRMATIONS):
-                try:
-                    vectors = self._attempt([suspect.item])
-                except Exception as error:
-                    if not may_pass(error):
-                        raise
-                    self._works = False
-                    errors.append(error)
-                else:
-                    self._keep([suspect.item], vectors, result)
-                    break
-            else:
-                lasting = [error for error in errors if not is_transient(error)]
-                tried = suspect.attempts + _CONFIRMATIONS
-                if len(lasting) > 1:  # it failed by itself, and did so again
-                    result.failures.append(Failure(suspect.item, tried, lasting[-1]))
-                else:
-                    result.put_off.append(Failure(suspect.item, tried, errors[-1]))
+            if self._embeds(suspect.item, _CONFIRMATIONS, errors, result):
+                continue
+            lasting = [error for error in errors if not is_transient(error)]
+            if len(lasting) > 1:  # it failed by itself, and did so again
+                result.failures.append(_after(suspect, errors, lasting[-1]))
+                continue
+            is_up = self._probe(strict=True)
+            if is_up:
+                if self._embeds(suspect.item, _MORE_CONFIRMATIONS, errors, result):
+                    continue
+                is_up = self._probe(strict=True)
+            (result.failures if is_up else result.put_off).append(
+                _after(suspect, errors, errors[-1])
+            )
 
-    def _probe(self) -> bool:
-        """Return whether the function works: it embeds a document that it has embedded before."""
-        item = self._last_good or self._known_good()
-        if item is None:
+    def _embeds(self, item: Item, calls: int, errors: list[Exception], result: Embedded) -> bool:
+        """Return whether one of so many calls for a document works; else note their errors."""
+        for _ in range(calls):
+            try:
+                vectors = self._attempt([item])
+            except Exception as error:
+                if not may_pass(error):
+                    raise
+                self._works = False
+                errors.append(error)
+            else:
+                self._keep([item], vectors, result)
+                return True
+        return False
+
+    def _probe(self, *, but: Sequence[Item] = (), strict: bool = False) -> bool:
+        """Return whether the function works: for another document, or one embedded before.
+
+        Parameters
+        ----------
+        but : sequence of Item
+            They are no others: they were part of a call that failed.
+        strict : bool
+            Where there are others, one of them has to be embedded: what was embedded before may
+            come from a cache. Without others, ``failures_max`` documents in a row are too many.
+        """
+        tried = self._tried.union(self._kept, (item.document.id for item in but))
+        others = [item for item in self._others() if item.document.id not in tried]
+        others.sort(key=lambda item: item.document.id in self._asked)
+        for item in others[:_OTHERS_MAX]:
+            if self._answers(item, self._attempt):
+                self._asked.add(item.document.id)
+                self._tried_before = len(self._tried)
+                return True
+            self._tried.add(item.document.id)
+        failed = 0 if self._again else len(self._tried) - self._tried_before
+        if strict and (others or failed >= self._failures_max):
             return False
+        known = self._last_good or self._known_good()
+        return known is not None and self._answers(
+            known, lambda items: self._calls.retried(lambda: self._attempt(items))
+        )
+
+    def _answers(self, item: Item, attempt: Callable[[Sequence[Item]], object]) -> bool:
         try:
-            self._calls.retried(lambda: self._attempt([item]))
+            attempt([item])
         except Exception as error:
-            self._count_failure(error, [item], isolate=True)
+            if not may_pass(error):
+                raise
+            self._works = False
             return False
         self._note_success(item)
         return True
@@ -307,28 +351,6 @@ class BatchEmbedder:
         return np.split(checked.copy(), ends)
 
 
-def put_off_error(failures: Sequence[Failure], label: str) -> EmbeddingError:
-    """Return the error that ends a run whose last documents were put off."""
-    last = failures[-1]
-    error = EmbeddingError(
-        f"{len(failures):,} documents could not be embedded for {label!r}, and nothing shows that "
-        f"it is their fault: {named([failure.item for failure in failures])}; the last error was "
-        f"{last.text}. They are left as they were. Run it again when the function works."
-    )
-    error.__cause__ = last.error
-    return error
-
-
-def named(items: Sequence[Item]) -> str:
-    """Return the ids of some documents, for a message."""
-    ids = ", ".join(f"{item.document.id!r:.80}" for item in items[:_NAMED_MAX])
-    return ids if len(items) <= _NAMED_MAX else f"{ids} and {len(items) - _NAMED_MAX:,} more"
-
-
-def error_text(error: BaseException) -> str:
-    """Return what a dead letter says of an error."""
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:
-        text = type(error).__name__
-    return cut(text, ERROR_BYTES_MAX)
+def _after(suspect: Failure, errors: Sequence[Exception], error: Exception) -> Failure:
+    """Return a suspect after more calls, each of which failed."""
+    return Failure(suspect.item, suspect.attempts + len(errors) - 1, error)

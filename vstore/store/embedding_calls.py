@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vstore.clock import Clock
 
 Value = TypeVar("Value")
-HUNG_MAX: Final = 16  # calls that were given up on and still run; more would eat the process
+HUNG_MAX: Final = 64  # calls that were given up on and still run; more would eat the process
 BACKOFF_S: Final = 0.5  # before the second try, doubled for each one after
 BACKOFF_MAX_S: Final = 60.0
 

@@ -78,9 +78,11 @@ class Migration(OpenHandle):
         Tries after a call that failed, with exponential backoff; needs the extra ``migrate``. A
         batch that goes on failing is split until the documents that make it fail are known. Those
         that still fail when others can be embedded become dead letters, which each run tries again
-        once, after all else. Errors that are transient by nature (lost connections, timeouts, HTTP
-        429 and 5xx; see `transient_errors`) make no dead letters: where they go on, the run ends
-        with `EmbeddingError`, and the documents stay as they are.
+        once, after all else; so do documents without a text, where an `Embedder` needs one, without
+        a call. Errors that are transient by nature (lost connections, timeouts, HTTP 429 and 5xx;
+        see `transient_errors`) make dead letters only of documents that fail alone again and again
+        while others can be embedded: where nothing can, the run ends with `EmbeddingError`, and the
+        documents stay as they are.
     timeout_s : float, optional
         Give up on a call after so long; see `embedding_calls.Calls` for what becomes of it.
     rate_per_s : float, optional
@@ -364,6 +366,8 @@ class Migration(OpenHandle):
             state=lambda: store.current().state,
             check_lengths=partial(require_lengths, self._collection, self._target),
             known_good=lambda: self._work.vectors.known_good(self._collection.view(), self._target),
+            others=lambda: self._work.vectors.others(self._collection.view(), self._target),
+            unfit=self._work.vectors.unfit,
             check=self._check,
             isolate=self._isolate if isolate is None else isolate,
             failures_max=self._failures_max,

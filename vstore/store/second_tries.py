@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from vstore.store.embedding_batches import put_off_error
+from vstore.store.embedding_outcomes import put_off_error
 from vstore.store.transient_errors import is_transient
 
 if TYPE_CHECKING:
     from vstore.store.backfill_queue import Queue
-    from vstore.store.embedding_batches import Embedded, Failure
+    from vstore.store.embedding_outcomes import Embedded, Failure
     from vstore.store.snapshot import CollectionView
     from vstore.types import DocumentId, IntArray
 

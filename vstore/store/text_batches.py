@@ -17,13 +17,14 @@ from vstore.named import NamedTuple
 from vstore.segment.documents import DELETED
 from vstore.store.document import Document
 from vstore.store.embedder import Embeddings
-from vstore.store.embedding_batches import BatchEmbedder, Item, error_text, put_off_error
+from vstore.store.embedding_batches import BatchEmbedder
+from vstore.store.embedding_outcomes import Item, error_text, put_off_error
 from vstore.store.length_check import require_lengths
 from vstore.store.revisions import identical
 from vstore.store.vector_sources import VectorSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vstore.manifest.state import VersionState
     from vstore.segment.documents import DocumentRecord
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from vstore.store.collection import Collection
     from vstore.store.counts import UpsertCounts
     from vstore.store.embedder import Embedder
-    from vstore.store.embedding_batches import Failure
     from vstore.store.embedding_calls import Calls
+    from vstore.store.embedding_outcomes import Failure
     from vstore.store.snapshot import CollectionView
     from vstore.store.transaction import Transaction
     from vstore.types import Array, DocumentId
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 # Embedded to see whether an embedder works, where nothing else is known to be embeddable.
 _WORD: Final = Item(Document("a word", 0, 0, None, {}, "word"))
+_OTHERS_TRIED: Final = 64
 
 
 class Texts(NamedTuple):
@@ -95,7 +97,9 @@ class TextEmbedder:
         self.label = version.label
         self.spec = embedder.spec
         source = VectorSource(embedder, None, mapped_from="")
+        self._texts = texts
         self._rows = {id_: row for row, id_ in enumerate(texts.ids)}
+        self._next_row = 0  # after the last one that was to be embedded
         self._uses: dict[str, int] = {}
         for text in texts.texts:
             self._uses[text] = self._uses.get(text, 0) + 1
@@ -110,6 +114,7 @@ class TextEmbedder:
                 _trust if trust_geometry else partial(require_lengths, collection, version.label)
             ),
             known_good=lambda: source.known_good(collection.view(), version.label) or _WORD,
+            others=self._others,
             on_failure=None if skip else self._raise,
         )
 
@@ -134,6 +139,8 @@ class TextEmbedder:
         ]
         if not items:
             return made, failed, []
+        last_row = max(self._rows[item.document.id] for item in items)
+        self._next_row = max(self._next_row, last_row + 1)
         embedded = self._batches.embed(items, again=last, last=last)
         for document, vectors in zip(embedded.documents, embedded.vectors, strict=True):
             text = document.text or ""
@@ -144,6 +151,13 @@ class TextEmbedder:
             text = failure.document.text or ""
             failed[text] = self._failed[text] = failure.text
         return made, failed, embedded.put_off
+
+    def _others(self) -> Iterator[Item]:
+        """Yield texts that come later, spread over them."""
+        rows = range(self._next_row, len(self._texts.ids))
+        for row in reversed(rows[:: len(rows) // _OTHERS_TRIED + 1]):
+            if self._texts.texts[row]:
+                yield Item(Document(self._texts.ids[row], 0, 0, None, {}, self._texts.texts[row]))
 
     def _raise(self, item: Item, error: Exception) -> NoReturn:
         """Raise the error of the first text that fails alone, by the caller's row."""
@@ -199,6 +213,7 @@ class TextBatches:
         seen = self._seen(view, rows)
         failed: dict[int, str] = {}
         put_off: dict[int, Failure] = {}
+        put_off_by = ""
         vectors: dict[str, dict[str, Array]] = {}
         for one in self._embedders:
             rest = [row for row in rows if row not in failed and row not in put_off]
@@ -213,13 +228,13 @@ class TextBatches:
                 if text in reasons:
                     failed[row] = f"version {one.label!r}: {reasons[text]}"
                 elif text in late:
-                    put_off[row] = late[text]
-            if last and put_off:
-                raise put_off_error(list(put_off.values()), one.label)
+                    put_off[row], put_off_by = late[text], one.label
         self.put_off += put_off
         self.failed.update({self._given.ids[row]: why for row, why in failed.items()})
         kept = [row for row in rows if row not in failed and row not in put_off]
         self._write(kept, view, seen, vectors)
+        if last and put_off:
+            raise put_off_error(list(put_off.values()), put_off_by)
 
     # Steps.
 

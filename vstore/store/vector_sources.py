@@ -10,10 +10,10 @@ from vstore.errors import InvalidArgumentError, InvalidVectorError
 from vstore.segment.validation import as_array
 from vstore.store.document import Document, document_of
 from vstore.store.embedder import Embedder, Embeddings, require_embedder
-from vstore.store.embedding_batches import Item
+from vstore.store.embedding_outcomes import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from vstore.store.snapshot import CollectionView
     from vstore.types import Array, IntArray
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Embed: TypeAlias = "Embedder | Callable[[Sequence[Document]], Array | Embeddings | Sequence[Array]]"
 MapRows: TypeAlias = "Callable[[Array], Array | Embeddings]"
 _KNOWN_GOOD_TRIED: Final = 16
+_OTHERS_TRIED: Final = 64
 
 
 class VectorSource:
@@ -86,36 +87,49 @@ class VectorSource:
         needs_text = self.embedder is not None
         return next((item for item in items if item.document.text or not needs_text), None)
 
+    def others(self, view: CollectionView, label: str) -> Iterator[Item]:
+        """Yield documents without fresh vectors of a version, spread over all that are left."""
+        left = np.flatnonzero((view.documents.revision != 0) & ~view.rows(label).has_fresh)
+        places = np.unique(np.linspace(0, len(left) - 1, min(len(left), _OTHERS_TRIED)).astype(int))
+        for docno in left[places[::-1]]:
+            for item in self.items(view, np.array([docno])):
+                if self.unfit(item) is None:
+                    yield item
+
+    def unfit(self, item: Item) -> InvalidArgumentError | None:
+        """Return why a document can have no vectors: an embedder needs a text. None if it can."""
+        if self.embedder is None or item.document.text is not None:
+            return None
+        return InvalidArgumentError(
+            f"backfill: document {item.document.id!r:.80} has no text to embed; "
+            "pass a callable that gets the documents and finds their source"
+        )
+
     def _rows(self, view: CollectionView, docno: int) -> Array:
         places = view.rows(self._mapped_from).rows_of(docno)
         return np.stack([part.rows.vectors[row] for part, row in places]).astype(np.float32)
 
     def make(self, items: Sequence[Item]) -> object:
-        """Return vectors of the documents, as `Transaction.add_vectors` takes them."""
+        """Return vectors of the documents, as `Transaction.add_vectors` takes them.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A document has no text, and an embedder needs one.
+        """
         if self._from_vectors is not None:
             return _mapped(self._from_vectors, [i.rows for i in items if i.rows is not None])
         assert self._embed is not None, "what runs has one of the two"
         documents = [item.document for item in items]
         if self.embedder is None:
             return self._embed(documents)  # type: ignore[operator]  # it is no embedder
-        texts = [self.text(document) for document in documents]
+        for item in items:
+            error = self.unfit(item)
+            if error is not None:
+                raise error
+        prompt = self.embedder.spec.document_prompt
+        texts = [prompt + (document.text or "") for document in documents]
         return Embeddings(self.embedder.spec, self.embedder.embed_documents(texts))
-
-    def text(self, document: Document) -> str:
-        """Return the text that is embedded.
-
-        Raises
-        ------
-        InvalidArgumentError
-            The document has none.
-        """
-        if document.text is None:
-            raise InvalidArgumentError(
-                f"backfill: document {document.id!r:.80} has no text to embed; "
-                "pass a callable that gets the documents and finds their source"
-            )
-        prompt = "" if self.embedder is None else self.embedder.spec.document_prompt
-        return prompt + document.text
 
 
 def _mapped(function: MapRows, rows: list[Array]) -> list[Array] | Embeddings:
