@@ -7,6 +7,7 @@ to is replaced, so that no old one is held.
 
 from __future__ import annotations
 
+import logging
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
@@ -181,7 +182,11 @@ class Observer:
         for one in repeated:
             one.listed = False  # before it is counted: whoever adds after that calls again
         for one in (*tallies.values(), *repeated):
-            one.count(self._counted(), self._hits, self._traces)
+            try:
+                one.count(self._counted(), self._hits, self._traces)
+            except Exception:
+                # Writes fold once they have committed: what they did must not look like a failure.
+                logging.getLogger("vstore").exception("some searches could not be counted")
 
     def _counted(self) -> Metrics:
         if self._unflushed is None:

@@ -17,6 +17,7 @@ from vstore.store.search_options import (
     Query,
     SearchOptions,
     Where,
+    check_family,
     check_k,
     keys_of,
     several_queries,
@@ -319,9 +320,17 @@ class Collection(CollectionGuards):
         """
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
-        keys = keys_of(None if key is None else (key,))
         options = SearchOptions(
-            version, k, where, mode, old_version, fusion, collapse, wanted, keys, family
+            version,
+            k,
+            where,
+            mode,
+            old_version,
+            fusion,
+            collapse,
+            wanted,
+            keys_of(None if key is None else (key,)),
+            check_family(family),
         )
         by_vectors = isinstance(query, np.ndarray | dict)
         if self._scope is not None or self.is_pinned or not by_vectors:
@@ -374,7 +383,16 @@ class Collection(CollectionGuards):
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search, threads=threads)
         options = SearchOptions(
-            version, k, where, mode, old_version, fusion, collapse, wanted, keys_of(keys), family
+            version,
+            k,
+            where,
+            mode,
+            old_version,
+            fusion,
+            collapse,
+            wanted,
+            keys_of(keys),
+            check_family(family),
         )
         queries = several_queries(queries)
         return result_batch.SearchResults(search(self, queries, options))

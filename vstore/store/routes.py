@@ -18,7 +18,7 @@ from vstore.query.fusion import BRIDGED, FusionName
 from vstore.store.collection_change import require_unscoped
 from vstore.store.gate_input import checked_gates
 from vstore.store.gate_measurements import coverage, cutover_gates, search_gates
-from vstore.store.names import check_name, check_note
+from vstore.store.names import check_name, check_note, require_text
 from vstore.store.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def check_words(reason: str, by: str) -> None:
     InvalidArgumentError, LimitExceededError
     """
     check_note(reason, what="reason")
-    if by:
+    if require_text(by, what="by"):
         check_name(by, what="by")
 
 

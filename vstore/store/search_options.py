@@ -15,6 +15,7 @@ from vstore.native.flavour import processors
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
 from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
+from vstore.store.names import require_text
 
 if TYPE_CHECKING:
     from vstore.query.filter import Filter
@@ -118,6 +119,17 @@ def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
         if all(isinstance(key, str) for key in given):
             return given
     raise InvalidArgumentError(f"keys: expected a str for each query, found {keys!r:.80}")
+
+
+def check_family(family: object) -> str:
+    """Return what kind of query it is.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is no text, which metrics could not be kept by.
+    """
+    return family if type(family) is str else require_text(family, what="family")
 
 
 def several_queries(queries: Queries) -> Queries:

@@ -23,6 +23,7 @@ from vstore.store.collection_reader import passing
 from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
 from vstore.store.given_vectors import check_given
 from vstore.store.input import document_input, metadata_rows, one_per_id, require_size
+from vstore.store.names import check_note
 from vstore.store.numbers import check_whole
 from vstore.store.open_handle import OpenHandle
 from vstore.store.pending import Pending
@@ -158,7 +159,7 @@ class Transaction(OpenHandle):
     def operation(self) -> Operation:
         """Return the history's entry."""
         name = self._names[0] if len(self._names) == 1 else "transaction"
-        return Operation(name, self.note, dict(self._counts))
+        return Operation(name, check_note(self.note, what="note"), dict(self._counts))
 
     # Writes.
 
