@@ -13,6 +13,7 @@ from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
 from vstore.named import NamedTuple
 from vstore.native.flavour import processors
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
+from vstore.segment.copies import drawn_copies
 from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
 from vstore.store.names import require_text
@@ -156,7 +157,9 @@ def several_queries(queries: Queries) -> Queries:
 def _kept(queries: object) -> object:
     if isinstance(queries, np.ndarray) and queries.dtype.kind == "U":
         return queries.tolist()
-    if isinstance(queries, Iterator | KeysView | ValuesView):
+    if isinstance(queries, Iterator):
+        return drawn_copies(queries)
+    if isinstance(queries, KeysView | ValuesView):
         return list(queries)
     return queries
 
