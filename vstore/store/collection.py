@@ -10,6 +10,7 @@ from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
 from vstore.store.collection_guards import CollectionGuards
 from vstore.store.drawn import drawn
+from vstore.store.numbers import check_switch
 from vstore.store.search import explain, search, search_one
 from vstore.store.search_options import (
     Mode,
@@ -417,7 +418,7 @@ class Collection(CollectionGuards):
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
-        if not analyze:
+        if not check_switch(analyze, what="analyze"):
             return explain(self, query, options)
         result = search_one(self, query, options)
         return hits.Explanation(result.plan, result.trace.actuals())
