@@ -7,7 +7,6 @@ to is replaced, so that no old one is held.
 
 from __future__ import annotations
 
-import logging
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
@@ -185,6 +184,8 @@ class Observer:
             try:
                 one.count(self._counted(), self._hits, self._traces)
             except Exception:
+                import logging  # which a search need not load
+
                 # Writes fold once they have committed: what they did must not look like a failure.
                 logging.getLogger("vstore").exception("some searches could not be counted")
 
