@@ -484,7 +484,9 @@ class Transaction(OpenHandle):
                 pending, label, vectors, count, state=snapshot.state, one_call=self.one_call
             )
         except InvalidVectorError as error:
-            raise batch_check.explained(error, snapshot, version, vectors) from None
+            raise batch_check.explained(
+                error, snapshot, version, vectors, telling=collection.scope is None
+            ) from None
         if not trusted:
             where, told = f"vectors[{label!r}]", False
             if version.guard is not None:
