@@ -99,6 +99,20 @@ CALLS: dict[str, Callable[[Any], object]] = {
         ["b", "c"], iter(["x"]), embedder=embedder_of(docs)
     ),
     "a bare field": lambda docs: docs.ids(vstore.field("year")),
+    # Words.
+    "search of no family": lambda docs: docs.search(axis(0), version=OLD, family=None),
+    "search of a numbered family": lambda docs: docs.search(axis(0), version=OLD, family=5),
+    "searches of no family": lambda docs: docs.search_batch(rows(2), version=OLD, family=None),
+    "search with a numbered key": lambda docs: docs.search(axis(0), version=OLD, key=5),
+    "searches with numbered keys": lambda docs: docs.search_batch(
+        rows(2), version=OLD, keys=[1, 2]
+    ),
+    "cutover by nobody": lambda docs: docs.cutover(OLD, by=None, force=True, reason="r"),
+    "cutover by zero": lambda docs: docs.cutover(OLD, by=0, force=True, reason="r"),
+    "read both by a number": lambda docs: docs.read_both(OLD, by=0),
+    "rollback for no reason": lambda docs: docs.rollback(reason=None),
+    "a numbered note": lambda docs: noted(docs, 5),
+    "no note": lambda docs: noted(docs, None),
     # Numbers.
     "a snapshot of text": lambda docs: docs.store.snapshot("x"),
     "a snapshot of a bool": lambda docs: docs.store.snapshot(True),
@@ -127,6 +141,12 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "open memory that is there": lambda _: vstore.open(":memory:", create=False),
     "open memory at an epoch": lambda _: vstore.open(":memory:", epoch=0),
 }
+
+
+def noted(docs: vstore.Collection, note: Any) -> None:
+    with docs.store.transaction() as tx:
+        tx.upsert(docs, ["b"])
+        tx.note = note
 
 
 def embedder_of(docs: vstore.Collection) -> vstore.HashingEmbedder:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vstore import Collection, Document
+    from vstore.manifest.spec import Metric
     from vstore.types import Array
 
 OLD, NEW, THIRD = "v1", "v2", "v3"
@@ -550,3 +551,47 @@ def test_a_commit_lets_go_of_the_scoped_view_before_it() -> None:
         assert [view() for view in views] == [None, None]
     finally:
         gc.enable()
+
+
+def lengths_beside(length: float, metric: Metric, name: str, caplog: Any) -> list[str]:
+    """Return what is said to acme of odd rows, where all others have about this length."""
+    rng = np.random.default_rng(3)
+    unit = rows(640, 64, seed=1)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    docs = store_in().create_collection("docs", fields={"tenant": "keyword"})
+    docs.create_version("v", spec("m", 64, metric))
+    others = unit[:600] * rng.uniform(length, length * 1.2, (600, 1)).astype(np.float32)
+    for part in range(0, 600, 200):
+        docs.upsert(
+            list(range(part, part + 200)),
+            vectors={"v": others[part : part + 200]},
+            metadata=[{"tenant": "globex"}] * 200,
+        )
+    acme, odd = docs.scoped(tenant == "acme"), unit[600:640] * 5_000
+    if name == "codes":
+        odd = np.rint(unit[600:640] * 3_000).clip(-255, 255)
+    if name == "short":
+        odd = unit[600:640] / np.float32(1e4)
+    told = []
+    caplog.clear()
+    for count in (1, 12, 40):
+        try:
+            acme.upsert(
+                [f"a{i}" for i in range(count)],
+                vectors={"v": odd[:count]},
+                metadata=[{"tenant": "acme"}] * count,
+            )
+        except vstore.InvalidVectorError as error:
+            told.append(str(error))
+    told.append(str(acme.search(odd[0], version="v", k=1).suspect))
+    return [*told, *caplog.messages]
+
+
+@pytest.mark.parametrize("name", ["long", "short", "codes"])
+@pytest.mark.parametrize("metric", ["cosine", "inner_product", "l2"])
+def test_the_lengths_of_others_rows_are_not_told(
+    metric: Metric, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = lengths_beside(7.0, metric, name, caplog)
+    assert told == lengths_beside(8.0, metric, name, caplog)
+    assert "other lengths" in str(told)

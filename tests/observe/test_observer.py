@@ -160,3 +160,22 @@ def test_traces_are_the_newest_in_order_whichever_way_they_came() -> None:
     for _ in range(300):
         docs.search(QUERIES[0], version="v", k=2)
     assert [sum(t.answered.values()) for t in docs.store.traces()] == [2] * 256
+
+
+def test_a_fault_in_counting_does_not_look_like_one_of_a_write(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    docs = documents()
+    docs.upsert([1, 2, 3], vectors={OLD: rows(3)})
+    docs.search_batch(rows(3), version=OLD, k=2)
+
+    def fail(*_: object) -> None:
+        raise AttributeError("a fault in counting")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vstore.observe.tally.slice_of", fail)
+        docs.upsert([4], vectors={OLD: rows(1)})
+    assert "could not be counted" in caplog.text
+    assert docs.ids() == [1, 2, 3, 4]
+    docs.search_batch(rows(3), version=OLD, k=2)
+    assert slices(docs.store)[-1]["queries"] == 3

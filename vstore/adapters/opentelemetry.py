@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vstore.errors import MissingDependencyError
 from vstore.observe.prometheus import COUNTERS, EVENTS, KINDS, LATENCY, MIXED, labels_of
+from vstore.store.numbers import check_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ def register(store: Store, *, provider: Any = None, stored: bool = False) -> Non
     MissingDependencyError
         OpenTelemetry's API is not installed.
     """
+    stored = check_switch(stored, what="stored")
     try:
         from opentelemetry import metrics as api  # the one place that needs it
     except ImportError as error:

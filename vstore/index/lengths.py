@@ -71,8 +71,10 @@ class Lengths(NamedTuple):
         margin = math.exp(min(max(_FACTOR, spans * self._span), 300.0))
         return self.low / margin, self.high * margin
 
-    def text(self) -> str:
-        """Return the lengths as words."""
+    def text(self, *, telling: bool) -> str:
+        """Return the lengths as words; without numbers, if they are not to be told."""
+        if not telling:
+            return "other lengths"
         if self.unit:
             return "length 1"
         return f"lengths of {self.low:.4g} to {self.high:.4g}"
@@ -98,12 +100,14 @@ def lengths_learned(statistics: GeometryStatistics) -> Lengths:
     return Lengths(least, low, high, most, statistics.rows)
 
 
-def likely_cause(vector: Array, length: float, lengths: Lengths) -> str:
+def likely_cause(vector: Array, length: float, lengths: Lengths, *, telling: bool) -> str:
     """Return what probably happened to a vector of an odd length, as a sentence.
 
     Parameters
     ----------
     vector : float (dimension,)
+    telling : bool
+        Whether the sentence may tell how long the version's rows are.
     """
     if not length:
         return (
@@ -117,12 +121,15 @@ def likely_cause(vector: Array, length: float, lengths: Lengths) -> str:
             "coded with, or send the vectors themselves."
         )
     if lengths.unit:
+        scaled = f"scaled by {ratio:.4g}" if telling else "scaled"
         return (
-            f"It looks unnormalised, or scaled by {ratio:.4g}: divide it by its length, if the "
-            "model's vectors are to have length 1."
+            f"It looks unnormalised, or {scaled}: divide it by its length, if the model's vectors "
+            "are to have length 1."
         )
     if abs(length - 1) <= _UNIT:
         return "It looks normalised: send vectors as the model returns them."
+    if not telling:
+        return "It looks scaled: find the step that multiplies."
     return f"It looks scaled: it is {ratio:.4g} times as long as the version's rows."
 
 

@@ -76,6 +76,7 @@ def name_mistake(
     metric: str,
     normalized: bool,
     kind: Kind = "documents",
+    telling: bool = True,
 ) -> Mistake | None:
     """Return the likeliest mistake, None if lengths and values are as they should be.
 
@@ -91,6 +92,9 @@ def name_mistake(
     metric : {"cosine", "inner_product", "l2"}
     normalized : bool
         What the version's spec declares.
+    telling : bool
+        Whether the sentence may tell the lengths of the version's rows: not to a tenant, of others'
+        rows.
     """
     if not vectors.size:
         return None
@@ -111,7 +115,7 @@ def name_mistake(
     if suspect(statistics, values, kind=kind).suspicious:
         return None  # another space: its lengths explain nothing
     rows = _lengths(statistics.lengths[1:4], statistics.rows)
-    found = _against_rows(rows, here, values, metric=metric, kind=kind)
+    found = _against_rows(rows, here, values, metric=metric, kind=kind, telling=telling)
     return found or _against_declaration(here, metric=metric, normalized=normalized)
 
 
@@ -121,21 +125,22 @@ def _lengths(quantiles: Array, rows: int) -> _Lengths:
 
 
 def _against_rows(
-    rows: _Lengths, here: _Lengths, values: Array, *, metric: str, kind: Kind
+    rows: _Lengths, here: _Lengths, values: Array, *, metric: str, kind: Kind, telling: bool
 ) -> Mistake | None:
     what = "Queries" if kind == "query" else "Vectors"
     # A query's length scales all its scores alike, unless they are distances.
     ranks = metric == "l2" or (metric == "inner_product" and kind == "documents")
     ratio = here.median / rows.median
+    span = f"lengths of {rows.low:.4g} to {rows.high:.4g}" if telling else "other lengths"
     if ratio >= CODES_MIN and _are_codes(values):
         return Mistake(
             kind="quantised",
             changes_results=ranks,
             sentence=(
                 f"{what} are integers of lengths near {here.median:.4g}, where the version's "
-                f"rows have {rows.median:.4g}, and point the same way: they look like int8 "
-                "codes of the model's vectors. Multiply them by the scale they were coded "
-                "with, or send the vectors themselves."
+                f"rows {f'have {rows.median:.4g}' if telling else 'are shorter'}, and point the "
+                "same way: they look like int8 codes of the model's vectors. Multiply them by the "
+                "scale they were coded with, or send the vectors themselves."
             ),
         )
     if rows.unit and not here.unit and not here.equal:
@@ -152,28 +157,32 @@ def _against_rows(
     # One vector may have length 1 by chance, where rows have lengths around it.
     if here.unit and not rows.unit and (here.equal or not rows.low <= 1 <= rows.high):
         if kind == "query" and metric == "inner_product":
-            return _cosine_queries(rows)
+            return _cosine_queries(span)
         return Mistake(
             kind="normalised",
             changes_results=ranks,
             sentence=(
                 f"{what} fit the version's directions and have length 1, where its rows have "
-                f"lengths of {rows.low:.4g} to {rows.high:.4g}: they look like the same "
+                f"{span}: they look like the same "
                 "model's vectors, normalised. Send them as the model returns them, or make a "
                 "version whose spec says that vectors are normalised."
             ),
         )
     beyond = here.low > SCALED_MIN * rows.high or here.high < rows.low / SCALED_MIN
     if beyond or (rows.unit and not here.unit):
+        told = (
+            f"are {ratio:.4g} times as long as its rows (lengths near {here.median:.4g} against "
+            f"{rows.median:.4g}): they look scaled by a constant. Divide them by {ratio:.4g}, or "
+            "find the step that multiplies."
+        )
+        untold = (
+            f"have lengths near {here.median:.4g}, which its rows have not: they look scaled by a "
+            "constant. Find the step that multiplies."
+        )
         return Mistake(
             kind="scaled",
             changes_results=ranks,
-            sentence=(
-                f"{what} fit the version's directions and are {ratio:.4g} times as long as "
-                f"its rows (lengths near {here.median:.4g} against {rows.median:.4g}): they "
-                f"look scaled by a constant. Divide them by {ratio:.4g}, or find the step "
-                "that multiplies."
-            ),
+            sentence=f"{what} fit the version's directions and {told if telling else untold}",
         )
     return None
 
@@ -195,21 +204,21 @@ def _against_declaration(here: _Lengths, *, metric: str, normalized: bool) -> Mi
         kind="metric",
         changes_results=True,
         sentence=(
-            "The spec says cosine, which ignores length, and these have lengths of "
-            f"{here.low:.4g} to {here.high:.4g}: a model whose lengths differ so much may "
+            "The spec says cosine, which ignores length, and the lengths of these differ by a "
+            f"factor of {VARIED_MIN:g} and more: a model whose lengths differ so much may "
             "have been trained for the inner product. See its card; if so, declare "
             'metric="inner_product".'
         ),
     )
 
 
-def _cosine_queries(rows: _Lengths) -> Mistake:
+def _cosine_queries(span: str) -> Mistake:
     return Mistake(
         kind="metric",
         changes_results=True,
         sentence=(
-            "Queries have length 1 and are compared by inner product with rows of lengths "
-            f"{rows.low:.4g} to {rows.high:.4g}: longer rows win whatever they say. Where "
+            "Queries have length 1 and are compared by inner product with rows that have "
+            f"{span}: longer rows win whatever they say. Where "
             "queries are normalised, documents are meant to be, too: declare "
             'metric="cosine", or send queries as the model returns them.'
         ),

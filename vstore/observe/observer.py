@@ -181,7 +181,13 @@ class Observer:
         for one in repeated:
             one.listed = False  # before it is counted: whoever adds after that calls again
         for one in (*tallies.values(), *repeated):
-            one.count(self._counted(), self._hits, self._traces)
+            try:
+                one.count(self._counted(), self._hits, self._traces)
+            except Exception:
+                import logging  # which a search need not load
+
+                # Writes fold once they have committed: what they did must not look like a failure.
+                logging.getLogger("vstore").exception("some searches could not be counted")
 
     def _counted(self) -> Metrics:
         if self._unflushed is None:

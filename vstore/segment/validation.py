@@ -11,6 +11,7 @@ import numpy as np
 from vstore.errors import InvalidVectorError
 from vstore.named import NamedTuple
 from vstore.segment.column_types import short_repr
+from vstore.segment.copies import drawn_copies
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec
@@ -44,7 +45,9 @@ def as_array(vectors: object, *, where: str) -> Array:
     """
     if type(vectors) is np.ndarray and vectors.dtype.kind != "O":
         return vectors
-    if isinstance(vectors, Iterator | ValuesView):
+    if isinstance(vectors, Iterator):
+        vectors = drawn_copies(vectors)
+    elif isinstance(vectors, ValuesView):
         vectors = list(vectors)
     rows = vectors if isinstance(vectors, list | tuple) else (vectors,)
     if any(_is_masked(row) for row in rows):

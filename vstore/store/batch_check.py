@@ -79,7 +79,7 @@ def check_geometry(
             )
         LOGGER.warning("%s: %s", where, message)
         return True
-    mistake = _mistake(loaded, version, vectors)
+    mistake = _mistake(loaded, version, vectors, telling=scope is None)
     if mistake is not None:
         count_suspects(collection, "suspect_batches", 1)
         if refusing and mistake.changes_results and len(vectors) >= LATEST:
@@ -144,7 +144,9 @@ def _message(
     )
 
 
-def _mistake(loaded: LoadedGuard, version: VersionState, vectors: Array) -> Mistake | None:
+def _mistake(
+    loaded: LoadedGuard, version: VersionState, vectors: Array, *, telling: bool
+) -> Mistake | None:
     if len(vectors) < EVIDENCE_MIN:
         return None
     step = -(-len(vectors) // _STRETCH_ROWS)
@@ -153,15 +155,27 @@ def _mistake(loaded: LoadedGuard, version: VersionState, vectors: Array) -> Mist
         vectors[::step],
         metric=version.spec.metric,
         normalized=version.spec.normalized,
+        telling=telling,
     )
     # A hint about the declaration is given once, when the version learns.
     return None if mistake is None or mistake.kind == "metric" else mistake
 
 
 def explained(
-    error: InvalidVectorError, snapshot: Snapshot, version: VersionState, vectors: object
+    error: InvalidVectorError,
+    snapshot: Snapshot,
+    version: VersionState,
+    vectors: object,
+    *,
+    telling: bool,
 ) -> InvalidVectorError:
-    """Return why vectors were refused, with the mistake that it looks like, if any does."""
+    """Return why vectors were refused, with the mistake that it looks like, if any does.
+
+    Parameters
+    ----------
+    telling : bool
+        As `name_mistake` takes it.
+    """
     try:
         array = as_array(getattr(vectors, "vectors", vectors), where="vectors")
     except InvalidVectorError:  # which is what the error says already
@@ -173,7 +187,11 @@ def explained(
     except CorruptionError:
         statistics = None
     mistake = name_mistake(
-        statistics, array, metric=version.spec.metric, normalized=version.spec.normalized
+        statistics,
+        array,
+        metric=version.spec.metric,
+        normalized=version.spec.normalized,
+        telling=telling,
     )
     if mistake is None or mistake.kind == "metric":
         return error

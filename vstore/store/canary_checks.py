@@ -29,6 +29,7 @@ from vstore.store.guard_changes import change_guard
 from vstore.store.guard_record import Canaries, is_usable
 from vstore.store.guards import guard_of
 from vstore.store.input import listed
+from vstore.store.numbers import check_switch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,6 +175,7 @@ def verify_embedder(
     """
     require_whole(collection, "verify_embedder")
     require_embedder(embedder)
+    raise_on_drift = check_switch(raise_on_drift, what="raise_on_drift")
     snapshot = collection.snapshot()
     view = collection.view_at(snapshot)
     if label is None:

@@ -10,6 +10,7 @@ from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
 from vstore.store.collection_guards import CollectionGuards
 from vstore.store.drawn import drawn
+from vstore.store.numbers import check_switch
 from vstore.store.search import explain, search, search_one
 from vstore.store.search_options import (
     Mode,
@@ -17,6 +18,7 @@ from vstore.store.search_options import (
     Query,
     SearchOptions,
     Where,
+    check_family,
     check_k,
     keys_of,
     several_queries,
@@ -319,9 +321,17 @@ class Collection(CollectionGuards):
         """
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
-        keys = keys_of(None if key is None else (key,))
         options = SearchOptions(
-            version, k, where, mode, old_version, fusion, collapse, wanted, keys, family
+            version,
+            k,
+            where,
+            mode,
+            old_version,
+            fusion,
+            collapse,
+            wanted,
+            keys_of(None if key is None else (key,)),
+            check_family(family),
         )
         by_vectors = isinstance(query, np.ndarray | dict)
         if self._scope is not None or self.is_pinned or not by_vectors:
@@ -374,7 +384,16 @@ class Collection(CollectionGuards):
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search, threads=threads)
         options = SearchOptions(
-            version, k, where, mode, old_version, fusion, collapse, wanted, keys_of(keys), family
+            version,
+            k,
+            where,
+            mode,
+            old_version,
+            fusion,
+            collapse,
+            wanted,
+            keys_of(keys),
+            check_family(family),
         )
         queries = several_queries(queries)
         return result_batch.SearchResults(search(self, queries, options))
@@ -399,7 +418,7 @@ class Collection(CollectionGuards):
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
-        if not analyze:
+        if not check_switch(analyze, what="analyze"):
             return explain(self, query, options)
         result = search_one(self, query, options)
         return hits.Explanation(result.plan, result.trace.actuals())

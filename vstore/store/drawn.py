@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from vstore.segment.copies import drawn_copies
+
 _T = TypeVar("_T")
 
 
 def drawn(values: _T) -> _T:
     """Return values that can be iterated without running the caller's code.
 
-    Iterables without a length become lists, also as the values of a mapping; all else is returned
-    as it is.
+    Iterables without a length become lists of copies, also as the values of a mapping; all else is
+    returned as it is.
     """
     if isinstance(values, Mapping):
         if any(_is_drawn_from(value) for value in values.values()):
             return {name: drawn(value) for name, value in values.items()}  # type: ignore[return-value]
     elif _is_drawn_from(values):
-        return list(values)  # type: ignore[call-overload,no-any-return]
+        return drawn_copies(values)  # type: ignore[arg-type,return-value]
     return values
 
 

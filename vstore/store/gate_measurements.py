@@ -16,6 +16,7 @@ from vstore.store.backfill_queue import counting
 from vstore.store.collection_reader import passing
 from vstore.store.hit_counts import stored_hits
 from vstore.store.judged_documents import require_documents
+from vstore.store.numbers import check_switch
 from vstore.store.resolving import Resolved
 from vstore.store.result_batch import SearchResults
 from vstore.store.search import bound_filter, run, together
@@ -43,6 +44,7 @@ def coverage(
     snapshot = collection.snapshot()
     view = collection.view_at(snapshot)
     view.version(version)
+    weighted = check_switch(weighted, what="weighted")
     if where is None and not weighted:
         return Coverage(view.rows(version).fresh_count, view.documents.live_count)
     mask = passing(view, where)

@@ -13,6 +13,7 @@ from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
 from vstore.named import NamedTuple
 from vstore.segment.column_types import short_repr
 from vstore.segment.columns import FieldType, normalize_value
+from vstore.segment.copies import drawn_copies
 from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
 from vstore.storage.layout import HASH_BYTES
@@ -267,7 +268,9 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
 
 def _by_document(vectors: object) -> object:
     """Return as a list what is given document by document."""
-    if isinstance(vectors, Iterator | ValuesView):
+    if isinstance(vectors, Iterator):
+        return drawn_copies(vectors)
+    if isinstance(vectors, ValuesView):
         return list(vectors)
     if isinstance(vectors, np.ndarray) and vectors.ndim == 1 and vectors.dtype.kind == "O":
         return list(vectors)  # an array of arrays
@@ -283,7 +286,7 @@ def one_per_id(what: str, values: Iterable[Any], count: int) -> Sequence[Any]:
         They are more or fewer, or in no order that could be the ids'.
     """
     if isinstance(values, Iterator):
-        values = list(values)
+        values = drawn_copies(values)
     # A 0-d array has a length that raises.
     ordered = hasattr(values, "__len__") and not (_is_no_column(values) or is_unordered(values))
     if not ordered or getattr(values, "ndim", 1) == 0:

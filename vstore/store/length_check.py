@@ -78,23 +78,23 @@ def check_lengths(
     if low <= norms.min() and norms.max() <= high:
         return
     odd = np.flatnonzero((norms < low) | (norms > high))
-    first = int(odd[0])
+    first, telling = int(odd[0]), collection.scope is None
     if _may_refuse(version, guard):
         refused = _impossible(pending, version, checked, lengths, odd, whole=whole)
         if len(refused):
             count_suspects(collection, "suspect_batches", 1)
             row = int(refused[0])
-            cause = likely_cause(checked.vectors[row], float(norms[row]), lengths)
+            cause = likely_cause(checked.vectors[row], float(norms[row]), lengths, telling=telling)
             raise InvalidVectorError(
                 f"{where}[{row}]: length {norms[row]:.4g}, where rows of version {version.label!r} "
-                f"have {lengths.text()}; {len(refused):,} of these are so far off. {cause} If it "
-                f"is meant so, pass trust_geometry=True, or set_geometry_policy({version.label!r}, "
-                "'flag').",
+                f"have {lengths.text(telling=telling)}; {len(refused):,} of these are so far off. "
+                f"{cause} If it is meant so, pass trust_geometry=True, or "
+                f"set_geometry_policy({version.label!r}, 'flag').",
                 row=row,
             )
     if flagging:
-        cause = likely_cause(checked.vectors[first], float(norms[first]), lengths)
-        cause = f"Rows of the version have {lengths.text()}. {cause}"
+        cause = likely_cause(checked.vectors[first], float(norms[first]), lengths, telling=telling)
+        cause = f"Rows of the version have {lengths.text(telling=telling)}. {cause}"
         _flag(collection, version, odd, norms, where, cause)
 
 

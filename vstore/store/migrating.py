@@ -26,7 +26,7 @@ from vstore.store.migration_status import (
     status_of,
 )
 from vstore.store.names import check_name, check_note
-from vstore.store.numbers import check_count, check_number, check_whole
+from vstore.store.numbers import check_count, check_number, check_switch, check_whole
 from vstore.store.open_handle import OpenHandle
 from vstore.store.spending import Spending
 from vstore.store.vector_sources import VectorSource
@@ -173,7 +173,7 @@ class Migration(OpenHandle):
             collection.store.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
         )
         self._check = check
-        self._isolate = isolate
+        self._isolate = check_switch(isolate, what="isolate")
         self._failures_max = check_whole(failures_max, what="failures_max", least=1)
         self._lease_s = check_number(lease_s, what="lease_s", least=0.0, most=1e9)
         self._owner = "" if owner is None else check_name(owner, what="owner")

@@ -9,7 +9,7 @@ from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError
 from vstore.storage.file import PathMedium, path_text
 from vstore.storage.opening import open_container
-from vstore.store.numbers import check_number
+from vstore.store.numbers import check_number, check_switch
 from vstore.store.open_file import OpenFile
 from vstore.store.snapshot import SegmentCache, load_snapshot
 from vstore.store.store import Store
@@ -87,6 +87,7 @@ def open_store(
         The operating system refuses, or the path leads to what is no regular file.
     """
     place = path_text(path)
+    create = check_switch(create, what="create")
     in_memory = place == ":memory:"
     if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
         raise InvalidArgumentError(
@@ -137,6 +138,8 @@ def open_medium(
     if epoch is not None and tag is not None:
         raise InvalidArgumentError("open: pass epoch or tag, not both")
     timeout_s = check_number(timeout_s, what="timeout_s")
+    create = check_switch(create, what="create")
+    keep_metrics = check_switch(keep_metrics, what="keep_metrics")
     past = epoch is not None or tag is not None
     writable = mode == "rw" and not past
     if keep_metrics and not writable:

@@ -124,9 +124,11 @@ class QueryCheck:
             return None
         length = float(np.linalg.norm(query))
         known = lengths.lengths_learned(self._watch.statistics)
+        telling = self._scope is None
+        cause = lengths.likely_cause(query, length, known, telling=telling)
         return (
             f"the query has length {length:.4g}, where rows of version {self._label!r} have "
-            f"{known.text()}. {lengths.likely_cause(query, length, known)}"
+            f"{known.text(telling=telling)}. {cause}"
         )
 
     def _are_odd(self, queries: Array, window: Watch) -> BoolArray:

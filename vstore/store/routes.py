@@ -18,8 +18,8 @@ from vstore.query.fusion import BRIDGED, FusionName
 from vstore.store.collection_change import require_unscoped
 from vstore.store.gate_input import checked_gates
 from vstore.store.gate_measurements import coverage, cutover_gates, search_gates
-from vstore.store.names import check_name, check_note
-from vstore.store.numbers import check_number, check_whole
+from vstore.store.names import check_name, check_note, require_text
+from vstore.store.numbers import check_number, check_switch, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +167,7 @@ def cutover(
     collection.view().version(version)
     key = key_of(collection)
     check_words(reason, by)
+    force = check_switch(force, what="force")
     served = route(collection).serving
     gates = checked_gates(gates)
     searched = search_gates(collection, version, gates, served=served)
@@ -257,7 +258,7 @@ def check_words(reason: str, by: str) -> None:
     InvalidArgumentError, LimitExceededError
     """
     check_note(reason, what="reason")
-    if by:
+    if require_text(by, what="by"):
         check_name(by, what="by")
 
 

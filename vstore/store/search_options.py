@@ -13,8 +13,10 @@ from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
 from vstore.named import NamedTuple
 from vstore.native.flavour import processors
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
+from vstore.segment.copies import drawn_copies
 from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
+from vstore.store.names import require_text
 
 if TYPE_CHECKING:
     from vstore.query.filter import Filter
@@ -120,6 +122,17 @@ def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
     raise InvalidArgumentError(f"keys: expected a str for each query, found {keys!r:.80}")
 
 
+def check_family(family: object) -> str:
+    """Return what kind of query it is.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is no text, which metrics could not be kept by.
+    """
+    return family if type(family) is str else require_text(family, what="family")
+
+
 def several_queries(queries: Queries) -> Queries:
     """Return a batch of queries that can be looked at more than once.
 
@@ -144,7 +157,9 @@ def several_queries(queries: Queries) -> Queries:
 def _kept(queries: object) -> object:
     if isinstance(queries, np.ndarray) and queries.dtype.kind == "U":
         return queries.tolist()
-    if isinstance(queries, Iterator | KeysView | ValuesView):
+    if isinstance(queries, Iterator):
+        return drawn_copies(queries)
+    if isinstance(queries, KeysView | ValuesView):
         return list(queries)
     return queries
 

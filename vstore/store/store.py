@@ -315,6 +315,7 @@ class Store(StoreMetrics):
         ------
         LockedError, ReadOnlyError, StateError, StorageError
         """
+        checkpoint = check_switch(checkpoint, what="checkpoint")
         self.open_file.change(edit, operation, checkpoint=checkpoint)
 
     def optimize(self) -> None:

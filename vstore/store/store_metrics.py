@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.deferred import Deferred
+from vstore.store.numbers import check_switch
 from vstore.store.open_handle import OpenHandle
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class StoreMetrics(OpenHandle):
     def counters(self, *, stored: bool = False) -> Metrics:
         """Return counters as they are kept, a copy; see `metrics`."""
         self.open_file.require_own_process()
-        if not stored:
+        if not check_switch(stored, what="stored"):
             return self.observer.metrics()
         total = flushing.stored_metrics(self.open_file.current())
         total.merge(self.observer.unflushed_metrics())

@@ -13,7 +13,7 @@ from vstore.store.counts import UpsertCounts
 from vstore.store.embedder import Embedder, require_embedder
 from vstore.store.embedding_calls import calls_of
 from vstore.store.input import listed, metadata_rows, one_per_id, text_column
-from vstore.store.numbers import check_count
+from vstore.store.numbers import check_count, check_switch
 from vstore.store.text_batches import TextBatches, TextEmbedder, Texts
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def upsert_texts(
     """
     if on_error not in ("raise", "skip"):
         raise InvalidArgumentError(f"on_error: expected raise or skip, found {on_error!r:.60}")
+    trust_geometry = check_switch(trust_geometry, what="trust_geometry")
     named = _named(embedder)
     batch_size = check_count(batch_size, what="batch_size")
     collection.require_writable()

@@ -25,7 +25,8 @@ from vstore.store.collection_reader import passing
 from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
 from vstore.store.given_vectors import check_given
 from vstore.store.input import document_input, metadata_rows, one_per_id, require_size
-from vstore.store.numbers import check_whole
+from vstore.store.names import check_note
+from vstore.store.numbers import check_switch, check_whole
 from vstore.store.open_handle import OpenHandle
 from vstore.store.pending import Pending
 from vstore.store.revisions import change_unsourced, identical, merged_records, replaced
@@ -196,7 +197,7 @@ class Transaction(OpenHandle):
     def operation(self) -> Operation:
         """Return the history's entry."""
         name = self._names[0] if len(self._names) == 1 else "transaction"
-        return Operation(name, self.note, dict(self._counts))
+        return Operation(name, check_note(self.note, what="note"), dict(self._counts))
 
     # Writes.
 
@@ -255,6 +256,8 @@ class Transaction(OpenHandle):
             document that is new or changed has no vectors of a version in use.
         """
         pending = self._of(collection)
+        force = check_switch(force, what="force")
+        trusted = check_switch(trust_geometry, what="trust_geometry")
         if vectors is not None and not isinstance(vectors, Mapping):
             raise InvalidArgumentError(
                 "vectors: expected a mapping of version label to array, found "
@@ -264,9 +267,7 @@ class Transaction(OpenHandle):
             pending.view.field_types, validate_ids(ids), metadata, texts, source_hashes
         )
         batches = {
-            label: self._checked(
-                collection, pending, label, rows, len(given.ids), trusted=trust_geometry
-            )
+            label: self._checked(collection, pending, label, rows, len(given.ids), trusted=trusted)
             for label, rows in (vectors or {}).items()
         }
         docnos = pending.find(given.ids)
@@ -432,9 +433,10 @@ class Transaction(OpenHandle):
         NotFoundError, InvalidVectorError, VersionMismatchError, StateError
         """
         pending = self._of(collection)
+        trusted = check_switch(trust_geometry, what="trust_geometry")
         checked_ids = validate_ids(ids)
         given = self._checked(
-            collection, pending, version, vectors, len(checked_ids), trusted=trust_geometry
+            collection, pending, version, vectors, len(checked_ids), trusted=trusted
         )
         stale: list[int] = []
         if revisions is None:
@@ -520,7 +522,9 @@ class Transaction(OpenHandle):
                 pending, label, vectors, count, state=snapshot.state, one_call=self.one_call
             )
         except InvalidVectorError as error:
-            raise batch_check.explained(error, snapshot, version, vectors) from None
+            raise batch_check.explained(
+                error, snapshot, version, vectors, telling=collection.scope is None
+            ) from None
         if not trusted:
             where, told = f"vectors[{label!r}]", False
             if version.guard is not None:
