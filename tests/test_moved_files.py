@@ -236,6 +236,105 @@ def test_relaxed_commits_are_not_settled_into_what_was_copied_over_them(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("move", [move_away, remove, replace])
+def test_relaxed_commits_that_nobody_would_find_are_not_called_durable(
+    move: Callable[[Path, Path], None], path: Path, other: Path
+) -> None:
+    store = vstore.open(path, durability="relaxed")
+    upsert(store)
+    move(path, other)
+    with pytest.raises(vstore.FileMovedError):
+        store.sync()
+    with pytest.raises(vstore.FileMovedError):
+        store.close()
+    assert store.closed
+
+
+def test_a_copy_with_one_more_commit_is_another_file(path: Path, tmp_path: Path) -> None:
+    copy = shutil.copyfile(path, tmp_path / "copy.vstore")
+    store = vstore.open(path)
+    with vstore.open(copy) as other_store:
+        upsert(other_store)
+    copy_over(path, copy)
+    for write in (vstore.Store.optimize, upsert):
+        with pytest.raises(vstore.StorageError):
+            write(store)
+    store.close()
+    assert ids(path) == ["old-1", "old-2", "x"]
+
+
+def test_a_vacuum_does_not_replace_what_its_path_names_now(
+    path: Path, other: Path, tmp_path: Path
+) -> None:
+    """The link is followed to where the store is now; where it was, there is another store."""
+    link = tmp_path / "current.vstore"
+    link.symlink_to(path)
+    with vstore.open(link) as store:
+        moved = path.rename(path.with_name("moved.vstore"))
+        link.unlink()
+        link.symlink_to(moved)
+        shutil.copyfile(other, path)
+        with pytest.raises(vstore.FileMovedError):
+            store.vacuum()
+    assert ids(path) == ["other-1"]
+    assert ids(moved) == ["old-1", "old-2"]
+
+
+@pytest.mark.parametrize("content", ["text", "store", "open store", "folder", "link"])
+def test_what_is_not_a_vacuums_own_copy_is_left_alone(
+    content: str, path: Path, other: Path
+) -> None:
+    copy = path.with_name("docs.vstore-vacuum")
+    neighbour: vstore.Store | None = None
+    if content == "text":
+        copy.write_text("my notes on vacuuming")
+    elif content == "folder":
+        copy.mkdir()
+    elif content == "link":
+        copy.symlink_to(other)
+    else:
+        shutil.copyfile(other, copy)
+        neighbour = vstore.open(copy) if content == "open store" else None
+    with vstore.open(path) as store:
+        upsert(store)
+        with pytest.raises(vstore.StorageError, match="something else"):
+            store.vacuum()
+        upsert(store)
+    assert copy.exists()
+    if neighbour is not None:
+        upsert(neighbour)
+        neighbour.close()
+
+
+@pytest.mark.parametrize("started", [0, 5, 10_000])
+def test_a_copy_that_a_vacuum_left_behind_is_removed(started: int, path: Path) -> None:
+    copy = path.with_name("docs.vstore-vacuum")
+    copy.write_bytes(bytes(started))
+    with vstore.open(path) as store:
+        assert not copy.exists()
+        copy.write_bytes(path.read_bytes())
+        store.vacuum()
+    assert not copy.exists()
+
+
+def test_a_vacuum_that_cannot_rename_leaves_a_handle_that_goes_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vstore.open(path) as store:
+
+        def refuse(*_: object) -> None:
+            raise OSError(16, "Device or resource busy")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("vstore.storage.file.os.replace", refuse)
+            with pytest.raises(vstore.StorageError, match="busy"):
+                store.vacuum()
+        assert list(path.parent.iterdir()) == [path]
+        upsert(store)
+        store.vacuum()
+    assert ids(path) == ["old-1", "old-2", "x"]
+
+
 def test_an_older_backup_that_is_restored_keeps_its_state(path: Path, backup: Path) -> None:
     for restore in (replace, copy_over):
         with vstore.open(path) as store:

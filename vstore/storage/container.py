@@ -287,13 +287,17 @@ class Container:
             self.condemn(error)
             raise
 
+    @property
+    def settled(self) -> bool:
+        """Whether every commit is durable."""
+        return self.superblock is None or self.superblock.settled
+
     def settle(self) -> None:
         """Make relaxed commits durable."""
         superblock = self.superblock
         if superblock is None or superblock.settled:
             return
         self.require_healthy()
-        self.require_own()
         settled = superblock._replace(durable_length=superblock.committed_length)
         self._sync()
         try:

@@ -147,9 +147,11 @@ class OpenFile:
         if self._settling is not None:
             self._settling.cancel()
         is_alone = self._turns.seize(turn, patience_s=CLOSE_WAIT_S)
-        self.closed = True
-        if is_alone and self.container.writable and not self.container.poisoned:
-            self.container.settle()
+        try:
+            if is_alone:
+                self._settle()
+        finally:
+            self.closed = True
 
     def _release(self, turn: Turn) -> None:
         """Close every file and end the turn, also of a `close` that was interrupted."""
@@ -479,12 +481,17 @@ class OpenFile:
         ------
         StateError
             This thread has a transaction open.
+        FileMovedError
+            The path no longer names the open file, or somebody wrote over it.
         """
         self._exclusively(self._settle)
 
     def _settle(self) -> None:
-        if not self.closed and self.container.writable and not self.container.poisoned:
-            self.container.settle()
+        container = self.container
+        if self.closed or not container.writable or container.poisoned or container.settled:
+            return
+        lineages.require_in_place(self.medium, container)  # else nobody would find the commits
+        container.settle()
 
     def time_us(self) -> int:
         """Return the time for a commit: never before the last one's, whatever the clock says."""
