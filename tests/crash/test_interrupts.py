@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from tests.crash.interrupted import (
     backfill,
     close,
     cutover,
+    docs,
     flush_metrics,
     migrate,
     optimize,
@@ -199,6 +201,59 @@ def test_an_interrupt_right_before_a_block_is_left_gives_the_turn_back(*, fails:
         other.join(interrupted.HANG_S)
         assert made.ids() == ["b", "c"]
         del kept
+
+
+@pytest.mark.parametrize("function", ["append", "publish", "_sync", "_commit_delta"])
+def test_a_handler_may_close_the_store_in_the_middle_of_a_commit(
+    function: str, tmp_path: Path
+) -> None:
+    """As SIGTERM's does, which interrupts the commit that a close would wait for."""
+
+    def handle(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == function:
+            sys.settrace(None)
+            store.close()
+
+    path = tmp_path / "docs.vstore"
+    store = vstore.open(path)
+    made = store.create_collection("docs")
+    try:
+        sys.settrace(handle)
+        with pytest.raises(vstore.VstoreError):
+            made.upsert(["a"])
+    finally:
+        sys.settrace(None)
+    assert store.closed
+    with vstore.open(path) as again:
+        assert again.check().ok
+        assert docs(again).ids() in ([], ["a"])
+        docs(again).upsert(["b"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("ask", ["metrics", "metrics_text", "traces"])
+def test_a_forked_child_waits_for_no_thread_of_its_parent(ask: str) -> None:
+    store = vstore.open(":memory:")
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.observer._lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        try:
+            getattr(store, ask)()
+        except vstore.ClosedError:
+            os._exit(0)
+        os._exit(1)
+    done.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_transaction_may_be_entered_by_a_stack() -> None:
