@@ -45,7 +45,7 @@ def into_view() -> Iterator[Any]:
     buffer = np.zeros(4, np.float32)
     for row in ROWS:
         buffer[:] = row
-        yield memoryview(buffer)
+        yield buffer.data
 
 
 def into_chunks() -> Iterator[Any]:
