@@ -326,15 +326,19 @@ class OpenFile:
             try:
                 self.begin(turn)
                 turn.claim()
-                try:
-                    return body()
-                except BaseException:
-                    self.container.abort()  # an edit may have appended records
-                    raise
+                # No `try` here: Python's own line for it lies outside of the two above.
+                return self._or_abort(body)
             finally:
                 turn.end()
         finally:
             turn.end()
+
+    def _or_abort(self, body: Callable[[], _T]) -> _T:
+        try:
+            return body()
+        except BaseException:
+            self.container.abort()  # an edit may have appended records
+            raise
 
     def _by_policy(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
         """Return the state after the dual-write policies of its collections have seen a commit."""
