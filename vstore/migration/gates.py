@@ -120,9 +120,10 @@ class Judged:
     queries : mapping of version label to (n, dimension)
         The same queries, embedded for each of the two versions that are compared.
     judgments : sequence of mapping of id to gain, n of them
-        Gains above 0 count. Their documents must be there, with ids of the collection's own type.
+        In the order of the queries; any iterable. Gains are finite and at least 0, and those above
+        0 count. Their documents must be there, with ids of the collection's own type.
     margin : float
-        How much worse in mean nDCG at k the new version may be.
+        How much worse in mean nDCG at k the new version may be, 0 to 1.
     k : int
     """
 

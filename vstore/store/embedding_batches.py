@@ -5,7 +5,8 @@ embedded, then it failed again. Where nothing shows that, it is put off.
 
 An error that is transient by its nature (`transient_errors`) mostly is the service's: it takes more
 to blame a document for one. But some servers answer so to a text that they cannot take, or hang.
-Before a service counts as down, a document that ought to work is tried.
+Before a service counts as down, a document that ought to work is tried. A document that fails so
+while others work is put off, and to blame if it fails at the end again, several times.
 """
 
 from __future__ import annotations
@@ -271,6 +272,9 @@ class BatchEmbedder:
             lasting = [error for error in errors if not is_transient(error)]
             if len(lasting) > 1:  # it failed by itself, and did so again
                 result.failures.append(_after(suspect, errors, lasting[-1]))
+                continue
+            if not self._again:  # later calls say more: an outage passes
+                result.put_off.append(_after(suspect, errors, errors[-1]))
                 continue
             is_up = self._probe(strict=True)
             if is_up:

@@ -20,7 +20,7 @@ from vstore.query.two_reads import TwoReads, fused, score
 from vstore.store import guard
 from vstore.store.bridges import blended
 from vstore.store.collection_change import change_collection, require_unscoped
-from vstore.store.judged_documents import require_documents
+from vstore.store.judged_documents import checked_judgments, require_documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,14 +52,15 @@ def choose(
     Raises
     ------
     InvalidArgumentError
-        Queries and judgments do not belong together, nothing is judged, a judged document is not
-        there, or no rule finds any.
+        Queries and judgments do not belong together, a gain is no finite number of at least 0,
+        nothing is judged, a judged document is not there, or no rule finds any.
     StateError
         The new version has no fresh vectors: there is nothing to fuse.
     ScopeError
         The handle is scoped, and the rule would be everybody's.
     """
     require_unscoped(collection, "choose_fusion")
+    judgments = checked_judgments(judgments, where="choose_fusion")
     snapshot = collection.snapshot()
     view = collection.view_at(snapshot)
     reads = []

@@ -9,6 +9,7 @@ from typing import Final
 from vstore.errors import InvalidArgumentError
 from vstore.migration.gates import Gates, Judged
 from vstore.segment.column_types import short_repr
+from vstore.store.judged_documents import checked_judgments
 from vstore.store.numbers import check_number, check_whole
 from vstore.store.search_options import check_k, several_queries
 
@@ -46,6 +47,7 @@ def _checked_judged(judged: Judged) -> Judged:
     if not isinstance(given, Mapping):
         found = short_repr(given)
         raise InvalidArgumentError(f"gates: quality: queries: expected a mapping, found {found}")
-    margin = check_number(judged.margin, what="gates: quality: margin")
+    margin = check_number(judged.margin, what="gates: quality: margin", least=0.0, most=1.0)
+    judgments = checked_judgments(judged.judgments, where="gates: quality")
     queries = {label: several_queries(one) for label, one in given.items()}
-    return replace(judged, queries=queries, margin=margin, k=check_k(judged.k))  # type: ignore[arg-type]  # vectors
+    return Judged(queries, judgments, margin, check_k(judged.k))  # type: ignore[arg-type]  # vectors

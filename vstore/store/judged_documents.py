@@ -1,7 +1,9 @@
-"""Judgments from a caller: the documents that they name must be there."""
+"""Judgments from a caller: gains by id, one mapping a query, of documents that are there."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +11,55 @@ import numpy as np
 from vstore.errors import InvalidArgumentError
 from vstore.segment.column_types import short_repr
 from vstore.segment.documents import DELETED
+from vstore.store.input import listed
+from vstore.store.numbers import check_number
 
 if TYPE_CHECKING:
     from vstore.store.snapshot import CollectionView
     from vstore.types import DocumentId, Judgments
+
+
+def checked_judgments(judgments: object, *, where: str) -> list[dict[object, float]]:
+    """Return judgments whose gains are Python's numbers.
+
+    Parameters
+    ----------
+    judgments : iterable of mapping of id to gain
+        One per query, in the order of the queries.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They are of another shape, or a gain is no finite number of at least 0. Names the query and
+        the document.
+    """
+    if isinstance(judgments, Mapping):
+        raise InvalidArgumentError(
+            f"{where}: judgments: expected a list with one mapping of id to gain for each query, "
+            f"found a mapping, {short_repr(judgments)}; pass [judgments[q] for q in queries], in "
+            "the order of the queries"
+        )
+    checked = []
+    for query, gains in enumerate(listed(judgments, what=f"{where}: judgments")):  # type: ignore[arg-type]  # checked there
+        if not isinstance(gains, Mapping):
+            raise InvalidArgumentError(
+                f"{where}: judgments[{query}]: expected a mapping of id to gain, found "
+                f"{short_repr(gains)}; of ids that people chose, pass dict.fromkeys(ids, 1.0)"
+            )
+        checked.append(
+            {
+                id_: _gain(gain, f"{where}: judgments[{query}][{short_repr(id_)}]")
+                for id_, gain in gains.items()
+            }
+        )
+    return checked
+
+
+def _gain(value: object, what: str) -> float:
+    gain = check_number(value, what=what, least=0.0)
+    if math.isinf(gain):
+        raise InvalidArgumentError(f"{what}: expected a finite gain, found {gain}")
+    return gain
 
 
 def require_documents(view: CollectionView, judgments: Judgments, *, where: str) -> None:

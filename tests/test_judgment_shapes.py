@@ -1,0 +1,85 @@
+"""Judgments in the shapes that people have: taken as they are, or refused by query and document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import vstore
+from tests.small_store import NEW, OLD, rows, spec, store_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COUNT = 60
+QUERIES = {OLD: rows(COUNT)[:40], NEW: rows(COUNT, seed=1)[:40]}
+
+
+@pytest.fixture(scope="module")
+def docs() -> vstore.Collection:
+    docs = store_in().create_collection("docs")
+    docs.create_version(OLD, spec())
+    docs.create_version(NEW, spec("model-new"))
+    docs.upsert(range(COUNT), vectors={OLD: rows(COUNT), NEW: rows(COUNT, seed=1)})
+    return docs
+
+
+def by_gate(docs: vstore.Collection, judgments: Any) -> bool:
+    gates = vstore.Gates(quality=vstore.Judged(queries=QUERIES, judgments=judgments))
+    return next(gate for gate in docs.check_gates(NEW, gates) if gate.name == "quality").passed
+
+
+def by_choice(docs: vstore.Collection, judgments: Any) -> bool:
+    choice = docs.choose_fusion(NEW, old_version=OLD, queries=QUERIES, judgments=judgments)
+    return choice.queries == 40
+
+
+BOTH = pytest.mark.parametrize("judge", [by_gate, by_choice])
+
+
+def with_gain(gain: object) -> list[dict[int, object]]:
+    return [{i: gain if i == 7 else 1} for i in range(40)]
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "text": (with_gain("1"), r"judgments\[7\]\[7\]: expected a number, found '1'"),
+    "None": (with_gain(None), r"judgments\[7\]\[7\]: expected a number, found None"),
+    "bool": (with_gain(True), r"judgments\[7\]\[7\]: expected a number, found True"),
+    "NaN": (with_gain(float("nan")), r"judgments\[7\]\[7\]: expected a number, found nan"),
+    "infinite": (with_gain(float("inf")), r"judgments\[7\]\[7\]: expected a finite gain"),
+    "negative": (with_gain(-1), r"judgments\[7\]\[7\]: expected at least 0.0, found -1"),
+    "sets": ([{i} for i in range(40)], r"judgments\[0\]: expected a mapping of id to gain.*\{0\}"),
+    "lists": ([[i] for i in range(40)], r"judgments\[0\]: expected a mapping of id to gain"),
+    "pairs": ([[(i, 1)] for i in range(40)], r"judgments\[0\]: expected a mapping of id to gain"),
+    "None for a query": ([None] * 40, r"judgments\[0\]: expected a mapping of id to gain"),
+    "BEIR's": ({str(i): {i: 1} for i in range(40)}, "found a mapping.*order of the queries"),
+    "None at all": (None, "judgments: expected a sequence, found None"),
+    "a text": ("0 1", "judgments: expected a sequence, found '0 1'"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_judgment_is_refused_by_query_and_document(
+    docs: vstore.Collection, case: str, judge: Callable[[vstore.Collection, Any], bool]
+) -> None:
+    judgments, message = REFUSED[case]
+    with pytest.raises(vstore.InvalidArgumentError, match=message):
+        judge(docs, judgments)
+
+
+@BOTH
+def test_judgments_may_come_from_a_generator_and_have_numpy_s_gains(
+    docs: vstore.Collection, judge: Callable[[vstore.Collection, Any], bool]
+) -> None:
+    gain = rows(1).dtype.type(1)
+    assert judge(docs, ({i: gain, 59: 0} for i in range(40)))
+    assert judge(docs, tuple({i: 2} for i in range(40)))
+
+
+@pytest.mark.parametrize("margin", [-0.01, 1.5, float("inf"), float("nan"), "0.1", None])
+def test_a_margin_is_a_number_from_0_to_1(docs: vstore.Collection, margin: Any) -> None:
+    judged = vstore.Judged(queries=QUERIES, judgments=with_gain(1), margin=margin)  # type: ignore[arg-type]  # gains
+    with pytest.raises(vstore.InvalidArgumentError, match="margin"):
+        docs.check_gates(NEW, vstore.Gates(quality=judged))
