@@ -116,6 +116,62 @@ def test_the_rows_of_the_first_call_count() -> None:
     assert caught.value.row == 7
 
 
+def mixture(count: int, share: float, wrong: str) -> tuple[Array, Array]:
+    """Return unit vectors of which some are of another length, and which ones."""
+    rows = unit(count)
+    odd = np.sort(np.random.default_rng(1).permutation(count)[: int(count * share)])
+    if wrong == "int8 codes":
+        rows[odd] = np.rint(rows[odd] * 127)
+    else:
+        rows[odd] *= 127 if wrong == "scaled by 127" else 0.01
+    return rows, odd
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("wrong", ["int8 codes", "scaled by 127", "too short"])
+@pytest.mark.parametrize("count", [40, 200, 900, 6_000])
+@pytest.mark.parametrize("share", [0.02, 0.06, 0.1, 0.3, 0.4])
+def test_a_mixture_is_refused_in_the_first_call(
+    metric: Metric, wrong: str, count: int, share: float
+) -> None:
+    docs = made(metric, unit(1))
+    rows, odd = mixture(count, max(share, 1 / count), wrong)
+    with pytest.raises(vstore.InvalidVectorError, match=rf"\[{odd[0]}\]: length") as caught:
+        docs.upsert([f"n{i}" for i in range(count)], vectors={"v": rows})
+    assert caught.value.row == odd[0]
+    assert f" {len(odd):,} of these" in str(caught.value)
+    assert docs.coverage("v").fresh == 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_mixture_that_was_let_in_lets_no_other_in(metric: Metric, sealed: bool) -> None:
+    docs = made(metric, unit(1))
+    rows, _ = mixture(300, 0.3, "int8 codes")
+    docs.upsert([f"n{i}" for i in range(300)], vectors={"v": rows}, trust_geometry=True)
+    if sealed:
+        docs.store.optimize()
+    with pytest.raises(vstore.InvalidVectorError, match="int8 codes"):
+        docs.upsert(["bad"], vectors={"v": np.rint(unit(1, seed=9) * 127)})
+    docs.upsert(["good"], vectors={"v": unit(1, seed=9)})
+
+
+def test_codes_among_the_first_rows_one_by_one_let_no_other_in() -> None:
+    docs = made(rows=mixture(30, 0.2, "int8 codes")[0])
+    docs.upsert([f"n{i}" for i in range(40)], vectors={"v": unit(40, seed=3)})
+    with pytest.raises(vstore.InvalidVectorError, match="int8 codes"):
+        docs.upsert(["bad"], vectors={"v": np.rint(unit(1, seed=9) * 127)})
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_counts_of_words_may_be_one_or_many(metric: Metric) -> None:
+    rng = np.random.default_rng(6)
+    rows = np.eye(DIMENSION, dtype=np.float32)[rng.integers(0, DIMENSION, 600)]
+    rows[::4] = rng.poisson(12, (150, DIMENSION))
+    docs = made(metric, rows)
+    assert docs.coverage("v").complete
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 def test_what_was_learned_is_known_after_reopening(tmp_path: Any, sealed: bool) -> None:
     path = tmp_path / "docs.vstore"

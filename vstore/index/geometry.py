@@ -32,6 +32,7 @@ import numpy as np
 
 from vstore.cached import cached_property
 from vstore.errors import InvalidArgumentError
+from vstore.index.lengths import without_strays
 from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class GeometryStatistics:
     common : float
         Squared length of the mean of the unit vectors, 0 to 1.
     lengths : float32 (5,)
-        Quantiles 0, 0.05, 0.5, 0.95, 1 of the rows' Euclidean lengths.
+        Quantiles 0, 0.05, 0.5, 0.95, 1 of the rows' Euclidean lengths, without strays where most
+        have one length; see `lengths.without_strays`.
     """
 
     dimension: int
@@ -236,6 +238,7 @@ def learn(vectors: Array) -> GeometryStatistics:
     precision, own = _fitted(sample)
     mean = sample.mean(axis=0, dtype=np.float64) if len(sample) else np.zeros(p)
     unrelated_mean, unrelated_sd = _over_all_directions(precision)
+    quantiles = np.quantile(without_strays(lengths), _LENGTHS)
     return GeometryStatistics(
         dimension=dimension,
         rows=len(picked),
@@ -246,7 +249,7 @@ def learn(vectors: Array) -> GeometryStatistics:
         unrelated_mean=_as_stored(unrelated_mean),
         unrelated_sd=_as_stored(unrelated_sd),
         common=_as_stored(mean @ mean),
-        lengths=np.maximum(np.quantile(lengths, _LENGTHS), _LENGTH_MIN).astype(np.float32),
+        lengths=np.maximum(quantiles, _LENGTH_MIN).astype(np.float32),
     )
 
 

@@ -7,6 +7,9 @@ that stand where a provider failed. Unlike a direction, one length is strong evi
 How far is far depends on how lengths differ: where nearly all are equal a factor of two is, where
 they are lognormal it takes as many logarithms more as the rows span. Bounds are multiples of that
 span, so that heavy tails pass: of lengths with density x^-3 one in two million would be refused.
+
+Rows may be a mixture already: unit vectors and int8 codes of some, in one bulk load. Where 60 % or
+more have one length, and nearly all others are 8 times as long or short, these others are strays.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.index.geometry import GeometryStatistics
-    from vstore.types import Array
+    from vstore.types import Array, BoolArray
 
 ROWS_MIN: Final = 32  # to say what lengths a version's rows have
 _QUANTILES: Final = (0.0, 0.05, 0.95, 1.0)
@@ -30,6 +33,9 @@ _SPANS_ODD_FEW: Final = 2.0  # in few components, where short rows are many
 _SPANS_IMPOSSIBLE: Final = 4.0
 _EVEN: Final = math.log(2)  # span of most rows, where lengths are nearly equal
 _UNIT: Final = 1e-2
+_MOST_MIN: Final = 0.6  # share of a mixture's rows that have one length, at least
+_BETWEEN_MAX: Final = 0.05  # share that has neither this length nor a far one: else no mixture
+_FAR: Final = 8.0
 _CODE_MAX: Final = 255
 # Rows of fewer components are often points or colours: their lengths say where they are, and drift.
 _COMPONENTS_MIN: Final = 16
@@ -53,6 +59,27 @@ class Lengths(NamedTuple):
         """Whether nearly all are equal, in a space where that is no chance."""
         even = self._span <= _EVEN
         return self.unit or (even and dimension >= _COMPONENTS_MIN)
+
+    def far_share(self, norms: Array) -> float:
+        """Return the share of rows that are far from all others, of those that are not zero.
+
+        Parameters
+        ----------
+        norms : float32 (n,)
+            Of rows that these lengths were found among.
+        """
+        few = int(np.count_nonzero(self.far(norms)))
+        return few / max(1, few + self.rows)
+
+    def far(self, norms: Array) -> BoolArray:
+        """Return which rows have another length than most by a factor of 8 or more, (n,).
+
+        None if there is no one length that most have.
+        """
+        if self.high > (1 + _UNIT) / (1 - _UNIT) * self.low:
+            return np.zeros(len(norms), np.bool_)
+        far = (norms > self.high * _FAR) | (norms < self.low / _FAR)
+        return np.asarray(far & (norms > 0))
 
     @property
     def _span(self) -> float:
@@ -90,8 +117,23 @@ def lengths_of(norms: Array) -> Lengths | None:
     norms = norms[norms > 0]
     if len(norms) < ROWS_MIN:
         return None
+    norms = without_strays(norms)
     least, low, high, most = np.quantile(norms.astype(np.float64), _QUANTILES).tolist()
     return Lengths(least, low, high, most, len(norms))
+
+
+def without_strays(norms: Array) -> Array:
+    """Return the lengths of rows without those that a mixture has beside what most are.
+
+    Parameters
+    ----------
+    norms : float array (n,), above 0
+    """
+    median = float(np.median(norms))
+    near = np.abs(norms - median) <= _UNIT * median
+    far = (norms > median * _FAR) | (norms < median / _FAR)
+    share, rest = float(near.mean()), float((near | far).mean())
+    return norms[~far] if share >= _MOST_MIN and 1 - rest <= _BETWEEN_MAX else norms
 
 
 def lengths_learned(statistics: GeometryStatistics) -> Lengths:

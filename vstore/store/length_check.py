@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vstore.types import Array, IntArray
 
 _FEW: Final = 0.01  # more odd rows than this are the version's nature, and only flagged
+_STRAYS_MAX: Final = 0.4  # far from one length that the others have, and refused all the same
 _SAMPLE: Final = 64  # rows looked at for whether they differ
 _DISTINCT_MIN: Final = 16  # of them: equal rows say nothing about a model's lengths
 _COPIES: Final = 0.95  # squared length of their mean direction, from which on rows are copies
@@ -193,7 +194,11 @@ def _impossible(
         return odd[:0]
     if not whole:
         few = len(odd) <= max(1.0, _FEW * len(norms))
-        return odd if few and lengths.unit else odd[:0]
+        if few and lengths.unit:
+            return odd
+        # Codes of one's own, such as counts of words, may well have a few long rows.
+        mixed = lengths.far_share(norms) <= _STRAYS_MAX and not are_codes(sample)
+        return odd[lengths.far(norms[odd])] if mixed else odd[:0]
     low, high = lengths.possible()
     refused = odd[(norms[odd] < low) | (norms[odd] > high)]
     zeros = norms[refused] == 0
