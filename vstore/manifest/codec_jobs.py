@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from vstore.fusions import FUSIONS
 from vstore.limits import (
     CURVE_POINTS_MAX,
     DEAD_LETTERS_MAX,
@@ -26,7 +27,6 @@ from vstore.manifest.job_state import (
     JobState,
 )
 from vstore.manifest.plain import Plain, PlainReader, plain_ref
-from vstore.manifest.state import FUSIONS
 from vstore.storage.packing import shown
 
 if TYPE_CHECKING:

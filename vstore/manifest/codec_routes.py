@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from vstore.fusions import FUSIONS
 from vstore.limits import GATES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, ROUTE_CHANGES_MAX
 from vstore.manifest.plain import Plain, PlainReader
-from vstore.manifest.state import FUSIONS, READ_MODES, Evidence, RouteState
+from vstore.manifest.state import READ_MODES, Evidence, RouteState
 from vstore.storage.packing import shown
 
 _PERCENT_MAX = 100

@@ -23,27 +23,12 @@ StalePolicy: TypeAlias = Literal["hide", "serve"]
 Provenance: TypeAlias = Literal["embedded", "mapped"]
 ReadMode: TypeAlias = Literal["matched", "dual", "cascade", "bridge", "canary"]
 DualWrite: TypeAlias = Literal["allow", "queue", "require"]
-FusionName: TypeAlias = Literal[
-    "slots",
-    "evidence",
-    "imputed",
-    "expected-gain",
-    "rrf",
-    "zscore",
-    "dbsf",
-    "minmax",
-    "bridged-slots",
-    "bridged-evidence",
-    "bridged-imputed",
-    "auto",
-]
 
 STORAGE_TYPES: Final[tuple[StorageType, ...]] = get_args(StorageType)
 STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
 PROVENANCES: Final[tuple[Provenance, ...]] = get_args(Provenance)
 READ_MODES: Final[tuple[ReadMode, ...]] = get_args(ReadMode)
 DUAL_WRITES: Final[tuple[DualWrite, ...]] = get_args(DualWrite)
-FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)
 _EMPTY: Final[Mapping[str, Never]] = FrozenDict({})
 
 

@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vstore.manifest.state import FUSIONS as FUSIONS
-from vstore.manifest.state import FusionName as FusionName  # noqa: TC001  # handed on
+from vstore.fusions import FUSIONS as FUSIONS
+from vstore.fusions import FusionName as FusionName  # noqa: TC001  # handed on
 from vstore.query.expected_gain import NO_CURVE as NO_CURVE
 from vstore.query.expected_gain import GainCurve as GainCurve
 from vstore.query.expected_gain import expected_gain as expected_gain

@@ -1,0 +1,21 @@
+"""Names of the rules by which a read of two versions makes one list of two."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias, get_args
+
+FusionName: TypeAlias = Literal[
+    "slots",
+    "evidence",
+    "imputed",
+    "expected-gain",
+    "rrf",
+    "zscore",
+    "dbsf",
+    "minmax",
+    "bridged-slots",
+    "bridged-evidence",
+    "bridged-imputed",
+    "auto",
+]
+FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)
