@@ -55,7 +55,7 @@ def longest_reasons(store: Store) -> None:
     docs.rollback(reason=NOTE)
     docs.retire("two" * 80, reason=NOTE)
     with store.transaction() as tx:
-        tx.note = NOTE + NOTE
+        tx.note = NOTE
         tx.upsert(docs, ["a"])
 
 
