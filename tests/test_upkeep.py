@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DIMENSION, ROWS, ROWS_MIN = 24, 6_000, 1_000
 QUERIES = clustered(20, DIMENSION, seed=5)
 PATIENCE_S = 120
+KILLS = 8
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,9 +36,9 @@ def machine_code() -> None:
 
 
 def collection(store: Store, **options: Any) -> Collection:
-    docs = store.create_collection("docs")
+    docs = store.create_collection("docs", exist_ok=True)
     spec = vstore.EmbeddingSpec("model", DIMENSION, metric="l2")
-    docs.create_version("v", spec, graph_rows_min=ROWS_MIN, **options)
+    docs.create_version("v", spec, graph_rows_min=ROWS_MIN, exist_ok=True, **options)
     return docs
 
 
@@ -71,7 +72,7 @@ def test_the_thread_builds_what_commits_left(tmp_path: Path) -> None:
         assert recall(docs, range(ROWS)) > 0.93
         assert any(entry.operation == "upkeep" for entry in store.history())
     with vstore.open(tmp_path / "s") as store:
-        store.check()
+        assert store.check().ok
 
 
 def test_what_is_due_when_a_store_is_opened_is_done(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_deletes_and_writes_meanwhile_are_neither_lost_nor_undone(tmp_path: Path
         assert not wrong
         assert len(docs) == ROWS - 4_000
         assert recall(docs, range(4_000, ROWS)) > 0.93
-        store.check()
+        assert store.check().ok
 
 
 @pytest.mark.parametrize("vacuum", [False, True])
@@ -145,7 +146,7 @@ def test_a_commit_after_the_snapshot_keeps_its_rows(
         assert all(graphs(store))
         assert docs.search(new, version="v", k=1).ids == [6]
         assert 5 not in docs
-        store.check()
+        assert store.check().ok
 
 
 def test_a_vacuum_is_waited_for_as_well(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_closing_does_not_wait_for_a_build(tmp_path: Path) -> None:
     closing.join(20)
     assert not closing.is_alive()
     with vstore.open(tmp_path / "s") as again:
-        again.check()
+        assert again.check().ok
 
 
 def test_a_failing_thread_says_so_and_tries_again(
@@ -267,8 +268,9 @@ KILLED = """
 import sys, vstore
 sys.path.insert(0, {root!r})
 from tests.test_upkeep import collection, fill, ROWS
+print("begun", flush=True)
 store = vstore.open(sys.argv[1], indexing="background")
-docs = store.collection("docs") if store.collections else collection(store)
+docs = collection(store)
 fill(docs, range(len(docs), ROWS), batch=400)
 print("done", flush=True)
 store.wait_for_upkeep()
@@ -280,24 +282,25 @@ print("idle", flush=True)
 def test_killed_at_any_time_it_goes_on_where_it_was(tmp_path: Path) -> None:
     script = KILLED.format(root=str(Path(__file__).parents[1]))
     rng = np.random.default_rng(0)
-    for attempt in range(40):
+    for attempt in range(KILLS + 1):
         process = subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path / "s")], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        if attempt >= 8:  # enough kills: let it finish
+        assert process.stdout.readline() == "begun\n"
+        if attempt == KILLS:  # let it finish
             output, _ = process.communicate(timeout=PATIENCE_S)
             assert output.split() == ["done", "idle"]
             break
-        time.sleep(float(rng.uniform(0.3, 1.5)))
+        time.sleep(float(rng.uniform(0, 1.2)))
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
         if (tmp_path / "s").exists():
             with vstore.open(tmp_path / "s", mode="r") as store:
-                store.check()
+                assert store.check().ok
     with vstore.open(tmp_path / "s", mode="r") as store:
-        store.check()
+        assert store.check().ok
         docs = store.collection("docs")
         assert len(docs) == ROWS
         assert all(graphs(store))
