@@ -21,8 +21,8 @@ from rich.table import Table
 
 from benchmarks.measure import machine, save
 from vstore.demo.corpus import load_scifact
-from vstore.index import canaries, geometry
-from vstore.store.embedder import HashingEmbedder
+from vstore.embedding.embedder import HashingEmbedder
+from vstore.guarding import canaries, geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ CHILD = """
 import json, resource, sys, time
 import vstore
 vstore.open
-import vstore.store.store
+import vstore.api.store
 def rss_mib():
     with open("/proc/self/statm") as f:
         return int(f.read().split()[1]) * resource.getpagesize() / 2**20

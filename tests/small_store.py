@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import vstore
+from vstore.api.opening import open_medium
 from vstore.storage.memory import MemoryMedium
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vstore.demo.corpus import ScifactDemo, load_scifact
+from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
-from vstore.index.canaries import COSINE_MIN, compare_canaries
-from vstore.store.embedder import HashingEmbedder
+from vstore.guarding.canaries import COSINE_MIN, compare_canaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

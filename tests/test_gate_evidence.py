@@ -228,7 +228,7 @@ def test_an_empty_collection_may_be_cut_over_but_shows_nothing_of_its_vectors() 
 
 
 def test_a_bridge_says_how_many_documents_or_queries_judged_it() -> None:
-    from vstore.migration.bridge import bridge_gate
+    from vstore.migration.bridges.bridge import bridge_gate
 
     vectors = rows(400)
     docs = store_in().create_collection("docs")

@@ -9,7 +9,7 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, documents, rows, spec
-from vstore.store import guard
+from vstore.guarding import spec_check as guard
 
 if TYPE_CHECKING:
     from vstore.types import Array

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vstore.demo.corpus import ScifactDemo, load_scifact
+from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
-from vstore.index.geometry import (
+from vstore.guarding.geometry import (
     COORDINATES_MAX,
     ROWS_MIN,
     GeometryStatistics,
@@ -21,7 +22,6 @@ from vstore.index.geometry import (
     learn,
     suspect,
 )
-from vstore.store.embedder import HashingEmbedder
 
 if TYPE_CHECKING:
     from vstore.types import Array

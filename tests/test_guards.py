@@ -32,15 +32,15 @@ from vstore.errors import (
     SuspectGeometryError,
     VersionMismatchError,
 )
-from vstore.index.geometry import is_suspect_query, suspect
+from vstore.guarding.canary_checks import CanaryReport
+from vstore.guarding.geometry import is_suspect_query, suspect
+from vstore.guarding.guard_record import plain_guard, read_guard
+from vstore.guarding.loaded_guards import guard_of
+from vstore.guarding.watch import LATEST
 from vstore.limits import CANARIES_MAX, CANARY_BYTES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.plain import PlainReader
 from vstore.manifest.record import append_record
-from vstore.store.canary_checks import CanaryReport
-from vstore.store.guard_record import plain_guard, read_guard
-from vstore.store.guards import guard_of
-from vstore.store.watch import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from vstore.demo.corpus import load_scifact
-from vstore.index.geometry import GeometryStatistics, learn
-from vstore.index.mistakes import Mistake, name_mistake
+from vstore.guarding.geometry import GeometryStatistics, learn
+from vstore.guarding.mistakes import Mistake, name_mistake
 
 if TYPE_CHECKING:
-    from vstore.index.geometry import Kind
+    from vstore.guarding.geometry import Kind
     from vstore.types import Array
 
 LEARNED = 1_024

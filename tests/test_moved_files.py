@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vstore
-from vstore.store import vacuum as vacuums
+from vstore.engine import vacuum as vacuums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -168,9 +168,9 @@ NOT_FOR_A_SEARCH = (
     "urllib.parse", "vstore.manifest.delta", "vstore.manifest.edits", "vstore.native.reference",
     "vstore.observe.trace", "vstore.query.filter", "vstore.query.fusion", "vstore.query.ranking",
     "vstore.segment.changes", "vstore.segment.columns", "vstore.segment.replay",
-    "vstore.storage.memory", "vstore.storage.scan", "vstore.store.document",
-    "vstore.store.embedder", "vstore.store.input", "vstore.store.transaction",
-    "vstore.store.writer",
+    "vstore.storage.memory", "vstore.storage.scan", "vstore.engine.document",
+    "vstore.embedding.embedder", "vstore.writing.input", "vstore.writing.transaction",
+    "vstore.engine.commit",
 )  # fmt: skip
 
 

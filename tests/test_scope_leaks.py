@@ -252,7 +252,7 @@ def test_only_named_places_ask_for_a_collection_without_its_scope() -> None:
         ("hit_counts", 1),  # by docno
         ("check", 1),  # of a file
         ("length_check", 1),  # lengths of a version, whoever wrote them
-        ("transaction", 1),  # writes, which `store.scope` checks one by one
+        ("transaction", 1),  # writes, which `writing.scope` checks one by one
     }
 
 

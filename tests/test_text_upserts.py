@@ -11,7 +11,7 @@ import pytest
 import vstore
 from tests.migration.clocks import HandClock
 from tests.small_store import NEW, OLD, rows, spec, store_in
-from vstore.store import embedding_calls
+from vstore.embedding import calls as embedding_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -121,7 +121,7 @@ def test_a_commit_after_the_snapshot_keeps_its_rows(
 
     The vacuum leaves nothing to be replaced; without it, what was made is put in place.
     """
-    from vstore.store import upkeep
+    from vstore.engine import upkeep
 
     with vstore.open(tmp_path / "s", indexing="background") as store:
         docs = collection(store)
@@ -161,7 +161,7 @@ def test_a_vacuum_is_waited_for_as_well(tmp_path: Path) -> None:
 def test_whoever_waits_without_a_limit_hears_of_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    from vstore.store import upkeep
+    from vstore.engine import upkeep
 
     def fails(*_: Any) -> None:
         raise error
@@ -203,8 +203,8 @@ def test_closing_does_not_wait_for_a_build(tmp_path: Path) -> None:
 def test_a_failing_thread_says_so_and_tries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from vstore.engine import upkeep
     from vstore.segment import replacement
-    from vstore.store import upkeep
 
     monkeypatch.setattr(upkeep, "_RETRY_S", 0.05)
     find, failures = replacement.find_replacement, [vstore.StorageError("no room")] * 3
@@ -228,7 +228,7 @@ def test_a_failing_thread_says_so_and_tries_again(
 
 
 def test_small_commits_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vstore.store import upkeep
+    from vstore.engine import upkeep
 
     with vstore.open(tmp_path / "s", indexing="background") as store:
         docs = collection(store)

@@ -2,15 +2,15 @@
 
 The code map. What happens to the bytes of one commit::
 
-    store/transaction.py   collects documents and vectors, checked by store/input.py, store/guard.py
-    store/batch_check.py   are they like the version's own? guards.py: what it knows of itself;
+    writing/transaction.py   collects documents and vectors, checked by writing/input.py, guarding/spec_check.py
+    guarding/batch_check.py   are they like the version's own? guards.py: what it knows of itself;
                            length_check.py: is each as long as the others?
-    store/revisions.py     what an upsert makes of documents that are there
-    store/text_batches.py  texts: embedded before the turn, by embedding_batches.py
-    store/open_file.py     the writer's turn, one at a time, each from the newest snapshot
-    store/turns.py         turns that no interrupt leaves; lineage.py: is this still the file?
-    store/learning.py      what a version's space is like, once there are rows enough
-    store/writer.py        small: one delta block; large: segments, due merges, a full manifest
+    writing/revisions.py     what an upsert makes of documents that are there
+    writing/text_batches.py  texts: embedded before the turn, by embedding_batches.py
+    engine/open_file.py     the writer's turn, one at a time, each from the newest snapshot
+    engine/turns.py         turns that no interrupt leaves; lineage.py: is this still the file?
+    guarding/learning.py      what a version's space is like, once there are rows enough
+    engine/commit.py        small: one delta block; large: segments, due merges, a full manifest
     segment/               document_columns.py, vectors.py: what is sealed; merging.py: of many, one
     manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
     storage/container.py   append blocks, sync, write the older superblock slot, sync
@@ -19,13 +19,13 @@ The code map. What happens to the bytes of one commit::
 
 of one query::
 
-    store/opening.py       a file is opened; open_file.py: the snapshot that its readers see
-    store/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
-    store/scoped_view.py   what a scoped handle knows: applied here alone; scope.py: what it writes
-    store/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
-    store/search.py        guard, plan, run, record; side_reads.py: canaries and shadows;
+    api/opening.py       a file is opened; open_file.py: the snapshot that its readers see
+    api/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
+    engine/scoped_view.py   what a scoped handle knows: applied here alone; scope.py: what it writes
+    searching/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
+    searching/search.py        guard, plan, run, record; side_reads.py: canaries and shadows;
                            search_options.py: what a caller may say
-    store/query_check.py   the latest queries, watched for a model that changed (watch.py)
+    guarding/query_check.py   the latest queries, watched for a model that changed (watch.py)
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
     query/fetching.py      each segment by its path, the parts' answers merged
@@ -33,27 +33,27 @@ of one query::
     index/graph.py         a segment's graph: quantizer.py, construction.py; its recall by k:
                            measuring.py, curve.py
     native/                kernels.py: all machine code; reference.py: the same in NumPy
-    store/results.py       what users see, which outlives the store: hits.py, result_batch.py,
+    searching/results.py       what users see, which outlives the store: hits.py, result_batch.py,
                            kept_answers.py (unpickled), runs.py (for evaluation libraries)
     query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
                            expected_gain.py or imputed.py; cascade.py: one list is rescored
     observe/observer.py    tallies it, tally.py; slices.py: what is counted, by whom and when
-    store/flushing.py      counters and hits into the file, when someone says so
+    engine/flushing.py      counters and hits into the file, when someone says so
 
 and of one migration::
 
-    store/schema.py        declares the new version; existing.py: is it there already, and the same?
-    store/canary_checks.py is the embedder still the model that its name says?
-    store/migrating.py     the handle on a backfill job, migration/jobs.py: its states
-    store/backfilling.py   gives documents its vectors, one commit per batch
-    store/embedding_batches.py, embedding_calls.py  the embedding function, which may fail:
+    writing/schema.py        declares the new version; existing.py: is it there already, and the same?
+    guarding/canary_checks.py is the embedder still the model that its name says?
+    migration/jobs/migration.py     the handle on a backfill job, manifest/job_edits.py: its states
+    migration/jobs/backfill.py   gives documents its vectors, one commit per batch
+    embedding/batches.py, embedding_calls.py  the embedding function, which may fail:
                            transient_errors.py: by itself; second_tries.py: what is tried again;
                            embedding_outcomes.py: vectors, or who is to blame
-    store/gate_measurements.py  what holds now; migration/gates.py: what must hold
-    store/routes.py        all changes of who serves whom, as migration/routing.py decides
-    store/dual_write.py    what becomes of a write that lacks vectors of a version in use
-    store/bridges.py       maps between spaces, fitted by migration/bridge_fitting.py
-    store/fusion_choice.py what fusion="auto" stands for, measured by evaluation/
+    migration/gates/measurements.py  what holds now; migration/gates/gates.py: what must hold
+    migration/routes/changes.py        all changes of who serves whom, as manifest/route_edits.py decides
+    writing/dual_write.py    what becomes of a write that lacks vectors of a version in use
+    migration/bridges/bridges.py       maps between spaces, fitted by migration/bridges/fitting.py
+    migration/routes/fusion_choice.py what fusion="auto" stands for, measured by evaluation/
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock
@@ -68,6 +68,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vstore.api.collection import Collection
+    from vstore.api.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
+    from vstore.api.reader import Reader
+    from vstore.api.store import Store
+    from vstore.embedding.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.engine.document import Document
+    from vstore.engine.version_info import VersionInfo
     from vstore.errors import (
         AlreadyExistsError,
         BlockChecksumError,
@@ -99,30 +106,23 @@ if TYPE_CHECKING:
         VersionMismatchError,
         VstoreError,
     )
+    from vstore.guarding.canary_checks import CanaryReport
+    from vstore.guarding.guard_changes import GuardInfo
+    from vstore.inspection.check import CheckReport
     from vstore.manifest.spec import EmbeddingSpec, suggest_label
     from vstore.manifest.state import RouteState
-    from vstore.migration.bridge import Bridge
-    from vstore.migration.gates import Coverage, GateResult, Gates, Judged
+    from vstore.migration.bridges.bridge import Bridge
+    from vstore.migration.gates.gates import Coverage, GateResult, Gates, Judged
+    from vstore.migration.jobs.migration import Migration
+    from vstore.migration.jobs.status import BackfillReport, MigrationPlan, MigrationStatus
     from vstore.observe.shadow import ShadowReport
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
-    from vstore.store.canary_checks import CanaryReport
-    from vstore.store.check import CheckReport
-    from vstore.store.collection import Collection
-    from vstore.store.counts import DeleteCounts, UpsertCounts, VectorCounts
-    from vstore.store.document import Document
-    from vstore.store.embedder import Embedder, Embeddings, HashingEmbedder
-    from vstore.store.epoch_comparison import EpochComparison, HitChange
-    from vstore.store.guard_changes import GuardInfo
-    from vstore.store.hits import Explanation, Hit
-    from vstore.store.migrating import Migration
-    from vstore.store.migration_status import BackfillReport, MigrationPlan, MigrationStatus
-    from vstore.store.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
-    from vstore.store.reader import Reader
-    from vstore.store.result_batch import SearchResults
-    from vstore.store.results import SearchResult
-    from vstore.store.store import Store
-    from vstore.store.transaction import Transaction
-    from vstore.store.version_info import VersionInfo
+    from vstore.searching.epoch_comparison import EpochComparison, HitChange
+    from vstore.searching.hits import Explanation, Hit
+    from vstore.searching.result_batch import SearchResults
+    from vstore.searching.results import SearchResult
+    from vstore.writing.counts import DeleteCounts, UpsertCounts, VectorCounts
+    from vstore.writing.transaction import Transaction
 
 __version__ = "0.1.0.dev0"
 
@@ -163,8 +163,8 @@ _MODULES = {
         "suggest_label",
     ),
     "vstore.manifest.state": ("RouteState",),
-    "vstore.migration.bridge": ("Bridge",),
-    "vstore.migration.gates": (
+    "vstore.migration.bridges.bridge": ("Bridge",),
+    "vstore.migration.gates.gates": (
         "Coverage",
         "GateResult",
         "Gates",
@@ -177,45 +177,45 @@ _MODULES = {
         "filter_from_dict",
         "filter_to_dict",
     ),
-    "vstore.store.canary_checks": ("CanaryReport",),
-    "vstore.store.check": ("CheckReport",),
-    "vstore.store.collection": ("Collection",),
-    "vstore.store.counts": (
+    "vstore.guarding.canary_checks": ("CanaryReport",),
+    "vstore.inspection.check": ("CheckReport",),
+    "vstore.api.collection": ("Collection",),
+    "vstore.writing.counts": (
         "DeleteCounts",
         "UpsertCounts",
         "VectorCounts",
     ),
-    "vstore.store.document": ("Document",),
-    "vstore.store.epoch_comparison": (
+    "vstore.engine.document": ("Document",),
+    "vstore.searching.epoch_comparison": (
         "EpochComparison",
         "HitChange",
     ),
-    "vstore.store.embedder": (
+    "vstore.embedding.embedder": (
         "Embedder",
         "Embeddings",
         "HashingEmbedder",
     ),
-    "vstore.store.guard_changes": ("GuardInfo",),
-    "vstore.store.migrating": ("Migration",),
-    "vstore.store.migration_status": (
+    "vstore.guarding.guard_changes": ("GuardInfo",),
+    "vstore.migration.jobs.migration": ("Migration",),
+    "vstore.migration.jobs.status": (
         "BackfillReport",
         "MigrationPlan",
         "MigrationStatus",
     ),
-    "vstore.store.reader": ("Reader",),
-    "vstore.store.hits": ("Explanation", "Hit"),
-    "vstore.store.result_batch": ("SearchResults",),
-    "vstore.store.results": ("SearchResult",),
-    "vstore.store.store": ("Store",),
-    "vstore.store.transaction": ("Transaction",),
-    "vstore.store.version_info": ("VersionInfo",),
+    "vstore.api.reader": ("Reader",),
+    "vstore.searching.hits": ("Explanation", "Hit"),
+    "vstore.searching.result_batch": ("SearchResults",),
+    "vstore.searching.results": ("SearchResult",),
+    "vstore.api.store": ("Store",),
+    "vstore.writing.transaction": ("Transaction",),
+    "vstore.engine.version_info": ("VersionInfo",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
     if name == "open":
-        value: object = import_module("vstore.store.opening").open_store
+        value: object = import_module("vstore.api.opening").open_store
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

@@ -24,7 +24,7 @@ from benchmarks.measure import RESULTS, alternate, machine, save, timed
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from vstore.store.version_info import VersionInfo
+    from vstore.engine.version_info import VersionInfo
 
 SIZES, DIMENSION, RECALL, ROUNDS = (10_000, 30_000, 100_000, 300_000, 1_000_000), 64, 0.95, 9
 GRAPH_ROWS_MIN = 10_000  # vstore's default; less only for a quick look at smaller sizes

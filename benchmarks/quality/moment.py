@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vstore.errors import StateError
-from vstore.migration.bridge_fitting import fit_bridge
+from vstore.migration.bridges.fitting import fit_bridge
 from vstore.query.expected_gain import GainCurve, Observation, fit_gain_curve
 from vstore.query.imputed import IMPUTED_DEPTH, Imputation, ScoredQuery, fit_imputation
 from vstore.query.ranking import Ranking
@@ -20,7 +20,7 @@ from vstore.query.slots import Candidates
 
 if TYPE_CHECKING:
     from benchmarks.quality.pairs import ModelPair
-    from vstore.migration.bridge import Bridge
+    from vstore.migration.bridges.bridge import Bridge
     from vstore.types import Array, BoolArray, FloatArray, IntArray
 
 DEPTH = 100

@@ -64,5 +64,5 @@ def test_a_reader_that_stops_is_no_error(store: Path) -> None:
 def test_neither_typer_nor_rich_is_imported_by_the_library() -> None:
     code = "import sys, vstore, vstore.cli; vstore.open; print(*sys.modules)"
     out, _ = start(code=code).communicate(timeout=TIMEOUT_S)
-    assert "vstore.store.store" in out.split()
+    assert "vstore.api.store" in out.split()
     assert not {"typer", "rich"} & set(out.split())

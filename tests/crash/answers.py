@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import vstore
 from tests.crash.workload import FrozenClock, contents, dump, unit_rows
+from vstore.api.opening import open_medium
 from vstore.errors import VstoreError
+from vstore.inspection.check import check_file
 from vstore.storage.memory import MemoryMedium
-from vstore.store.check import check_file
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vstore import Collection, Store
-    from vstore.store.check import CheckReport
+    from vstore.inspection.check import CheckReport
 
 EPOCHS = 4  # older ones to look at
 Answers: TypeAlias = dict[str, Any]  # an error is its class

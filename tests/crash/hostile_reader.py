@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from tests.crash.answers import Answers, answers, attempt, checked, write
 from tests.crash.forgery import Forger
+from vstore.api.opening import open_medium
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.superblock import read_slots
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable

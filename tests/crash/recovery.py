@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from blake3 import blake3
 
 from tests.crash.workload import Dump, FrozenClock, dump
+from vstore.api.opening import open_medium
 from vstore.errors import CorruptionError, NotAStoreError
 from vstore.storage.faulty import FaultyMedium, Operation
 from vstore.storage.memory import MemoryContent, MemoryFile, MemoryMedium
 from vstore.storage.recovery import choose_slot
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

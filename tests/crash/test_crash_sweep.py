@@ -13,8 +13,8 @@ import pytest
 
 from tests.crash.recovery import Recoveries, mark, medium_after, reopen
 from tests.crash.workload import WHOLE_LIFE, Dump, Recording, dump, record
+from vstore.engine import open_file as open_files
 from vstore.storage.faulty import DAMAGES, Damage, FaultyMedium, survivors
-from vstore.store import open_file as open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

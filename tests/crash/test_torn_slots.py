@@ -11,14 +11,14 @@ import vstore
 from tests.crash.answers import checked
 from tests.crash.recovery import Recoveries, reopen
 from tests.crash.workload import FrozenClock, dump
+from vstore.api.opening import open_medium
 from vstore.storage.faulty import DAMAGES, Failure, FaultyMedium, survivors
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.superblock import Superblock, read_slots
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
-    from vstore.store.open_file import Durability
+    from vstore.engine.open_file import Durability
 
 COMMITS = 3
 SLOTS = ("A", "B")

@@ -14,8 +14,8 @@ import numpy as np
 
 from vstore import EmbeddingSpec
 from vstore import field as where_field
+from vstore.api.opening import open_medium
 from vstore.limits import SEAL_DOCUMENTS
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 from unittest import mock
 
+from vstore.api.opening import open_medium
 from vstore.storage.file import PathMedium
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from pathlib import Path

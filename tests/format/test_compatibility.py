@@ -11,6 +11,8 @@ import pytest
 from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.independent_reader import File, SpecError, read_file
 from vstore import CorruptionError, EmbeddingSpec, FormatVersionError, Store
+from vstore.api.opening import open_medium
+from vstore.engine import commit as writer
 from vstore.manifest import codec
 from vstore.segment import vectors as vector_segments
 from vstore.segment.sealed import write_segment
@@ -18,8 +20,6 @@ from vstore.storage import layout
 from vstore.storage.faulty import FaultyMedium
 from vstore.storage.layout import BlockKind
 from vstore.storage.superblock import Superblock, read_slots
-from vstore.store import writer
-from vstore.store.opening import open_medium
 
 ROWS = np.eye(4, dtype=np.float32)
 

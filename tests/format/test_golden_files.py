@@ -14,8 +14,8 @@ from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.independent_reader import choose_slot, read_slot
 from tests.format.rules import check_rules
 from tests.golden.make_v1 import MAKERS, SIZE_BYTES_MAX, make
+from vstore.api.opening import open_medium
 from vstore.storage.file import PathMedium
-from vstore.store.opening import open_medium
 
 FOLDER = Path(__file__).parents[1] / "golden" / "v1"
 FILES = sorted(FOLDER.glob("*.vstore"))

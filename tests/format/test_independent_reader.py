@@ -17,8 +17,8 @@ from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.independent_reader import SpecError, read_file
 from tests.format.rules import check_rules
 from vstore import Collection, EmbeddingSpec, Store
+from vstore.api.opening import open_medium
 from vstore.storage.faulty import FaultyMedium
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,10 +16,10 @@ import vstore
 from tests.crash.answers import attempt, checked
 from tests.crash.forgery import Block, assemble, blocks_of, newest_slot
 from tests.small_store import rows
+from vstore.api.opening import open_medium
 from vstore.errors import CorruptionError, VstoreError
 from vstore.storage.layout import BlockKind
 from vstore.storage.memory import MemoryMedium
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,6 +20,7 @@ from tests.format.independent_reader import COMMIT, DTYPES, SEGMENT, File, Plain
 from tests.format.spec_document import PATH, Row, fenced, integer, prose, sections, table, tables
 from tests.golden.make_v1 import make_graph
 from vstore import EmbeddingSpec, limits
+from vstore.api.opening import open_medium
 from vstore.index.curve import KS, POINTS_MAX, SPARE_MAX, grid_of
 from vstore.manifest import codec, job_state, state
 from vstore.manifest.spec import METRICS
@@ -30,7 +31,6 @@ from vstore.segment.columns import ARRAY_DTYPES
 from vstore.segment.documents import DocumentRecord
 from vstore.storage import layout, recovery
 from vstore.storage.faulty import FaultyMedium
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from vstore.types import Array

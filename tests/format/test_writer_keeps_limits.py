@@ -18,12 +18,12 @@ from vstore import (
     Store,
     limits,
 )
+from vstore.api.opening import open_medium
+from vstore.engine.commit import append_commit
 from vstore.manifest import codec
 from vstore.manifest.commit import chain, read_commit
 from vstore.storage.faulty import FaultyMedium
-from vstore.store.opening import open_medium
-from vstore.store.pending import Pending
-from vstore.store.writer import append_commit
+from vstore.writing.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ import numpy as np
 from tests.format.answers import answers_of_vstore
 from tests.format.frozen import create_store, reopen_relaxed
 from vstore import EmbeddingSpec
+from vstore.api.opening import open_medium
 from vstore.storage.file import PathMedium
-from vstore.store.opening import open_medium
 
 if TYPE_CHECKING:
     from vstore import Collection, Store

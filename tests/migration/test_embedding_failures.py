@@ -15,8 +15,8 @@ import vstore
 from tests.migration.clocks import START_US, HandClock
 from tests.migration.corpus import Recorder, contents, corpus, embed, wanted
 from tests.small_store import NEW, OLD, rows, spec
+from vstore.embedding import calls as embedding_calls
 from vstore.limits import ERROR_BYTES_MAX
-from vstore.store import embedding_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,7 +156,7 @@ def test_errors_are_kept_as_text_of_bounded_size(error: Exception, text: str) ->
 
 
 def test_too_many_dead_letters_stop_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vstore.migration.jobs.DEAD_LETTERS_MAX", 2)
+    monkeypatch.setattr("vstore.manifest.job_edits.DEAD_LETTERS_MAX", 2)
     docs = corpus(12)
     migration = docs.migrate(OLD, NEW, Provider(0, 5, 8), batch_size=4)
     with pytest.raises(vstore.LimitExceededError, match="DEAD_LETTERS_MAX"):

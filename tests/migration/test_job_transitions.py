@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.small_store import spec
 from vstore.errors import LeaseError, LimitExceededError, StateError
 from vstore.limits import REASON_BYTES_MAX
+from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import Moment
+from vstore.manifest.job_edits import BatchRecord, JobSettings, Lease, caps
 from vstore.manifest.job_state import DeadLetter
 from vstore.manifest.state import CollectionState, VersionState
-from vstore.migration import caps, jobs
-from vstore.migration.jobs import BatchRecord, JobSettings, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +184,7 @@ def test_a_batch_replaces_what_older_letters_said_of_its_documents() -> None:
 
 
 def test_too_many_dead_letters_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vstore.migration.jobs.DEAD_LETTERS_MAX", 2)
+    monkeypatch.setattr("vstore.manifest.job_edits.DEAD_LETTERS_MAX", 2)
     batch = BatchRecord(0, 0, dead=tuple(map(letter, range(3))))
     with pytest.raises(LimitExceededError, match="DEAD_LETTERS_MAX"):
         jobs.record_batch(begun(), NEW, batch, lease(), now_us=0)

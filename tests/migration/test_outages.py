@@ -14,7 +14,7 @@ import pytest
 import vstore
 from tests.migration.corpus import contents, corpus, embed, wanted
 from tests.small_store import NEW, OLD
-from vstore.store.transient_errors import is_transient
+from vstore.embedding.transient_errors import is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from vstore.types import Array, DocumentId
 
 TINY = {
-    "vstore.store.writer.SEAL_DOCUMENTS": 2,
-    "vstore.store.writer.SEAL_COMMITS": 6,
-    "vstore.store.pending.SEAL_DOCUMENTS": 2,
-    "vstore.store.transaction.SEAL_DOCUMENTS": 2,
+    "vstore.engine.commit.SEAL_DOCUMENTS": 2,
+    "vstore.engine.commit.SEAL_COMMITS": 6,
+    "vstore.writing.pending.SEAL_DOCUMENTS": 2,
+    "vstore.writing.transaction.SEAL_DOCUMENTS": 2,
     "vstore.segment.compaction.SEAL_DOCUMENTS": 2,
     "vstore.segment.compaction.MERGE_FANOUT": 2,
     "vstore.storage.container.VIEW_BYTES_MIN": 64,

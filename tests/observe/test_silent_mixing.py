@@ -16,7 +16,7 @@ from vstore import EmbeddingSpec, StateError, field
 from vstore.native import loader
 from vstore.query.execution import Executed, ListedExecution
 from vstore.query.executor import execute
-from vstore.store import search as searches
+from vstore.searching import search as searches
 
 if TYPE_CHECKING:
     from vstore import Collection

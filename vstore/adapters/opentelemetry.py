@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vstore.errors import MissingDependencyError
+from vstore.numbers import check_switch
 from vstore.observe.prometheus import COUNTERS, EVENTS, KINDS, LATENCY, MIXED, labels_of
-from vstore.store.numbers import check_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vstore.api.store import Store
     from vstore.observe.metrics import Metrics
-    from vstore.store.store import Store
 
 _QUANTILES = (0.5, 0.99)
 

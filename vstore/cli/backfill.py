@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
+from vstore.api.collection import Collection
 from vstore.cli.hashing import require_hashing
 from vstore.cli.opening import open_to_write, pick_collection
 from vstore.cli.options import (
@@ -25,14 +26,13 @@ from vstore.cli.progress import Bar
 from vstore.cli.report import Report, facts, heading
 from vstore.cli.vector_file import RowOwners, open_matrix, read_owners
 from vstore.errors import InvalidArgumentError
+from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import put_collection
 from vstore.manifest.state import StoreState
-from vstore.migration import jobs
-from vstore.store.collection import Collection
-from vstore.store.leasing import Runner
-from vstore.store.migrating import source_of
-from vstore.store.migration_options import MigrationOptions
-from vstore.store.migration_status import BackfillReport
+from vstore.migration.jobs.leasing import Runner
+from vstore.migration.jobs.migration import source_of
+from vstore.migration.jobs.options import MigrationOptions
+from vstore.migration.jobs.status import BackfillReport
 from vstore.types import Array, DocumentId
 
 IdsFile = Annotated[

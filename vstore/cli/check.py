@@ -7,8 +7,8 @@ from vstore.cli.opening import require_file
 from vstore.cli.options import AsJson, StorePath
 from vstore.cli.plain_text import counted, one_line, size
 from vstore.cli.report import Report, View, heading, table
+from vstore.inspection.check import CheckReport, check_file
 from vstore.storage.file import PathMedium
-from vstore.store.check import CheckReport, check_file
 
 
 def check(store: StorePath, *, as_json: AsJson = False) -> Report:

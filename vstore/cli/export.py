@@ -9,14 +9,14 @@ from typing import Annotated, BinaryIO
 import numpy as np
 import typer
 
+from vstore.api.collection import Collection
 from vstore.cli.opening import open_to_read, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import size
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, heading, table
+from vstore.engine.document import Document
 from vstore.errors import AlreadyExistsError
-from vstore.store.collection import Collection
-from vstore.store.document import Document
 from vstore.types import Array
 
 Directory = Annotated[

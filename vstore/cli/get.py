@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
+from vstore.api.collection import Collection
 from vstore.cli.opening import open_to_read, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import one_line
 from vstore.cli.report import Report, View, facts, heading, table
+from vstore.engine.document import Document
 from vstore.errors import NotFoundError
-from vstore.store.collection import Collection
-from vstore.store.document import Document
 from vstore.types import DocumentId
 
 TextId = Annotated[str, typer.Argument(metavar="ID", help="The document's id.", show_default=False)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
-from vstore.store.embedder import HashingEmbedder
 
 if TYPE_CHECKING:
+    from vstore.engine.version_info import VersionInfo
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.store.version_info import VersionInfo
 
 _MODEL: Final = "vstore/hashing"
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
+from vstore.api.store import Store
 from vstore.cli.opening import open_to_read, open_to_write
 from vstore.cli.options import AsJson, StorePath, Wait
 from vstore.cli.plain_text import counted, moment
 from vstore.cli.report import Report, heading, table
+from vstore.engine.history import HistoryEntry
 from vstore.errors import InvalidArgumentError
-from vstore.store.history import HistoryEntry
-from vstore.store.store import Store
 
 Limit = Annotated[int, typer.Option(metavar="N", min=1, help="Newest commits to show.")]
 TagName = Annotated[

@@ -12,7 +12,7 @@ from vstore.cli.opening import open_to_read, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import counted, moment, one_line, share, size
 from vstore.cli.report import Report, View, facts, heading, table
-from vstore.store.version_info import VersionInfo
+from vstore.engine.version_info import VersionInfo
 
 OnlyVersion = Annotated[
     str | None, typer.Option("--version", metavar="LABEL", help="Only this one.")

@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import typer
 
+from vstore.api.collection import Collection
 from vstore.cli.hashing import require_hashing
 from vstore.cli.opening import open_to_write, pick_collection
 from vstore.cli.options import (
@@ -25,11 +26,10 @@ from vstore.cli.plain_text import counted
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, facts, heading
 from vstore.cli.vector_file import RowOwners, json_lines, line_id, open_matrix, read_owners
+from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError, VstoreError
-from vstore.store.collection import Collection
-from vstore.store.embedder import HashingEmbedder
-from vstore.store.transaction import Transaction
 from vstore.types import Array, DocumentId
+from vstore.writing.transaction import Transaction
 
 DocumentsFile = Annotated[
     Path,

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from vstore.api.collection import Collection
+from vstore.api.opening import open_store
 from vstore.cli.opening import pick_collection
 from vstore.cli.options import AsJson, StorePath, Wait
 from vstore.cli.plain_text import one_line
@@ -14,10 +16,8 @@ from vstore.cli.report import Report, heading
 from vstore.cli.spec_file import VersionWish, Wish, read_spec_file
 from vstore.errors import InvalidArgumentError, StateError, VersionMismatchError
 from vstore.manifest.spec import short
-from vstore.store.collection import Collection
-from vstore.store.names import check_name
-from vstore.store.opening import open_store
-from vstore.store.schema import check_fields
+from vstore.names import check_name
+from vstore.writing.schema import check_fields
 
 SpecFile = Annotated[
     Path | None,

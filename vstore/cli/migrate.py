@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vstore.api.collection import Collection
 from vstore.cli.info import route_text
 from vstore.cli.opening import open_to_read, open_to_write, pick_collection, pick_slice
 from vstore.cli.options import (
@@ -18,10 +19,9 @@ from vstore.cli.options import (
 )
 from vstore.cli.plain_text import counted
 from vstore.cli.report import Report, facts, heading
+from vstore.engine.history import route_data
 from vstore.errors import InvalidArgumentError
-from vstore.migration.gates import GateResult
-from vstore.store.collection import Collection
-from vstore.store.history import route_data
+from vstore.migration.gates.gates import GateResult
 
 MinCoverage = Annotated[
     float,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vstore.api.opening import open_store
 from vstore.errors import InvalidArgumentError, NotFoundError
 from vstore.query.filter import field
-from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vstore.store.collection import Collection
-    from vstore.store.store import Store
+    from vstore.api.collection import Collection
+    from vstore.api.store import Store
 
 
 def open_to_read(path: Path, *, epoch: int | None = None, tag: str | None = None) -> Store:

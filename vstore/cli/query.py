@@ -15,7 +15,7 @@ from vstore.cli.vector_file import open_vectors
 from vstore.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from vstore.store.collection import Collection
+    from vstore.api.collection import Collection
     from vstore.types import Array
 
 

@@ -12,8 +12,8 @@ from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import counted, one_line
 from vstore.cli.query import QueryOptions, search_arguments
 from vstore.cli.report import Report, View, heading, table
-from vstore.store.hits import Hit
-from vstore.store.results import SearchResult
+from vstore.searching.hits import Hit
+from vstore.searching.results import SearchResult
 
 QueryVector = Annotated[
     str | None,

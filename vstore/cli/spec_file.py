@@ -20,11 +20,11 @@ from inspect import signature
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vstore.cli.json_argument import json_file
+from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
 from vstore.manifest.spec import EmbeddingSpec
-from vstore.store.embedder import HashingEmbedder
-from vstore.store.names import check_name
-from vstore.store.schema import check_fields
+from vstore.names import check_name
+from vstore.writing.schema import check_fields
 
 if TYPE_CHECKING:
     from pathlib import Path

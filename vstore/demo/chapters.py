@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from vstore.api.opening import open_store
 from vstore.demo import tables
 from vstore.demo.models import COLLECTION, NEW, NEW_SPEC, OLD, OLD_SPEC, document_texts
 from vstore.demo.process import BackfillProcess, Commit
 from vstore.demo.quality import mixed_on_purpose, single_read
 from vstore.demo.stage import BATCH_SIZE, CLAIM
+from vstore.embedding.embedder import Embeddings
 from vstore.errors import GateError, VersionMismatchError
-from vstore.store.embedder import Embeddings
-from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.api.collection import Collection
+    from vstore.api.store import Store
     from vstore.demo.stage import Stage
-    from vstore.store.collection import Collection
-    from vstore.store.document import Document
-    from vstore.store.store import Store
+    from vstore.engine.document import Document
 
 KILLED_AT: Final = 0.50  # coverage; one of the stops
 PACE_S: Final = 0.04  # what a batch takes the other process, which runs no model

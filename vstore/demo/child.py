@@ -14,15 +14,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from vstore.api.opening import open_store
 from vstore.demo.corpus import load_scifact
 from vstore.demo.models import COLLECTION, NEW, document_texts, new_model
-from vstore.store.embedder import Embeddings
-from vstore.store.opening import open_store
+from vstore.embedding.embedder import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.store.document import Document
+    from vstore.engine.document import Document
 
 _AHEAD: Final = 8  # batches; so a slow parent still finds it half way
 _INTERRUPTED: Final = 130

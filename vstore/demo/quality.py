@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from vstore.api.opening import open_store
 from vstore.demo.models import COLLECTION, NEW, OLD
 from vstore.evaluation.measures import mean_ndcg_at_k, mean_recall_at_k
 from vstore.named import NamedTuple
-from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from vstore.api.collection import Collection
+    from vstore.api.store import Store
     from vstore.demo.corpus import ScifactDemo
     from vstore.query.fusion import FusionName
-    from vstore.store.collection import Collection
-    from vstore.store.store import Store
     from vstore.types import BoolArray, DocumentId
 
 K: Final = 10

@@ -6,21 +6,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from vstore.api.opening import open_store
 from vstore.demo import tables
 from vstore.demo.corpus import load_scifact
 from vstore.demo.models import COLLECTION, NEW, OLD, new_model, old_model
 from vstore.demo.quality import dual_read, single_read
-from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vstore.api.collection import Collection
+    from vstore.api.store import Store
     from vstore.demo.corpus import ScifactDemo
     from vstore.demo.models import PrecomputedEmbedder
     from vstore.demo.narrator import Narrator
     from vstore.demo.process import Commit
-    from vstore.store.collection import Collection
-    from vstore.store.store import Store
 
 CLAIM: Final = "Leuko-reduced blood reduces infectious complications in red blood cell transfusion."
 STOPS: Final = (0.0, 0.10, 0.25, 0.30, 0.50, 0.75, 0.90, 1.0)  # coverages at which we measure

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vstore.api.opening import open_store
 from vstore.errors import AlreadyExistsError, MissingDependencyError, VstoreError
-from vstore.store.opening import open_store
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from vstore.demo.quality import Moment
-    from vstore.store.history import HistoryEntry
-    from vstore.store.results import SearchResult
+    from vstore.engine.history import HistoryEntry
+    from vstore.searching.results import SearchResult
 
 _STYLES: Final = {"mixed": "red", "slots": "green", "evidence": "green"}
 _TITLE_WIDTH: Final = 50

@@ -1,0 +1,115 @@
+"""Guarding a collection's versions against other spaces: the verbs, each thin over its module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.api.collection_migration import CollectionMigration
+from vstore.deferred import Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.embedding.embedder import Embedder, Embeddings
+    from vstore.guarding import canary_checks, guard_changes, learning
+    from vstore.guarding.canary_checks import CanaryReport
+    from vstore.guarding.guard_changes import GuardInfo
+    from vstore.guarding.guard_record import GeometryPolicy
+    from vstore.types import Array
+else:  # not what a search needs
+    canary_checks = Deferred("vstore.guarding.canary_checks")
+    guard_changes = Deferred("vstore.guarding.guard_changes")
+    learning = Deferred("vstore.guarding.learning")
+
+
+class CollectionGuards(CollectionMigration):
+    """A collection as those see it who keep its versions apart."""
+
+    def guard(self, version: str) -> GuardInfo:
+        """Return what a version knows about its own space.
+
+        Raises
+        ------
+        NotFoundError, CorruptionError
+        ScopeError
+            The handle is scoped, and what was learned is of everybody's documents.
+        """
+        return guard_changes.guard_info(self._collection, version)
+
+    def set_canaries(
+        self, version: str, texts: Sequence[str], *, vectors: Embedder | Embeddings | Array
+    ) -> None:
+        """Keep some texts with their vectors; `verify_embedder` embeds them again later.
+
+        An embedder of the version is verified before it writes, once per handle, and refused if it
+        makes other vectors of them now. A dozen texts as the collection has them will do. Every
+        embedder that writes to the version gets them, also one that writes through a scoped handle:
+        where tenants bring their own, texts of one tenant are no canaries.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            At most 64, of at most 16 KiB each. None at all: the version has no canaries any more.
+        vectors : Embedder, Embeddings, or array (n, dimension)
+            What makes them, or what it made: as documents, after the spec's document prompt.
+
+        Raises
+        ------
+        InvalidArgumentError, InvalidVectorError, VersionMismatchError, LimitExceededError,
+        NotFoundError
+        """
+        canary_checks.set_canaries(self._collection, version, texts, vectors)
+
+    def verify_embedder(
+        self, embedder: Embedder, version: str | None = None, *, raise_on_drift: bool = False
+    ) -> CanaryReport:
+        """Embed a version's canaries again, and compare them with what they were.
+
+        Parameters
+        ----------
+        version : str, optional
+            Default: the one that has the embedder's spec. Any other can be named, to see whether a
+            provider only renamed a model; then ``Store.declare_equivalent``.
+        raise_on_drift : bool
+
+        Raises
+        ------
+        EmbedderDriftError
+            The verdict is not "same", and ``raise_on_drift``.
+        StateError
+            The version has no canaries.
+        VersionMismatchError
+            No version has the embedder's spec, and none was named.
+        ScopeError
+            The handle is scoped, and the canaries are everybody's.
+        """
+        return canary_checks.verify_embedder(
+            self._collection, embedder, version, raise_on_drift=raise_on_drift
+        )
+
+    def set_geometry_policy(
+        self, version: str, policy: GeometryPolicy, *, reason: str = ""
+    ) -> None:
+        """Say what becomes of vectors that look like those of another space.
+
+        Parameters
+        ----------
+        policy : {"refuse", "flag", "off"}
+            "refuse" raises `SuspectGeometryError` for batches once the version has learned from
+            1,024 rows, and flags before. "flag" logs a warning and counts. "off" looks at nothing.
+            Queries are flagged or not looked at.
+        """
+        guard_changes.set_policy(self._collection, version, policy, reason=reason)
+
+    def relearn_geometry(self, version: str) -> None:
+        """Learn what a version's space is like anew, from the rows that it has now.
+
+        What was learned stays otherwise from 4,096 rows on. For a version whose first rows were not
+        of its model, or whose guard is damaged: then it loses its canaries, too.
+
+        Raises
+        ------
+        StateError
+            It has fewer than 32 rows.
+        """
+        learning.relearn(self._collection, version)

@@ -1,0 +1,188 @@
+"""Opening a store: arguments checked, the file opened, a new one given its first epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from vstore.api.store import Store
+from vstore.clock import SystemClock
+from vstore.deferred import Deferred
+from vstore.engine.open_file import OpenFile
+from vstore.engine.snapshot import SegmentCache, load_snapshot
+from vstore.errors import InvalidArgumentError
+from vstore.numbers import check_number, check_switch
+from vstore.storage.file import PathMedium, path_text
+from vstore.storage.opening import open_container
+
+if TYPE_CHECKING:
+    import os
+
+    from vstore.clock import Clock
+    from vstore.engine import commit as writer
+    from vstore.engine.indexing import Indexing
+    from vstore.engine.open_file import Durability
+    from vstore.inspection import check
+    from vstore.storage import memory
+    from vstore.storage.container import Container, Verify
+    from vstore.storage.file import Medium
+else:  # not what a search needs
+    check = Deferred("vstore.inspection.check")
+    memory = Deferred("vstore.storage.memory")
+    writer = Deferred("vstore.engine.commit")
+
+OpenMode: TypeAlias = Literal["rw", "r"]
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    mode: OpenMode = "rw",
+    create: bool = True,
+    epoch: int | None = None,
+    tag: str | None = None,
+    verify: Verify = "lazy",
+    durability: Durability = "full",
+    indexing: Indexing = "inline",
+    timeout_s: float = 0.0,
+    keep_metrics: bool = False,
+    recall_sample: float = 0.0,
+) -> Store:
+    """Open a store.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; ``":memory:"`` for a store without one. A leading ``~/`` is the home directory.
+    mode : {"rw", "r"}
+        "rw" makes this the one writer; "r" takes no lock and needs no write permission.
+    create : bool
+        With "rw", make a new store if the file is missing or empty.
+    epoch, tag : optional
+        Open the store read-only as it was at an epoch.
+    verify : {"lazy", "full", "off"}
+        Check each block's hash at its first use, all of them now, or none but the manifest's.
+    durability : {"full", "relaxed"}
+        "full": a commit that returned survives power loss. "relaxed": it survives the death of the
+        process; it is synced every second and on close.
+    indexing : {"inline", "background", "manual"}
+        "inline": a commit that seals or merges enough rows also builds their graph, before it
+        returns. "background": a thread merges and builds, and searches scan what has no graph yet.
+        "manual": only `Store.optimize` and `Store.vacuum` build graphs: for bulk loads.
+    timeout_s : float
+        How long to wait for another writer to let go; 0 fails at once.
+    keep_metrics : bool
+        Flush on close what was counted, hits included; see `Store.flush_metrics`. Writers only.
+    recall_sample : float
+        Share of searches that are also answered exactly, after the answer was found, to measure the
+        recall that users get. Each of them takes as much longer as a scan.
+
+    Raises
+    ------
+    LockedError
+        Another writer holds the store; the message says if that is a handle of this process.
+    NotFoundError
+        No such file, directory, epoch or tag.
+    NotAStoreError, FormatVersionError, CorruptionError
+        The file cannot be read as a store.
+    StorageError
+        The operating system refuses, or the path leads to what is no regular file.
+    """
+    place = path_text(path)
+    create = check_switch(create, what="create")
+    in_memory = place == ":memory:"
+    if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
+        raise InvalidArgumentError(
+            "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
+            "without create=False, epoch= and tag="
+        )
+    return open_medium(
+        memory.MemoryMedium() if in_memory else PathMedium(place),
+        mode=mode,
+        create=create,
+        epoch=epoch,
+        tag=tag,
+        verify=verify,
+        durability=durability,
+        indexing=indexing,
+        timeout_s=timeout_s,
+        keep_metrics=keep_metrics,
+        recall_sample=recall_sample,
+    )
+
+
+def open_medium(
+    medium: Medium,
+    *,
+    mode: OpenMode = "rw",
+    create: bool = True,
+    epoch: int | None = None,
+    tag: str | None = None,
+    verify: Verify = "lazy",
+    durability: Durability = "full",
+    indexing: Indexing = "inline",
+    timeout_s: float = 0.0,
+    keep_metrics: bool = False,
+    recall_sample: float = 0.0,
+    clock: Clock | None = None,
+) -> Store:
+    """Open a store in any medium; `open_store` documents the rest."""
+    for name, value, choices in (
+        ("mode", mode, ("rw", "r")),
+        ("verify", verify, ("lazy", "full", "off")),
+        ("durability", durability, ("full", "relaxed")),
+        ("indexing", indexing, ("inline", "background", "manual")),
+    ):
+        if value not in choices:
+            raise InvalidArgumentError(
+                f"{name}: expected one of {', '.join(choices)}, found {value!r:.60}"
+            )
+    if epoch is not None and tag is not None:
+        raise InvalidArgumentError("open: pass epoch or tag, not both")
+    timeout_s = check_number(timeout_s, what="timeout_s")
+    create = check_switch(create, what="create")
+    keep_metrics = check_switch(keep_metrics, what="keep_metrics")
+    past = epoch is not None or tag is not None
+    writable = mode == "rw" and not past
+    if keep_metrics and not writable:
+        raise InvalidArgumentError("keep_metrics: needs mode='rw', and neither epoch= nor tag=")
+    recall_sample = check_number(recall_sample, what="recall_sample", least=0, most=1)
+    clock = clock or SystemClock()
+    opened: list[Container] = []  # holds it at once, so that no interrupt leaves it open
+    try:
+        opened.append(
+            open_container(
+                medium,
+                writable=writable,
+                create=create and writable,
+                verify=verify,
+                timeout_s=timeout_s,
+            )
+        )
+        container = opened[0]
+        if container.superblock is None:
+            snapshot = writer.first_commit(container, time_us=clock.now_us())
+        else:
+            snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
+        store = Store(
+            OpenFile(
+                medium,
+                container,
+                snapshot,
+                durability=durability,
+                indexing=indexing,
+                clock=clock,
+                recall_sample=recall_sample,
+            ),
+            keep_metrics=keep_metrics,
+        )
+        if tag is not None:
+            epoch = store.epoch_of(tag)
+        if epoch is not None:
+            store.open_file.pin(epoch)
+        if verify == "full":
+            check.verify_snapshot(store.current())
+        return store  # noqa: TRY300  # an interrupt before it would leave the store open
+    except BaseException:
+        for container in opened:
+            container.close()
+        raise

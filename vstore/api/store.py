@@ -1,0 +1,418 @@
+"""Stores: one file, opened."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final, Self
+
+from vstore.api.collection import Collection
+from vstore.api.store_metrics import StoreMetrics
+from vstore.cached import cached_property
+from vstore.deferred import Deferred
+from vstore.engine.open_handle import opening
+from vstore.manifest.commit import Operation
+from vstore.manifest.spec import require_spec
+from vstore.names import check_name, check_note, require_text
+from vstore.numbers import check_number, check_switch, check_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from vstore.api import reader as readers
+    from vstore.embedding import embedder as embedders
+    from vstore.embedding.embedder import Embedder, Embeddings
+    from vstore.engine import history
+    from vstore.engine.open_file import OpenFile
+    from vstore.engine.snapshot import Snapshot
+    from vstore.engine.vacuum import VacuumReport
+    from vstore.inspection import check
+    from vstore.manifest import edits
+    from vstore.manifest.edits import Moment
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import Equivalence, StoreState, VersionState
+    from vstore.types import Array
+    from vstore.writing import existing, schema
+    from vstore.writing import input as inputs
+    from vstore.writing import transaction as transactions
+else:  # not what a search needs
+    check = Deferred("vstore.inspection.check")
+    edits = Deferred("vstore.manifest.edits")
+    embedders = Deferred("vstore.embedding.embedder")
+    existing = Deferred("vstore.writing.existing")
+    history = Deferred("vstore.engine.history")
+    inputs = Deferred("vstore.writing.input")
+    readers = Deferred("vstore.api.reader")
+    schema = Deferred("vstore.writing.schema")
+    transactions = Deferred("vstore.writing.transaction")
+
+_VERIFIED: Final = 64  # embedders, and versions that each writes to
+
+
+class Store(StoreMetrics):
+    """One open store. Made by `vstore.open`; a context manager that closes it.
+
+    Any number of threads may use a store. Reads work on immutable snapshots and never wait; writers
+    of one process take turns.
+    """
+
+    def __init__(self, open_file: OpenFile, *, keep_metrics: bool = False) -> None:
+        super().__init__(open_file)
+        self._keep_metrics = keep_metrics
+        self.clock = open_file.clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.open_file.closed else f"epoch {self.open_file.snapshot.epoch}"
+        return f"<vstore.Store {self.path!r}, {state}>"
+
+    def _elsewhere(self) -> str:
+        return opening(self.path)
+
+    def close(self) -> None:
+        """Sync what is relaxed, release file and lock. Arrays handed out stay valid.
+
+        With ``keep_metrics`` what was counted is flushed first.
+
+        Raises
+        ------
+        StateError
+            This thread has a transaction open.
+        StorageError
+            The counters could not be written; the store is closed all the same.
+        """
+        if self._keep_metrics and self.open_file.healthy:
+            self._keep_metrics = False
+            try:
+                self.flush_metrics()
+            finally:
+                self.open_file.close()
+        else:
+            self.open_file.close()
+
+    # State.
+
+    @property
+    def path(self) -> str:
+        """Name of the file, or ``":memory:"``."""
+        return self.open_file.name
+
+    @property
+    def epoch(self) -> int:
+        """Number of the commit that reads see."""
+        return self.current().epoch
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.open_file.closed
+
+    @property
+    def writable(self) -> bool:
+        """Whether this handle is the store's writer."""
+        return self.open_file.container.writable
+
+    @property
+    def recovery_note(self) -> str | None:
+        """What opening had to pass over, for example a torn superblock; None normally."""
+        return self.open_file.container.skipped
+
+    def current(self) -> Snapshot:
+        """Return the snapshot that reads see.
+
+        Raises
+        ------
+        ClosedError
+            The store is closed.
+        """
+        return self.open_file.current()
+
+    def refresh(self) -> bool:
+        """Move a read-only handle to the newest commit; False if it is there already.
+
+        Raises
+        ------
+        StateError
+            The handle was opened at an epoch.
+        """
+        return self.open_file.refresh()
+
+    def snapshot(self, epoch: int | None = None) -> readers.Reader:
+        """Return a view of the store at one epoch, the current one by default.
+
+        Raises
+        ------
+        NotFoundError
+            The file no longer has that epoch.
+        """
+        shown = self.current() if epoch is None else self.open_file.at(epoch)
+        return readers.Reader(self, shown)
+
+    # Collections.
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Names of the collections."""
+        return tuple(self.current().state.collections)
+
+    def collection(self, name: str) -> Collection:
+        """Return a handle on a collection.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        self.current().collection(name)
+        return Collection(self, name)
+
+    def create_collection(
+        self, name: str, *, fields: Mapping[str, str] | None = None, exist_ok: bool = False
+    ) -> Collection:
+        """Make a collection.
+
+        Parameters
+        ----------
+        fields : mapping of name to type, optional
+            Metadata fields: ``keyword``, ``keywords``, ``int``, ``float``, ``bool``, ``timestamp``
+            or ``json``.
+        exist_ok : bool
+            Return the collection that is there, if it has these fields; it may have more.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The name is taken; with ``exist_ok``, by a collection without one of the fields.
+        InvalidArgumentError, LimitExceededError
+        """
+        name = check_name(name, what="collection name")
+        checked = schema.check_fields({} if fields is None else fields)
+        exist_ok = check_switch(exist_ok, what="exist_ok")
+
+        def edit(state: StoreState) -> StoreState:
+            if exist_ok and existing.has_collection(state, name, checked):
+                return state
+            return edits.create_collection(state, name, checked, self.moment())
+
+        if not (exist_ok and existing.has_collection(self.current().state, name, checked)):
+            self.change(edit, Operation("create_collection", name))
+        return self.collection(name)
+
+    def drop_collection(self, name: str) -> None:
+        """Remove a collection and everything in it; a vacuum frees its bytes."""
+        self.current().collection(name)
+        # Sealed at once, so that no delta of the old collection is replayed into a new namesake.
+        self.change(
+            lambda state: edits.drop_collection(state, name),
+            Operation("drop_collection", name),
+            checkpoint=True,
+        )
+
+    # Equivalences and tags.
+
+    def declare_equivalent(
+        self, first: EmbeddingSpec, second: EmbeddingSpec, *, reason: str
+    ) -> None:
+        """Record that two specs are one geometry, for example after a mere rename.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Their dimensions or metrics differ, or there is no reason.
+        """
+        require_spec(first, what="first")
+        require_spec(second, what="second")
+        reason = check_note(reason, what="reason")
+
+        def edit(state: StoreState) -> StoreState:
+            return edits.declare_equivalent(state, first, second, self.moment(reason))
+
+        self.change(edit, Operation("declare_equivalent", reason))
+
+    @property
+    def equivalences(self) -> tuple[Equivalence, ...]:
+        """Declared equivalences, oldest first."""
+        return self.current().state.equivalences
+
+    @property
+    def tags(self) -> dict[str, int]:
+        """Epochs by tag."""
+        return {name: tag.epoch for name, tag in self.current().state.tags.items()}
+
+    def tag(self, name: str, *, epoch: int | None = None, note: str = "") -> int:
+        """Name an epoch, the current one by default; a vacuum keeps it. Returns the epoch.
+
+        Raises
+        ------
+        AlreadyExistsError, NotFoundError
+        """
+        name = check_name(name, what="tag")
+        note = check_note(note, what="note")
+        named = self.current().epoch if epoch is None else self.open_file.at(epoch).epoch
+
+        def edit(state: StoreState) -> StoreState:
+            return edits.add_tag(state, name, named, self.moment(note))
+
+        self.change(edit, Operation("tag", f"{name} = epoch {named}"))
+        return named
+
+    def untag(self, name: str) -> None:
+        """Remove a tag; the next vacuum may drop its epoch."""
+        self.epoch_of(name)
+        self.change(lambda state: edits.remove_tag(state, name), Operation("untag", name))
+
+    def epoch_of(self, tag: str) -> int:
+        """Return the epoch a tag names.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        return edits.tagged_epoch(self.current().state, require_text(tag, what="tag"))
+
+    # Writing.
+
+    def transaction(self, *, timeout_s: float = -1) -> transactions.Transaction:
+        """Begin a transaction; leaving its ``with`` block commits it.
+
+        Parameters
+        ----------
+        timeout_s : float
+            How long to wait for another thread's transaction; negative waits for ever.
+
+        Raises
+        ------
+        ReadOnlyError, ClosedError, StorageError
+        LockedError
+            The other transaction did not end in time.
+        StateError
+            This thread has one open already.
+        """
+        wait_s = min(check_number(timeout_s, what="timeout_s"), threading.TIMEOUT_MAX)
+        return transactions.Transaction(
+            lambda turn: self.open_file.begin(turn, wait_s), self.open_file.finish
+        )
+
+    def change(
+        self,
+        edit: Callable[[StoreState], StoreState],
+        operation: Operation,
+        *,
+        checkpoint: bool = False,
+    ) -> None:
+        """Commit a change of the store's state that touches no document.
+
+        Raises
+        ------
+        LockedError, ReadOnlyError, StateError, StorageError
+        """
+        checkpoint = check_switch(checkpoint, what="checkpoint")
+        self.open_file.change(edit, operation, checkpoint=checkpoint)
+
+    def optimize(self) -> None:
+        """Seal, write segments of mostly dead rows without them, build the graphs that are due.
+
+        It is one commit, however little there is to do.
+
+        Raises
+        ------
+        LockedError, ReadOnlyError, StorageError
+        """
+        self.open_file.optimize()
+
+    def wait_for_upkeep(self, timeout_s: float | None = None) -> bool:
+        """Wait until the background thread has nothing to do; return whether that is so.
+
+        True at once unless the store was opened with ``indexing="background"``.
+
+        Raises
+        ------
+        StorageError, CorruptionError
+            Why the thread's last attempt failed; it goes on trying.
+        """
+        if timeout_s is not None:
+            timeout_s = check_number(timeout_s, what="timeout_s")
+        return self.open_file.wait_for_upkeep(timeout_s)
+
+    def sync(self) -> None:
+        """Make every commit durable now; under full durability they are.
+
+        Raises
+        ------
+        StateError
+            This thread has a transaction open.
+        """
+        self.open_file.sync()
+
+    def moment(self, reason: str = "") -> Moment:
+        """Return the epoch and time of the commit being made."""
+        return edits.Moment(self.open_file.snapshot.epoch + 1, self.open_file.time_us(), reason)
+
+    def today(self) -> str:
+        """Return the date in UTC, for labels."""
+        now = dt.datetime.fromtimestamp(self.clock.now_us() / 1e6, dt.UTC)
+        return now.date().isoformat()
+
+    def vacuum(self, *, keep_epochs: Iterable[int] = ()) -> VacuumReport:
+        """Write a new file without what is dead, and put it in place of this one.
+
+        Deleted documents, stale and superseded vectors, retired versions past their grace period,
+        and epochs that neither a tag nor ``keep_epochs`` names are gone from the file afterwards.
+        Open readers keep their snapshot.
+
+        Raises
+        ------
+        StorageError
+            There is no room for the new file; the old one is unharmed.
+        """
+        kept = [
+            check_whole(epoch, what=f"keep_epochs[{i}]")
+            for i, epoch in enumerate(inputs.listed(keep_epochs, what="keep_epochs", ordered=False))
+        ]
+        return self.open_file.vacuum(kept)
+
+    # Observing.
+
+    def history(self, *, limit: int = 100) -> list[history.HistoryEntry]:
+        """Return what each commit did, newest first, also of commits a vacuum dropped."""
+        return history.entries(self.current(), limit=limit)
+
+    def check(self) -> check.CheckReport:
+        """Verify every byte and every invariant of the file; see `check.check_file`."""
+        self.current()
+        return check.check_file(self.path, self.open_file.container.file)
+
+    def info(self) -> dict[str, object]:
+        """Return the manifest as plain data: what to look at first in an incident."""
+        return history.manifest_info(self, self.current())
+
+    # Embedding.
+
+    @cached_property
+    def verified(self) -> deque[tuple[Embedder, tuple[str, str], tuple[str, ...], Array]]:
+        """Embedders that made of a version's canaries what they were; see `canary_checks`."""
+        return deque(maxlen=_VERIFIED)
+
+    @cached_property
+    def _embedders(self) -> embedders.EmbedderRegistry:
+        return embedders.EmbedderRegistry()
+
+    def register_embedder(self, embedder: Embedder) -> None:
+        """Let an embedder embed the text queries of its version through this handle."""
+        self._embedders.register(embedder)
+
+    def embed_queries(self, version: VersionState, texts: Sequence[str]) -> Embeddings:
+        """Return stamped vectors of query texts for a version; see `EmbedderRegistry`."""
+        accepted = self.current().state.equivalent(version.spec.fingerprint)
+        return self._embedders.embed_queries(version, accepted, texts)

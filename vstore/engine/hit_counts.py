@@ -1,0 +1,53 @@
+"""How often documents were found: what the file has, and what this handle has counted since."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.manifest.hits import read_hits
+from vstore.manifest.record import read_record
+from vstore.segment.documents import DELETED
+
+if TYPE_CHECKING:
+    from vstore.api.collection_reader import CollectionReader
+    from vstore.engine.snapshot import Snapshot
+    from vstore.types import Array, DocumentId
+
+
+def stored_hits(snapshot: Snapshot, name: str) -> Array:
+    """Return a collection's hits as the file has them, by docno, u64 (docno_end,).
+
+    Raises
+    ------
+    CorruptionError
+    """
+    view = snapshot.collection(name)
+    if view.state.hits is None:
+        return np.zeros(view.documents.docno_end, np.uint64)
+    hits = read_record(snapshot.container, view.state.hits, read_hits, what="hits")
+    return hits.by_docno(view.documents.docno_end)
+
+
+def hits_by_docno(collection: CollectionReader, snapshot: Snapshot) -> Array:
+    """Return a collection's hits by docno, u64 (docno_end,), those not yet flushed included.
+
+    A handle on an older epoch sees what the file had then.
+    """
+    hits = stored_hits(snapshot, collection.name)
+    if collection.is_pinned:
+        return hits
+    view = snapshot.collection(collection.name)  # hits are by docno, whoever's they are
+    recent = collection.store.observer.hits(collection.name, view.numbering, len(hits))
+    return hits if recent is None else hits + recent
+
+
+def hits_by_id(collection: CollectionReader) -> dict[DocumentId, int]:
+    """Return the hits of live documents inside the scope that were found at all, most first."""
+    snapshot = collection.snapshot()
+    view = collection.view_at(snapshot)
+    hits = hits_by_docno(collection, snapshot)
+    docnos = np.flatnonzero((hits > 0) & (view.documents.revision != DELETED))
+    docnos = docnos[np.argsort(hits[docnos], kind="stable")[::-1]]
+    return dict(zip(view.documents.ids(docnos), hits[docnos].tolist(), strict=True))

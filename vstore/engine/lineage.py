@@ -1,0 +1,93 @@
+"""Whether a path still names the store that is open, and not another one or a copy of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.engine.history import dropped
+from vstore.engine.snapshot import SegmentCache, Snapshot, load_snapshot
+from vstore.errors import FileMovedError, NotFoundError
+from vstore.limits import HISTORY_MAX
+from vstore.manifest.commit import find_epoch, read_commit
+from vstore.storage.opening import open_container
+from vstore.storage.superblock import require_successor
+
+if TYPE_CHECKING:
+    from vstore.storage.container import Container
+    from vstore.storage.file import Medium
+
+
+def require_in_place(medium: Medium, container: Container) -> None:
+    """Refuse to write into a file that its path no longer names, or that somebody wrote over.
+
+    Raises
+    ------
+    FileMovedError
+    """
+    if not medium.is_current(container.file):
+        raise FileMovedError(
+            medium.name,
+            "the path no longer names the file that is open: it was renamed, removed or replaced",
+        )
+    container.require_own()
+
+
+def newest(medium: Medium, known: Snapshot) -> Snapshot:
+    """Return the newest snapshot of a reader's store, also from a file that a vacuum put there.
+
+    Raises
+    ------
+    FileMovedError
+        The path names nothing, another store, or a copy without the commit that is known.
+    """
+    container = known.container
+    if not medium.is_current(container.file):
+        return _replaced(medium, known)
+    if not container.reload():
+        return known
+    if not container.holds(known.tip):
+        raise _other_history(medium.name, known)
+    return load_snapshot(container, known.cache, container.manifest_ref(), known=known)
+
+
+def _replaced(medium: Medium, known: Snapshot) -> Snapshot:
+    try:
+        container = open_container(
+            medium, writable=False, create=False, verify=known.container.verify, timeout_s=0
+        )
+    except NotFoundError:
+        raise FileMovedError(
+            medium.name, "the file that was open was renamed or removed, and nothing is there now"
+        ) from None
+    try:
+        before, now = known.container.superblock, container.superblock
+        assert before is not None, "an opened store has one"
+        assert now is not None, "an opened store has one"
+        require_successor(medium.name, before, now)
+        snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())
+        if not _descends(snapshot, known):
+            raise _other_history(medium.name, known)
+    except BaseException:
+        container.close()
+        raise
+    return snapshot
+
+
+def _descends(snapshot: Snapshot, known: Snapshot) -> bool:
+    """Whether a snapshot of a vacuumed file came from a known one; True where nothing tells."""
+    container = snapshot.container
+    ref = find_epoch(container, snapshot.tip, known.epoch, limit=HISTORY_MAX)
+    if ref is not None:
+        return read_commit(container, ref).time_us == known.time_us
+    history = snapshot.state.history
+    entries = [] if history is None else dropped(container, history)
+    times = {time_us for epoch, time_us, _ in entries if epoch == known.epoch}
+    return not times or known.time_us in times
+
+
+def _other_history(name: str, known: Snapshot) -> FileMovedError:
+    return FileMovedError(
+        name,
+        f"the file is a copy of the store now in which epoch {known.epoch}, which was open here, "
+        "is of another commit",
+    )

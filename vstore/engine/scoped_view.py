@@ -1,0 +1,224 @@
+"""What a scoped handle knows of a collection: this is the one place where a scope is applied.
+
+A `ScopedView` answers every question that a `CollectionView` does, as if the collection had nothing
+but the documents inside the scope: others have no id, no revision, no rows, no dead letter, no
+route, and are in no count. Whoever asks the view that a handle gives (`CollectionReader.view_at`)
+cannot forget the scope; whoever needs the collection itself says so, by ``view.whole``. Writes meet
+the scope in `writing.scope`, since they are made over what a transaction has not committed yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.cached import cached_property
+from vstore.deferred import Deferred
+from vstore.engine.snapshot import CollectionView, matching_documents
+from vstore.manifest.job_state import JobState
+from vstore.segment.document_table import DocumentTable
+from vstore.segment.documents import DELETED
+from vstore.segment.row_table import RowPart, RowTable
+from vstore.segment.vectors import VectorSegment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.manifest import route_edits as routing
+    from vstore.manifest.state import CollectionState, RouteState, VersionState
+    from vstore.query import implied_values as slices
+    from vstore.query.filter import Filter
+    from vstore.segment.document_table import Predicate
+    from vstore.types import Array, BoolArray, DocumentId, IntArray
+else:  # not what a search that names its version needs
+    routing = Deferred("vstore.manifest.route_edits")
+    slices = Deferred("vstore.query.implied_values")
+
+
+class ScopedDocuments(DocumentTable):
+    """The documents inside a scope; docnos are the collection's.
+
+    Parameters
+    ----------
+    inside : bool (docno_end,)
+        Live documents inside.
+    """
+
+    def __init__(self, whole: DocumentTable, inside: BoolArray) -> None:
+        super().__init__(whole.sealed, whole.memtable, whole.field_types)
+        self._whole = whole
+        self._inside = inside
+
+    @cached_property
+    def revision(self) -> Array:
+        """Current revision by docno, u64 (docno_end,); 0 where no live document is inside."""
+        return np.where(self._inside, self._whole.revision, np.uint64(DELETED))
+
+    @cached_property
+    def live_count(self) -> int:
+        """Number of live documents inside."""
+        return int(np.count_nonzero(self._inside))
+
+    def find(self, ids: Sequence[DocumentId]) -> IntArray:
+        """Return the docno of each id, -1 where no live document inside has it."""
+        found = self._whole.find(ids)
+        known = found >= 0
+        known[known] = self._inside[found[known]]
+        return np.where(known, found, -1)
+
+    def mask(self, predicate: Predicate) -> BoolArray:
+        """Return by docno which live documents inside match, bool (docno_end,)."""
+        return np.asarray(self._whole.mask(predicate) & self._inside)
+
+
+class ScopedRows(RowTable):
+    """The rows of a version whose documents are inside a scope."""
+
+    def __init__(self, view: CollectionView, version: VersionState, inside: BoolArray) -> None:
+        sealed = view.cache.rows(version, view.state.segments)
+        super().__init__(version.label, sealed, view.memtable, view.documents)
+        self._whole = view.rows(version.label)
+        self._inside = inside
+
+    @cached_property
+    def parts(self) -> list[RowPart]:
+        """Parts that have rows which may be served, oldest first."""
+        parts = []
+        for part in self._whole.parts:
+            live = self._inside[part.rows.docno]
+            if part.live is not None:
+                live &= part.live
+            if live.any():
+                parts.append(part._replace(live=None if live.all() else live))
+        return parts
+
+    @cached_property
+    def has_fresh(self) -> BoolArray:
+        """By docno, whether a document inside has fresh rows, bool (docno_end,)."""
+        return np.asarray(self._whole.has_fresh & self._inside)
+
+    @cached_property
+    def has_served(self) -> BoolArray:
+        """By docno, whether a document inside has rows that may be served, bool (docno_end,)."""
+        return np.asarray(self._whole.has_served & self._inside)
+
+    @cached_property
+    def has_rows(self) -> BoolArray:
+        """By docno, whether a document inside has rows at all, bool (docno_end,)."""
+        return np.asarray(self._whole.has_rows & self._inside)
+
+    @cached_property
+    def fresh_count(self) -> int:
+        """Number of documents inside with fresh rows."""
+        return int(np.count_nonzero(self.has_fresh))
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Bytes of the sealed vectors of documents inside."""
+        return sum(
+            part.rows.row_bytes * served
+            for part, served in zip(self.parts, self.served_by_part, strict=True)
+            if isinstance(part.rows, VectorSegment)
+        )
+
+    @property
+    def norms(self) -> list[Array]:
+        """Lengths of the vectors of documents inside, by part."""
+        return [
+            part.rows.norms if part.live is None else part.rows.norms[part.live]
+            for part in self.parts
+        ]
+
+
+class ScopedView(CollectionView):
+    """One collection at one epoch, as a handle knows it that is confined to some documents.
+
+    Parameters
+    ----------
+    scope : Filter
+        Bound to the fields as they are at that epoch.
+    """
+
+    def __init__(self, whole: CollectionView, scope: Filter) -> None:
+        self._whole = whole
+        self._begin(whole.memtable, whole.cache, whole.field_types, scope)
+        self.bridges = whole.bridges  # maps, which hold nobody's documents
+
+    @property
+    def whole(self) -> CollectionView:
+        """The collection itself, which is not for a scoped handle's answers."""
+        return self._whole
+
+    @cached_property
+    def inside(self) -> BoolArray:
+        """By docno, which live documents are inside the scope, bool (docno_end,)."""
+        assert self.scope is not None
+        return matching_documents(self._whole, self.scope)
+
+    @cached_property
+    def documents(self) -> DocumentTable:
+        """The documents inside."""
+        return ScopedDocuments(self._whole.documents, self.inside)
+
+    def version(self, label: str) -> VersionState:
+        """Return a version's state; see `CollectionView.version`."""
+        return self._whole.version(label)
+
+    def _made_table(self, version: VersionState) -> RowTable:
+        return ScopedRows(self._whole, version, self.inside)
+
+    @cached_property
+    def state(self) -> CollectionState:
+        """The collection's state, without what it says of documents and tenants outside."""
+        state = self._whole.state
+        return state._replace(
+            routes=self._routes(state),
+            jobs={target: self._job(job) for target, job in state.jobs.items()},
+            bridges=tuple(
+                bridge._replace(documents_fit=0, documents_held=0) for bridge in state.bridges
+            ),
+            choices=tuple(choice._replace(queries=0, coverage=0.0) for choice in state.choices),
+        )
+
+    def has_own_route(self, key: str) -> bool:
+        """Whether what is recorded of a route is of documents inside alone."""
+        assert self.scope is not None
+        return self.scope.nodes == 1 and key in self._own_keys
+
+    def may_tell_route(self, key: str, bound: Filter) -> bool:
+        """Whether a route is of documents inside, so that a search may be answered by it."""
+        return not key or key in self._own_keys or bool(matching_documents(self, bound).any())
+
+    @cached_property
+    def _own_keys(self) -> frozenset[str]:
+        """Keys of the routes whose tenant every document inside is of."""
+        assert self.scope is not None
+        values = set(slices.implied_values(self.scope))
+        if len({name for name, _ in values}) < len(values):  # nothing has two values
+            return frozenset()
+        return frozenset(routing.route_key(name, value) for name, value in values)
+
+    def _routes(self, state: CollectionState) -> dict[str, RouteState]:
+        """Return the default route, and the tenant's own if there is one."""
+        return {
+            key: route if self.has_own_route(key) else route._replace(evidence=())
+            for key, route in state.routes.items()
+            if key == routing.DEFAULT_ROUTE or key in self._own_keys
+        }
+
+    def _job(self, job: JobState) -> JobState:
+        """Return a job with what it has done inside; its other counters and its note are of all."""
+        known = self.documents.find([letter.id for letter in job.dead]).tolist()
+        return JobState(
+            job.target,
+            job.source,
+            job.status,
+            job.started_epoch,
+            job.started_us,
+            documents_done=self.rows(job.target).fresh_count,
+            order=job.order,
+            order_field=job.order_field,
+            unit=job.unit,
+            dead=tuple(letter for letter, docno in zip(job.dead, known, strict=True) if docno >= 0),
+        )

@@ -1,0 +1,380 @@
+"""Snapshots: the whole store at one epoch, immutable, readable without locks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from vstore.cached import cached_property
+from vstore.deferred import Deferred
+from vstore.errors import CorruptionError, NotFoundError
+from vstore.manifest.codec import plain_store, read_store
+from vstore.manifest.commit import Commit, Place, chain
+from vstore.manifest.epochs import require_no_later
+from vstore.names import require_text
+from vstore.recent import Recent
+from vstore.segment.column_types import FieldType
+from vstore.segment.document_table import DocumentTable, SealedDocuments
+from vstore.segment.documents import DocumentSegment
+from vstore.segment.memtable import EMPTY, Memtable
+from vstore.segment.row_table import RowTable, SealedRows
+from vstore.segment.vectors import VectorSegment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.engine import scoped_view
+    from vstore.manifest import delta
+    from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
+    from vstore.observe import hit_counter
+    from vstore.observe.hit_counter import Numbering
+    from vstore.query import filter_evaluation
+    from vstore.query.filter import Filter
+    from vstore.segment import replay
+    from vstore.segment.changes import CollectionChanges
+    from vstore.storage.block import BlockRef
+    from vstore.storage.container import Container
+    from vstore.types import BoolArray
+else:  # what a store without unsealed commits, and a search without a filter, do not need
+    delta = Deferred("vstore.manifest.delta")
+    filter_evaluation = Deferred("vstore.query.filter_evaluation")
+    hit_counter = Deferred("vstore.observe.hit_counter")
+    replay = Deferred("vstore.segment.replay")
+    scoped_view = Deferred("vstore.engine.scoped_view")
+
+
+_QUESTIONS: Final = 16  # kinds of them that a view remembers
+_SCOPES: Final = 8  # in use; each takes a byte for each document, and for each row it reads
+_GUARDS: Final = 64  # versions in use; each takes about 130 KB
+
+
+class SegmentCache:
+    """Opened segments of one file, shared by the snapshots of a handle."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self._documents: dict[tuple[int, ...], SealedDocuments] = {}
+        self._rows: dict[tuple[object, ...], SealedRows] = {}
+        self._segments: dict[int, DocumentSegment | VectorSegment] = {}
+        self.guards: Recent[BlockRef, Any] = Recent(_GUARDS)  # see `guarding.loaded_guards`
+
+    def documents(self, refs: tuple[SegmentRef, ...]) -> SealedDocuments:
+        """Return the sealed documents of a collection."""
+        key = tuple(ref.header.offset for ref in refs)
+        documents = self._documents.get(key)
+        if documents is None:
+            documents = SealedDocuments(tuple(self._document(ref) for ref in refs))
+            self._documents[key] = documents  # not read again: a writer may prune meanwhile
+        return documents
+
+    def rows(self, version: VersionState, documents: tuple[SegmentRef, ...]) -> SealedRows:
+        """Return the sealed rows of a version."""
+        key = (
+            tuple(ref.header.offset for ref in version.segments),
+            tuple(ref.header.offset for ref in documents),
+            version.stale_policy,
+        )
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = SealedRows(
+                tuple(self._vector(ref, version) for ref in version.segments),
+                self.documents(documents),
+                serve_stale=version.stale_policy == "serve",
+            )
+            self._rows[key] = rows
+        return rows
+
+    def _document(self, ref: SegmentRef) -> DocumentSegment:
+        segment = self._segments.get(ref.header.offset)
+        if not isinstance(segment, DocumentSegment):
+            segment = self._segments[ref.header.offset] = DocumentSegment(self.container, ref)
+        return segment
+
+    def _vector(self, ref: SegmentRef, version: VersionState) -> VectorSegment:
+        segment = self._segments.get(ref.header.offset)
+        if not isinstance(segment, VectorSegment):
+            segment = VectorSegment(self.container, ref, version.spec)
+            self._segments[ref.header.offset] = segment
+        return segment
+
+    def prune(self, state: StoreState) -> None:
+        """Forget segments the state does not name; older snapshots hold on to their own."""
+        wanted: set[int] = set()
+        for collection in state.collections.values():
+            wanted.update(ref.header.offset for ref in collection.segments)
+            for version in collection.versions.values():
+                wanted.update(ref.header.offset for ref in version.segments)
+        # Lists: a reader's thread may add to what is looked through.
+        documents = {k: v for k, v in list(self._documents.items()) if wanted.issuperset(k)}
+        segments = {k: v for k, v in list(self._segments.items()) if k in wanted}
+        alive = {id(known) for known in documents.values()}
+        self._rows = {k: v for k, v in list(self._rows.items()) if id(v.documents) in alive}
+        self._documents, self._segments = documents, segments
+        self.container.forget_views(
+            block.offset for segment in segments.values() for block in segment.blocks()
+        )
+
+
+class CollectionView:
+    """One collection at one epoch; `scoped_view.ScopedView` is of a part of its documents.
+
+    Attributes
+    ----------
+    scope : Filter | None
+        Which documents it is confined to; None for all.
+    """
+
+    def __init__(self, state: CollectionState, memtable: Memtable, cache: SegmentCache) -> None:
+        field_types = {name: FieldType(value) for name, value in state.fields.items()}
+        self._known = state, DocumentTable(cache.documents(state.segments), memtable, field_types)
+        self.bridges: Recent[object, Any] = Recent()  # maps between versions, by their record
+        self._begin(memtable, cache, field_types)
+
+    def _begin(
+        self,
+        memtable: Memtable,
+        cache: SegmentCache,
+        field_types: dict[str, FieldType],
+        scope: Filter | None = None,
+    ) -> None:
+        self.memtable = memtable
+        self.cache = cache
+        self.field_types = field_types
+        self.scope = scope
+        self._tables: dict[str, RowTable] = {}
+        # Of searches without a filter: a view never changes.
+        self.plans: Recent[object, Any] = Recent(_QUESTIONS)
+        self.query_checks: dict[str, Any] = {}  # by version, see `query_check`
+        self.asked: Recent[object, object] = Recent(_QUESTIONS)
+        self.quick: Recent[object, Any] = Recent(_QUESTIONS)
+        self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
+
+    @cached_property
+    def state(self) -> CollectionState:
+        """What the manifest says of it."""
+        return self._known[0]
+
+    @cached_property
+    def documents(self) -> DocumentTable:
+        """Its documents."""
+        return self._known[1]
+
+    @property
+    def whole(self) -> CollectionView:
+        """The view of the whole collection: this one, if it is not confined to a part."""
+        return self
+
+    def has_own_route(self, key: str) -> bool:
+        """Whether what is recorded of a route is of documents of this view alone."""
+        return True
+
+    def version(self, label: str) -> VersionState:
+        """Return a version's state.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        version = self.state.versions.get(require_text(label, what="version label"))
+        if version is None:
+            known = ", ".join(self.state.versions) or "none"
+            raise NotFoundError(
+                f"collection {self.state.name!r} has no version {label!r}; it has: {known}"
+            )
+        return version
+
+    def may_tell_route(self, key: str, bound: Filter) -> bool:
+        """Whether a search may be answered by a route, and say so."""
+        return True
+
+    @property
+    def live_count(self) -> int:
+        """Number of live documents."""
+        return self.documents.live_count
+
+    @property
+    def numbering(self) -> Numbering:
+        """What docnos count in."""
+        return hit_counter.Numbering(self.cache.container, self.state.created_epoch)
+
+    def rows(self, label: str) -> RowTable:
+        """Return the rows of a version."""
+        version = self.version(label)
+        table = self._tables.get(label)
+        if table is None:
+            table = self._tables[label] = self._made_table(version)
+        return table
+
+    def _made_table(self, version: VersionState) -> RowTable:
+        sealed = self.cache.rows(version, self.state.segments)
+        return RowTable(version.label, sealed, self.memtable, self.documents)
+
+
+def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
+    """Return by docno which live documents pass a bound filter; not to be written to."""
+
+    def predicate(column: object, count: int) -> BoolArray:
+        return filter_evaluation.evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
+
+    return view.matching.get(bound, lambda: view.documents.mask(predicate))
+
+
+class Snapshot:
+    """The store at one epoch; it never changes.
+
+    Attributes
+    ----------
+    tip : BlockRef
+        The epoch's commit block.
+    base : BlockRef
+        The full manifest the tip counts from; the tip itself if it is one.
+    depth : int
+        Deltas since then.
+    """
+
+    def __init__(
+        self,
+        *,
+        container: Container,
+        cache: SegmentCache,
+        tip: BlockRef,
+        base: BlockRef,
+        depth: int,
+        epoch: int,
+        time_us: int,
+        state: StoreState,
+        memtables: Mapping[str, Memtable],
+    ) -> None:
+        self.container = container
+        self.cache = cache
+        self.tip = tip
+        self.base = base
+        self.depth = depth
+        self.epoch = epoch
+        self.time_us = time_us
+        self.state = state
+        self.memtables = memtables
+        self._views: dict[str, CollectionView] = {}
+        # Kept here, since a part knows its whole: the other way round both would wait for the
+        # garbage collector, with all that they map.
+        self._parts: Recent[tuple[str, Filter], CollectionView] = Recent(_SCOPES)
+
+    @property
+    def place(self) -> Place:
+        """Where its commit stands among the others."""
+        return Place(self.tip, self.epoch, self.time_us, self.base, self.depth)
+
+    def collection(self, name: str) -> CollectionView:
+        """Return a collection.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        view = self._views.get(require_text(name, what="collection name"))
+        if view is None:
+            state = self.state.collections.get(name)
+            if state is None:
+                known = ", ".join(self.state.collections) or "none"
+                raise NotFoundError(
+                    f"{self.container.name}: no collection {name!r}; there are: {known}"
+                )
+            view = CollectionView(state, self.memtables.get(name, EMPTY), self.cache)
+            self._views[name] = view
+        return view
+
+    def part(self, name: str, scope: Filter) -> CollectionView:
+        """Return the part of a collection that a filter lets through.
+
+        Parameters
+        ----------
+        scope : Filter
+            Bound to the collection's fields at this epoch.
+        """
+        whole = self.collection(name)
+        return self._parts.get((name, scope), lambda: scoped_view.ScopedView(whole, scope))
+
+
+def load_snapshot(
+    container: Container, cache: SegmentCache, tip: BlockRef, *, known: Snapshot | None = None
+) -> Snapshot:
+    """Read the state at a commit; ``known`` is an older snapshot of the same file to start from.
+
+    Raises
+    ------
+    CorruptionError
+    """
+    commits = chain(container, tip, known=known.place if known else None)
+    if not commits:
+        assert known is not None, "a chain is empty only where it starts at its end"
+        return known
+    last, slot = commits[-1], container.superblock
+    if slot is not None and tip == container.manifest_ref() and last.epoch != slot.epoch:
+        problem = f"commit of epoch {last.epoch} under a superblock of epoch {slot.epoch}"
+        raise CorruptionError(container.name, problem, offset=tip.offset)
+    try:
+        state, memtables = _replayed(commits, known)
+        require_no_later(state, last.epoch)
+    except ValueError as error:
+        raise CorruptionError(container.name, str(error), offset=tip.offset) from error
+    return Snapshot(
+        container=container,
+        cache=cache,
+        tip=tip,
+        base=last.base or tip,
+        depth=last.depth,
+        epoch=last.epoch,
+        time_us=last.time_us,
+        state=state,
+        memtables=memtables,
+    )
+
+
+def _replayed(
+    commits: list[Commit], known: Snapshot | None
+) -> tuple[StoreState, dict[str, Memtable]]:
+    if commits[0].kind == "full":
+        plain = commits[0].body
+        memtables: dict[str, Memtable] = {}
+    else:
+        assert known is not None, "a chain without a full manifest starts from a known state"
+        plain = plain_store(known.state)
+        memtables = dict(known.memtables)
+    deltas = [commit for commit in commits if commit.kind == "delta"]
+    if deltas:
+        if not isinstance(plain, dict):
+            raise ValueError("manifest: expected a map")
+        for commit in deltas:
+            delta.apply(plain, commit.body)
+    state = read_store(plain)
+    if known:
+        _require_known_fields(known, state, memtables)
+    changes: dict[str, list[CollectionChanges]] = {}
+    for commit in deltas:
+        found = replay.read_changes(state, commit.documents, commit.rows, epoch=commit.epoch)
+        for name, change in found.items():
+            changes.setdefault(name, []).append(change)
+    for name, list_ in changes.items():
+        replay.require_own_ids(memtables.get(name, EMPTY), list_)
+        memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)
+        _require_known_documents(state.collections[name], memtables[name])
+    return state, memtables
+
+
+def _require_known_fields(
+    known: Snapshot, state: StoreState, memtables: Mapping[str, Memtable]
+) -> None:
+    for name in memtables:
+        before, now = known.state.collections[name], state.collections.get(name)
+        if now is None or not before.fields.items() <= now.fields.items():
+            raise ValueError(f"delta: takes away {name!r:.60}, or fields of it, in use")
+
+
+def _require_known_documents(collection: CollectionState, memtable: Memtable) -> None:
+    sealed_end = max((ref.docno_end for ref in collection.segments), default=0)
+    docno_end = max(sealed_end, max(memtable.documents, default=-1) + 1)
+    added = sum(docno >= sealed_end for docno in memtable.documents)
+    if docno_end != sealed_end + added:
+        raise ValueError("delta: a gap between docnos")
+    for batches in memtable.rows.values():
+        if any(int(batch.docno[-1]) >= docno_end for batch in batches):
+            raise ValueError("delta: rows of documents that do not exist")

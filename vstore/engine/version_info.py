@@ -1,0 +1,151 @@
+"""What an operator sees of a version: the manifest entry and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.manifest.codec import plain_spec
+from vstore.manifest.lifecycle import Lifecycle, lifecycle
+from vstore.migration.gates.gates import Coverage
+from vstore.segment.vectors import VectorSegment
+
+if TYPE_CHECKING:
+    from vstore.engine.snapshot import CollectionView
+    from vstore.manifest.job_state import JobState
+    from vstore.manifest.spec import EmbeddingSpec
+    from vstore.manifest.state import GraphSettings, Provenance, StalePolicy, StorageType
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One embedding version at one epoch; through a scoped handle, of the documents inside.
+
+    Attributes
+    ----------
+    state : str
+        ``declared``, ``backfilling``, ``ready``, ``serving``, ``draining`` or ``retired``; derived.
+    coverage : Coverage
+    stale_documents : int
+        Live documents whose vectors here are of an older revision.
+    rows : int
+        Vectors a search may return.
+    segments : int
+        Sealed; through a scoped handle those that have vectors of documents inside.
+    graphs : int
+        Segments that have a graph.
+    graph : GraphSettings | None
+        Which segments get one, and how; None if none does.
+    size_bytes : int
+        Bytes of the file its sealed segments take; through a scoped handle, its vectors there.
+    norm_min, norm_max : float
+        Shortest and longest vector; 0 without any.
+    backfill : JobState | None
+    """
+
+    label: str
+    corpus: str
+    spec: EmbeddingSpec
+    state: Lifecycle
+    created_epoch: int
+    created_us: int
+    storage: StorageType
+    stale_policy: StalePolicy
+    provenance: Provenance
+    retire_grace_s: int
+    retired_us: int | None
+    coverage: Coverage
+    stale_documents: int
+    rows: int
+    segments: int
+    graphs: int
+    graph: GraphSettings | None
+    size_bytes: int
+    norm_min: float
+    norm_max: float
+    backfill: JobState | None
+
+    @property
+    def fingerprint(self) -> str:
+        """The spec's fingerprint, 64 hex digits."""
+        return self.spec.fingerprint.hex()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything as plain data."""
+        return {
+            "label": self.label,
+            "corpus": self.corpus,
+            "fingerprint": self.fingerprint,
+            "spec": plain_spec(self.spec),
+            "state": self.state,
+            "created_epoch": self.created_epoch,
+            "created_us": self.created_us,
+            "storage": self.storage,
+            "provenance": self.provenance,
+            "stale_policy": self.stale_policy,
+            "deletion_policy": {
+                "documents": "hidden at once, bytes gone after vacuum",
+                "retire_grace_s": self.retire_grace_s,
+            },
+            "retired_us": self.retired_us,
+            "backfill": None if self.backfill is None else _job_info(self.backfill),
+            "statistics": {
+                "rows": self.rows,
+                "fresh_documents": self.coverage.fresh,
+                "live_documents": self.coverage.live,
+                "coverage": self.coverage.share,
+                "stale_documents": self.stale_documents,
+                "segments": self.segments,
+                "graphs": self.graphs,
+                "size_bytes": self.size_bytes,
+                "norm_min": self.norm_min,
+                "norm_max": self.norm_max,
+            },
+        }
+
+
+def _job_info(job: JobState) -> dict[str, object]:
+    plain = job._asdict()
+    del plain["target"]
+    return {**plain, "dead": len(job.dead)}
+
+
+def version_info(view: CollectionView, label: str) -> VersionInfo:
+    """Collect what there is to know about a version.
+
+    Raises
+    ------
+    NotFoundError
+    """
+    version = view.version(label)
+    table = view.rows(label)
+    coverage = Coverage(table.fresh_count, view.documents.live_count)
+    segments = [part.rows for part in table.parts if isinstance(part.rows, VectorSegment)]
+    norms = [norms for norms in table.norms if len(norms)]
+    alive = view.documents.revision != 0
+    stale = table.has_rows & alive & ~table.has_fresh
+    return VersionInfo(
+        label=label,
+        corpus=view.state.name,
+        spec=version.spec,
+        state=lifecycle(view.state, label, covered=coverage.complete and coverage.live > 0),
+        created_epoch=version.created_epoch,
+        created_us=version.created_us,
+        storage=version.storage,
+        stale_policy=version.stale_policy,
+        provenance=version.provenance,
+        retire_grace_s=version.retire_grace_s,
+        retired_us=version.retired_us,
+        coverage=coverage,
+        stale_documents=int(np.count_nonzero(stale)),
+        rows=table.served_rows,
+        segments=len(segments),
+        graphs=sum(segment.has_graph for segment in segments),
+        graph=version.graph,
+        size_bytes=table.sealed_bytes,
+        norm_min=min((float(n.min()) for n in norms), default=0.0),
+        norm_max=max((float(n.max()) for n in norms), default=0.0),
+        backfill=view.state.jobs.get(label),
+    )

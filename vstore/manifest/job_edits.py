@@ -1,0 +1,351 @@
+"""Backfill jobs: states and transitions, each a pure function from collection state to state.
+
+::
+
+    (none) -start-> running -finish-> done -start-> running
+                    running -stop-> stopped -resume-> running
+                    running, stopped -cancel-> cancelled -start-> running
+                    done -retry_failed-> stopped
+
+What is left to do is no part of a job: it is a scan over the documents.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from vstore.errors import LeaseError, LimitExceededError, StateError
+from vstore.limits import DEAD_LETTERS_MAX, REASON_BYTES_MAX
+from vstore.manifest.job_state import JobState
+from vstore.manifest.route_edits import DEFAULT_ROUTE
+from vstore.named import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection as Container
+    from collections.abc import Mapping
+
+    from vstore.manifest.edits import Moment
+    from vstore.manifest.job_state import DeadLetter, JobOrder, JobStatus
+    from vstore.manifest.state import CollectionState
+    from vstore.types import DocumentId
+
+HANDLE_OWNER: Final = "writer@"
+Transition: TypeAlias = Literal[
+    "start", "resume", "record_batch", "stop", "finish", "cancel", "retry_failed"
+]
+# None: there is no job. A batch may come in after a stop: it was under way, and is paid for.
+LEGAL: Final[Mapping[Transition, tuple[JobStatus | None, ...]]] = {
+    "start": (None, "done", "cancelled"),
+    "resume": ("running", "stopped"),
+    "record_batch": ("running", "stopped"),
+    "stop": ("running",),
+    "finish": ("running",),
+    "cancel": ("running", "stopped"),
+    "retry_failed": ("running", "stopped", "done", "cancelled"),
+}
+
+
+class JobSettings(NamedTuple):
+    """What whoever runs a job wants of it; `JobState` describes the fields."""
+
+    order: JobOrder = "id"
+    order_field: str = ""
+    unit: str = ""
+    documents_max: int | None = None
+    units_max: int | None = None
+    cost_max: float | None = None
+
+
+class Lease(NamedTuple):
+    """A runner's claim on a job.
+
+    Attributes
+    ----------
+    owner : str
+        A name; or, where the runner was given none, `handle_owner` of its store handle.
+    until_us : int
+    handle : str
+        `handle_owner` of the store handle that the runner writes through.
+    """
+
+    owner: str
+    until_us: int
+    handle: str
+
+
+class BatchRecord(NamedTuple):
+    """What one batch did; `JobState` describes what is added up.
+
+    Attributes
+    ----------
+    dead : tuple[DeadLetter, ...]
+        Of documents that could not be embedded.
+    tried : Container[DocumentId]
+        All documents of the batch: what older letters say of them no longer counts.
+    """
+
+    done: int
+    skipped: int
+    units: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+    dead: tuple[DeadLetter, ...] = ()
+    tried: Container[DocumentId] = ()
+
+
+def handle_owner(opened_epoch: int) -> str:
+    """Name the runner of a store handle that was given no name, by the epoch it was opened at.
+
+    Two handles that recorded anything were not opened at the same epoch of a file.
+    """
+    return f"{HANDLE_OWNER}{opened_epoch}"
+
+
+def require_free(job: JobState, lease: Lease, *, now_us: int) -> None:
+    """Refuse a job that somebody else runs.
+
+    A file has one writer at a time. So a lease in the name of another handle, rather than in one
+    that was given, is of a runner that died with that handle, and is free before it expires.
+
+    Raises
+    ------
+    LeaseError
+    """
+    mine = job.owner in ("", lease.owner)
+    gone = job.owner.startswith(HANDLE_OWNER) and job.owner != lease.handle
+    if not mine and not gone and job.lease_until_us > now_us:
+        raise LeaseError(job.target, owner=job.owner, until_us=job.lease_until_us, now_us=now_us)
+
+
+def start(
+    collection: CollectionState,
+    target: str,
+    moment: Moment,
+    *,
+    source: str,
+    settings: JobSettings,
+) -> CollectionState:
+    """Begin to fill a version. Dead letters of an earlier job stay: they count by revision.
+
+    Raises
+    ------
+    StateError
+        The version is retired, or a job that is not over fills it.
+    """
+    _require_open(collection, target)
+    before = collection.jobs.get(target)
+    _require(collection, target, "start")
+    job = JobState(
+        target,
+        source,
+        "running",
+        moment.epoch,
+        moment.time_us,
+        dead=() if before is None else before.dead,
+        **settings._asdict(),
+    )
+    return _with_job(collection, job)
+
+
+def resume(
+    collection: CollectionState,
+    target: str,
+    settings: JobSettings,
+    lease: Lease,
+    *,
+    source: str,
+    now_us: int,
+) -> CollectionState:
+    """Let a job go on, perhaps with other caps or in another order.
+
+    Parameters
+    ----------
+    source : str
+        Version that the runner migrates from. A job that a write opened, from no version or
+        without a batch so far, takes it.
+
+    Raises
+    ------
+    StateError
+        The version is retired, or the job has migrated from another source.
+    LeaseError
+    """
+    _require_open(collection, target)
+    job = _require(collection, target, "resume")
+    if job.source and job.batches and job.source != source:
+        raise StateError(
+            f"the backfill of {target!r} migrates from {job.source!r}, not from {source!r}; "
+            "go on with that, or cancel it"
+        )
+    require_free(job, lease, now_us=now_us)
+    after = job._replace(status="running", note="", source=source, **settings._asdict())
+    return collection if after == job else _with_job(collection, after)
+
+
+def record_batch(
+    collection: CollectionState,
+    target: str,
+    batch: BatchRecord,
+    lease: Lease,
+    *,
+    now_us: int,
+    keep: bool = True,
+) -> CollectionState:
+    """Add one batch to a job, and take or renew the lease on it.
+
+    Parameters
+    ----------
+    keep : bool
+        Whether the runner goes on; else it lets the lease go.
+
+    Raises
+    ------
+    StateError
+        The job is over, or the version retired.
+    LeaseError
+        Somebody else runs it.
+    LimitExceededError
+        Too many dead letters.
+    """
+    job = _require(collection, target, "record_batch")
+    require_free(job, lease, now_us=now_us)
+    dead = job.dead
+    if dead or batch.dead:
+        dead = (*(letter for letter in dead if letter.id not in batch.tried), *batch.dead)
+    if len(dead) > DEAD_LETTERS_MAX:
+        raise LimitExceededError(
+            f"dead letters of the backfill of {target!r}",
+            limit="DEAD_LETTERS_MAX",
+            found=len(dead),
+            allowed=DEAD_LETTERS_MAX,
+        )
+    keep = keep and job.status == "running"
+    after = job._replace(
+        batches=job.batches + 1,
+        documents_done=job.documents_done + batch.done,
+        documents_skipped=job.documents_skipped + batch.skipped,
+        units=job.units + batch.units,
+        cost=job.cost + batch.cost,
+        seconds=job.seconds + batch.seconds,
+        dead=dead,
+        owner=lease.owner if keep else "",
+        lease_until_us=lease.until_us if keep else 0,
+    )
+    return _with_job(collection, after)
+
+
+def release(collection: CollectionState, target: str, owner: str) -> CollectionState:
+    """Let a runner's lease go, if it has one."""
+    job = collection.jobs.get(target)
+    if job is None or not owner or job.owner != owner:
+        return collection
+    return _with_job(collection, job._replace(owner="", lease_until_us=0))
+
+
+def stop(collection: CollectionState, target: str, note: str) -> CollectionState:
+    """Stop a job, which can go on later; a batch that is under way still comes in.
+
+    Raises
+    ------
+    StateError
+    """
+    job = _require(collection, target, "stop")
+    return _with_job(
+        collection, job._replace(status="stopped", note=cut(note), owner="", lease_until_us=0)
+    )
+
+
+def cancel(collection: CollectionState, target: str, note: str) -> CollectionState:
+    """End a job for good; a batch that is under way is thrown away.
+
+    Raises
+    ------
+    StateError
+    """
+    job = _require(collection, target, "cancel")
+    return _with_job(
+        collection, job._replace(status="cancelled", note=cut(note), owner="", lease_until_us=0)
+    )
+
+
+def finish(
+    collection: CollectionState, target: str, *, dead: tuple[DeadLetter, ...] = ()
+) -> CollectionState:
+    """Record that nothing is left to do.
+
+    Parameters
+    ----------
+    dead : tuple[DeadLetter, ...]
+        Those letters that still count.
+
+    Raises
+    ------
+    StateError
+    """
+    job = _require(collection, target, "finish")
+    return _with_job(
+        collection,
+        job._replace(status="done", note="", owner="", lease_until_us=0, dead=dead),
+    )
+
+
+def retry_failed(collection: CollectionState, target: str) -> CollectionState:
+    """Forget dead letters, so that their documents are tried again by the next run.
+
+    Raises
+    ------
+    StateError
+    """
+    job = _require(collection, target, "retry_failed")
+    if not job.dead:
+        return collection
+    after = job._replace(dead=())
+    if job.status == "done":  # its counts go on
+        after = after._replace(
+            status="stopped", note=f"{len(job.dead):,} dead letters are to be tried again"
+        )
+    return _with_job(collection, after)
+
+
+def served_source(collection: CollectionState, target: str) -> str:
+    """Return the version that serves, as the source of a job; empty if that is the target."""
+    route = collection.routes.get(DEFAULT_ROUTE)
+    return "" if route is None or route.serving == target else route.serving
+
+
+def reopened_source(collection: CollectionState, target: str) -> str:
+    """Return the source of a job that a write opens: the last job's, or the version that serves.
+
+    So whoever ran the last job goes on with the handle that is there, whatever serves by now.
+    """
+    before = collection.jobs.get(target)
+    known = None if before is None else collection.versions.get(before.source)
+    if before is None or known is None or known.retired_us is not None:
+        return served_source(collection, target)
+    return before.source
+
+
+def cut(text: str, size_bytes: int = REASON_BYTES_MAX) -> str:
+    """Return as much of a text as has so many bytes of UTF-8."""
+    return text.encode("utf-8", "replace")[:size_bytes].decode("utf-8", "ignore")
+
+
+def _require(collection: CollectionState, target: str, transition: Transition) -> JobState:
+    job = collection.jobs.get(target)
+    status = None if job is None else job.status
+    if status not in LEGAL[transition]:
+        legal = ", ".join(name for name, states in LEGAL.items() if status in states)
+        found = "has not begun" if status is None else f"is {status}"
+        raise StateError(
+            f"the backfill of {target!r} {found}: cannot {transition}; legal now: {legal}"
+        )
+    return JobState(target, "", "running", 0, 0) if job is None else job
+
+
+def _require_open(collection: CollectionState, target: str) -> None:
+    if collection.versions[target].retired_us is not None:
+        raise StateError(f"version {target!r} is retired")
+
+
+def _with_job(collection: CollectionState, job: JobState) -> CollectionState:
+    return collection._replace(jobs={**collection.jobs, job.target: job})

@@ -1,0 +1,249 @@
+"""Bridges: maps from one embedding space into another.
+
+A bridge answers a query that has the vector of one version only, by an estimate of the other one.
+It is never better than what was measured: `bridge_fitting` holds documents back, maps them as if
+they were queries, and compares the neighbours found with their own. `bridge_gate` asks for that.
+
+All kinds are affine, ``y = (x - source_mean) @ matrix + target_mean``:
+
+- ``procrustes``: a rotation (or its like between different dimensions) and one scale. Few
+  parameters, no tuning; right if the models differ by little more than a rotation.
+- ``ridge``: any matrix, by regularised least squares.
+- ``low-rank``: the ridge map, restricted to the directions of the target that it explains best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+
+from vstore.errors import InvalidArgumentError, InvalidVectorError
+from vstore.migration.gates.gates import GateResult, gate
+from vstore.named import NamedTuple
+from vstore.segment.validation import as_array
+
+if TYPE_CHECKING:
+    from vstore.manifest.spec import Metric
+    from vstore.types import Array, FloatArray
+
+BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
+RECALL_K: Final = 10
+# On SciFact and Cranfield .25 to .75 are nearly as good; 1 is too much at low coverage.
+BLEND_WEIGHT: Final = 0.5
+_SCORES_MAX: Final = 1 << 22  # scores held at once while recall is measured
+
+
+class BridgeTrial(NamedTuple):
+    """One map that was tried, and its recall@10 on the validation documents.
+
+    Attributes
+    ----------
+    penalty : float
+        Of the ridge, in units of the source's mean variance by direction; 0 for Procrustes.
+    rank : int
+        Directions of the target that are used; 0 if all are.
+    """
+
+    kind: BridgeKind
+    penalty: float
+    rank: int
+    recall: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bridge:
+    """A fitted map, and how good it is.
+
+    Attributes
+    ----------
+    kind, penalty, rank
+        As of `BridgeTrial`.
+    matrix : float32 (source dimension, target dimension)
+    source_mean, target_mean : float32 (dimension,)
+    metric : {"cosine", "inner_product", "l2"}
+        The target's.
+    unit : bool
+        The target's vectors have unit length, and so have mapped ones.
+    recall : float
+        Recall@10 of held-out documents, mapped, against their own exact neighbours.
+    pairs, held_out : int
+        Documents the map was fitted on (validation included), and measured on.
+    seed : int
+    trials : tuple of BridgeTrial
+        What the choice was made from.
+    """
+
+    kind: BridgeKind
+    penalty: float
+    rank: int
+    matrix: FloatArray
+    source_mean: FloatArray
+    target_mean: FloatArray
+    metric: Metric
+    unit: bool
+    recall: float
+    pairs: int
+    held_out: int
+    seed: int
+    trials: tuple[BridgeTrial, ...]
+
+    @property
+    def source_dimension(self) -> int:
+        """Dimension of what is mapped."""
+        return len(self.source_mean)
+
+    @property
+    def target_dimension(self) -> int:
+        """Dimension of what comes out."""
+        return len(self.target_mean)
+
+    def apply(self, vectors: Array) -> FloatArray:
+        """Map finite vectors (n, source dimension) into the target space, as float32.
+
+        Raises
+        ------
+        InvalidArgumentError
+            For vectors of another shape.
+        """
+        centred = _matrix(vectors, self.source_dimension) - self.source_mean
+        mapped = centred @ self.matrix + self.target_mean
+        return unit_rows(mapped) if self.unit else np.asarray(mapped, np.float32)
+
+    def pulled_back(self, queries: Array) -> FloatArray:
+        """Return vectors of the source space that score what the queries would score, if mapped.
+
+        For a query q and a vector x, ``q . (x A) = (q A') . x`` but for what all vectors have in
+        common. So one search of the source estimates the target's scores of documents that have no
+        vector there. The unit length of mapped vectors is left out of account.
+
+        Parameters
+        ----------
+        queries : float (n, target dimension)
+
+        Returns
+        -------
+        float32 (n, source dimension)
+            Of unit length; 0 for a query the map says nothing about.
+        """
+        return unit_rows(_matrix(queries, self.target_dimension) @ self.matrix.T)
+
+    def blended(self, own: Array, other: Array, *, weight: float = BLEND_WEIGHT) -> FloatArray:
+        """Return queries of the source space that also ask what the target's queries ask.
+
+        Of a dual read's old version (the source) this improves the ranking by what the new model
+        makes of the query, for documents that the new model has not seen: see "Quality during a
+        migration" in ``benchmarks/README.md``. For cosine and inner product; by Euclidean distance,
+        only if the source's vectors have unit length.
+
+        Parameters
+        ----------
+        own : float (n, source dimension)
+        other : float (n, target dimension)
+            The same queries in the target space.
+        weight : float
+            Of the pulled-back query, against 1 for the own one, both at unit length.
+        """
+        own = _matrix(own, self.source_dimension)
+        pulled = self.pulled_back(other)
+        if len(own) != len(pulled):
+            raise InvalidArgumentError(
+                f"bridge: {len(own)} queries of the source and {len(pulled)} of the target; "
+                "expected the same queries"
+            )
+        return unit_rows(unit_rows(own) + weight * pulled)
+
+
+def bridge_gate(bridge: Bridge, *, required: float, queries: int | None = None) -> GateResult:
+    """Measure a bridge's recall against the least that is allowed.
+
+    Parameters
+    ----------
+    queries : int, optional
+        How many queries it was measured with, if not with the documents that were held out.
+    """
+    evidence, unit = (bridge.held_out, "documents") if queries is None else (queries, "queries")
+    return gate("bridge recall", bridge.recall, required, evidence=evidence, unit=unit)
+
+
+def bridge_recall(
+    bridge: Bridge, source_queries: Array, target_queries: Array, documents: Array
+) -> float:
+    """Return recall@10 of mapped queries against the target's own exact neighbours.
+
+    With real queries that have both vectors this says more than `Bridge.recall`: the map was fitted
+    on documents, and measured on documents.
+
+    Parameters
+    ----------
+    source_queries : float (n, source dimension)
+        At least one.
+    target_queries : float (n, target dimension)
+        The same queries in the target space; for cosine, of unit length.
+    documents : float (m, target dimension)
+        Target vectors to find, likewise; at least one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        For arrays that do not go together.
+    """
+    target_queries = _matrix(target_queries, bridge.target_dimension)
+    documents = _matrix(documents, bridge.target_dimension)
+    if len(source_queries) != len(target_queries) or not len(source_queries) or not len(documents):
+        raise InvalidArgumentError(
+            f"bridge recall: {len(source_queries)} queries of the source, {len(target_queries)} of "
+            f"the target, {len(documents)} documents; expected as many of the one as of the other, "
+            "at least one, and something to find"
+        )
+    return neighbour_recall(
+        bridge.apply(source_queries), target_queries, documents, metric=bridge.metric
+    )
+
+
+def neighbour_recall(mapped: Array, own: Array, documents: Array, *, metric: Metric) -> float:
+    """Return the mean share of own exact top 10 that the mapped queries' exact top 10 has.
+
+    For cosine all vectors have unit length. Ties at the tenth place count as found.
+    """
+    k = min(RECALL_K, len(documents))
+    # Of the squared distance only this depends on the document.
+    penalty = (documents**2).sum(axis=1) / 2 if metric == "l2" else np.zeros(len(documents))
+    step = max(1, _SCORES_MAX // len(documents))
+    found = 0
+    for start in range(0, len(own), step):
+        scores = own[start : start + step] @ documents.T - penalty
+        guessed = mapped[start : start + step] @ documents.T - penalty
+        top = np.argpartition(-guessed, k - 1, axis=1)[:, :k]
+        kth = np.partition(scores, -k, axis=1)[:, -k]
+        found += int((np.take_along_axis(scores, top, axis=1) >= kth[:, None]).sum())
+    return found / (k * len(own))
+
+
+def unit_rows(vectors: Array) -> FloatArray:
+    """Return vectors of unit length; rows of zeros stay as they are."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+
+
+def _matrix(vectors: Array, dimension: int) -> FloatArray:
+    """Return vectors as float32, a view where they are.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They are of another shape, or hold what is no number.
+    """
+    array = as_array(vectors, where="bridge")
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != dimension:
+        raise InvalidArgumentError(
+            f"bridge: vectors of shape {array.shape} and dtype {array.dtype}; expected "
+            f"(n, {dimension}) numbers"
+        )
+    with np.errstate(over="ignore"):
+        found = np.asarray(array, np.float32)
+    if not np.isfinite(found).all():
+        row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+        raise InvalidVectorError(f"bridge[{row}]: a value is not finite as float32", row=row)
+    return found

@@ -1,0 +1,241 @@
+"""What the gates of a cutover measure. The gates themselves are pure, in `migration.gates.gates`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from vstore.api.collection_reader import passing
+from vstore.engine.hit_counts import stored_hits
+from vstore.errors import InvalidArgumentError
+from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
+from vstore.evaluation.significance import not_worse
+from vstore.migration.gates.gates import Coverage, GateResult, coverage_gate, gate, quality_gate
+from vstore.migration.gates.judged_documents import require_documents
+from vstore.migration.jobs.queue import counting
+from vstore.numbers import check_switch
+from vstore.query.paths import ANY, Wanted
+from vstore.searching.parameters import SearchOptions
+from vstore.searching.resolving import Resolved
+from vstore.searching.result_batch import SearchResults
+from vstore.searching.search import bound_filter, run, together
+from vstore.segment.documents import DELETED
+
+if TYPE_CHECKING:
+    from vstore.api.collection import Collection
+    from vstore.engine.snapshot import CollectionView, Snapshot
+    from vstore.migration.gates.gates import Gates, Judged
+    from vstore.searching.parameters import Where
+    from vstore.types import Array, BoolArray
+
+_RECALL_QUERIES: Final = 100
+_RECALL_K: Final = 10
+_EXACT: Final = Wanted(exact=True)
+
+
+def coverage(
+    collection: Collection, version: str, where: Where = None, *, weighted: bool = False
+) -> Coverage:
+    """Return how many live documents (that pass a filter) have fresh vectors in a version.
+
+    With ``weighted`` also how much of the traffic they are.
+    """
+    snapshot = collection.snapshot()
+    view = collection.view_at(snapshot)
+    view.version(version)
+    weighted = check_switch(weighted, what="weighted")
+    if where is None and not weighted:
+        return Coverage(view.rows(version).fresh_count, view.documents.live_count)
+    mask = passing(view, where)
+    return _coverage(snapshot, view, version, mask, weighted=weighted)
+
+
+def _coverage(
+    snapshot: Snapshot, view: CollectionView, version: str, mask: BoolArray, *, weighted: bool
+) -> Coverage:
+    covered = mask & view.rows(version).has_fresh
+    hits = stored_hits(snapshot, view.whole.state.name) if weighted else None
+    return Coverage(
+        int(np.count_nonzero(covered)),
+        int(np.count_nonzero(mask)),
+        0 if hits is None else int(hits[covered].sum()),
+        0 if hits is None else int(hits[mask].sum()),
+    )
+
+
+def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
+    """Measure every gate that takes no search, at the snapshot that writes are made over."""
+    snapshot = collection.store.current()
+    view = collection.view_at(snapshot)
+    mask, table = passing(view, None), view.rows(version)
+    weighted = gates.traffic_coverage is not None
+    reached = _coverage(snapshot, view, version, mask, weighted=weighted)
+    is_empty = collection.scope is None and not view.documents.live_count
+    results = [coverage_gate(reached, required=gates.coverage, is_empty=is_empty)]
+    if gates.traffic_coverage is not None:
+        detail = f"{reached.hits_fresh:,} of {reached.hits:,} hits"
+        found = gate(
+            "traffic_coverage",
+            reached.traffic_share,
+            gates.traffic_coverage,
+            evidence=reached.hits,
+            detail=detail,
+            unit="counted hits",
+        )
+        results.append(found)
+    if gates.stale is not None:
+        with_rows = int(np.count_nonzero(mask & table.has_rows))
+        stale = int(np.count_nonzero(mask & table.has_rows & ~table.has_fresh))
+        results.append(
+            gate(
+                "stale",
+                stale / reached.live if reached.live else 0.0,
+                gates.stale,
+                evidence=with_rows,
+                at_most=True,
+                detail=f"{stale:,} of {reached.live:,} documents",
+                unit="documents with vectors",
+            )
+        )
+    if gates.dead_letters is not None:
+        dead = _dead_letters(view, version, mask)
+        results.append(
+            gate(
+                "dead_letters",
+                dead,
+                gates.dead_letters,
+                evidence=reached.fresh + dead,
+                at_most=True,
+                unit="documents tried",
+            )
+        )
+    # Of the whole collection: nobody can say whose a deleted document was, and none may be found.
+    deleted = view.whole.documents.revision == DELETED
+    visible = sum(
+        int(np.count_nonzero(view.whole.rows(label).has_served & deleted))
+        for label, one in view.state.versions.items()
+        if one.retired_us is None
+    )
+    looked_at = len(deleted) if collection.scope is None else reached.live
+    results.append(GateResult("tombstones", visible, 0, looked_at, at_most=True))
+    return results
+
+
+def _dead_letters(view: CollectionView, version: str, mask: BoolArray) -> int:
+    """Count the documents that a job could not embed as they are now."""
+    job = view.state.jobs.get(version)
+    if job is None:
+        return 0
+    letters = counting(view, job.dead, mask & ~view.rows(version).has_fresh)
+    return len(letters)
+
+
+def search_gates(
+    collection: Collection, version: str, gates: Gates, *, served: str
+) -> list[GateResult]:
+    """Measure the gates that ask queries.
+
+    Parameters
+    ----------
+    served : str
+        The version that serves so far, which quality is compared with.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Queries and judgments do not belong together, or a judged document is not there.
+    """
+    results = []
+    if gates.recall is not None:
+        measured, asked = graph_recall(collection, version)
+        results.append(
+            gate("recall", measured, gates.recall, evidence=asked, unit="vectors asked with")
+        )
+    if gates.quality is not None:
+        results.append(_quality(collection, version, served, gates.quality))
+    return results
+
+
+def graph_recall(collection: Collection, version: str) -> tuple[float, int]:
+    """Return recall at 10 against exact search of a sample of a version's vectors, asked anew.
+
+    Returns
+    -------
+    recall : float
+        0 without a sample.
+    asked : int
+        Vectors in the sample.
+    """
+    sample = _sampled_vectors(collection, version)
+    if not len(sample):
+        return 0.0, 0
+    exact = _asked(collection, sample, version, k=_RECALL_K, wanted=_EXACT)
+    found = _asked(collection, sample, version, k=_RECALL_K)
+    recalls = [
+        recall_against_exact(
+            ScoredIds(mine.ids, [hit.score for hit in mine]),
+            ScoredIds(best.ids, [hit.score for hit in best]),
+            k=_RECALL_K,
+        )
+        for mine, best in zip(found, exact, strict=True)
+    ]
+    return float(np.mean(recalls)), len(sample)
+
+
+def _asked(
+    collection: Collection, queries: Array, version: str, *, k: int, wanted: Wanted = ANY
+) -> SearchResults:
+    """Search one version; not counted: what a gate asks is nobody's traffic."""
+    snapshot = collection.snapshot()
+    bound = bound_filter(collection.view_at(snapshot), None)
+    options = SearchOptions(version, k, wanted=wanted)
+    resolved = Resolved("matched", version)
+    searched = run(collection, snapshot, queries, options, resolved, bound, counted=False)
+    return SearchResults([together(searched)])
+
+
+def _sampled_vectors(collection: Collection, version: str) -> Array:
+    """Return vectors spread over a version's rows, float32 (at most `_RECALL_QUERIES`, d)."""
+    view = collection.view()
+    taken = []
+    for part in view.rows(version).parts:
+        rows = np.arange(len(part.rows.docno)) if part.live is None else np.flatnonzero(part.live)
+        taken.append((part.rows.vectors, rows))
+    count = sum(len(rows) for _, rows in taken)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, _RECALL_QUERIES)).astype(np.int64))
+    vectors, before = [], 0
+    for array, rows in taken:
+        mine = chosen[(chosen >= before) & (chosen < before + len(rows))] - before
+        vectors.append(array[rows[mine]].astype(np.float32))
+        before += len(rows)
+    dimension = view.version(version).spec.dimension
+    return np.concatenate([np.zeros((0, dimension), np.float32), *vectors])
+
+
+def _quality(collection: Collection, version: str, served: str, judged: Judged) -> GateResult:
+    missing = [label for label in (served, version) if label not in judged.queries]
+    if missing:
+        raise InvalidArgumentError(
+            f"quality gate: no queries for {', '.join(map(repr, missing))}; embed the judged "
+            "queries for both versions"
+        )
+    if {len(judged.queries[label]) for label in (served, version)} != {len(judged.judgments)}:
+        raise InvalidArgumentError(
+            "quality gate: expected as many queries for each version as judgments "
+            f"({len(judged.judgments):,})"
+        )
+    require_documents(collection.view(), judged.judgments, where="quality gate")
+    useful = [i for i, gains in enumerate(judged.judgments) if any(g > 0 for g in gains.values())]
+    old, new = (
+        [
+            ndcg_at_k(result.ids, judged.judgments[i], k=judged.k)
+            for i, result in zip(
+                useful,
+                _asked(collection, np.asarray(judged.queries[label])[useful], label, k=judged.k),
+                strict=True,
+            )
+        ]
+        for label in (served, version)
+    )
+    return quality_gate(not_worse(old, new, margin=judged.margin), k=judged.k)

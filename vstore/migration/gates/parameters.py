@@ -1,0 +1,53 @@
+"""Gates from a caller, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from vstore.errors import InvalidArgumentError
+from vstore.migration.gates.gates import Gates, Judged
+from vstore.migration.gates.judged_documents import checked_judgments
+from vstore.numbers import check_number, check_whole
+from vstore.searching.parameters import check_k, several_queries
+from vstore.segment.column_types import short_repr
+
+_SHARES: Final = ("coverage", "traffic_coverage", "stale", "recall")
+
+
+def checked_gates(gates: object) -> Gates:
+    """Return gates whose numbers are Python's.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They are none, or a bound is no number.
+    """
+    if not isinstance(gates, Gates):
+        raise InvalidArgumentError(f"gates: expected Gates, found {gates!r:.60}")
+    numbers: dict[str, float] = {
+        name: check_number(getattr(gates, name), what=f"gates: {name}")
+        for name in _SHARES
+        if name == "coverage" or getattr(gates, name) is not None
+    }
+    if gates.dead_letters is not None:
+        numbers["dead_letters"] = check_whole(gates.dead_letters, what="gates: dead_letters")
+    given: object = gates.quality  # callers without a type checker pass anything
+    judged = None
+    if given is not None:
+        if not isinstance(given, Judged):
+            raise InvalidArgumentError(f"gates: quality: expected Judged, found {given!r:.60}")
+        judged = _checked_judged(given)
+    return replace(gates, quality=judged, **numbers)  # type: ignore[arg-type]  # an int is one
+
+
+def _checked_judged(judged: Judged) -> Judged:
+    given: object = judged.queries  # as above
+    if not isinstance(given, Mapping):
+        found = short_repr(given)
+        raise InvalidArgumentError(f"gates: quality: queries: expected a mapping, found {found}")
+    margin = check_number(judged.margin, what="gates: quality: margin", least=0.0, most=1.0)
+    judgments = checked_judgments(judged.judgments, where="gates: quality")
+    queries = {label: several_queries(one) for label, one in given.items()}
+    return Judged(queries, judgments, margin, check_k(judged.k))  # type: ignore[arg-type]  # vectors

@@ -1,0 +1,405 @@
+"""Backfill: giving documents the vectors of a version that they lack, batch by batch.
+
+A batch is one commit of its vectors and the job's progress. What is left to do is a scan over the
+documents, so a run that was killed anywhere is resumed by running again. Documents that change or
+go while their vectors are made are skipped, and met again with their new revision.
+
+Documents that cannot be embedded become dead letters; each run tries those of earlier runs once
+more, after all else. Documents that failed while the function did not work for others either are
+put off: the run tries them again at its end, and raises if that fails too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.engine.document import Document, document_of
+from vstore.errors import (
+    CorruptionError,
+    EmbeddingError,
+    LimitExceededError,
+    StateError,
+    StorageError,
+    VstoreError,
+)
+from vstore.limits import SEAL_DOCUMENTS
+from vstore.manifest import job_edits as jobs
+from vstore.manifest.edits import put_collection
+from vstore.manifest.job_edits import caps
+from vstore.manifest.job_edits import queue as backfill_queue
+from vstore.manifest.job_state import DeadLetter
+from vstore.migration.gates.measurements import coverage
+from vstore.migration.jobs.second_tries import SecondTries
+from vstore.migration.jobs.status import BackfillReport
+from vstore.named import NamedTuple
+from vstore.numbers import check_whole
+from vstore.segment.documents import DELETED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.api.collection import Collection
+    from vstore.embedding.batches import BatchEmbedder
+    from vstore.embedding.outcomes import Embedded, Item
+    from vstore.embedding.spending import Spending
+    from vstore.embedding.vector_sources import VectorSource
+    from vstore.manifest.job_state import JobState
+    from vstore.manifest.state import CollectionState, StoreState
+    from vstore.migration.jobs.leasing import Runner
+    from vstore.migration.jobs.queue import Queue
+    from vstore.migration.jobs.second_tries import Phase
+    from vstore.types import IntArray
+    from vstore.writing.transaction import Transaction
+
+
+class Work(NamedTuple):
+    """What a run is to do, and with what.
+
+    Attributes
+    ----------
+    source : str
+        Version that the job migrates from; empty if none serves.
+    mapped_from : str
+        Version whose vectors are needed; empty if none are.
+    """
+
+    collection: Collection
+    target: str
+    source: str
+    mapped_from: str
+    settings: jobs.JobSettings
+    vectors: VectorSource
+    spending: Spending
+    batch_size: int
+
+
+def pending(collection: Collection, version: str, *, limit: int | None = None) -> list[Document]:
+    """Return live documents without fresh vectors in a version, by docno."""
+    if limit is not None:
+        limit = check_whole(limit, what="limit", least=0)
+    view = collection.view()
+    view.version(version)
+    alive = view.documents.revision != DELETED
+    docnos = np.flatnonzero(alive & ~view.rows(version).has_fresh)
+    return [
+        document_of(view.documents.record(docno), view.field_types)
+        for docno in docnos[:limit].tolist()
+    ]
+
+
+def scan(work: Work, job: JobState | None) -> Queue:
+    """Return what is left to do now."""
+    snapshot = work.collection.snapshot()
+    return backfill_queue.scan(
+        snapshot,
+        work.collection.view_at(snapshot),
+        work.target,
+        order=work.settings.order,
+        order_field=work.settings.order_field,
+        job=job,
+        mapped_from=work.mapped_from,
+    )
+
+
+class Run:
+    """One run of a job, by one runner, from its first batch to the last one or to a stop."""
+
+    def __init__(
+        self,
+        work: Work,
+        embedder: BatchEmbedder,
+        runner: Runner,
+        *,
+        batches_max: int | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._work = work
+        self._collection = work.collection
+        self._store = work.collection.store
+        self._target = work.target
+        self._embedder = embedder
+        self._runner = runner
+        self._batches_max = batches_max
+        self._progress = progress
+        self._before: bytes | None = None
+        self._second = SecondTries(work.target)
+        self.done = self.skipped = self.batches = 0
+
+    def run(self) -> BackfillReport:
+        """Run until nothing is left, a cap is reached, or somebody stops the job.
+
+        Raises
+        ------
+        LeaseError
+            Somebody else runs it, or took over because a batch took longer than the lease.
+        EmbeddingError
+            The function fails for every document, or the service behind it is down; the job is
+            stopped.
+        LimitExceededError
+            Too many dead letters; the job is stopped.
+        """
+        try:
+            self._begin()
+            if self._work.settings.order == "hot":  # by hits, those of this handle included
+                self._collection.store.flush_metrics()
+            while self._batches_left() and self._embed_queue():
+                pass
+            self._end()
+        except (EmbeddingError, LimitExceededError) as error:
+            self._give_up(str(error))
+            raise
+        except StorageError:
+            raise  # whether a further write would do better is for the caller to find out
+        except Exception:
+            self._give_up(None)
+            raise
+        finally:
+            self._runner.leave()
+        job = self._job()
+        queue = scan(self._work, job)
+        return BackfillReport(
+            self.done,
+            self.skipped,
+            self.batches,
+            coverage(self._collection, self._target),
+            len(queue.dead),
+            queue.left,
+            job.status,
+            job.note,
+        )
+
+    # Steps.
+
+    def _batches_left(self) -> bool:
+        return self._batches_max is None or self.batches < self._batches_max
+
+    def _begin(self) -> None:
+        work, target = self._work, self._target
+
+        def begin(state: CollectionState) -> CollectionState:
+            moment = self._store.moment()
+            lease = self._runner.take(state, moment.time_us)
+            job = state.jobs.get(target)
+            if job is not None and job.status in ("running", "stopped"):
+                return jobs.resume(
+                    state,
+                    target,
+                    work.settings,
+                    lease,
+                    source=work.source,
+                    now_us=moment.time_us,
+                )
+            if job is not None:
+                queue = scan(work, job)
+                if not queue.left and (not queue.dead or not self._batches_left()):
+                    return state
+            return jobs.start(state, target, moment, source=work.source, settings=work.settings)
+
+        known = self._collection.view().state.jobs.get(target)
+        resumed = known is not None and known.status in ("running", "stopped")
+        self._commit("resume_backfill" if resumed else "start_backfill", begin)
+
+    def _embed_queue(self) -> bool:
+        """Embed what one scan finds; return whether to scan again."""
+        job = self._job()
+        if job.status != "running":
+            return False
+        queue = scan(self._work, job)
+        view = self._collection.view()
+        docnos = self._second.without_put_off(view, queue.docnos)
+        phase: Phase = "first"
+        if len(docnos):
+            self._require_progress(docnos)
+        else:
+            phase, docnos = self._second.take(view, queue)
+        if not len(docnos):
+            return False
+        # One scan serves many batches; what came or changed meanwhile is in the next. Where that is
+        # to be embedded first, it is looked for before each batch.
+        size = self._work.batch_size
+        in_turn = view.state.dual_write != "queue"
+        span = min(len(docnos), max(size, SEAL_DOCUMENTS) if in_turn else size)
+        for start in range(0, span, size):
+            if not self._batches_left():
+                return False
+            if not self._batch(docnos[start : start + size], phase):
+                return False
+        return True
+
+    def _require_progress(self, docnos: IntArray) -> None:
+        found = docnos.tobytes() + self._collection.view().documents.revision[docnos].tobytes()
+        if found == self._before:
+            raise CorruptionError(
+                self._store.path, f"document {int(docnos[0])} is not found by its id"
+            )
+        self._before = found
+
+    def _batch(self, docnos: IntArray, phase: Phase) -> bool:
+        """Embed and write some documents; return whether to go on."""
+        job, view = self._job(), self._collection.view()
+        if job.status != "running":
+            return False
+        known = docnos[docnos < view.documents.docno_end]
+        lacking = known[~view.rows(self._target).has_fresh[known]]
+        items = self._work.vectors.items(view, lacking)
+        if not items:
+            return True
+        price = self._work.spending.price_per_unit
+        units = [self._work.spending.units(item.document) for item in items]
+        fits = caps.fitting(job, units, price_per_unit=price)
+        if fits:
+            self._write(items[:fits], units[:fits], phase)
+        if fits < len(items):
+            job = self._job()
+            left = scan(self._work, job).left
+            self._stop(caps.stop_note(job, units[fits], price_per_unit=price, left=left))
+        if self._progress is not None:
+            now = coverage(self._collection, self._target)
+            self._progress(now.fresh, now.live)
+        return fits == len(items)
+
+    def _write(self, items: list[Item], units: list[int], phase: Phase) -> None:
+        began_s = self._store.clock.monotonic_s()
+        embedded = self._embedder.embed(items, again=phase != "first", last=phase == "put off")
+        seconds = max(self._store.clock.monotonic_s() - began_s, 0.0)
+        self._second.note(embedded, phase)
+        if not embedded.documents and not embedded.failures:
+            return  # nothing is known of them
+        paid = {item.document.id: count for item, count in zip(items, units, strict=True)}
+        used = sum(paid[document.id] for document in embedded.documents)
+        last = self._batches_max is not None and self.batches + 1 >= self._batches_max
+
+        def body(tx: Transaction) -> tuple[int, int]:
+            written, stale = self._add(tx, embedded)
+
+            def record(state: StoreState) -> StoreState:
+                collection = state.collections[self._collection.name]
+                lease = self._runner.renew(collection)
+                batch = jobs.BatchRecord(
+                    written,
+                    stale,
+                    used,
+                    used * self._work.spending.price_per_unit,
+                    seconds,
+                    self._letters(embedded),
+                    paid.keys() - {failure.document.id for failure in embedded.put_off},
+                )
+                now_us = self._runner.now_us()
+                after = jobs.record_batch(
+                    collection, self._target, batch, lease, now_us=now_us, keep=not last
+                )
+                return put_collection(state, after)
+
+            tx.edit(record, name="backfill", note=self._target)
+            return written, stale
+
+        written, stale = self._store.transaction().run(body)
+        self.done += written
+        self.skipped += stale
+        self.batches += 1
+
+    def _add(self, tx: Transaction, embedded: Embedded) -> tuple[int, int]:
+        if not embedded.documents:
+            return 0, 0
+        counts = tx.add_vectors(
+            self._collection,
+            self._target,
+            [document.id for document in embedded.documents],
+            embedded.vectors,
+            revisions=[document.revision for document in embedded.documents],
+        )
+        return counts.written, counts.stale
+
+    def _letters(self, embedded: Embedded) -> tuple[DeadLetter, ...]:
+        now_us = self._runner.now_us()
+        return tuple(
+            DeadLetter(
+                failure.document.id,
+                failure.document.revision,
+                failure.attempts,
+                now_us,
+                failure.text,
+            )
+            for failure in embedded.failures
+        )
+
+    def _end(self) -> None:
+        """Close the job if nothing is left; nothing can come between the look and the commit.
+
+        Raises
+        ------
+        EmbeddingError
+            Documents that were put off are left.
+        """
+        if not self.done or self._batches_left():
+            self._second.require_none_put_off()
+        self._store.transaction().run(self._end_job)
+
+    def _end_job(self, tx: Transaction) -> None:
+        state = self._collection.view().state
+        job = state.jobs.get(self._target)
+        if job is None or job.status != "running":
+            return
+        queue = scan(self._work, job)
+        if len(queue.docnos) or self._second.has_untried(queue):
+            name, after = (
+                "release_backfill",
+                jobs.release(state, self._target, self._runner.owner),
+            )
+        elif queue.blocked:
+            note = (
+                f"{queue.blocked:,} documents have no fresh vectors in "
+                f"{self._work.mapped_from!r} to map; run it again when they have"
+            )
+            name, after = "stop_backfill", jobs.stop(state, self._target, note)
+        elif queue.dead and not self.done:
+            note = (
+                f"{len(queue.dead):,} documents could not be embedded (dead_letters), and no "
+                "other was left; run it again to try them once more"
+            )
+            name, after = "stop_backfill", jobs.stop(state, self._target, note)
+        else:
+            name, after = "finish_backfill", jobs.finish(state, self._target, dead=queue.dead)
+        if after is not state:
+            self._runner.renew(state)
+            tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+
+    def _stop(self, note: str) -> None:
+        def stop(state: CollectionState) -> CollectionState:
+            self._runner.renew(state)
+            running = state.jobs[self._target].status == "running"
+            return jobs.stop(state, self._target, note) if running else state
+
+        self._commit("stop_backfill", stop)
+
+    def _give_up(self, note: str | None) -> None:
+        """Let the lease go after an error; with a note, stop the job. The error matters more."""
+
+        def release(state: CollectionState) -> CollectionState:
+            self._runner.renew(state)
+            return jobs.release(state, self._target, self._runner.owner)
+
+        with contextlib.suppress(VstoreError):
+            if note is None:
+                self._commit("release_backfill", release)
+            else:
+                self._stop(note)
+
+    def _commit(self, name: str, edit: Callable[[CollectionState], CollectionState]) -> None:
+        def body(tx: Transaction) -> None:
+            state = self._collection.view().state
+            after = edit(state)
+            if after is not state:
+                tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+
+        self._store.transaction().run(body)
+
+    def _job(self) -> JobState:
+        state = self._collection.view().state
+        job = state.jobs.get(self._target)
+        if job is None:
+            raise StateError(f"the backfill of {self._target!r} is gone: the version is retired")
+        return job

@@ -1,0 +1,431 @@
+"""Migrations: a durable job that fills one version from another, and the handle on it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.embedding.batches import BatchEmbedder
+from vstore.embedding.calls import calls_of
+from vstore.embedding.spending import Spending
+from vstore.embedding.vector_sources import VectorSource
+from vstore.engine.collection_change import change_collection, require_unscoped
+from vstore.engine.open_handle import OpenHandle
+from vstore.errors import InvalidArgumentError, VstoreError
+from vstore.guarding.canary_checks import require_no_drift
+from vstore.guarding.length_check import require_lengths
+from vstore.manifest import job_edits as jobs
+from vstore.manifest.commit import Operation
+from vstore.manifest.job_edits import queue as backfill_queue
+from vstore.migration.gates.measurements import coverage
+from vstore.migration.jobs.backfill import Run, Work, scan
+from vstore.migration.jobs.leasing import Runner
+from vstore.migration.jobs.status import (
+    BackfillReport,
+    MigrationPlan,
+    MigrationStatus,
+    status_of,
+)
+from vstore.names import check_name, check_note
+from vstore.numbers import check_count, check_number, check_switch, check_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.api.collection import Collection
+    from vstore.embedding.vector_sources import Embed, MapRows
+    from vstore.engine.document import Document
+    from vstore.manifest.job_state import DeadLetter, JobOrder, JobState
+    from vstore.manifest.state import CollectionState
+    from vstore.types import Array
+
+_UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
+
+
+class Migration(OpenHandle):
+    """A durable job that gives documents their vectors of a version. Made by `Collection.migrate`.
+
+    The job lives in the store; this handle only says how to run it, and any number of them may look
+    at it. One runner at a time has it, by a lease.
+
+    Parameters
+    ----------
+    source, target : str
+        Versions. The source, which may be empty, is what the job migrates from: it is recorded, and
+        read by ``from_vectors``.
+    embed : Embedder or callable, optional
+        The callable gets documents and returns (n, dimension) vectors, `Embeddings`, or one
+        (chunks, dimension) array per document. None for a handle that only looks.
+    from_vectors : callable, optional
+        Instead: gets fresh rows of the source version, float32 (n, dimension), and returns as many
+        of the target, which is declared with ``provenance="mapped"``.
+    order : {"id", "hot", "field"}
+        "hot": what was found most often comes first, or what has the largest ``order_field``, a
+        number. "field": by the value of ``order_field``, for example tenant by tenant. Documents
+        without a value come last. Where the collection's dual-write policy is "queue", documents
+        that changed since the job began come first of all.
+    batch_size : int
+        Documents a commit, and at most so many a call.
+    documents_max, units_max, cost_max : optional
+        Caps on what the job has done, used and spent in all its runs. It stops before it would
+        exceed one; run it again with a higher one.
+    unit, count_units, price_per_unit
+        What is counted of a document, by default the characters of its text, and what that costs.
+        Calls that fail are not counted.
+    retries : int
+        Tries after a call that failed, with exponential backoff; needs the extra ``migrate``. A
+        batch that goes on failing is split until the documents that make it fail are known. Those
+        that still fail when others can be embedded become dead letters, which each run tries again
+        once, after all else; so do documents without a text, where an `Embedder` needs one, without
+        a call. Errors that are transient by nature (lost connections, timeouts, HTTP 429 and 5xx;
+        see `transient_errors`) make dead letters only of documents that fail alone again and again
+        while others can be embedded: where nothing can, the run ends with `EmbeddingError`, and the
+        documents stay as they are.
+    timeout_s : float, optional
+        Give up on a call after so long; see `embedding_calls.Calls` for what becomes of it.
+    rate_per_s : float, optional
+        Calls a second.
+    failures_max : int
+        After so many documents in a row that fail each by itself the job stops, unless a document
+        that has vectors can be embedded again: it is the function.
+    check : callable, optional
+        Gets the rows of each call, (n, dimension), before anything is written, and may raise.
+    isolate : bool
+        False: a call that fails after its retries ends the run with its error, instead of the
+        search for the documents that make it fail.
+    lease_s : float
+        A runner that gave no sign of life for so long, which it does with each batch, may be
+        replaced. What it makes after that is thrown away.
+    owner : str, optional
+        Name of the runner. Without one it is this store handle, and if its process dies, the next
+        one need not wait for the lease to expire; a name is respected until it does.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        source: str,
+        target: str,
+        embed: Embed | None = None,
+        *,
+        from_vectors: MapRows | None = None,
+        order: JobOrder = "id",
+        order_field: str | None = None,
+        batch_size: int = 256,
+        documents_max: int | None = None,
+        units_max: int | None = None,
+        cost_max: float | None = None,
+        unit: str = "characters",
+        count_units: Callable[[Document], int] | None = None,
+        price_per_unit: float = 0.0,
+        retries: int = 0,
+        timeout_s: float | None = None,
+        rate_per_s: float | None = None,
+        failures_max: int = 32,
+        check: Callable[[Array], object] | None = None,
+        isolate: bool = True,
+        lease_s: float = 60.0,
+        owner: str | None = None,
+    ) -> None:
+        view = collection.view()
+        self._version = view.version(target)
+        if source:
+            view.version(source)
+        if source == target:
+            raise InvalidArgumentError(f"migrate: {source!r} to itself")
+        batch_size = check_count(batch_size, what="batch_size")
+        backfill_queue.check_order(order, order_field, view.field_types)
+        if from_vectors is not None and self._version.provenance != "mapped":
+            raise InvalidArgumentError(
+                f"from_vectors: version {target!r} is declared with provenance='embedded'; vectors "
+                "mapped from another space go to a version with provenance='mapped'"
+            )
+        self._collection = collection
+        self._target = target
+        mapped_from = source if from_vectors is not None else ""
+        self._work = Work(
+            collection,
+            target,
+            source,
+            mapped_from,
+            jobs.JobSettings(
+                order,
+                order_field or "",
+                unit,
+                _cap(documents_max, "documents_max"),
+                _cap(units_max, "units_max"),
+                None
+                if cost_max is None
+                else check_number(cost_max, what="cost_max", least=0.0, most=1e18),
+            ),
+            VectorSource(embed, from_vectors, mapped_from=mapped_from),
+            Spending(
+                unit=unit,
+                count=count_units,
+                price_per_unit=price_per_unit,
+                capped=units_max is not None or cost_max is not None,
+            ),
+            batch_size,
+        )
+        self._calls = calls_of(
+            collection.store.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
+        )
+        self._check = check
+        self._isolate = check_switch(isolate, what="isolate")
+        self._failures_max = check_whole(failures_max, what="failures_max", least=1)
+        self._lease_s = check_number(lease_s, what="lease_s", least=0.0, most=1e9)
+        self._owner = "" if owner is None else check_name(owner, what="owner")
+        if self._owner.startswith(jobs.HANDLE_OWNER):
+            raise InvalidArgumentError(
+                f"owner: names that begin with {jobs.HANDLE_OWNER!r} are of store handles"
+            )
+
+    def __repr__(self) -> str:
+        status = "not begun"
+        try:
+            job = self._job()
+            if job is not None:
+                status = str(job.status)
+        except VstoreError:  # a repr says what it can
+            status = "of a closed store"
+        source = self._work.source
+        return f"<vstore.Migration {source!r} -> {self._target!r}, {status}>"
+
+    def _elsewhere(self) -> str:
+        collection = self._collection
+        return (
+            "The job is in the file: send the path, and in the worker call "
+            f"vstore.open({collection.store.path!r}).collection({collection.name!r})"
+            f".migrate({self._work.source!r}, {self._target!r}, ...)"
+        )
+
+    def run(
+        self,
+        *,
+        batches_max: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> BackfillReport:
+        """Run the job until nothing is left, a cap is reached, or somebody stops it.
+
+        A job that was stopped goes on. One that is over begins anew if there is something to do.
+
+        Parameters
+        ----------
+        batches_max : int, optional
+            Return after so many; the job stays open.
+        progress : callable, optional
+            Called after each batch with documents covered and live documents.
+
+        Raises
+        ------
+        LeaseError
+            Somebody else runs it, or took over because a batch took longer than the lease.
+        EmbeddingError
+            Every document fails, the service does not answer, or some documents failed and nothing
+            shows that it is their fault; the job is stopped, and a later run goes on.
+        LimitExceededError
+            There are `DEAD_LETTERS_MAX` dead letters; the job is stopped.
+        StateError
+            The version is retired, or the job migrates from another one.
+        EmbedderDriftError
+            The embedder makes other vectors of the version's canaries than it did.
+        SuspectGeometryError
+            Vectors look like those of another space than the version's; the job stays open.
+        CorruptionError
+            The file's id index is damaged, so that documents cannot be written.
+        """
+        if batches_max is not None:
+            batches_max = check_whole(batches_max, what="batches_max", least=0)
+        require_unscoped(self._collection, "backfill")
+        self._work.vectors.require()
+        embedder = self._work.vectors.embedder
+        if embedder is not None:
+            require_no_drift(self._collection, self._target, embedder, self._calls)
+        run = Run(
+            self._work,
+            self._embedder(),
+            Runner(self._collection, self._target, owner=self._owner, lease_s=self._lease_s),
+            batches_max=batches_max,
+            progress=progress,
+        )
+        return run.run()
+
+    def plan(self, *, sample: int = 32) -> MigrationPlan:
+        """Estimate what is left to do, by embedding some documents without writing anything.
+
+        Through a scoped handle, of the documents inside.
+
+        Parameters
+        ----------
+        sample : int
+            How many, spread over all that are left; 0 for no call, and no estimate of time. What
+            they cost is not added to the job.
+
+        Raises
+        ------
+        EmbeddingError
+            The service that ``embed`` calls does not answer. What else it raises goes through.
+        """
+        sample = check_whole(sample, what="sample", least=0)
+        if sample:
+            self._work.vectors.require()
+        view, queue = self._collection.view(), scan(self._work, self._job())
+        count = len(queue.docnos)
+        counted = self._work.vectors.items(view, _spread(queue.docnos, _UNITS_SAMPLE))
+        found = sum(self._work.spending.units(item.document) for item in counted)
+        units = round(found * count / len(counted)) if counted else 0
+        items = self._work.vectors.items(view, _spread(queue.docnos, sample))
+        clock = self._collection.store.clock
+        began_s = clock.monotonic_s()
+        for start in range(0, len(items), self._work.batch_size):
+            self._embedder(isolate=False).embed(items[start : start + self._work.batch_size])
+        took_s = clock.monotonic_s() - began_s
+        return MigrationPlan(
+            documents=count,
+            blocked=queue.blocked,
+            failed=len(queue.dead),
+            units=units,
+            units_exact=len(counted) == count,
+            unit=self._work.spending.unit,
+            cost=units * self._work.spending.price_per_unit,
+            seconds=took_s / len(items) * count if items else None,
+            sample=len(items),
+        )
+
+    def status(self) -> MigrationStatus:
+        """Return how far the job is; through a scoped handle, with the documents inside."""
+        job = self._job()
+        return status_of(
+            job,
+            scan(self._work, job),
+            coverage(self._collection, self._target),
+            self._work.settings,
+        )
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """Documents that could not be embedded, though others could, and have not changed since."""
+        return scan(self._work, self._job()).dead
+
+    def retry_failed(self) -> int:
+        """Forget dead letters, so that their documents are pending again; return how many.
+
+        Raises
+        ------
+        StateError
+            The job has not begun.
+        """
+        require_unscoped(self._collection, "retry_failed")
+        count = len(self.dead_letters)
+        self._change("retry_failed", lambda state: jobs.retry_failed(state, self._target))
+        return count
+
+    def stop(self, reason: str = "") -> None:
+        """Stop the job; its runner writes the batch that is under way, and returns.
+
+        Raises
+        ------
+        StateError
+            It is not running.
+        """
+        note = check_note(reason, what="reason")
+        self._change("stop_backfill", lambda state: jobs.stop(state, self._target, note), note)
+
+    def cancel(self, reason: str = "") -> None:
+        """End the job; its runner throws away the batch that is under way, and returns.
+
+        What was written stays. A later `run` begins a new job.
+
+        Raises
+        ------
+        StateError
+            It is over, or has not begun.
+        """
+        note = check_note(reason, what="reason")
+        self._change("cancel_backfill", lambda state: jobs.cancel(state, self._target, note), note)
+
+    # Steps.
+
+    def _job(self) -> JobState | None:
+        return self._collection.view().state.jobs.get(self._target)
+
+    def _change(
+        self, name: str, edit: Callable[[CollectionState], CollectionState], reason: str = ""
+    ) -> None:
+        note = f"{self._target}: {reason}" if reason else self._target
+        change_collection(self._collection, edit, Operation(name, jobs.cut(note)))
+
+    def _embedder(self, *, isolate: bool | None = None) -> BatchEmbedder:
+        store = self._collection.store
+        return BatchEmbedder(
+            self._work.vectors.make,
+            self._calls,
+            target=self._version,
+            state=lambda: store.current().state,
+            check_lengths=partial(require_lengths, self._collection, self._target),
+            known_good=lambda: self._work.vectors.known_good(self._collection.view(), self._target),
+            others=lambda: self._work.vectors.others(self._collection.view(), self._target),
+            unfit=self._work.vectors.unfit,
+            check=self._check,
+            isolate=self._isolate if isolate is None else isolate,
+            failures_max=self._failures_max,
+        )
+
+
+def backfill(
+    collection: Collection,
+    version: str,
+    embed: Embed,
+    *,
+    batch_size: int,
+    batches_max: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> BackfillReport:
+    """Give every document that lacks them its vectors of a version, now and without more ado.
+
+    A migration from the version that serves, without caps. An error of ``embed`` goes through; the
+    job stays open, and calling this again resumes it. Dead letters of an earlier migration are
+    tried again once.
+
+    Raises
+    ------
+    EmbeddingError
+        The service that ``embed`` calls does not answer.
+    StateError
+        The version is retired, or somebody else fills it (`LeaseError`).
+    CorruptionError
+        The file's id index is damaged, so that documents cannot be written.
+    InvalidArgumentError
+        An `Embedder` is to embed documents that have no text.
+    """
+    migration = Migration(
+        collection,
+        source_of(collection, version),
+        version,
+        embed,
+        batch_size=batch_size,
+        unit="",
+        isolate=False,
+    )
+    return migration.run(batches_max=batches_max, progress=progress)
+
+
+def source_of(collection: Collection, version: str) -> str:
+    """Return what the job of a version migrates from, or would: the version that serves."""
+    state = collection.view().state
+    job = state.jobs.get(version)
+    going = job is not None and job.status in ("running", "stopped")
+    return job.source if job is not None and going else jobs.served_source(state, version)
+
+
+def _spread(docnos: Array, count: int) -> Array:
+    """Return so many of the docnos, evenly spread."""
+    if count >= len(docnos):
+        return docnos
+    return docnos[np.linspace(0, len(docnos) - 1, count).astype(np.int64)] if count else docnos[:0]
+
+
+def _cap(value: int | None, what: str) -> int | None:
+    return None if value is None else check_whole(value, what=what, least=0, most=2**53)

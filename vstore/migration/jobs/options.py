@@ -1,0 +1,36 @@
+"""The options of a migration, for those who pass them on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.embedding.vector_sources import MapRows
+    from vstore.engine.document import Document
+    from vstore.manifest.job_state import JobOrder
+    from vstore.types import Array
+
+
+class MigrationOptions(TypedDict, total=False):
+    """Keywords of `Collection.migrate`; `Migration` describes them."""
+
+    from_vectors: MapRows | None
+    order: JobOrder
+    order_field: str | None
+    batch_size: int
+    documents_max: int | None
+    units_max: int | None
+    cost_max: float | None
+    unit: str
+    count_units: Callable[[Document], int] | None
+    price_per_unit: float
+    retries: int
+    timeout_s: float | None
+    rate_per_s: float | None
+    failures_max: int
+    check: Callable[[Array], object] | None
+    isolate: bool
+    lease_s: float
+    owner: str | None

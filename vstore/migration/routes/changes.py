@@ -1,0 +1,299 @@
+"""Changes of which version serves, one commit each; through a scoped handle, of one tenant's route.
+
+The decisions are pure functions in `manifest.route_edits`; here they meet the store.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from vstore.engine.collection_change import require_unscoped
+from vstore.errors import InvalidArgumentError, StateError
+from vstore.limits import ROUTE_KEY_BYTES_MAX, ROUTES_MAX
+from vstore.manifest import route_edits as routing
+from vstore.manifest.commit import Operation
+from vstore.manifest.edits import put_collection, require_count
+from vstore.migration.gates.gates import Gates
+from vstore.migration.gates.measurements import coverage, cutover_gates, search_gates
+from vstore.migration.gates.parameters import checked_gates
+from vstore.names import check_name, check_note, require_text
+from vstore.numbers import check_number, check_switch, check_whole
+from vstore.query.fusion import BRIDGED, FusionName
+from vstore.query.implied_values import implied_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vstore.api.collection import Collection
+    from vstore.manifest.edits import Moment
+    from vstore.manifest.state import CollectionState, RouteState, StoreState
+    from vstore.migration.gates.gates import Coverage, GateResult
+
+
+def key_of(collection: Collection) -> str:
+    """Return the key of the route that a handle changes: its tenant's, or the default one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The handle's scope is not just one value of one keyword field.
+    """
+    scope = collection.scope
+    if scope is None:
+        return routing.DEFAULT_ROUTE
+    values = list(implied_values(collection.bound_scope(collection.view().whole)))
+    fields = collection.fields
+    if (
+        len(values) != 1
+        or scope.nodes != 1
+        or fields[values[0][0]] != "keyword"
+        or "=" in values[0][0]  # which would make keys ambiguous
+    ):
+        raise InvalidArgumentError(
+            f"routes: this handle's scope is {collection.scope_text!r:.200}; what has a route of "
+            'its own is one value of one keyword field, say scoped(field("tenant") == "acme"), '
+            "without = in the field's name"
+        )
+    return routing.route_key(*values[0])
+
+
+def route(collection: Collection) -> RouteState:
+    """Return the route of a handle: its tenant's own, or the default one."""
+    return routing.route_of(collection.view().state, key_of(collection))
+
+
+def routes(collection: Collection) -> dict[str, RouteState]:
+    """Return all routes by key that a handle knows of; the default one's is empty."""
+    return dict(collection.view().state.routes)
+
+
+def read_both(collection: Collection, version: str, *, fusion: str, reason: str, by: str) -> None:
+    """Route to a dual read of the serving version and this one."""
+    if fusion not in get_args(FusionName):
+        raise InvalidArgumentError(
+            f"fusion: expected one of {', '.join(get_args(FusionName))}, found {fusion!r:.60}"
+        )
+    if fusion.startswith(BRIDGED):
+        collection.view().version(version)
+        _require_bridge(collection, route(collection).serving, version)
+    _read_two(collection, "dual", version, "read_both", reason, by, fusion=fusion)
+
+
+def read_cascade(collection: Collection, version: str, *, reason: str, by: str) -> None:
+    """Route to candidates of the serving version, ordered by this one where it has them."""
+    _read_two(collection, "cascade", version, "read_cascade", reason, by)
+
+
+def read_canary(
+    collection: Collection, version: str, *, percent: int, reason: str, by: str
+) -> None:
+    """Let a version answer a share of the queries."""
+    percent = check_whole(percent, what="percent", least=0, most=100)
+    _read_two(collection, "canary", version, f"canary {percent} %", reason, by, percent=percent)
+
+
+def read_bridge(collection: Collection, version: str, *, source: str, reason: str, by: str) -> None:
+    """Let a version serve queries of another one, mapped by a fitted bridge.
+
+    Raises
+    ------
+    StateError
+        There is no bridge between them.
+    """
+    collection.view().version(source)
+    _require_bridge(collection, source, version)
+    _read_two(collection, "bridge", version, "read_bridge", reason, by, source=source)
+
+
+def _require_bridge(collection: Collection, source: str, target: str) -> None:
+    bridges = collection.view().state.bridges
+    if not any((b.source, b.target) == (source, target) for b in bridges):
+        raise StateError(
+            f"no bridge leads from {source!r} to {target!r}; fit one with fit_bridge()"
+        )
+
+
+def _read_two(  # noqa: PLR0917 - private
+    collection: Collection,
+    mode: str,
+    version: str,
+    name: str,
+    reason: str,
+    by: str,
+    **more: object,
+) -> None:
+    collection.view().version(version)
+    key = key_of(collection)
+    moment = moment_of(collection, reason, by)
+    change_route(
+        collection,
+        lambda state: routing.read_two(state, mode, version, moment, key=key, **more),  # type: ignore[arg-type]
+        Operation(name, note(version, key, reason)),
+    )
+
+
+def shadow(
+    collection: Collection, version: str | None, *, percent: int, reason: str, by: str
+) -> None:
+    """Also ask a version, of a share of the queries; None for none."""
+    if version is not None:
+        collection.view().version(version)
+    percent = check_whole(percent, what="percent", least=0, most=100)
+    key, moment = key_of(collection), moment_of(collection, reason, by)
+    change_route(
+        collection,
+        lambda state: routing.shadow(state, version or "", percent, moment, key=key),
+        Operation("shadow", note(version or "none", key, reason)),
+    )
+
+
+def cutover(
+    collection: Collection, version: str, *, gates: Gates, force: bool, reason: str, by: str
+) -> list[GateResult]:
+    """Let a version serve alone, if its gates pass, in one commit.
+
+    Returns
+    -------
+    list of GateResult
+        What each gate measured.
+
+    Raises
+    ------
+    GateError
+        A gate does not pass and ``force`` was not given.
+    StateError
+        The version serves already, or is retired.
+    """
+    collection.view().version(version)
+    key = key_of(collection)
+    check_words(reason, by)
+    force = check_switch(force, what="force")
+    served = route(collection).serving
+    gates = checked_gates(gates)
+    searched = search_gates(collection, version, gates, served=served)
+    results: list[GateResult] = []
+
+    def edit(state: CollectionState) -> CollectionState:
+        # Measured here, under the writer lock: nothing can change between gate and commit.
+        results[:] = [*cutover_gates(collection, version, gates), *searched]
+        moment = moment_of(collection, reason, by)
+        return routing.cut_over(state, version, gates=results, force=force, moment=moment, key=key)
+
+    name = "cutover (forced)" if force else "cutover"
+    change_route(collection, edit, Operation(name, note(version, key, reason)))
+    return results
+
+
+def check_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
+    """Measure what a cutover would, and change nothing."""
+    collection.view().version(version)
+    served = route(collection).serving
+    gates = checked_gates(gates)
+    return [
+        *cutover_gates(collection, version, gates),
+        *search_gates(collection, version, gates, served=served),
+    ]
+
+
+def gates_of(min_coverage: float) -> Gates:
+    """Return gates that ask for nothing but coverage.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    return Gates(coverage=check_number(min_coverage, what="min_coverage", least=0, most=1))
+
+
+def rollback(collection: Collection, *, reason: str, by: str) -> Coverage:
+    """Return to the version that served before, and say how much of the collection it covers."""
+    key, moment = key_of(collection), moment_of(collection, reason, by)
+    change_route(
+        collection,
+        lambda state: routing.roll_back(state, moment, key=key),
+        Operation("rollback", note("", key, reason)),
+    )
+    return coverage(collection, route(collection).serving)
+
+
+def follow_default(collection: Collection, *, reason: str) -> None:
+    """Drop a tenant's own route."""
+    key = key_of(collection)
+    check_note(reason, what="reason")
+    change_route(
+        collection,
+        lambda state: routing.follow_default(state, key),
+        Operation("follow_default", note("", key, reason)),
+    )
+
+
+def retire(collection: Collection, version: str, *, reason: str) -> None:
+    """End a version."""
+    require_unscoped(collection, "retire")
+    collection.view().version(version)
+    moment = moment_of(collection, reason, "")
+    change_route(
+        collection,
+        lambda state: routing.retire(state, version, moment),
+        Operation("retire", note(version, "", reason)),
+    )
+
+
+def moment_of(collection: Collection, reason: str, by: str) -> Moment:
+    """Return the commit being made, with who wants it and why.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    check_words(reason, by)
+    return collection.store.moment(reason)._replace(by=by)
+
+
+def check_words(reason: str, by: str) -> None:
+    """Refuse what cannot be recorded.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    check_note(reason, what="reason")
+    if require_text(by, what="by"):
+        check_name(by, what="by")
+
+
+def note(version: str, key: str, reason: str) -> str:
+    """Return what the history says of a change."""
+    what = " for ".join(filter(None, (version, key)))
+    return ": ".join(filter(None, (what, reason)))
+
+
+def change_route(
+    collection: Collection,
+    edit: Callable[[CollectionState], CollectionState],
+    operation: Operation,
+) -> None:
+    """Commit what an edit makes of the collection's routes.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Another field has routes of its own.
+    LimitExceededError, ReadOnlyError, NotFoundError, StorageError
+    """
+    collection.require_writable()
+
+    def whole(state: StoreState) -> StoreState:
+        edited = edit(state.collections[collection.name])
+        fields = {key.partition("=")[0] for key in edited.routes if key}
+        if len(fields) > 1:
+            raise InvalidArgumentError(
+                f"routes: values of {' and of '.join(sorted(fields))}; a search must know which "
+                "route is its, so that only one field has routes of its own"
+            )
+        require_count("routes", len(edited.routes), "ROUTES_MAX", ROUTES_MAX)
+        longest = max(len(key.encode()) for key in edited.routes)
+        require_count("bytes of a route's key", longest, "ROUTE_KEY_BYTES_MAX", ROUTE_KEY_BYTES_MAX)
+        return put_collection(state, edited)
+
+    collection.store.change(whole, operation)

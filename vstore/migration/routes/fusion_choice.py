@@ -1,0 +1,167 @@
+"""What ``fusion="auto"`` stands for: measured on judged queries, at the coverage there is now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from vstore.engine.collection_change import change_collection, require_unscoped
+from vstore.errors import InvalidArgumentError, NotFoundError, StateError
+from vstore.evaluation.choice import choose_fusion
+from vstore.guarding import spec_check as guard
+from vstore.limits import BRIDGES_MAX
+from vstore.manifest.commit import Operation
+from vstore.manifest.edits import require_count
+from vstore.manifest.job_state import FusionChoice
+from vstore.migration.bridges.bridges import blended
+from vstore.migration.gates.judged_documents import checked_judgments, require_documents
+from vstore.query.expected_gain import Observation, fit_gain_curve
+from vstore.query.fetching import VersionRead, fetch
+from vstore.query.fusion import BRIDGED, Candidates
+from vstore.query.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
+from vstore.query.two_reads import TwoReads, fused, score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.api.collection import Collection
+    from vstore.engine.snapshot import CollectionView, Snapshot
+    from vstore.evaluation.choice import RuleChoice
+    from vstore.manifest.state import CollectionState
+    from vstore.types import Array, DocumentId, Judgments
+
+CANDIDATES: Final = ("slots", "evidence", "imputed", "expected-gain", "rrf", "zscore")
+BRIDGED_CANDIDATES: Final = ("bridged-slots", "bridged-evidence", "bridged-imputed")
+_K: Final = 10
+_CURVE_DEPTH: Final = 100  # ranks
+
+
+def choose(
+    collection: Collection,
+    old: str,
+    new: str,
+    queries: Mapping[str, Array],
+    judgments: Judgments,
+) -> RuleChoice:
+    """Measure fusion rules on judged queries, and record which one is to be used.
+
+    The default rule stays unless another one is shown to be better, with statistical significance
+    over all that were tried. Rules that learn are fitted on the same queries, without judgments.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Queries and judgments do not belong together, a gain is no finite number of at least 0,
+        nothing is judged, a judged document is not there, or no rule finds any.
+    StateError
+        The new version has no fresh vectors: there is nothing to fuse.
+    ScopeError
+        The handle is scoped, and the rule would be everybody's.
+    """
+    require_unscoped(collection, "choose_fusion")
+    judgments = checked_judgments(judgments, where="choose_fusion")
+    snapshot = collection.snapshot()
+    view = collection.view_at(snapshot)
+    reads = []
+    for label in (old, new):
+        version = view.version(label)
+        if label not in queries:
+            raise InvalidArgumentError(f"choose_fusion: no queries for version {label!r}")
+        checked = guard.check_queries(
+            version, queries[label], snapshot.state, where=f"queries for {label!r}"
+        )
+        reads.append(VersionRead(view.rows(label), version.spec.metric, checked))
+    if {len(read.queries) for read in reads} != {len(judgments)}:
+        raise InvalidArgumentError(
+            "choose_fusion: expected as many queries for each version as judgments "
+            f"({len(judgments):,})"
+        )
+    require_documents(view, judgments, where="choose_fusion")
+    fresh = view.rows(new).fresh_count
+    if not fresh:
+        raise StateError(
+            f"choose_fusion: version {new!r} has no fresh vectors yet, so that there is nothing to "
+            "fuse; migrate a part of the collection first"
+        )
+    coverage = fresh / view.documents.live_count
+    both = TwoReads(reads[0], reads[1], None, _K, coverage)
+    curves = _learnt(both)
+    ranked: dict[str, list[list[DocumentId]]] = {}
+    candidates: tuple[str, ...] = CANDIDATES
+    bridged = _over_bridge(snapshot, view, both)
+    if bridged is not None:
+        candidates += BRIDGED_CANDIDATES
+    for rule in candidates:
+        plain = rule.removeprefix(BRIDGED)
+        reads_of = both if bridged is None or plain == rule else bridged
+        answers = fused(plain, reads_of._replace(curve=curves.get(plain, ())))
+        ranked[rule] = [[view.documents.id(hit.docno) for hit in one.hits] for one in answers]
+    measured = choose_fusion(ranked, judgments, coverage=coverage, k=_K)
+    means = {one.rule: float(one.ndcg) for one in measured.measured}
+    means[measured.default] = float(measured.default_ndcg)
+
+    def edit(state: CollectionState) -> CollectionState:
+        moment = collection.store.moment()
+        made = FusionChoice(
+            old,
+            new,
+            measured.rule,
+            float(coverage),
+            measured.queries,
+            means,
+            curves.get(measured.rule.removeprefix(BRIDGED), ()),
+            moment.epoch,
+            moment.time_us,
+        )
+        others = [c for c in state.choices if (c.old_version, c.version) != (old, new)]
+        require_count("choices", len(others) + 1, "BRIDGES_MAX", BRIDGES_MAX)
+        return state._replace(choices=(*others, made))
+
+    operation = Operation("choose_fusion", f"{old} and {new}: {measured.rule}")
+    change_collection(collection, edit, operation)
+    return measured
+
+
+def _over_bridge(snapshot: Snapshot, view: CollectionView, both: TwoReads) -> TwoReads | None:
+    """Return the reads with blended queries; None if there is no bridge."""
+    labels = (both.old.table.label, both.new.table.label)
+    try:
+        queries = blended(snapshot, view, labels, both.old.queries, both.new.queries)
+    except NotFoundError:
+        return None
+    return both._replace(old=both.old._replace(queries=queries))
+
+
+def _learnt(both: TwoReads) -> dict[str, tuple[float, ...]]:
+    """Return what rules learn from these queries, as `FusionChoice` records it."""
+    migrated, in_old = both.new.table.has_fresh, both.old.table.has_served
+    observations, scored = [], []
+    olds = fetch(both.old, None, _CURVE_DEPTH).each()
+    news = fetch(both.new, migrated, _CURVE_DEPTH).each()
+    for i, (from_old, from_new) in enumerate(zip(olds, news, strict=True)):
+        moved = migrated[from_old.docno]
+        observations.append(
+            Observation(from_old.ranking(), moved, from_new.ranking(), both.coverage)
+        )
+        best_old, best_new = from_old.docno[:IMPUTED_DEPTH], from_new.docno[:IMPUTED_DEPTH]
+        keys = np.union1d(best_old[moved[:IMPUTED_DEPTH]], best_new[in_old[best_new]])
+        candidates = Candidates(
+            keys, score(both.old, i, keys).score, score(both.new, i, keys).score
+        )
+        old = from_old.ranking()
+        top = np.arange(len(old)) < IMPUTED_DEPTH
+        scored.append(ScoredQuery(old.where(top), moved[top], candidates))
+    learnt: dict[str, tuple[float, ...]] = {}
+    curve = fit_gain_curve(observations) if both.coverage else None
+    if curve is not None and len(curve.ranks):
+        gains = curve.at(np.arange(1, _CURVE_DEPTH + 1))
+        learnt["expected-gain"] = tuple(gains.tolist())
+    imputation = fit_imputation(scored)
+    if len(imputation.spread):
+        learnt["imputed"] = (
+            imputation.intercept,
+            imputation.slope,
+            *imputation.spread.tolist(),
+        )
+    return learnt

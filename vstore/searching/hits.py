@@ -1,0 +1,158 @@
+"""Hits and explanations: what people look at. A search for ids makes none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from vstore.engine.document import document_of
+from vstore.errors import ClosedError
+from vstore.query.plan import plan_to_dict, render_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vstore.engine.document import Document
+    from vstore.engine.snapshot import CollectionView
+    from vstore.query.execution import RowHit
+    from vstore.query.plan import PlanNode
+    from vstore.segment.column_types import FieldType
+    from vstore.segment.documents import DocumentRecord
+    from vstore.types import DocumentId
+
+
+class _Lookup:
+    """Where a hit finds its document: no field, for it is not what a hit says.
+
+    Attributes
+    ----------
+    _source : tuple[CollectionView, int]
+        The view that was searched, and the document's docno in it. Not there after unpickling.
+    _record : tuple[DocumentRecord, Mapping[str, FieldType]]
+        Not there until someone looks.
+    """
+
+    __slots__ = ("_record", "_source")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(_Lookup):
+    """One hit. Everything but its document outlives the store.
+
+    Attributes
+    ----------
+    id : str or int
+    score : float
+        Larger is better, and never more than the hit before has. In a read of one version the
+        cosine similarity, the inner product, or minus the Euclidean distance; in a read of two the
+        reciprocal of the rank (1, 1/2, 1/3 ...), since scores of two versions cannot be compared.
+    version : str
+        Version of the vector that was scored.
+    chunk : int
+    stale : bool
+        The vector was made from an older revision of the document.
+    scores : Mapping[str, float]
+        Similarities by version, of those in which the document was scored: always `version`.
+    """
+
+    id: DocumentId
+    score: float
+    version: str
+    chunk: int = 0
+    stale: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def document(self) -> Document:
+        """The document, as it stood at the epoch of the search.
+
+        Raises
+        ------
+        ClosedError
+            Nobody looked at it before the store was closed, or the hit pickled.
+        """
+        return document_of(*self._looked_up())
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """The document's metadata; see `document`."""
+        return self.document.metadata
+
+    @property
+    def text(self) -> str | None:
+        """The document's text; see `document`."""
+        return self.document.text
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything but the document as plain data."""
+        return asdict(self)
+
+    def _looked_up(self) -> tuple[DocumentRecord, Mapping[str, FieldType]]:
+        found: tuple[DocumentRecord, Mapping[str, FieldType]] | None
+        found = getattr(self, "_record", None)
+        if found is None:
+            view, docno = self._place()
+            try:
+                found = view.documents.record(docno), view.field_types
+            except ClosedError as error:
+                raise ClosedError(
+                    f"the document of hit {self.id!r} was not looked at before its store was "
+                    f"closed ({error}). Read hit.document, hit.text or hit.metadata before, or "
+                    "get(ids) of a store that is open"
+                ) from error
+            object.__setattr__(self, "_record", found)
+        return found
+
+    def _place(self) -> tuple[CollectionView, int]:
+        place: tuple[CollectionView, int] | None = getattr(self, "_source", None)
+        if place is None:
+            raise ClosedError(
+                f"the document of hit {self.id!r} was not looked at before the hit was pickled. "
+                "Read hit.document, hit.text or hit.metadata before, or get(ids) of a store that "
+                "is open"
+            )
+        return place
+
+    def __copy__(self) -> Hit:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Hit:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        values = tuple(getattr(self, one.name) for one in fields(self))
+        return _unpickled, (values, getattr(self, "_record", None))
+
+
+def hit_of(found: RowHit, id_: DocumentId, view: CollectionView) -> Hit:
+    """Return what a search found as users see it."""
+    hit = Hit(id_, found.score, found.version, found.chunk, found.stale, found.similarities)
+    object.__setattr__(hit, "_source", (view, found.docno))
+    return hit
+
+
+def _unpickled(
+    values: tuple[object, ...], record: tuple[DocumentRecord, Mapping[str, FieldType]] | None
+) -> Hit:
+    hit = Hit(*values)  # type: ignore[arg-type]  # the fields of one, in their order
+    if record is not None:
+        object.__setattr__(hit, "_record", record)
+    return hit
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A plan, and with ``analyze`` what happened when it ran. Prints as text."""
+
+    plan: PlanNode
+    actuals: Mapping[str, object] | None = None
+
+    def __str__(self) -> str:
+        return render_plan(self.plan, self.actuals)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plan and actuals as plain data."""
+        result: dict[str, object] = {"plan": plan_to_dict(self.plan)}
+        if self.actuals is not None:
+            result["actuals"] = dict(self.actuals)
+        return result

@@ -1,0 +1,193 @@
+"""What a caller may say about a search, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from vstore.deferred import Deferred
+from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
+from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
+from vstore.named import NamedTuple
+from vstore.names import require_text
+from vstore.native.flavour import processors
+from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
+from vstore.segment.copies import drawn_copies
+from vstore.segment.ids import is_unordered
+from vstore.segment.validation import as_array
+
+if TYPE_CHECKING:
+    from vstore import numbers
+    from vstore.embedding import embedder as embedders
+    from vstore.embedding.embedder import Embeddings
+    from vstore.query.filter import Filter
+    from vstore.query.fusion import FusionName
+    from vstore.types import Array
+else:  # what a search by a vector does not need
+    embedders = Deferred("vstore.embedding.embedder")
+    numbers = Deferred("vstore.numbers")
+
+Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
+Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
+Where: TypeAlias = "Filter | Mapping[str, object] | None"
+Mode: TypeAlias = Literal["matched", "dual", "cascade", "bridge"]
+
+
+class SearchOptions(NamedTuple):
+    """What a caller may say about a search.
+
+    Attributes
+    ----------
+    keys : tuple[str, ...] | None
+        One for each query: whose it is. A canary sends the same key to the same version.
+    family : str
+        What kind of query it is, for the metrics.
+    """
+
+    version: str | None = None
+    k: int = 10
+    where: Where = None
+    mode: Mode | None = None
+    old_version: str | None = None
+    fusion: FusionName | None = None
+    collapse: bool = True
+    wanted: Wanted = ANY
+    keys: tuple[str, ...] | None = None
+    family: str = ""
+
+
+def wanted_of(
+    recall: float | None, *, exact: bool, ef_search: int | None, threads: int | None = 1
+) -> Wanted:
+    """Return what a caller asks of a search besides k.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if exact is not False:
+        exact = numbers.check_switch(exact, what="exact")
+    if exact + (recall is not None) + (ef_search is not None) > 1:
+        raise InvalidArgumentError("recall, exact, ef_search: expected one of them")
+    if recall is None and ef_search is None and not exact and type(threads) is int and threads == 1:
+        return ANY
+    if ef_search is not None:
+        ef_search = numbers.check_whole(ef_search, what="ef_search", least=1, most=POOL_MAX)
+    if threads is not None:
+        threads = numbers.check_whole(threads, what="threads", least=1, most=THREADS_MAX)
+    return Wanted(
+        RECALL_DEFAULT if recall is None else _share(recall),
+        exact,
+        ef_search,
+        threads or processors(),
+    )
+
+
+def _share(value: object) -> float:
+    found = numbers.check_number(value, what="recall")
+    if not 0 < found <= 1:
+        raise InvalidArgumentError(f"recall: expected a share above 0 up to 1, found {found:g}")
+    return found
+
+
+def check_k(k: object) -> int:
+    """Return how many hits are wanted.
+
+    Raises
+    ------
+    InvalidArgumentError, LimitExceededError
+    """
+    found = k if type(k) is int and k > 0 else numbers.check_count(k, what="k")
+    if found > K_MAX:
+        raise LimitExceededError("k", limit="K_MAX", found=found, allowed=K_MAX)
+    return found
+
+
+def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the keys of some queries, checked.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if keys is None:
+        return None
+    found: object = keys  # callers without a type checker pass anything
+    if isinstance(found, Iterable) and not isinstance(found, str) and not is_unordered(found):
+        given = tuple(found)
+        if all(isinstance(key, str) for key in given):
+            return given
+    raise InvalidArgumentError(f"keys: expected a str for each query, found {keys!r:.80}")
+
+
+def check_family(family: object) -> str:
+    """Return what kind of query it is.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is no text, which metrics could not be kept by.
+    """
+    return family if type(family) is str else require_text(family, what="family")
+
+
+def several_queries(queries: Queries) -> Queries:
+    """Return a batch of queries that can be looked at more than once.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They are a set, in whose order nobody could tell the results apart.
+    """
+    if type(queries) is np.ndarray and queries.dtype.kind != "U":
+        return queries
+    if is_unordered(queries):
+        raise InvalidArgumentError(
+            f"queries: expected a sequence, found a {type(queries).__name__}"
+        )
+    if isinstance(queries, embedders.Embeddings):
+        return embedders.Embeddings(queries.spec, _kept(queries.vectors))  # type: ignore[arg-type]  # checked later
+    if isinstance(queries, Mapping):
+        return {label: several_queries(one) for label, one in queries.items()}  # type: ignore[misc]
+    return _kept(queries)  # type: ignore[return-value]  # checked later
+
+
+def _kept(queries: object) -> object:
+    if isinstance(queries, np.ndarray) and queries.dtype.kind == "U":
+        return queries.tolist()
+    if isinstance(queries, Iterator):
+        return drawn_copies(queries)
+    if isinstance(queries, KeysView | ValuesView):
+        return list(queries)
+    return queries
+
+
+def one_query(query: Query) -> Queries:
+    """Return one query as a batch of one."""
+    if type(query) is np.ndarray:  # first, as a search by a vector needs no Embeddings
+        return _row(query)
+    if isinstance(query, str):
+        return [query]
+    if isinstance(query, embedders.Embeddings):
+        return embedders.Embeddings(query.spec, _row(query.vectors))
+    if isinstance(query, Mapping):
+        return {
+            label: embedders.Embeddings(q.spec, _row(q.vectors))
+            if isinstance(q, embedders.Embeddings)
+            else _row(q)
+            for label, q in query.items()
+        }
+    return _row(query)
+
+
+def _row(vector: Array) -> Array:
+    if type(vector) is np.ndarray and vector.ndim == 1:  # the guard sees to the rest
+        return vector[None]
+    array = as_array(vector, where="query")
+    if array.ndim != 1:
+        raise InvalidVectorError(
+            f"query: expected one vector, found shape {array.shape}; use search_batch() for several"
+        )
+    return array[None]

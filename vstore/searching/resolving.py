@@ -1,0 +1,190 @@
+"""Which versions answer a search, by caller, stamp or route, and with which query vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vstore.deferred import Deferred
+from vstore.errors import InvalidArgumentError, MissingQueryVectorError, StateError
+from vstore.guarding import spec_check as guard
+from vstore.named import NamedTuple
+
+if TYPE_CHECKING:
+    from vstore.api.collection import Collection
+    from vstore.embedding import embedder as embedders
+    from vstore.embedding.embedder import Embeddings
+    from vstore.engine.snapshot import CollectionView
+    from vstore.manifest import route_edits as routing
+    from vstore.manifest.state import ReadMode, RouteState, StoreState
+    from vstore.query import fusion as fusions
+    from vstore.query import implied_values as slices
+    from vstore.query.filter import Filter
+    from vstore.searching.parameters import Queries, SearchOptions
+    from vstore.types import Array
+else:  # what a search by a vector without a filter does not need
+    embedders = Deferred("vstore.embedding.embedder")
+    fusions = Deferred("vstore.query.fusion")
+    routing = Deferred("vstore.manifest.route_edits")
+    slices = Deferred("vstore.query.implied_values")
+
+
+class Resolved(NamedTuple):
+    """What a search reads.
+
+    Attributes
+    ----------
+    mode : {"matched", "dual", "cascade", "bridge"}
+    new : str
+        The version to read, where two are read the new one.
+    old : str | None
+        Where two are read the old one; of a bridge the one whose queries are mapped.
+    origin : str
+        Who decided, for people.
+    key : str
+        Of the route that did, or that applies where the caller decided.
+    """
+
+    mode: ReadMode
+    new: str
+    old: str | None = None
+    fusion: str = ""
+    origin: str = "the caller"
+    key: str = ""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Labels of the versions whose rows are read, the old one first."""
+        if self.old is None or self.mode == "bridge":
+            return (self.new,)
+        return self.old, self.new
+
+
+def route_for(view: CollectionView, bound: Filter | None) -> tuple[str, RouteState | None]:
+    """Return the route for what a filter lets through, and its key."""
+    routes = view.whole.state.routes  # a filter may name a tenant within the scope
+    if len(routes) > 1 and bound is not None:
+        field = routing.route_field(routes)
+        # The first value decides, which is the scope's if it has one: of two nothing passes.
+        value = next((v for name, v in slices.implied_values(bound) if name == field), None)
+        key = "" if field is None or value is None else routing.route_key(field, value)
+        if key in routes and view.may_tell_route(key, bound):
+            return key, routes[key]
+    return "", routes.get("")
+
+
+def resolve(
+    view: CollectionView,
+    queries: Queries,
+    options: SearchOptions,
+    state: StoreState,
+    bound: Filter | None,
+) -> Resolved:
+    """Decide what a search reads; of a canary route the version that has served so far.
+
+    Parameters
+    ----------
+    bound : Filter, optional
+        The search's filter, the handle's scope included.
+
+    Raises
+    ------
+    InvalidArgumentError, StateError, VersionMismatchError
+    """
+    if options.fusion is not None and options.fusion not in fusions.FUSIONS:
+        raise InvalidArgumentError(
+            f"fusion: expected one of {', '.join(fusions.FUSIONS)}, found {options.fusion!r:.60}"
+        )
+    key, route = route_for(view, bound)
+    if options.mode in ("dual", "cascade", "bridge"):
+        return _both_named(options)._replace(key=key)
+    if options.old_version is not None:
+        raise InvalidArgumentError("old_version: needs mode='dual', 'cascade' or 'bridge'")
+    if options.mode not in (None, "matched"):
+        raise InvalidArgumentError(
+            f"mode: expected 'matched', 'dual', 'cascade' or 'bridge', found {options.mode!r:.60}"
+        )
+    if options.version is not None:
+        return Resolved("matched", options.version, key=key)
+    if route is None:
+        raise StateError(f"collection {view.whole.state.name!r} has no version to search yet")
+    if not isinstance(queries, embedders.Embeddings | Mapping) and not is_text(queries):
+        guard.require_label(None, view.whole.state, where="query")
+    origin = f"the route of {key}" if key else "the route"
+    if options.mode is None and route.mode not in ("matched", "canary"):
+        fusion = options.fusion or route.fusion
+        return Resolved(route.mode, route.version, route.old_version, fusion, origin, key)
+    if isinstance(queries, embedders.Embeddings) and options.mode == "matched":
+        found = guard.version_of(view.whole.state, queries.spec, state, where="query")
+        return Resolved("matched", found.label, origin="the query's stamp", key=key)
+    if route.mode == "canary":
+        return Resolved("matched", route.old_version, origin=origin, key=key)
+    return Resolved("matched", route.version, origin=origin, key=key)
+
+
+def _both_named(options: SearchOptions) -> Resolved:
+    mode = options.mode
+    assert mode is not None, "the caller said so"
+    if options.version is None or options.old_version is None:
+        raise InvalidArgumentError(f"mode={mode!r}: pass version= (new) and old_version=")
+    if options.version == options.old_version:
+        raise InvalidArgumentError(f"mode={mode!r}: version and old_version are the same")
+    fusion = (options.fusion or fusions.DEFAULT_FUSION) if mode == "dual" else ""
+    return Resolved(mode, options.version, options.old_version, fusion)
+
+
+def is_text(queries: object) -> bool:
+    """Whether queries are texts, to be embedded."""
+    return isinstance(queries, list | tuple) and all(isinstance(query, str) for query in queries)
+
+
+def has_vectors(view: CollectionView, queries: Queries, label: str, state: StoreState) -> bool:
+    """Whether queries come with vectors for a version, or can be given some."""
+    if isinstance(queries, Mapping):
+        return label in queries
+    if isinstance(queries, embedders.Embeddings):
+        known = state.equivalent(view.version(label).spec.fingerprint)
+        return queries.spec.fingerprint in known
+    return is_text(queries)
+
+
+def vectors_for(
+    collection: Collection,
+    view: CollectionView,
+    queries: Queries,
+    label: str,
+    state: StoreState,
+    *,
+    several: bool,
+) -> Array | Embeddings:
+    """Return the query vectors for one version.
+
+    Parameters
+    ----------
+    several : bool
+        The search needs vectors for more versions than this one.
+
+    Raises
+    ------
+    MissingQueryVectorError
+        There are none, and no embedder to make them.
+    """
+    if is_text(queries):
+        return collection.store.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
+    given = isinstance(queries, Mapping)
+    # A stamp of another version lacks this one's vector; how one of none differs, the guard says.
+    if given or (
+        several
+        and isinstance(queries, embedders.Embeddings)
+        and any(has_vectors(view, queries, other, state) for other in view.whole.state.versions)
+    ):
+        if not has_vectors(view, queries, label, state):
+            spec = view.version(label).spec
+            found = ", ".join(map(repr, queries)) if given else repr(queries.spec.model)  # type: ignore[union-attr,arg-type]
+            raise MissingQueryVectorError(label, model=spec.model, found=found or "none")
+        return queries[label] if given else queries  # type: ignore[index,call-overload,return-value]
+    if several and not isinstance(queries, embedders.Embeddings):
+        raise MissingQueryVectorError(
+            label, model=view.version(label).spec.model, found="an array of one version"
+        )
+    return queries  # type: ignore[return-value]  # text was handled above

@@ -1,0 +1,218 @@
+"""Routes that ask two versions different questions: canaries and shadows.
+
+A canary lets another version answer a share of the queries; a shadow asks another version too, for
+a share of them, and compares. Which queries is told by a hash of whose they are: the same key, or
+without one the same query, goes the same way each time.
+
+Without a key a query is told by its vector for the version that has served so far, so that a text
+and the vectors of that text are one query: in two digits of its direction, and where the metric
+sees it of its length, so that neither the type of the numbers nor the last bits of a model's
+arithmetic make another query of it. A text is embedded for that. Where no embedder of the version
+is registered, the text itself tells, and where a mapping lacks the version, the other vector.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from blake3 import blake3
+
+from vstore.embedding.embedder import Embeddings
+from vstore.errors import InvalidArgumentError, StateError, VstoreError
+from vstore.searching.resolving import Resolved, is_text, resolve
+from vstore.searching.result_batch import SearchResults
+from vstore.searching.results import SearchedTogether
+from vstore.searching.search import run, together
+from vstore.segment.validation import as_array
+
+if TYPE_CHECKING:
+    from vstore.api.collection import Collection
+    from vstore.engine.snapshot import CollectionView, Snapshot
+    from vstore.manifest.state import RouteState
+    from vstore.query.filter import Filter
+    from vstore.searching.parameters import Queries, SearchOptions
+    from vstore.types import Array, BoolArray
+
+_BUCKETS: Final = 100  # a percent each
+_DIRECTION_STEPS: Final = 100  # of a unit vector's component: two digits
+
+
+def search(
+    collection: Collection,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    routed: tuple[str, RouteState, Filter | None],
+) -> list[SearchedTogether]:
+    """Run one search per query by a route that is a canary, or has a shadow."""
+    key, route, bound = routed
+    view = collection.view_at(snapshot)
+    resolved = resolve(view, queries, options, snapshot.state, bound)
+    if isinstance(queries, Mapping):
+        read = (*route.labels, route.shadow)
+        queries = {label: queries[label] for label in read if label in queries}
+        if not set(route.labels) & queries.keys():  # which the search says better
+            return [together(run(collection, snapshot, queries, options, resolved, bound))]
+    names = _names(collection, view, queries, options, route)
+    if route.mode == "canary":
+        to_new = _chosen(names, f"{collection.name}/{key}/canary", route.percent)
+        results = _canary(collection, snapshot, queries, options, resolved, route, to_new, bound)
+    else:
+        results = [together(run(collection, snapshot, queries, options, resolved, bound))]
+    if route.shadow:
+        asked = _chosen(names, f"{collection.name}/{key}/shadow", route.shadow_percent)
+        _shadow(collection, snapshot, queries, options, route, key, asked, bound, results)
+    return results
+
+
+def _canary(  # noqa: PLR0917 - as `search.run`
+    collection: Collection,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    resolved: Resolved,
+    route: RouteState,
+    to_new: BoolArray,
+    bound: Filter | None,
+) -> list[SearchedTogether]:
+    parts = []
+    for label, mask, share in (
+        (route.old_version, ~to_new, 100 - route.percent),
+        (route.version, to_new, route.percent),
+    ):
+        places = np.flatnonzero(mask)
+        if len(places):
+            origin = f"{resolved.origin}, whose canary gives it {share} % of the queries,"
+            side = resolved._replace(new=label, origin=origin)
+            found = run(collection, snapshot, _some(queries, mask), options, side, bound)
+            parts.append(SearchedTogether(found, places))
+    return parts
+
+
+def _shadow(  # noqa: PLR0917 - as `search.run`
+    collection: Collection,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    route: RouteState,
+    key: str,
+    asked: BoolArray,
+    bound: Filter | None,
+    results: list[SearchedTogether],
+) -> None:
+    places = np.flatnonzero(asked).tolist()
+    if not places:
+        return
+    observer = collection.store.observer
+    shadows = observer.shadows.of(collection.name, key, route.serving, route.shadow)
+    resolved = Resolved("matched", route.shadow, origin="the route's shadow", key=key)
+    try:
+        if isinstance(queries, Mapping) and route.shadow in queries:
+            queries = {route.shadow: queries[route.shadow]}
+        options = options._replace(fusion=None)
+        found = run(
+            collection, snapshot, _some(queries, asked), options, resolved, bound, counted=False
+        )
+    except VstoreError:  # a shadow has no influence on answers, nor on whether there are any
+        shadows.count_missing(len(places))
+        return
+    every = SearchResults(results)
+    for place, other in zip(places, SearchResults([together(found)]), strict=True):
+        served = every[place]
+        shadows.add(
+            served.ids, other.ids, served_s=served.trace.seconds, shadow_s=other.trace.seconds
+        )
+
+
+def _names(
+    collection: Collection,
+    view: CollectionView,
+    queries: Queries,
+    options: SearchOptions,
+    route: RouteState,
+) -> list[bytes]:
+    """Return by what each query is told apart.
+
+    Raises
+    ------
+    InvalidArgumentError
+        There is not one key for each query.
+    """
+    count = _count(queries)
+    if options.keys is not None:
+        if len(options.keys) != count:
+            raise InvalidArgumentError(
+                f"keys: {len(options.keys)} for {count} queries; expected one for each"
+            )
+        return [key.encode("utf-8", "surrogatepass") for key in options.keys]
+    label, vectors = route.labels[0], queries
+    if isinstance(queries, list | tuple) and is_text(queries):
+        texts = [str(text) for text in queries]
+        shares = (route.percent if route.mode == "canary" else 0, route.shadow_percent)
+        embedded = None
+        if not all(share in (0, 100) for share in shares):  # else all go the same way
+            with contextlib.suppress(StateError):  # no embedder is registered
+                embedded = collection.store.embed_queries(view.version(label), texts)
+        if embedded is None:
+            return [text.encode("utf-8", "surrogatepass") for text in texts]
+        vectors = embedded
+    elif isinstance(queries, Mapping):
+        label = next(label for label in route.labels if label in queries)
+        vectors = queries[label]
+    if isinstance(vectors, Embeddings):
+        vectors = vectors.vectors
+    with np.errstate(over="ignore"):  # which the search refuses
+        rows = np.ascontiguousarray(as_array(vectors, where="query"), "<f4")
+    return _vector_names(rows, with_length=view.version(label).spec.metric != "cosine")
+
+
+def _vector_names(rows: Array, *, with_length: bool) -> list[bytes]:
+    if rows.ndim != 2:  # which the search says better
+        return [row.tobytes() for row in rows]
+    exact = np.nan_to_num(rows.astype(np.float64), posinf=0.0, neginf=0.0)
+    length = np.linalg.norm(exact, axis=1, keepdims=True)
+    length[length == 0] = 1.0
+    digits = [np.rint(exact / length * _DIRECTION_STEPS)]
+    if with_length:
+        digits.append(np.rint(np.log(length) * _DIRECTION_STEPS))
+    return [row.tobytes() for row in np.concatenate(digits, axis=1).astype("<i4")]
+
+
+def _count(queries: Queries) -> int:
+    """Return how many queries there are.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if isinstance(queries, Mapping):
+        counts = {_count(value) for value in queries.values()}
+        if len(counts) > 1:
+            raise InvalidArgumentError("queries: different numbers of vectors for the versions")
+        return counts.pop()
+    return len(queries.vectors) if isinstance(queries, Embeddings) else len(queries)
+
+
+def _chosen(names: list[bytes], salt: str, percent: int) -> BoolArray:
+    """Return which names fall into the first buckets of so many in a hundred."""
+    start = blake3(salt.encode() + b"\0")
+    buckets = []
+    for name in names:
+        hasher = start.copy()
+        hasher.update(name)
+        buckets.append(int.from_bytes(hasher.digest()[:8], "little") % _BUCKETS)
+    return np.array(buckets, np.int64) < percent
+
+
+def _some(queries: Queries, mask: BoolArray) -> Queries:
+    """Return some of the queries."""
+    if isinstance(queries, Mapping):
+        return {label: _some(value, mask) for label, value in queries.items()}  # type: ignore[misc]
+    if isinstance(queries, Embeddings):
+        return Embeddings(queries.spec, as_array(queries.vectors, where="query")[mask])
+    if is_text(queries):
+        return [text for text, wanted in zip(queries, mask.tolist(), strict=True) if wanted]
+    return np.asarray(as_array(queries, where="query")[mask])

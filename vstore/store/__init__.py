@@ -1,1 +1,0 @@
-"""The public API: stores, collections, transactions, snapshots."""

@@ -1,0 +1,96 @@
+"""Vectors that a caller gives for documents, checked, and added to a transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.errors import InvalidArgumentError
+from vstore.guarding import spec_check as guard
+from vstore.limits import SEAL_BYTES
+from vstore.named import NamedTuple
+from vstore.writing.input import chunked
+from vstore.writing.pending import row_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vstore.manifest.state import StoreState
+    from vstore.segment.validation import CheckedVectors
+    from vstore.types import Array, IntArray
+    from vstore.writing.pending import Pending
+
+
+class GivenVectors(NamedTuple):
+    """Vectors of one version, checked; ``counts`` are rows per document, None for one each."""
+
+    label: str
+    checked: CheckedVectors
+    counts: IntArray | None
+
+    def add_to(
+        self, pending: Pending, docnos: Array, revisions: Array, *, skipped: Sequence[int] = ()
+    ) -> None:
+        """Add the rows to a collection's uncommitted changes.
+
+        Parameters
+        ----------
+        docnos, revisions : (n,)
+            By document.
+        skipped : sequence of int
+            Documents to leave out, by position.
+        """
+        batch = row_batch(
+            docnos,
+            revisions,
+            self.checked.vectors,
+            self.checked.norms,
+            counts=self.counts,
+            skipped=skipped,
+        )
+        if batch is not None:
+            pending.add_rows(self.label, batch)
+
+
+def check_given(
+    pending: Pending,
+    label: str,
+    vectors: object,
+    count: int,
+    *,
+    state: StoreState,
+    one_call: bool,
+) -> GivenVectors:
+    """Return vectors of a version for so many documents, checked.
+
+    Parameters
+    ----------
+    vectors : array, Embeddings, or sequence of arrays
+        (n, dimension), or one (chunks, dimension) array per document.
+    one_call : bool
+        The transaction ends when its first call returns.
+
+    Raises
+    ------
+    InvalidArgumentError, InvalidVectorError, VersionMismatchError, NotFoundError, StateError
+    """
+    version = pending.view.version(label)
+    where = f"vectors[{label!r}]"
+    matrix, counts = chunked(vectors, count, where=where)
+    checked = guard.check_batch(version, matrix, state, where=where)
+    if counts is None and len(checked.vectors) != count:
+        raise InvalidArgumentError(
+            f"{where}: expected {count} rows, one per id, found {len(checked.vectors)}"
+        )
+    source = getattr(matrix, "vectors", matrix)
+    # Lists were copied into an array; an object that is none may have returned its own array.
+    own = isinstance(source, list | tuple) or (
+        type(source) is np.ndarray and checked.vectors is not source
+    )
+    borrowed = not own or checked.vectors.base is not None
+    if borrowed and not (one_call and checked.vectors.nbytes > SEAL_BYTES):
+        # What goes to the memtable outlives the call, and what waits for the end of the
+        # transaction too; the caller may change its array. Large ones are sealed at once.
+        checked = checked._replace(vectors=checked.vectors.copy())
+    return GivenVectors(label, checked, counts)
