@@ -54,7 +54,7 @@ def make_store(hits: Array) -> vstore.Collection:
     rows = np.random.default_rng(0).standard_normal((len(hits), DIMENSION)).astype(np.float32)
     docs.upsert(list(range(len(hits))), vectors={"old": rows})
     with docs.store.transaction() as tx:
-        ref = append_record(docs.store.current().container, plain_hits(hits_of(hits)))
+        ref = append_record(docs.store.open_file.current().container, plain_hits(hits_of(hits)))
 
         def put(state: StoreState) -> StoreState:
             return put_collection(state, state.collections["docs"]._replace(hits=ref))
@@ -83,7 +83,7 @@ def curve(hits: Array, later: Array, order: JobOrder, batches: int) -> Curve:
         covered = docs.coverage("new", weighted=True)
         points.work.append(covered.share)
         points.counted.append(covered.traffic_share)
-        fresh = docs.view().rows("new").has_fresh  # ids were given by docno
+        fresh = docs._handle.view().rows("new").has_fresh  # ids were given by docno
         points.later.append(float(later[fresh].sum() / later.sum()))
 
     size = max(len(hits) // batches, 1)

@@ -79,7 +79,7 @@ def watching(docs: vstore.Collection, queries: np.ndarray, name: str) -> list[Co
         def once() -> float:
             # A remembered question has the observer of its time; both are remembered anew.
             docs.store.observer = watcher  # type: ignore[assignment]
-            docs.view().quick = Recent(16)
+            docs._handle.view().quick = Recent(16)
             docs.search(queries[0], version="v1", k=K)
             search = docs.search
             started = time.process_time()

@@ -11,11 +11,12 @@ from vstore.demo.corpus import load_scifact
 from vstore.errors import InvalidArgumentError, StateError
 from vstore.evaluation.measures import mean_ndcg_at_k
 from vstore.manifest.spec import METRICS
-from vstore.migration.bridges.bridge import bridge_gate, bridge_recall, unit_rows
 from vstore.migration.bridges.fitting import KINDS, PAIRS_MIN, fit_bridge
+from vstore.migration.bridges.measuring import bridge_gate, bridge_recall
+from vstore.query.bridge import unit_rows
 
 if TYPE_CHECKING:
-    from vstore.migration.bridges.bridge import Bridge, BridgeKind
+    from vstore.query.bridge import Bridge, BridgeKind
     from vstore.types import Array
 
 PAIRS, DIMENSION = 600, 24

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from vstore import limits
 from vstore.errors import InvalidArgumentError
 from vstore.segment import column_arrays, column_dictionary
-from vstore.segment.column_types import TIMESTAMP_MAX_US, TIMESTAMP_MIN_US, short_repr
+from vstore.segment.column_types import TIMESTAMP_MAX_US, TIMESTAMP_MIN_US
 from vstore.segment.columns import (
     ARRAY_DTYPES,
     Column,
@@ -28,6 +28,7 @@ from vstore.segment.columns import (
     missing_column,
     normalize_value,
 )
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

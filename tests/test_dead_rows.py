@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def stored(docs: vstore.Collection) -> int:
     """Return how many rows the version's segments have, dead ones included."""
-    version = docs.view().version(OLD)
+    version = docs._handle.view().version(OLD)
     return sum(ref.rows for ref in version.segments)
 
 
@@ -52,9 +52,9 @@ def test_optimize_rewrites_what_is_mostly_dead(how: str) -> None:
     assert docs.search(query, version=OLD, k=50).ids == found
     assert sum(len(ids) for ids, *_ in docs.vectors(OLD)) == alive
     assert docs.store.check().ok
-    segments = docs.view().version(OLD).segments
+    segments = docs._handle.view().version(OLD).segments
     docs.store.optimize()  # there is nothing left to do
-    assert docs.view().version(OLD).segments == segments
+    assert docs._handle.view().version(OLD).segments == segments
 
 
 def test_what_is_half_dead_is_left_as_it_is() -> None:
@@ -71,10 +71,13 @@ def test_each_segment_is_judged_by_itself() -> None:
     docs = documents(graph_rows_min=None)
     for start in (0, COUNT):
         docs.upsert(range(start, start + COUNT), vectors={OLD: rows(COUNT, seed=start)})
-    assert [ref.rows for ref in docs.view().version(OLD).segments] == [COUNT, COUNT]
+    assert [ref.rows for ref in docs._handle.view().version(OLD).segments] == [COUNT, COUNT]
     docs.delete(range(COUNT, COUNT + HALF + 10))
     docs.store.optimize()
-    assert [ref.rows for ref in docs.view().version(OLD).segments] == [COUNT, COUNT - HALF - 10]
+    assert [ref.rows for ref in docs._handle.view().version(OLD).segments] == [
+        COUNT,
+        COUNT - HALF - 10,
+    ]
 
 
 def test_a_commit_that_seals_rewrites_too() -> None:

@@ -90,7 +90,7 @@ def test_a_fusion_is_not_chosen_by_judged_ids_that_no_answer_can_have(case: str)
     given = judged([{key(i): 1.0} for i in range(40)])
     with pytest.raises(vstore.InvalidArgumentError, match=f"choose_fusion: .*{message}"):
         docs.choose_fusion(NEW, old_version=OLD, queries=given.queries, judgments=given.judgments)
-    assert docs.view().state.choices == ()
+    assert docs._handle.view().state.choices == ()
 
 
 def test_gains_of_0_and_numbers_of_numpy_are_no_error() -> None:
@@ -228,7 +228,7 @@ def test_an_empty_collection_may_be_cut_over_but_shows_nothing_of_its_vectors() 
 
 
 def test_a_bridge_says_how_many_documents_or_queries_judged_it() -> None:
-    from vstore.migration.bridges.bridge import bridge_gate
+    from vstore.migration.bridges.measuring import bridge_gate
 
     vectors = rows(400)
     docs = store_in().create_collection("docs")

@@ -38,7 +38,7 @@ def docs() -> Collection:
 
 
 def edit(docs: Collection, change: Callable[[CollectionState], CollectionState]) -> None:
-    docs.store.change(
+    docs.store.open_file.change(
         lambda state: put_collection(state, change(state.collections["docs"])), Operation("test")
     )
 

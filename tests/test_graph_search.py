@@ -225,7 +225,7 @@ def test_upkeep_keeps_recall_after_half_is_replaced(way: str) -> None:
             for some in np.array_split(np.array(half), 2 * MERGE_FANOUT):
                 docs.upsert(some.tolist(), vectors={"v": other[some]})
                 store.optimize()
-            assert len(docs.view().rows("v").parts) < MERGE_FANOUT
+            assert len(docs._handle.view().rows("v").parts) < MERGE_FANOUT
         else:
             docs.upsert(half, vectors={"v": other[half]})
             getattr(store, way)()
@@ -246,10 +246,10 @@ def test_rows_are_dropped_once_most_of_a_segment_is_dead() -> None:
         docs = filled(store, vectors)
         docs.delete(list(range(1_400)))
         store.optimize()
-        assert docs.view().rows("v").parts[0].rows.docno.shape == (3_000,)
+        assert docs._handle.view().rows("v").parts[0].rows.docno.shape == (3_000,)
         docs.delete(list(range(1_400, 1_800)))
         store.optimize()
-        assert docs.view().rows("v").parts[0].rows.docno.shape == (1_200,)
+        assert docs._handle.view().rows("v").parts[0].rows.docno.shape == (1_200,)
         assert docs.version("v").graphs == 1
         right = [
             {1_800 + row for row in best}
@@ -264,7 +264,7 @@ def test_a_vacuum_leaves_no_code_of_what_is_gone(tmp_path: Any) -> None:
     vectors = clustered(2_000, DIMENSION)
     with vstore.open(path) as store:
         docs = filled(store, vectors)
-        graph = docs.view().rows("v").parts[0].rows.graph  # type: ignore[union-attr]
+        graph = docs._handle.view().rows("v").parts[0].rows.graph  # type: ignore[union-attr]
         assert graph is not None
         codes = [graph.arrays.codes(graph.node[row : row + 1]).tobytes() for row in range(5)]
         docs.delete(list(range(5)))
@@ -316,7 +316,7 @@ def test_a_damaged_node_is_found_when_it_is_read(tmp_path: Any, name: str) -> No
     with vstore.open(path) as store:
         docs = filled(store, vectors)
         right = [docs.search(vector, version="v").ids for vector in vectors[:40]]
-        segment = docs.view().rows("v").parts[0].rows
+        segment = docs._handle.view().rows("v").parts[0].rows
         assert isinstance(segment, VectorSegment)
         block = segment.header.arrays[name].block
     data = bytearray(path.read_bytes())
@@ -370,7 +370,7 @@ def test_many_single_questions_have_all_nodes_checked_once(
 
 
 def segment_of(docs: Collection) -> VectorSegment:
-    segment = docs.view().rows("v").parts[0].rows
+    segment = docs._handle.view().rows("v").parts[0].rows
     assert isinstance(segment, VectorSegment)
     return segment
 
@@ -380,7 +380,7 @@ def test_the_same_rows_give_the_same_file(tmp_path: Any) -> None:
     for name in ("one", "two"):
         with vstore.open(tmp_path / name) as store:
             docs = filled(store, clustered(2_000, DIMENSION))
-            graph = docs.view().rows("v").parts[0].rows.graph  # type: ignore[union-attr]
+            graph = docs._handle.view().rows("v").parts[0].rows.graph  # type: ignore[union-attr]
             assert graph is not None
             codes = graph.arrays.codes()
             files.append((graph.arrays.links.tobytes(), codes.tobytes(), graph.recall))
@@ -467,7 +467,7 @@ def test_a_graph_that_lies_is_not_extended(tmp_path: Any) -> None:
     vectors = clustered(3_000, DIMENSION)
     with vstore.open(tmp_path / "s.vstore") as store:
         docs = filled(store, vectors[:2_000])
-        segment = docs.view().rows("v").parts[0].rows
+        segment = docs._handle.view().rows("v").parts[0].rows
         graph = segment.graph  # type: ignore[union-attr]
         assert graph is not None
         nowhere = np.full_like(graph.arrays.links, NONE - 1)

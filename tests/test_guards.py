@@ -111,8 +111,8 @@ def test_what_is_learned_depends_on_the_rows_alone(demo: ScifactDemo) -> None:
 
 
 def _record(docs: vstore.Collection) -> object:
-    snapshot = docs.snapshot()
-    return plain_guard(guard_of(snapshot, docs.view().version(NEW)).record)
+    snapshot = docs._handle.snapshot()
+    return plain_guard(guard_of(snapshot, docs._handle.view().version(NEW)).record)
 
 
 def test_rows_that_replace_others_are_not_counted_twice(demo: ScifactDemo) -> None:
@@ -393,8 +393,8 @@ def test_a_search_by_a_graph_is_watched_too(demo: ScifactDemo) -> None:
 @pytest.mark.parametrize("rhythm", [2, 3, 4, 5, 8])
 def test_no_rhythm_of_queries_escapes_the_window(demo: ScifactDemo, rhythm: int) -> None:
     docs = learned(demo)
-    snapshot = docs.snapshot()
-    watch = guard_of(snapshot, docs.view().version(NEW)).queries
+    snapshot = docs._handle.snapshot()
+    watch = guard_of(snapshot, docs._handle.view().version(NEW)).queries
     assert watch is not None
     for i in range(2_000):
         watch.add(np.full(384, i % rhythm, np.float32))
@@ -543,7 +543,7 @@ def with_damaged_guard(demo: ScifactDemo, record: Any) -> vstore.Collection:
         changed = collection._replace(versions={NEW: version})
         return state._replace(collections={"papers": changed})
 
-    docs.store.change(edit, Operation("test"))
+    docs.store.open_file.change(edit, Operation("test"))
     return docs
 
 
@@ -642,9 +642,9 @@ def test_queries_blended_over_a_bridge_are_not_taken_for_the_model_s_own(demo: S
     dual: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD}
     rules: dict[Any, set[str]] = {"slots": {OLD, NEW}, "bridged-slots": {NEW}}
     for fusion, watched in rules.items():
-        docs.view().query_checks.clear()
+        docs._handle.view().query_checks.clear()
         docs.search(query, fusion=fusion, **dual)
-        assert set(docs.view().query_checks) == watched
+        assert set(docs._handle.view().query_checks) == watched
 
 
 def test_questions_of_a_dual_read_one_by_one_are_judged_together(demo: ScifactDemo) -> None:

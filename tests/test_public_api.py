@@ -168,8 +168,8 @@ NOT_FOR_A_SEARCH = (
     "urllib.parse", "vstore.manifest.delta", "vstore.manifest.edits", "vstore.native.reference",
     "vstore.observe.trace", "vstore.query.filter", "vstore.query.fusion", "vstore.query.ranking",
     "vstore.segment.changes", "vstore.segment.columns", "vstore.segment.replay",
-    "vstore.storage.memory", "vstore.storage.scan", "vstore.engine.document",
-    "vstore.embedding.embedder", "vstore.writing.input", "vstore.writing.transaction",
+    "vstore.storage.memory", "vstore.storage.scan", "vstore.segment.user_document",
+    "vstore.embedding.embedder", "vstore.writing.input", "vstore.api.transaction",
     "vstore.engine.commit",
 )  # fmt: skip
 

@@ -37,7 +37,7 @@ def docs() -> Iterator[Collection]:
 
 
 def short_ways(docs: Collection) -> int:
-    return len(docs.view().quick)
+    return len(docs._handle.view().quick)
 
 
 def parts_of(result: SearchResult) -> dict[str, Any]:
@@ -172,8 +172,8 @@ def test_filters_that_are_equal_and_not_the_same_are_not_confused(docs: Collecti
 def test_many_kinds_of_questions_are_not_all_remembered(docs: Collection) -> None:
     for k in range(1, 200):
         docs.search(QUERIES[0], version="v", k=k, ef_search=250)
-    assert len(docs.view().plans) <= 16
-    assert len(filtered(docs.view().rows("v"), None).searches) <= 16
+    assert len(docs._handle.view().plans) <= 16
+    assert len(filtered(docs._handle.view().rows("v"), None).searches) <= 16
     docs.search(QUERIES[0], version="v", k=1)
     with pytest.raises(vstore.InvalidArgumentError):
         docs.search(QUERIES[0], version="v", k=True)

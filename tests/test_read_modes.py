@@ -174,7 +174,7 @@ def test_auto_is_what_judgments_chose_and_says_so(
     assert [result.ids for result in auto] == [result.ids for result in named]
     slots = docs.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
     assert ndcg(auto, judgments[:QUERIES]) >= ndcg(slots, judgments[:QUERIES]) - 0.01
-    (state,) = docs.view().state.choices
+    (state,) = docs._handle.view().state.choices
     assert (state.chosen, state.coverage) == (choice.rule, docs.coverage(NEW).share)
     assert state.measured["slots"] == pytest.approx(choice.default_ndcg)
     with pytest.raises(vstore.InvalidArgumentError, match="no queries for"):

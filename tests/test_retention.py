@@ -82,7 +82,7 @@ def path(made: Path, tmp_path: Path) -> Path:
 
 
 def codes_of(docs: Collection, number: int) -> Iterator[bytes]:
-    (part,) = docs.view().rows(GRAPHS).parts
+    (part,) = docs._handle.view().rows(GRAPHS).parts
     assert isinstance(part.rows, VectorSegment)
     graph = part.rows.searched.graph
     (node,) = np.flatnonzero(graph.members == number).tolist()
@@ -227,11 +227,11 @@ def test_a_dead_letter_of_a_deleted_document_goes_with_a_vacuum() -> None:
 
     migration = docs.migrate("v1", "v2", embed=embed, retries=0)
     migration.run()
-    letters = docs.view().state.jobs["v2"].dead
+    letters = docs._handle.view().state.jobs["v2"].dead
     assert sorted(letter.id for letter in letters) == ids[:2]
     docs.delete(ids[:1])
     store.vacuum()
-    assert [letter.id for letter in docs.view().state.jobs["v2"].dead] == ids[1:2]
+    assert [letter.id for letter in docs._handle.view().state.jobs["v2"].dead] == ids[1:2]
     data = _bytes_of(medium)
     assert ids[0].encode() not in data
     assert ids[1].encode() in data

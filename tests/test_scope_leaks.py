@@ -227,7 +227,7 @@ def test_what_is_outside_makes_no_difference(
 def test_the_view_of_a_scoped_handle_has_nothing_of_what_is_outside(
     both: tuple[Collection, Collection],
 ) -> None:
-    mine = acme(both[1]).view()
+    mine = acme(both[1])._handle.view()
     assert mine.documents.find(["globex 0", "acme 0", "nobody"])[[0, 2]].tolist() == [-1, -1]
     assert mine.live_count == int(np.count_nonzero(mine.documents.revision)) == MINE
     assert {key for key in mine.state.routes if key} == set()
@@ -415,7 +415,7 @@ BY_ID: dict[str, Callable[[Collection, str], object]] = {
 
 def lacking(docs: Collection, id_: str) -> list[int]:
     with docs.store.transaction() as tx:
-        return tx.lacking(docs, NEW, [id_])
+        return tx._draft.lacking(docs._handle, NEW, [id_])
 
 
 @pytest.mark.parametrize("name", BY_ID)
@@ -452,8 +452,8 @@ def test_a_document_that_left_the_scope_in_this_transaction_is_gone() -> None:
         tx.update_metadata(docs, ["acme 3"], [{"tenant": "globex"}])
         tx.update_metadata(docs, ["globex 1"], [{"tenant": "acme"}])
         with pytest.raises(vstore.NotFoundError):
-            tx.lacking(acme(docs), NEW, ["acme 3"])
-        assert tx.lacking(acme(docs), NEW, ["globex 1"]) == [0]
+            tx._draft.lacking(acme(docs)._handle, NEW, ["acme 3"])
+        assert tx._draft.lacking(acme(docs)._handle, NEW, ["globex 1"]) == [0]
         assert tx.delete(acme(docs), ["acme 3", "globex 1"]).deleted == 1
     assert "acme 3" in docs
 
@@ -544,7 +544,7 @@ def test_a_commit_lets_go_of_the_scoped_view_before_it() -> None:
     gc.disable()
     try:
         result = mine.search(query(), version=OLD, k=3)
-        views = [weakref.ref(one) for one in (mine.view(), mine.view().whole)]
+        views = [weakref.ref(one) for one in (mine._handle.view(), mine._handle.view().whole)]
         assert all(view() is not None for view in views)
         del result
         docs.upsert(["acme 7"], texts=["anew"])

@@ -29,7 +29,10 @@ def size_of(store: vstore.Store) -> int:
 
 def segments_of(docs: vstore.Collection) -> list[int]:
     """Return how many segments the documents and each version have."""
-    return [len(docs.view().state.segments), *(version.segments for version in docs.versions)]
+    return [
+        len(docs._handle.view().state.segments),
+        *(version.segments for version in docs.versions),
+    ]
 
 
 def assert_complete(docs: vstore.Collection, vectors: Array) -> None:

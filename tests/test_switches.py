@@ -47,7 +47,6 @@ CALLS: dict[str, Call] = {
     "Collection.verify_embedder": lambda docs, **o: docs.verify_embedder(EMBEDDER, **o),
     "EmbeddingSpec": lambda _, **o: vstore.EmbeddingSpec("m", 4, **o),
     "Migration": lambda docs, **o: docs.migrate(OLD, NEW, embed, **o),
-    "Store.change": lambda docs, **o: docs.store.change(lambda state: state, None, **o),
     "Store.counters": lambda docs, **o: docs.store.counters(**o),
     "Store.create_collection": lambda docs, **o: docs.store.create_collection("more", **o),
     "Store.metrics": lambda docs, **o: docs.store.metrics(**o),
@@ -97,7 +96,7 @@ def test_a_switch_that_is_no_bool_is_refused(name: str, switch: str, value: obje
     with pytest.raises(vstore.InvalidArgumentError, match=f"{switch}: expected a bool"):
         CALLS[name](docs, **{switch: value})
     assert contents(docs) == before
-    if not (name.endswith(".cutover") or name in ("EmbeddingSpec", "Store.change")):
+    if not (name.endswith(".cutover") or name == "EmbeddingSpec"):
         CALLS[name](docs, **{switch: np.True_})
 
 

@@ -176,16 +176,16 @@ def test_segments_may_be_forgotten_while_a_reader_opens_them(
     docs = documents(store)
     docs.upsert(list(range(5)), vectors={OLD: rows(5)})
     seal(store)
-    cache = store.current().cache
+    cache = store.open_file.current().cache
     original = type(cache)._vector
 
     def slow(self: Any, *arguments: Any) -> Any:
         segment = original(self, *arguments)
-        self.prune(type(store.current().state)())  # what a writer does meanwhile
+        self.prune(type(store.open_file.current().state)())  # what a writer does meanwhile
         return segment
 
     monkeypatch.setattr(type(cache), "_vector", slow)
-    cache.prune(type(store.current().state)())
+    cache.prune(type(store.open_file.current().state)())
     assert store.snapshot(store.epoch - 1).collection("docs").ids() == list(range(5))
     docs.upsert([9])
     assert len(docs.search(axis(0), version=OLD)) == 5

@@ -57,7 +57,7 @@ def recall(docs: Collection, alive: range) -> float:
 
 
 def graphs(store: Store) -> list[bool]:
-    parts = store.collection("docs").view().rows("v").parts
+    parts = store.collection("docs")._handle.view().rows("v").parts
     large = [part.rows for part in parts if len(part.rows.docno) >= ROWS_MIN]
     return [isinstance(rows, VectorSegment) and rows.has_graph for rows in large]
 

@@ -46,7 +46,7 @@ and of one migration::
     guarding/canary_checks.py is the embedder still the model that its name says?
     migration/jobs/migration.py     the handle on a backfill job, manifest/job_edits.py: its states
     migration/jobs/backfill.py   gives documents its vectors, one commit per batch
-    embedding/batches.py, embedding_calls.py  the embedding function, which may fail:
+    writing/embedding_batches.py, embedding_calls.py  the embedding function, which may fail:
                            transient_errors.py: by itself; second_tries.py: what is tried again;
                            embedding_outcomes.py: vectors, or who is to blame
     migration/gates/measurements.py  what holds now; migration/gates/gates.py: what must hold
@@ -72,8 +72,9 @@ if TYPE_CHECKING:
     from vstore.api.opening import open_store as open  # noqa: A004 - vstore.open is how it reads
     from vstore.api.reader import Reader
     from vstore.api.store import Store
+    from vstore.api.transaction import Transaction
     from vstore.embedding.embedder import Embedder, Embeddings, HashingEmbedder
-    from vstore.engine.document import Document
+    from vstore.engine.coverage import Coverage
     from vstore.engine.version_info import VersionInfo
     from vstore.errors import (
         AlreadyExistsError,
@@ -111,18 +112,18 @@ if TYPE_CHECKING:
     from vstore.inspection.check import CheckReport
     from vstore.manifest.spec import EmbeddingSpec, suggest_label
     from vstore.manifest.state import RouteState
-    from vstore.migration.bridges.bridge import Bridge
-    from vstore.migration.gates.gates import Coverage, GateResult, Gates, Judged
+    from vstore.migration.gates.gates import GateResult, Gates, Judged
     from vstore.migration.jobs.migration import Migration
     from vstore.migration.jobs.status import BackfillReport, MigrationPlan, MigrationStatus
     from vstore.observe.shadow import ShadowReport
+    from vstore.query.bridge import Bridge
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
     from vstore.searching.epoch_comparison import EpochComparison, HitChange
     from vstore.searching.hits import Explanation, Hit
     from vstore.searching.result_batch import SearchResults
     from vstore.searching.results import SearchResult
+    from vstore.segment.user_document import Document
     from vstore.writing.counts import DeleteCounts, UpsertCounts, VectorCounts
-    from vstore.writing.transaction import Transaction
 
 __version__ = "0.1.0.dev0"
 
@@ -163,13 +164,13 @@ _MODULES = {
         "suggest_label",
     ),
     "vstore.manifest.state": ("RouteState",),
-    "vstore.migration.bridges.bridge": ("Bridge",),
+    "vstore.query.bridge": ("Bridge",),
     "vstore.migration.gates.gates": (
-        "Coverage",
         "GateResult",
         "Gates",
         "Judged",
     ),
+    "vstore.engine.coverage": ("Coverage",),
     "vstore.observe.shadow": ("ShadowReport",),
     "vstore.query.filter": (
         "Filter",
@@ -185,7 +186,7 @@ _MODULES = {
         "UpsertCounts",
         "VectorCounts",
     ),
-    "vstore.engine.document": ("Document",),
+    "vstore.segment.user_document": ("Document",),
     "vstore.searching.epoch_comparison": (
         "EpochComparison",
         "HitChange",
@@ -207,7 +208,7 @@ _MODULES = {
     "vstore.searching.result_batch": ("SearchResults",),
     "vstore.searching.results": ("SearchResult",),
     "vstore.api.store": ("Store",),
-    "vstore.writing.transaction": ("Transaction",),
+    "vstore.api.transaction": ("Transaction",),
     "vstore.engine.version_info": ("VersionInfo",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

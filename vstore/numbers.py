@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.segment.column_types import short_repr
+from vstore.shown import short_repr
 
 
 def check_whole(

@@ -20,7 +20,7 @@ from vstore.query.slots import Candidates
 
 if TYPE_CHECKING:
     from benchmarks.quality.pairs import ModelPair
-    from vstore.migration.bridges.bridge import Bridge
+    from vstore.query.bridge import Bridge
     from vstore.types import Array, BoolArray, FloatArray, IntArray
 
 DEPTH = 100

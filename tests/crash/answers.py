@@ -82,7 +82,7 @@ def _collection(docs: Collection) -> Answers:
     for name, where in filters.items():
         found[f"filter {name}"] = attempt(partial(docs.ids, where))
     queries: dict[str, Any] = {}
-    for label in docs.view().state.versions:
+    for label in docs._handle.view().state.versions:
         info = attempt(partial(docs.version, label))
         if isinstance(info, type):
             found[label] = info

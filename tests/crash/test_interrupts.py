@@ -32,8 +32,8 @@ from tests.crash.interrupted import (
     upsert_texts,
     vacuum,
 )
+from vstore.api.transaction import Transaction
 from vstore.engine.turns import Turn, Turns
-from vstore.writing.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable

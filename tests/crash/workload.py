@@ -333,7 +333,7 @@ def contents(reader: Reader) -> Dump:
 
 
 def _collection(collection: Collection) -> Dump:
-    state = collection.view().state
+    state = collection._handle.view().state
     return {
         "fields": collection.fields,
         "documents": sorted(map(_document, collection.documents()), key=repr),

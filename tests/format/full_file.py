@@ -95,4 +95,4 @@ def _put_bridge_and_choice(store: Store) -> None:
         choice = FusionChoice("old", "new", "slots", 0.5, 30, {"slots": 0.6}, (1.0, 0.5), 1, 1)
         return put_collection(state, docs._replace(bridges=(bridge,), choices=(choice,)))
 
-    store.change(edit, Operation("test"))
+    store.open_file.change(edit, Operation("test"))

@@ -189,7 +189,7 @@ def test_an_unknown_value_of_an_enumeration_is_refused(value: str) -> None:
 
     with open_medium(FaultyMedium()) as store:
         filled(store)
-        state: StoreState = store.current().state
+        state: StoreState = store.open_file.current().state
     plain: Any = codec.plain_store(state)
     assert isinstance(state.collections["docs"].routes[""], RouteState)
     plain["collections"]["docs"]["routes"][""]["mode"] = value

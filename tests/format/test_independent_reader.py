@@ -208,7 +208,7 @@ def test_readers_agree_on_a_store_that_seals_by_itself() -> None:
                 ids, metadata=rows, vectors={"old": _vectors("old", 400, None, start)}
             )
             collection.delete([start + 5])
-        assert len(store.current().state.collections["docs"].segments) > 1
+        assert len(store.open_file.current().state.collections["docs"].segments) > 1
         assert_agreement(store, medium.tobytes())
 
 

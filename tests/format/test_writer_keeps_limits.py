@@ -20,10 +20,10 @@ from vstore import (
 )
 from vstore.api.opening import open_medium
 from vstore.engine.commit import append_commit
+from vstore.engine.pending import Pending
 from vstore.manifest import codec
 from vstore.manifest.commit import chain, read_commit
 from vstore.storage.faulty import FaultyMedium
-from vstore.writing.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +155,7 @@ def test_more_docnos_than_documents_are_refused() -> None:
         store.create_collection("docs").upsert(["a", "b"])
         store.create_collection("temporary")
         store.drop_collection("temporary")
-        plain: Any = codec.plain_store(store.current().state)
+        plain: Any = codec.plain_store(store.open_file.current().state)
     plain["collections"]["docs"]["segments"][0]["docno_end"] = 3
     with pytest.raises(ValueError, match="more docnos than documents"):
         codec.read_store(plain)
@@ -165,8 +165,10 @@ def test_a_chain_whose_base_is_another_commit_is_refused() -> None:
     medium = FaultyMedium()
     with open_medium(medium) as store:
         store.tag("a delta")
-        tip, container = store.current().tip, store.open_file.container
-        commit = read_commit(container, tip)._replace(previous=store.current().base, base=tip)
+        tip, container = store.open_file.current().tip, store.open_file.container
+        commit = read_commit(container, tip)._replace(
+            previous=store.open_file.current().base, base=tip
+        )
         lying = append_commit(container, commit)
         with pytest.raises(CorruptionError, match="not the base"):
             chain(container, lying)

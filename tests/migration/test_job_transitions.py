@@ -13,9 +13,10 @@ from vstore.errors import LeaseError, LimitExceededError, StateError
 from vstore.limits import REASON_BYTES_MAX
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import Moment
-from vstore.manifest.job_edits import BatchRecord, JobSettings, Lease, caps
+from vstore.manifest.job_edits import BatchRecord, JobSettings, Lease
 from vstore.manifest.job_state import DeadLetter
 from vstore.manifest.state import CollectionState, VersionState
+from vstore.migration.jobs import caps
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,7 @@ import pytest
 import vstore
 from tests.migration.corpus import Recorder, corpus, embed, vector_of
 from tests.small_store import NEW, OLD, seal
+from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
 from vstore.manifest.hits import hits_of, plain_hits
 from vstore.manifest.record import append_record
@@ -30,15 +31,15 @@ PLACES: dict[str, Callable[[vstore.Store], object]] = {
 
 def count_hits(docs: vstore.Collection, hits: Mapping[DocumentId, int]) -> None:
     """Write what the counters of a store write when they are flushed."""
-    by_docno = np.zeros(docs.view().documents.docno_end, np.uint64)
-    by_docno[docs.view().documents.find(list(hits))] = list(hits.values())
-    with docs.store.transaction() as tx:
-        ref = append_record(docs.store.current().container, plain_hits(hits_of(by_docno)))
+    by_docno = np.zeros(docs._handle.view().documents.docno_end, np.uint64)
+    by_docno[docs._handle.view().documents.find(list(hits))] = list(hits.values())
+    file = docs.store.open_file
 
-        def put(state: StoreState) -> StoreState:
-            return put_collection(state, state.collections[docs.name]._replace(hits=ref))
+    def put(state: StoreState) -> StoreState:
+        ref = append_record(file.container, plain_hits(hits_of(by_docno)))
+        return put_collection(state, state.collections[docs.name]._replace(hits=ref))
 
-        tx.edit(put, name="hits", note="")
+    file.change(put, Operation("hits"))
 
 
 def order_of(

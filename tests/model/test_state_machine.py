@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 TINY = {
     "vstore.engine.commit.SEAL_DOCUMENTS": 2,
     "vstore.engine.commit.SEAL_COMMITS": 6,
-    "vstore.writing.pending.SEAL_DOCUMENTS": 2,
-    "vstore.writing.transaction.SEAL_DOCUMENTS": 2,
+    "vstore.engine.pending.SEAL_DOCUMENTS": 2,
+    "vstore.api.transaction.SEAL_DOCUMENTS": 2,
     "vstore.segment.compaction.SEAL_DOCUMENTS": 2,
     "vstore.segment.compaction.MERGE_FANOUT": 2,
     "vstore.storage.container.VIEW_BYTES_MIN": 64,

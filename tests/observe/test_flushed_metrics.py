@@ -175,7 +175,7 @@ def test_damaged_records_stop_no_search_and_are_found(tmp_path: Path) -> None:
         docs = filled(store)
         found = docs.search(axis(0), version=OLD).ids
         store.flush_metrics()
-        state = store.current().state
+        state = store.open_file.current().state
         refs = state.metrics, state.collections["docs"].hits
     data = bytearray(path.read_bytes())
     for ref in refs:

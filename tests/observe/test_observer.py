@@ -125,7 +125,7 @@ def test_a_commit_lets_go_of_the_state_before() -> None:
     docs = with_a_graph()
     for _ in range(3):
         docs.search(QUERIES[0], version="v")
-    before = weakref.ref(docs.view())
+    before = weakref.ref(docs._handle.view())
     docs.upsert(["new"], vectors={"v": QUERIES[:1]})
     gc.collect()
     assert before() is None
@@ -140,7 +140,7 @@ def test_a_reader_that_refreshes_lets_go_of_the_state_before(tmp_path: Path) -> 
         with vstore.open(store.path, mode="r") as reader:
             read = reader.collection("docs")
             read.search(axis(0), version=OLD)
-            before = weakref.ref(read.view())
+            before = weakref.ref(read._handle.view())
             docs.upsert(["b"], vectors={OLD: rows(1)})
             reader.refresh()
             gc.collect()

@@ -49,7 +49,7 @@ def test_hits_of_another_version_under_a_matched_plan_are_seen(
     docs = two_versions()
 
     def wrong(plan: Any, reads: Any, *rest: Any, **options: Any) -> Any:
-        other = [read._replace(table=docs.view().rows(NEW)) for read in reads]
+        other = [read._replace(table=docs._handle.view().rows(NEW)) for read in reads]
         return execute(plan, other, *rest, **options)
 
     docs.search(axis(0), version=OLD)
@@ -66,7 +66,7 @@ def test_two_versions_in_one_answer_under_a_matched_plan_are_seen(
     docs = two_versions()
 
     def mixed(plan: Any, reads: Any, *rest: Any, **options: Any) -> Any:
-        both = [reads[0], reads[0]._replace(table=docs.view().rows(NEW))]
+        both = [reads[0], reads[0]._replace(table=docs._handle.view().rows(NEW))]
         lists = [execute(plan, [one], *rest, **options) for one in both]
         hits = [hit for pair in zip(*(one.hits(0) for one in lists), strict=True) for hit in pair]
         return ListedExecution([Executed(hits[: options["k"]], {})])
@@ -87,9 +87,9 @@ def test_a_broken_short_way_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None
     query = clustered(1, 24, seed=3)[0]
     for _ in range(3):
         docs.search(query, version=OLD)
-    quick: Any = next(iter(docs.view().quick._values.values()))
+    quick: Any = next(iter(docs._handle.view().quick._values.values()))
     assert rates(docs)["silent"] == 0
-    monkeypatch.setattr(quick._reads[0], "table", docs.view().rows(NEW))
+    monkeypatch.setattr(quick._reads[0], "table", docs._handle.view().rows(NEW))
     assert docs.search(query, version=OLD)[0].version == NEW
     assert rates(docs)["silent"] == 0.25
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vstore.api.collection_guards import CollectionGuards
 from vstore.deferred import Deferred
 from vstore.manifest.spec import suggest_label
@@ -15,14 +13,13 @@ from vstore.searching.parameters import (
     Queries,
     Query,
     SearchOptions,
-    Where,
     check_family,
     check_k,
     keys_of,
     several_queries,
     wanted_of,
 )
-from vstore.searching.search import explain, search, search_one
+from vstore.searching.search import ask, explain, search, search_one
 from vstore.writing.drawn import drawn
 
 if TYPE_CHECKING:
@@ -31,17 +28,19 @@ if TYPE_CHECKING:
     from vstore.engine import hit_counts, version_info
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Provenance, StalePolicy, StorageType
+    from vstore.query.filter import Where
     from vstore.query.fusion import FusionName
-    from vstore.searching import epoch_comparison, hits, quick, result_batch
+    from vstore.searching import epoch_comparison, hits, result_batch
     from vstore.searching.results import SearchResult
     from vstore.types import DocumentId, Metadata
+    from vstore.writing import draft as drafts
     from vstore.writing import schema, text_upserts
     from vstore.writing.counts import DeleteCounts, UpsertCounts, VectorCounts
 else:  # not what a search needs
     epoch_comparison = Deferred("vstore.searching.epoch_comparison")
     hit_counts = Deferred("vstore.engine.hit_counts")
     hits = Deferred("vstore.searching.hits")
-    quick = Deferred("vstore.searching.quick")
+    drafts = Deferred("vstore.writing.draft")
     result_batch = Deferred("vstore.searching.result_batch")
     schema = Deferred("vstore.writing.schema")
     text_upserts = Deferred("vstore.writing.text_upserts")
@@ -60,7 +59,7 @@ class Collection(CollectionGuards):
     @property
     def fields(self) -> dict[str, str]:
         """Metadata fields and their types."""
-        return dict(self.view().state.fields)
+        return dict(self._handle.view().state.fields)
 
     def add_field(self, name: str, field_type: str, *, exist_ok: bool = False) -> None:
         """Declare a metadata field; documents that are there lack it.
@@ -75,7 +74,7 @@ class Collection(CollectionGuards):
         AlreadyExistsError
             The collection has the field; with ``exist_ok``, of another type.
         """
-        schema.add_field(self, name, field_type, exist_ok=exist_ok)
+        schema.add_field(self._handle, name, field_type, exist_ok=exist_ok)
 
     def create_version(
         self,
@@ -120,7 +119,7 @@ class Collection(CollectionGuards):
             ``exist_ok`` the message names what differs.
         """
         schema.create_version(
-            self,
+            self._handle,
             label,
             spec,
             storage=storage,
@@ -136,7 +135,7 @@ class Collection(CollectionGuards):
 
     def suggest_label(self, spec: EmbeddingSpec) -> str:
         """Propose a label from collection, model, preprocessing and today's date."""
-        return suggest_label(self.name, spec, date=self.store.today())
+        return suggest_label(self.name, spec, date=self.store._today())
 
     def version(self, label: str) -> version_info.VersionInfo:
         """Return what there is to know about a version.
@@ -145,12 +144,12 @@ class Collection(CollectionGuards):
         ------
         NotFoundError
         """
-        return version_info.version_info(self.view(), label)
+        return version_info.version_info(self._handle.view(), label)
 
     @property
     def versions(self) -> tuple[version_info.VersionInfo, ...]:
         """All versions, in the order of their making."""
-        view = self.view()
+        view = self._handle.view()
         return tuple(version_info.version_info(view, label) for label in view.state.versions)
 
     # Writing. Each call is one commit; a transaction makes several one.
@@ -169,11 +168,10 @@ class Collection(CollectionGuards):
         """Add or change documents; see `Transaction.upsert`."""
         ids, vectors, metadata = drawn(ids), drawn(vectors), drawn(metadata)
         texts, source_hashes = drawn(texts), drawn(source_hashes)
-        tx = self.store.transaction()
-        tx.one_call = True
-        return tx.run(
-            lambda tx: tx.upsert(
-                self,
+        return drafts.write(
+            self._handle.file,
+            lambda draft: draft.upsert(
+                self._handle,
                 ids,
                 vectors=vectors,
                 metadata=metadata,
@@ -181,7 +179,8 @@ class Collection(CollectionGuards):
                 source_hashes=source_hashes,
                 force=force,
                 trust_geometry=trust_geometry,
-            )
+            ),
+            one_call=True,
         )
 
     def upsert_texts(
@@ -201,7 +200,7 @@ class Collection(CollectionGuards):
     ) -> UpsertCounts:
         """Embed texts and upsert them, one commit per batch; see `text_upserts.upsert_texts`."""
         return text_upserts.upsert_texts(
-            self,
+            self._handle,
             ids,
             texts,
             embedder=embedder,
@@ -222,14 +221,18 @@ class Collection(CollectionGuards):
     ) -> int:
         """Set fields of documents; see `Transaction.update_metadata`."""
         given = drawn(ids), drawn(metadata)
-        return self.store.transaction().run(lambda tx: tx.update_metadata(self, *given))
+        return drafts.write(
+            self._handle.file, lambda draft: draft.update_metadata(self._handle, *given)
+        )
 
     def delete(
         self, ids: Iterable[DocumentId] | None = None, *, where: Where = None
     ) -> DeleteCounts:
         """Delete documents by id or by filter; see `Transaction.delete`."""
         given = drawn(ids)
-        return self.store.transaction().run(lambda tx: tx.delete(self, given, where=where))
+        return drafts.write(
+            self._handle.file, lambda draft: draft.delete(self._handle, given, where=where)
+        )
 
     def add_vectors(
         self,
@@ -242,12 +245,16 @@ class Collection(CollectionGuards):
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
         given, made_from = (drawn(ids), drawn(vectors)), drawn(revisions)
-        tx = self.store.transaction()
-        tx.one_call = True
-        return tx.run(
-            lambda tx: tx.add_vectors(
-                self, version, *given, revisions=made_from, trust_geometry=trust_geometry
-            )
+        return drafts.write(
+            self._handle.file,
+            lambda draft: draft.add_vectors(
+                self._handle,
+                version,
+                *given,
+                revisions=made_from,
+                trust_geometry=trust_geometry,
+            ),
+            one_call=True,
         )
 
     # Searching.
@@ -326,26 +333,7 @@ class Collection(CollectionGuards):
             keys_of(None if key is None else (key,)),
             check_family(family),
         )
-        by_vectors = isinstance(query, np.ndarray | dict)
-        if self._scope is not None or self.is_pinned or not by_vectors:
-            return search_one(self, query, options)
-        view = self.view()
-        try:
-            known: quick.QuickSearch | None = None
-            is_new = not len(view.quick) and view.asked.find(options) is None
-            if not is_new:
-                known = view.quick.find(quick.quick_key(options))
-                is_new = known is None and view.asked.find(options) is None
-        except TypeError:  # an option that cannot be hashed
-            return search_one(self, query, options)
-        found = None if known is None else known(query)
-        if found is None:
-            found = search_one(self, query, options)
-            if is_new:  # what is asked once is not worth remembering how
-                view.asked.put(options, options)
-            else:
-                quick.remember(self, options, found)
-        return found
+        return ask(self._handle, query, options)
 
     def search_batch(
         self,
@@ -389,7 +377,7 @@ class Collection(CollectionGuards):
             check_family(family),
         )
         queries = several_queries(queries)
-        return result_batch.SearchResults(search(self, queries, options))
+        return result_batch.SearchResults(search(self._handle, queries, options))
 
     def explain(
         self,
@@ -412,8 +400,8 @@ class Collection(CollectionGuards):
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
         if not check_switch(analyze, what="analyze"):
-            return explain(self, query, options)
-        result = search_one(self, query, options)
+            return explain(self._handle, query, options)
+        result = search_one(self._handle, query, options)
         return hits.Explanation(result.plan, result.trace.actuals())
 
     def compare_epochs(
@@ -449,8 +437,10 @@ class Collection(CollectionGuards):
         k = check_k(k)
         wanted = wanted_of(recall, exact=False, ef_search=ef_search)
         options = SearchOptions(version, k, where, mode, old_version, fusion, wanted=wanted)
-        until = self.snapshot().epoch if after is None else after
-        return epoch_comparison.compare_epochs(self, query, options, before=before, after=until)
+        until = self._handle.snapshot().epoch if after is None else after
+        return epoch_comparison.compare_epochs(
+            self._handle, query, options, before=before, after=until
+        )
 
     def hits(self) -> dict[DocumentId, int]:
         """Return how often live documents were found, of those that were, most often first.
@@ -458,4 +448,4 @@ class Collection(CollectionGuards):
         Searches through handles on older epochs do not count. What `Store.flush_metrics` wrote is
         in the file; what this handle has counted since is added, and lost when it is closed.
         """
-        return hit_counts.hits_by_id(self)
+        return hit_counts.hits_by_id(self._handle)

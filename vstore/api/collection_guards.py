@@ -34,7 +34,7 @@ class CollectionGuards(CollectionMigration):
         ScopeError
             The handle is scoped, and what was learned is of everybody's documents.
         """
-        return guard_changes.guard_info(self._collection, version)
+        return guard_changes.guard_info(self._handle, version)
 
     def set_canaries(
         self, version: str, texts: Sequence[str], *, vectors: Embedder | Embeddings | Array
@@ -58,7 +58,7 @@ class CollectionGuards(CollectionMigration):
         InvalidArgumentError, InvalidVectorError, VersionMismatchError, LimitExceededError,
         NotFoundError
         """
-        canary_checks.set_canaries(self._collection, version, texts, vectors)
+        canary_checks.set_canaries(self._handle, version, texts, vectors)
 
     def verify_embedder(
         self, embedder: Embedder, version: str | None = None, *, raise_on_drift: bool = False
@@ -84,7 +84,7 @@ class CollectionGuards(CollectionMigration):
             The handle is scoped, and the canaries are everybody's.
         """
         return canary_checks.verify_embedder(
-            self._collection, embedder, version, raise_on_drift=raise_on_drift
+            self._handle, embedder, version, raise_on_drift=raise_on_drift
         )
 
     def set_geometry_policy(
@@ -99,7 +99,7 @@ class CollectionGuards(CollectionMigration):
             1,024 rows, and flags before. "flag" logs a warning and counts. "off" looks at nothing.
             Queries are flagged or not looked at.
         """
-        guard_changes.set_policy(self._collection, version, policy, reason=reason)
+        guard_changes.set_policy(self._handle, version, policy, reason=reason)
 
     def relearn_geometry(self, version: str) -> None:
         """Learn what a version's space is like anew, from the rows that it has now.
@@ -112,4 +112,4 @@ class CollectionGuards(CollectionMigration):
         StateError
             It has fewer than 32 rows.
         """
-        learning.relearn(self._collection, version)
+        learning.relearn(self._handle, version)

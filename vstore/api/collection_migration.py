@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from vstore.api.collection_reader import CollectionReader
 from vstore.deferred import Deferred
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
-    from vstore.api.collection import Collection
-    from vstore.embedding.vector_sources import Embed
-    from vstore.engine.document import Document
+    from vstore.engine.coverage import Coverage
     from vstore.evaluation.choice import RuleChoice
-    from vstore.manifest.job_edits import backfill as backfilling
-    from vstore.manifest.job_edits import migration as migrating
     from vstore.manifest.state import DualWrite, RouteState
     from vstore.migration.bridges import bridges
-    from vstore.migration.bridges.bridge import Bridge, BridgeKind
-    from vstore.migration.gates.gates import Coverage, GateResult, Gates
-    from vstore.migration.gates.gates import gates as gating
-    from vstore.migration.gates.gates import measurements as gate_measurements
+    from vstore.migration.gates import gates as gating
+    from vstore.migration.gates import measurements as gate_measurements
+    from vstore.migration.gates.gates import GateResult, Gates
+    from vstore.migration.jobs import backfill as backfilling
+    from vstore.migration.jobs import migration as migrating
     from vstore.migration.jobs.migration import Migration
     from vstore.migration.jobs.options import MigrationOptions
     from vstore.migration.jobs.status import BackfillReport
     from vstore.migration.routes import changes as routes
     from vstore.migration.routes import fusion_choice
     from vstore.observe.shadow import ShadowReport
+    from vstore.query.bridge import Bridge, BridgeKind
+    from vstore.query.filter import Where
     from vstore.query.fusion import FusionName
-    from vstore.searching.parameters import Where
+    from vstore.segment.user_document import Document
     from vstore.types import Array, Judgments
     from vstore.writing import dual_write
+    from vstore.writing.vector_sources import Embed
 else:  # not what a search needs
     backfilling = Deferred("vstore.migration.jobs.backfill")
     bridges = Deferred("vstore.migration.bridges.bridges")
@@ -53,13 +53,9 @@ class CollectionMigration(CollectionReader):
     """
 
     @property
-    def _collection(self) -> Collection:
-        return cast("Collection", self)  # the one class that is made from this
-
-    @property
     def route(self) -> RouteState:
         """Which version, or versions, answer a query that names none; of a tenant, in its scope."""
-        return routes.route(self._collection)
+        return routes.route(self._handle)
 
     @property
     def routes(self) -> dict[str, RouteState]:
@@ -67,7 +63,7 @@ class CollectionMigration(CollectionReader):
 
         Through a scoped handle the default one, and the one of the tenant that it is scoped to.
         """
-        return routes.routes(self._collection)
+        return routes.routes(self._handle)
 
     def coverage(self, version: str, where: Where = None, *, weighted: bool = False) -> Coverage:
         """Return how many live documents have fresh vectors in a version.
@@ -77,11 +73,11 @@ class CollectionMigration(CollectionReader):
         weighted : bool
             Also how much of the traffic, by the hits of documents that the store has counted.
         """
-        return gate_measurements.coverage(self._collection, version, where, weighted=weighted)
+        return gate_measurements.coverage(self._handle, version, where, weighted=weighted)
 
     def pending(self, version: str, *, limit: int | None = None) -> list[Document]:
         """Return live documents without fresh vectors in a version: the regeneration queue."""
-        return backfilling.pending(self._collection, version, limit=limit)
+        return backfilling.pending(self._handle, version, limit=limit)
 
     def backfill(
         self,
@@ -94,7 +90,7 @@ class CollectionMigration(CollectionReader):
     ) -> BackfillReport:
         """Fill a version from the documents, one commit per batch; see `migrating.backfill`."""
         return migrating.backfill(
-            self._collection,
+            self._handle,
             version,
             embed,
             batch_size=batch_size,
@@ -113,12 +109,12 @@ class CollectionMigration(CollectionReader):
 
         Its ``plan()``, ``run()`` and ``status()`` do what they say; `Migration` has the options.
         """
-        return migrating.Migration(self._collection, source, target, embed, **options)
+        return migrating.Migration(self._handle, source, target, embed, **options)
 
     @property
     def dual_write(self) -> DualWrite:
         """What a write may do that has vectors for some of the versions in use only."""
-        return self.view().state.dual_write
+        return self._handle.view().state.dual_write
 
     def set_dual_write(self, policy: DualWrite, *, reason: str = "") -> None:
         """Say what becomes of a write that lacks vectors of a version in use.
@@ -132,25 +128,25 @@ class CollectionMigration(CollectionReader):
             they are retired. Under "queue" and "require" vectors that come without text and hash
             count as a change of the source; see `Transaction.upsert`.
         """
-        dual_write.set_policy(self._collection, policy, reason=reason)
+        dual_write.set_policy(self._handle, policy, reason=reason)
 
     def read_both(
         self, version: str, *, fusion: FusionName = "slots", reason: str = "", by: str = ""
     ) -> None:
         """Route to a dual read of the serving version and this one."""
-        routes.read_both(self._collection, version, fusion=fusion, reason=reason, by=by)
+        routes.read_both(self._handle, version, fusion=fusion, reason=reason, by=by)
 
     def read_cascade(self, version: str, *, reason: str = "", by: str = "") -> None:
         """Route to what the serving version finds, ordered by this one where it has the vectors."""
-        routes.read_cascade(self._collection, version, reason=reason, by=by)
+        routes.read_cascade(self._handle, version, reason=reason, by=by)
 
     def read_canary(self, version: str, *, percent: int, reason: str = "", by: str = "") -> None:
         """Let a version answer a share of the queries; the same ones each time."""
-        routes.read_canary(self._collection, version, percent=percent, reason=reason, by=by)
+        routes.read_canary(self._handle, version, percent=percent, reason=reason, by=by)
 
     def read_bridge(self, version: str, *, source: str, reason: str = "", by: str = "") -> None:
         """Let a version serve, also queries of another one, mapped by a fitted bridge."""
-        routes.read_bridge(self._collection, version, source=source, reason=reason, by=by)
+        routes.read_bridge(self._handle, version, source=source, reason=reason, by=by)
 
     def shadow(
         self, version: str | None, *, percent: int = 100, reason: str = "", by: str = ""
@@ -159,12 +155,12 @@ class CollectionMigration(CollectionReader):
 
         The comparison is `shadow_reports`; answers are not touched.
         """
-        routes.shadow(self._collection, version, percent=percent, reason=reason, by=by)
+        routes.shadow(self._handle, version, percent=percent, reason=reason, by=by)
 
     @property
     def shadow_reports(self) -> list[ShadowReport]:
         """What shadow reads through this store's handle found; in a scope, those of its route."""
-        reports, view = self.store.observer.shadows.reports(), self.view()
+        reports, view = self._handle.observer.shadows.reports(), self._handle.view()
         return [
             report
             for report in reports
@@ -197,7 +193,7 @@ class CollectionMigration(CollectionReader):
         StateError
         """
         return bridges.fit(
-            self._collection,
+            self._handle,
             source,
             target,
             min_recall=min_recall,
@@ -224,11 +220,11 @@ class CollectionMigration(CollectionReader):
         judgments : sequence of mapping of id to gain, n of them
             People's judgments; or what they clicked, with gain 1.
         """
-        return fusion_choice.choose(self._collection, old_version, version, queries, judgments)
+        return fusion_choice.choose(self._handle, old_version, version, queries, judgments)
 
     def check_gates(self, version: str, gates: Gates | None = None) -> list[GateResult]:
         """Measure what a cutover would, and change nothing."""
-        return routes.check_gates(self._collection, version, gates or gating.Gates())
+        return routes.check_gates(self._handle, version, gates or gating.Gates())
 
     def cutover(
         self,
@@ -264,7 +260,7 @@ class CollectionMigration(CollectionReader):
         """
         chosen = routes.gates_of(min_coverage) if gates is None else gates
         return routes.cutover(
-            self._collection, version, gates=chosen, force=force, reason=reason, by=by
+            self._handle, version, gates=chosen, force=force, reason=reason, by=by
         )
 
     def rollback(self, *, reason: str = "", by: str = "") -> Coverage:
@@ -276,12 +272,12 @@ class CollectionMigration(CollectionReader):
             Of that version: documents written without its vectors since are not found by it, until
             a backfill.
         """
-        return routes.rollback(self._collection, reason=reason, by=by)
+        return routes.rollback(self._handle, reason=reason, by=by)
 
     def follow_default(self, *, reason: str = "") -> None:
         """Drop the own route of the tenant that this handle is scoped to."""
-        routes.follow_default(self._collection, reason=reason)
+        routes.follow_default(self._handle, reason=reason)
 
     def retire(self, version: str, *, reason: str = "") -> None:
         """End a version: no more writes or queries; a vacuum drops its vectors."""
-        routes.retire(self._collection, version, reason=reason)
+        routes.retire(self._handle, version, reason=reason)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
-from weakref import ref
 
 import numpy as np
 
 from vstore.deferred import Deferred
+from vstore.engine.filtering import bound_filter, passing
 from vstore.engine.open_handle import OpenHandle, opening
-from vstore.engine.snapshot import matching_documents
-from vstore.errors import InvalidArgumentError, LimitExceededError, NotFoundError, ReadOnlyError
+from vstore.errors import InvalidArgumentError, LimitExceededError, NotFoundError
 from vstore.numbers import check_whole
-from vstore.searching.search import bound_filter
 from vstore.segment.documents import DELETED
 from vstore.segment.ids import validate_ids
 
@@ -20,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vstore.api.store import Store
-    from vstore.engine import document as documents
-    from vstore.engine.document import Document
-    from vstore.engine.snapshot import CollectionView, Snapshot
+    from vstore.engine.handle import Handle
+    from vstore.engine.snapshot import CollectionView
     from vstore.query import filter as filters
-    from vstore.query.filter import Filter
-    from vstore.searching.parameters import Where
+    from vstore.query.filter import Filter, Where
+    from vstore.segment import user_document as documents
     from vstore.segment.row_table import RowTable
+    from vstore.segment.user_document import Document
     from vstore.types import Array, BoolArray, DocumentId
 else:  # not what a search needs
-    documents = Deferred("vstore.engine.document")
+    documents = Deferred("vstore.segment.user_document")
     filters = Deferred("vstore.query.filter")
 
 _EXPORT_ROWS = 4_096
@@ -42,75 +40,29 @@ class CollectionReader(OpenHandle):
     that is asked of the collection is asked of `view`, which knows nothing of what is outside.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        name: str,
-        *,
-        scope: Filter | None = None,
-        pinned: Snapshot | None = None,
-    ) -> None:
+    def __init__(self, store: Store, handle: Handle) -> None:
         self.store = store
-        self.name = name
-        self._scope = scope
-        self._pinned = pinned
-        self._bound_scope: tuple[object, Filter] | None = None
-        # The latest scoped view, held by the snapshot that it is of, not by this handle.
-        self._seen: ref[CollectionView] | None = None
+        self._handle = handle
 
     def __repr__(self) -> str:
-        scope = f", scope={self.scope_text}" if self.scope is not None else ""
+        scope = f", scope={self._handle.scope_text}" if self.scope is not None else ""
         return f"{type(self).__name__}({self.name!r}{scope})"
 
     def _elsewhere(self) -> str:
-        pinned = "" if self._pinned is None else f".snapshot({self._pinned.epoch})"
-        scope = "" if self.scope is None else ", scoped by the same filter"
+        handle = self._handle
+        pinned = "" if handle.pinned is None else f".snapshot({handle.pinned.epoch})"
+        scope = "" if handle.scope is None else ", scoped by the same filter"
         return opening(self.store.path, f"{pinned}.collection({self.name!r}){scope}")
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._handle.name
 
     @property
     def scope(self) -> Filter | None:
         """The filter that every read and write through this handle stays inside; None for all."""
-        return self._scope
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether it reads an older epoch, or would if one were committed now."""
-        return self._pinned is not None
-
-    # Where reads come from.
-
-    def snapshot(self) -> Snapshot:
-        """Return the snapshot reads see now."""
-        return self.store.open_file.current() if self._pinned is None else self._pinned
-
-    def require_writable(self) -> None:
-        """Refuse to write through a handle on an older epoch.
-
-        Raises
-        ------
-        ReadOnlyError, NotFoundError
-        """
-        self.snapshot().collection(self.name)  # raises if the collection was dropped
-        if self._pinned is not None:
-            raise ReadOnlyError(
-                f"this handle on {self.name!r} reads epoch {self._pinned.epoch}; "
-                "write through Store.collection()"
-            )
-
-    def view(self) -> CollectionView:
-        """Return the collection at that snapshot, inside the scope."""
-        return self.view_at(self.snapshot())
-
-    def view_at(self, snapshot: Snapshot) -> CollectionView:
-        """Return the collection at a snapshot, inside the scope."""
-        whole = snapshot.collection(self.name)
-        if self._scope is None:
-            return whole
-        seen = None if self._seen is None else self._seen()
-        if seen is None or seen.whole is not whole:
-            seen = snapshot.part(self.name, self.bound_scope(whole))
-            self._seen = ref(seen)
-        return seen
+        return self._handle.scope
 
     def scoped(self, where: Where) -> Self:
         """Return a handle confined to the documents that pass a filter.
@@ -130,25 +82,14 @@ class CollectionReader(OpenHandle):
         """
         if where is None:
             raise InvalidArgumentError("scoped: expected a filter, found None")
-        tree = bound_filter(self.view(), where)  # together with the scope there is
-        return type(self)(self.store, self.name, scope=tree, pinned=self._pinned)
-
-    @property
-    def scope_text(self) -> str:
-        """The scope as text, empty without one."""
-        return "" if self.scope is None else filters.describe(self.scope)
-
-    def bound_scope(self, view: CollectionView) -> Filter:
-        """Return the scope, bound to the fields as they are in a view."""
-        assert self.scope is not None, "only for scoped handles"
-        if self._bound_scope is None or self._bound_scope[0] != view.field_types:
-            self._bound_scope = (view.field_types, filters.bind(self.scope, view.field_types))
-        return self._bound_scope[1]
+        tree = bound_filter(self._handle.view(), where)  # together with the scope there is
+        assert tree is not None, "there is a filter"
+        return type(self)(self.store, self._handle.within(tree))
 
     # Reading.
 
     def __len__(self) -> int:
-        return self.view().live_count
+        return self._handle.view().live_count
 
     def __contains__(self, id_: object) -> bool:
         try:
@@ -166,7 +107,7 @@ class CollectionReader(OpenHandle):
 
         An id may come more than once. Of a set the order is the one it is iterated in.
         """
-        view = self.view()
+        view = self._handle.view()
         result: list[Document | None] = []
         checked = validate_ids(ids, unique=False, ordered=False)
         for docno in view.documents.find(checked).tolist():
@@ -179,7 +120,7 @@ class CollectionReader(OpenHandle):
 
     def documents(self, where: Where = None) -> Iterator[Document]:
         """Iterate over the documents that pass a filter, on the snapshot of this call."""
-        view = self.view()
+        view = self._handle.view()
         docnos = np.flatnonzero(passing(view, where)).tolist()
         return (
             documents.document_of(view.documents.record(docno), view.field_types)
@@ -188,7 +129,7 @@ class CollectionReader(OpenHandle):
 
     def ids(self, where: Where = None) -> list[DocumentId]:
         """Return the ids of the documents that pass a filter."""
-        view = self.view()
+        view = self._handle.view()
         return [view.documents.id(d) for d in np.flatnonzero(passing(view, where)).tolist()]
 
     def get_vectors(self, id_: DocumentId, version: str) -> Array:
@@ -199,7 +140,7 @@ class CollectionReader(OpenHandle):
         NotFoundError
             No such document, or it has no vectors that may be served.
         """
-        view = self.view()
+        view = self._handle.view()
         docno = int(view.documents.find(validate_ids([id_]))[0])
         if docno >= 0:
             places = view.rows(version).rows_of(docno)
@@ -230,17 +171,9 @@ class CollectionReader(OpenHandle):
         vectors : (n, dimension)
             Exactly as stored.
         """
-        view = self.view()
+        view = self._handle.view()
         mask = None if where is None else passing(view, where)
         return _exported(view, view.rows(version), mask)
-
-
-def passing(view: CollectionView, where: Where) -> BoolArray:
-    """Return by docno which live documents of a view pass a filter, bool (docno_end,)."""
-    bound = bound_filter(view, where)
-    if bound is None:
-        return np.asarray(view.documents.revision != DELETED)
-    return matching_documents(view, bound)
 
 
 def _exported(

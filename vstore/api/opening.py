@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from vstore.api.commit_steps import COMMIT_STEPS
 from vstore.api.store import Store
 from vstore.clock import SystemClock
 from vstore.deferred import Deferred
@@ -171,6 +172,7 @@ def open_medium(
                 durability=durability,
                 indexing=indexing,
                 clock=clock,
+                steps=COMMIT_STEPS,
                 recall_sample=recall_sample,
             ),
             keep_metrics=keep_metrics,
@@ -180,7 +182,7 @@ def open_medium(
         if epoch is not None:
             store.open_file.pin(epoch)
         if verify == "full":
-            check.verify_snapshot(store.current())
+            check.verify_snapshot(store.open_file.current())
         return store  # noqa: TRY300  # an interrupt before it would leave the store open
     except BaseException:
         for container in opened:

@@ -40,4 +40,4 @@ class Reader(OpenHandle):
         NotFoundError
         """
         self._snapshot.collection(name)
-        return Collection(self._store, name, pinned=self._snapshot)
+        return Collection(self._store, self._store._handle(name).at(self._snapshot))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from vstore.api.collection import Collection
 from vstore.api.store_metrics import StoreMetrics
-from vstore.cached import cached_property
 from vstore.deferred import Deferred
+from vstore.embedding.registry import EmbedderRegistry
+from vstore.engine.handle import Handle
 from vstore.engine.open_handle import opening
 from vstore.manifest.commit import Operation
 from vstore.manifest.spec import require_spec
@@ -18,37 +18,33 @@ from vstore.names import check_name, check_note, require_text
 from vstore.numbers import check_number, check_switch, check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from vstore.api import reader as readers
-    from vstore.embedding import embedder as embedders
-    from vstore.embedding.embedder import Embedder, Embeddings
+    from vstore.api import transaction as transactions
+    from vstore.embedding.embedder import Embedder
     from vstore.engine import history
     from vstore.engine.open_file import OpenFile
-    from vstore.engine.snapshot import Snapshot
     from vstore.engine.vacuum import VacuumReport
-    from vstore.inspection import check
+    from vstore.inspection import check, manifest_info
     from vstore.manifest import edits
-    from vstore.manifest.edits import Moment
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import Equivalence, StoreState, VersionState
-    from vstore.types import Array
+    from vstore.manifest.state import Equivalence, StoreState
+    from vstore.segment import sequences
+    from vstore.writing import draft as drafts
     from vstore.writing import existing, schema
-    from vstore.writing import input as inputs
-    from vstore.writing import transaction as transactions
 else:  # not what a search needs
     check = Deferred("vstore.inspection.check")
     edits = Deferred("vstore.manifest.edits")
-    embedders = Deferred("vstore.embedding.embedder")
     existing = Deferred("vstore.writing.existing")
     history = Deferred("vstore.engine.history")
-    inputs = Deferred("vstore.writing.input")
+    manifest_info = Deferred("vstore.inspection.manifest_info")
+    drafts = Deferred("vstore.writing.draft")
+    sequences = Deferred("vstore.segment.sequences")
     readers = Deferred("vstore.api.reader")
     schema = Deferred("vstore.writing.schema")
-    transactions = Deferred("vstore.writing.transaction")
-
-_VERIFIED: Final = 64  # embedders, and versions that each writes to
+    transactions = Deferred("vstore.api.transaction")
 
 
 class Store(StoreMetrics):
@@ -61,6 +57,7 @@ class Store(StoreMetrics):
     def __init__(self, open_file: OpenFile, *, keep_metrics: bool = False) -> None:
         super().__init__(open_file)
         self._keep_metrics = keep_metrics
+        self._embedders = EmbedderRegistry()
         self.clock = open_file.clock
 
     def __enter__(self) -> Self:
@@ -112,7 +109,7 @@ class Store(StoreMetrics):
     @property
     def epoch(self) -> int:
         """Number of the commit that reads see."""
-        return self.current().epoch
+        return self.open_file.current().epoch
 
     @property
     def closed(self) -> bool:
@@ -128,16 +125,6 @@ class Store(StoreMetrics):
     def recovery_note(self) -> str | None:
         """What opening had to pass over, for example a torn superblock; None normally."""
         return self.open_file.container.skipped
-
-    def current(self) -> Snapshot:
-        """Return the snapshot that reads see.
-
-        Raises
-        ------
-        ClosedError
-            The store is closed.
-        """
-        return self.open_file.current()
 
     def refresh(self) -> bool:
         """Move a read-only handle to the newest commit; False if it is there already.
@@ -157,7 +144,7 @@ class Store(StoreMetrics):
         NotFoundError
             The file no longer has that epoch.
         """
-        shown = self.current() if epoch is None else self.open_file.at(epoch)
+        shown = self.open_file.current() if epoch is None else self.open_file.at(epoch)
         return readers.Reader(self, shown)
 
     # Collections.
@@ -165,7 +152,7 @@ class Store(StoreMetrics):
     @property
     def collections(self) -> tuple[str, ...]:
         """Names of the collections."""
-        return tuple(self.current().state.collections)
+        return tuple(self.open_file.current().state.collections)
 
     def collection(self, name: str) -> Collection:
         """Return a handle on a collection.
@@ -174,8 +161,11 @@ class Store(StoreMetrics):
         ------
         NotFoundError
         """
-        self.current().collection(name)
-        return Collection(self, name)
+        self.open_file.current().collection(name)
+        return Collection(self, self._handle(name))
+
+    def _handle(self, name: str) -> Handle:
+        return Handle(self.open_file, name, self._embedders)
 
     def create_collection(
         self, name: str, *, fields: Mapping[str, str] | None = None, exist_ok: bool = False
@@ -203,17 +193,19 @@ class Store(StoreMetrics):
         def edit(state: StoreState) -> StoreState:
             if exist_ok and existing.has_collection(state, name, checked):
                 return state
-            return edits.create_collection(state, name, checked, self.moment())
+            return edits.create_collection(state, name, checked, self.open_file.moment())
 
-        if not (exist_ok and existing.has_collection(self.current().state, name, checked)):
-            self.change(edit, Operation("create_collection", name))
+        if not (
+            exist_ok and existing.has_collection(self.open_file.current().state, name, checked)
+        ):
+            self.open_file.change(edit, Operation("create_collection", name))
         return self.collection(name)
 
     def drop_collection(self, name: str) -> None:
         """Remove a collection and everything in it; a vacuum frees its bytes."""
-        self.current().collection(name)
+        self.open_file.current().collection(name)
         # Sealed at once, so that no delta of the old collection is replayed into a new namesake.
-        self.change(
+        self.open_file.change(
             lambda state: edits.drop_collection(state, name),
             Operation("drop_collection", name),
             checkpoint=True,
@@ -236,19 +228,19 @@ class Store(StoreMetrics):
         reason = check_note(reason, what="reason")
 
         def edit(state: StoreState) -> StoreState:
-            return edits.declare_equivalent(state, first, second, self.moment(reason))
+            return edits.declare_equivalent(state, first, second, self.open_file.moment(reason))
 
-        self.change(edit, Operation("declare_equivalent", reason))
+        self.open_file.change(edit, Operation("declare_equivalent", reason))
 
     @property
     def equivalences(self) -> tuple[Equivalence, ...]:
         """Declared equivalences, oldest first."""
-        return self.current().state.equivalences
+        return self.open_file.current().state.equivalences
 
     @property
     def tags(self) -> dict[str, int]:
         """Epochs by tag."""
-        return {name: tag.epoch for name, tag in self.current().state.tags.items()}
+        return {name: tag.epoch for name, tag in self.open_file.current().state.tags.items()}
 
     def tag(self, name: str, *, epoch: int | None = None, note: str = "") -> int:
         """Name an epoch, the current one by default; a vacuum keeps it. Returns the epoch.
@@ -259,18 +251,18 @@ class Store(StoreMetrics):
         """
         name = check_name(name, what="tag")
         note = check_note(note, what="note")
-        named = self.current().epoch if epoch is None else self.open_file.at(epoch).epoch
+        named = self.open_file.current().epoch if epoch is None else self.open_file.at(epoch).epoch
 
         def edit(state: StoreState) -> StoreState:
-            return edits.add_tag(state, name, named, self.moment(note))
+            return edits.add_tag(state, name, named, self.open_file.moment(note))
 
-        self.change(edit, Operation("tag", f"{name} = epoch {named}"))
+        self.open_file.change(edit, Operation("tag", f"{name} = epoch {named}"))
         return named
 
     def untag(self, name: str) -> None:
         """Remove a tag; the next vacuum may drop its epoch."""
         self.epoch_of(name)
-        self.change(lambda state: edits.remove_tag(state, name), Operation("untag", name))
+        self.open_file.change(lambda state: edits.remove_tag(state, name), Operation("untag", name))
 
     def epoch_of(self, tag: str) -> int:
         """Return the epoch a tag names.
@@ -279,7 +271,7 @@ class Store(StoreMetrics):
         ------
         NotFoundError
         """
-        return edits.tagged_epoch(self.current().state, require_text(tag, what="tag"))
+        return edits.tagged_epoch(self.open_file.current().state, require_text(tag, what="tag"))
 
     # Writing.
 
@@ -300,25 +292,7 @@ class Store(StoreMetrics):
             This thread has one open already.
         """
         wait_s = min(check_number(timeout_s, what="timeout_s"), threading.TIMEOUT_MAX)
-        return transactions.Transaction(
-            lambda turn: self.open_file.begin(turn, wait_s), self.open_file.finish
-        )
-
-    def change(
-        self,
-        edit: Callable[[StoreState], StoreState],
-        operation: Operation,
-        *,
-        checkpoint: bool = False,
-    ) -> None:
-        """Commit a change of the store's state that touches no document.
-
-        Raises
-        ------
-        LockedError, ReadOnlyError, StateError, StorageError
-        """
-        checkpoint = check_switch(checkpoint, what="checkpoint")
-        self.open_file.change(edit, operation, checkpoint=checkpoint)
+        return transactions.Transaction(drafts.Draft(self.open_file, wait_s))
 
     def optimize(self) -> None:
         """Seal, write segments of mostly dead rows without them, build the graphs that are due.
@@ -355,12 +329,7 @@ class Store(StoreMetrics):
         """
         self.open_file.sync()
 
-    def moment(self, reason: str = "") -> Moment:
-        """Return the epoch and time of the commit being made."""
-        return edits.Moment(self.open_file.snapshot.epoch + 1, self.open_file.time_us(), reason)
-
-    def today(self) -> str:
-        """Return the date in UTC, for labels."""
+    def _today(self) -> str:
         now = dt.datetime.fromtimestamp(self.clock.now_us() / 1e6, dt.UTC)
         return now.date().isoformat()
 
@@ -378,7 +347,9 @@ class Store(StoreMetrics):
         """
         kept = [
             check_whole(epoch, what=f"keep_epochs[{i}]")
-            for i, epoch in enumerate(inputs.listed(keep_epochs, what="keep_epochs", ordered=False))
+            for i, epoch in enumerate(
+                sequences.listed(keep_epochs, what="keep_epochs", ordered=False)
+            )
         ]
         return self.open_file.vacuum(kept)
 
@@ -386,33 +357,19 @@ class Store(StoreMetrics):
 
     def history(self, *, limit: int = 100) -> list[history.HistoryEntry]:
         """Return what each commit did, newest first, also of commits a vacuum dropped."""
-        return history.entries(self.current(), limit=limit)
+        return history.entries(self.open_file.current(), limit=limit)
 
     def check(self) -> check.CheckReport:
         """Verify every byte and every invariant of the file; see `check.check_file`."""
-        self.current()
+        self.open_file.current()
         return check.check_file(self.path, self.open_file.container.file)
 
     def info(self) -> dict[str, object]:
         """Return the manifest as plain data: what to look at first in an incident."""
-        return history.manifest_info(self, self.current())
+        return manifest_info.manifest_info(self.open_file.current())
 
     # Embedding.
-
-    @cached_property
-    def verified(self) -> deque[tuple[Embedder, tuple[str, str], tuple[str, ...], Array]]:
-        """Embedders that made of a version's canaries what they were; see `canary_checks`."""
-        return deque(maxlen=_VERIFIED)
-
-    @cached_property
-    def _embedders(self) -> embedders.EmbedderRegistry:
-        return embedders.EmbedderRegistry()
 
     def register_embedder(self, embedder: Embedder) -> None:
         """Let an embedder embed the text queries of its version through this handle."""
         self._embedders.register(embedder)
-
-    def embed_queries(self, version: VersionState, texts: Sequence[str]) -> Embeddings:
-        """Return stamped vectors of query texts for a version; see `EmbedderRegistry`."""
-        accepted = self.current().state.equivalent(version.spec.fingerprint)
-        return self._embedders.embed_queries(version, accepted, texts)

@@ -25,6 +25,7 @@ from vstore.cli.plain_text import counted, share
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, facts, heading
 from vstore.cli.vector_file import RowOwners, open_matrix, read_owners
+from vstore.engine.handle import handle_of
 from vstore.errors import InvalidArgumentError
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import put_collection
@@ -34,6 +35,8 @@ from vstore.migration.jobs.migration import source_of
 from vstore.migration.jobs.options import MigrationOptions
 from vstore.migration.jobs.status import BackfillReport
 from vstore.types import Array, DocumentId
+from vstore.writing import draft as drafts
+from vstore.writing.counts import VectorCounts
 
 IdsFile = Annotated[
     Path | None,
@@ -162,7 +165,7 @@ def _embedded(
     docs: Collection, label: str, options: MigrationOptions, batches_max: int | None
 ) -> BackfillReport:
     embedder = require_hashing(docs.version(label), option="--embed")
-    migration = docs.migrate(source_of(docs, label), label, embedder, **options)
+    migration = docs.migrate(source_of(handle_of(docs), label), label, embedder, **options)
     with Bar("backfill", len(docs)) as bar:
         return migration.run(batches_max=batches_max, progress=lambda fresh, _: bar.move(fresh))
 
@@ -170,7 +173,7 @@ def _embedded(
 def _work(docs: Collection, label: str, owners: RowOwners, *, any_revision: bool) -> Work:
     """Return which documents of the file lack fresh vectors, and the revision of their rows."""
     named = list(owners.rows)
-    view = docs.view()
+    view = handle_of(docs).view()
     docnos = view.documents.find(named)
     has_fresh = view.rows(label).has_fresh
     current = np.where(docnos >= 0, view.documents.revision[docnos], 0).tolist()
@@ -203,7 +206,7 @@ def _given(
         docs.migrate(job.source, label).retry_failed()
     # No batch at all: this opens the job, and at the end closes it if nothing is left.
     docs.backfill(label, _nothing, batches_max=0)
-    runner = Runner(docs, label, owner="", lease_s=_LEASE_S)
+    runner = Runner(handle_of(docs), label, owner="", lease_s=_LEASE_S)
     try:
         with Bar("backfill", len(work.ids)) as bar:
             for start, end in _spans(len(work.ids), batch_size, batches_max):
@@ -236,18 +239,22 @@ def _batch(
     vectors: Array | list[Array],
     revisions: list[int],
 ) -> tuple[int, int]:
-    label = runner.target
-    with docs.store.transaction() as tx:
-        counts = tx.add_vectors(docs, label, ids, vectors, revisions=revisions)
+    label, handle = runner.target, handle_of(docs)
+
+    def body(draft: drafts.Draft) -> VectorCounts:
+        counts = draft.add_vectors(handle, label, ids, vectors, revisions=revisions)
 
         def count(state: StoreState) -> StoreState:
-            collection = state.collections[docs.name]
+            collection = state.collections[handle.name]
             batch = jobs.BatchRecord(counts.written, counts.stale, tried=ids)
-            now_us = docs.store.moment().time_us
+            now_us = handle.moment().time_us
             lease = runner.take(collection, now_us)
             return put_collection(
                 state, jobs.record_batch(collection, label, batch, lease, now_us=now_us, keep=False)
             )
 
-        tx.edit(count, name="backfill", note=label)
+        draft.edit(count, name="backfill", note=label)
+        return counts
+
+    counts = drafts.write(handle.file, body)
     return counts.written, counts.stale

@@ -15,8 +15,8 @@ from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import size
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, heading, table
-from vstore.engine.document import Document
 from vstore.errors import AlreadyExistsError
+from vstore.segment.user_document import Document
 from vstore.types import Array
 
 Directory = Annotated[

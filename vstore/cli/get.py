@@ -9,8 +9,9 @@ from vstore.cli.opening import open_to_read, pick_collection
 from vstore.cli.options import AsJson, CollectionName, Epoch, StorePath, Tag
 from vstore.cli.plain_text import one_line
 from vstore.cli.report import Report, View, facts, heading, table
-from vstore.engine.document import Document
+from vstore.engine.handle import handle_of
 from vstore.errors import NotFoundError
+from vstore.segment.user_document import Document
 from vstore.types import DocumentId
 
 TextId = Annotated[str, typer.Argument(metavar="ID", help="The document's id.", show_default=False)]
@@ -83,7 +84,7 @@ def _find(docs: Collection, text: str, *, is_number: bool) -> Document:
 
 
 def _held(docs: Collection, id_: DocumentId) -> dict[str, dict[str, object]]:
-    view = docs.view()
+    view = handle_of(docs).view()
     docno = int(view.documents.find([id_])[0])
     held: dict[str, dict[str, object]] = {}
     for label in view.state.versions:

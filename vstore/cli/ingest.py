@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from vstore.api.collection import Collection
+from vstore.api.transaction import Transaction
 from vstore.cli.hashing import require_hashing
 from vstore.cli.opening import open_to_write, pick_collection
 from vstore.cli.options import (
@@ -29,7 +30,6 @@ from vstore.cli.vector_file import RowOwners, json_lines, line_id, open_matrix, 
 from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError, VstoreError
 from vstore.types import Array, DocumentId
-from vstore.writing.transaction import Transaction
 
 DocumentsFile = Annotated[
     Path,

@@ -28,7 +28,7 @@ def metrics(store: StorePath, *, prometheus: Prometheus = False, as_json: AsJson
             return Report({"prometheus": text}, [], text=text)
         view: View = [
             heading(f"{opened.path}: epoch {opened.epoch}"),
-            facts({"size": size(opened.current().container.committed_length)}),
+            facts({"size": size(opened.open_file.current().container.committed_length)}),
         ]
         collections = {}
         for name in opened.collections:
@@ -61,7 +61,7 @@ def metrics(store: StorePath, *, prometheus: Prometheus = False, as_json: AsJson
         data = {
             "path": opened.path,
             "epoch": opened.epoch,
-            "size_bytes": opened.current().container.committed_length,
+            "size_bytes": opened.open_file.current().container.committed_length,
             "collections": collections,
             "stored": stored,
             "process": counters,

@@ -19,8 +19,8 @@ from vstore.cli.options import (
 )
 from vstore.cli.plain_text import counted
 from vstore.cli.report import Report, facts, heading
-from vstore.engine.history import route_data
 from vstore.errors import InvalidArgumentError
+from vstore.inspection.manifest_info import route_data
 from vstore.migration.gates.gates import GateResult
 
 MinCoverage = Annotated[

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vstore.api.collection import Collection
     from vstore.api.store import Store
     from vstore.demo.stage import Stage
-    from vstore.engine.document import Document
+    from vstore.segment.user_document import Document
 
 KILLED_AT: Final = 0.50  # coverage; one of the stops
 PACE_S: Final = 0.04  # what a batch takes the other process, which runs no model

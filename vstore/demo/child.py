@@ -22,7 +22,7 @@ from vstore.embedding.embedder import Embeddings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.engine.document import Document
+    from vstore.segment.user_document import Document
 
 _AHEAD: Final = 8  # batches; so a slow parent still finds it half way
 _INTERRUPTED: Final = 130

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import RLock
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from blake3 import blake3
 
-from vstore.errors import InvalidArgumentError, InvalidVectorError, StateError
-from vstore.locked import locked
+from vstore.errors import InvalidArgumentError
 from vstore.manifest.spec import EmbeddingSpec, require_spec
-from vstore.segment.validation import as_array, check_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.manifest.state import VersionState
     from vstore.types import Array
-
-_CACHE_ENTRIES: Final = 1_024
 
 
 @runtime_checkable
@@ -74,108 +67,6 @@ def require_embedder(embedder: object) -> Embedder:
         )
     require_spec(embedder.spec, what="embedder.spec")
     return embedder
-
-
-class QueryCache:
-    """Query vectors by (fingerprint, text), least recently used first out."""
-
-    def __init__(self, entries: int = _CACHE_ENTRIES) -> None:
-        self._entries = entries
-        self._vectors: OrderedDict[tuple[bytes, str], Array] = OrderedDict()
-        self._lock = RLock()
-        self.hits = 0
-        self.misses = 0
-
-    def embed(self, embedder: Embedder, text: str) -> Embeddings:
-        """Return the stamped vector of a query text, embedding it only the first time.
-
-        Raises
-        ------
-        InvalidVectorError
-            What the embedder made is no vector of its spec. It is not kept.
-        """
-        key = (embedder.spec.fingerprint, text)
-        vector = self._find(key)
-        if vector is None:
-            vector = _query_vector(embedder, text)
-            self._keep(key, vector)
-        return Embeddings(embedder.spec, vector)
-
-    @locked
-    def _find(self, key: tuple[bytes, str]) -> Array | None:
-        vector = self._vectors.get(key)
-        if vector is None:
-            self.misses += 1
-        else:
-            self._vectors.move_to_end(key)
-            self.hits += 1
-        return vector
-
-    @locked
-    def _keep(self, key: tuple[bytes, str], vector: Array) -> None:
-        self._vectors[key] = vector
-        if len(self._vectors) > self._entries:
-            self._vectors.popitem(last=False)
-
-    @locked
-    def forget(self, fingerprint: bytes) -> None:
-        """Drop the vectors of one geometry."""
-        for key in [key for key in self._vectors if key[0] == fingerprint]:
-            del self._vectors[key]
-
-
-def _query_vector(embedder: Embedder, text: str) -> Array:
-    where = f"embed_query of {embedder.spec.model!r:.60}"
-    made = as_array(embedder.embed_query(text), where=where)
-    if made.ndim != 1:
-        raise InvalidVectorError(f"{where}: expected one vector, found shape {made.shape}")
-    checked = check_vectors(made[None], embedder.spec, storage="float32", where=where)
-    vector: Array = checked.vectors[0].copy()  # the embedder may reuse its buffer
-    return vector
-
-
-class EmbedderRegistry:
-    """The embedders a handle may use for text, by the geometry they make."""
-
-    def __init__(self) -> None:
-        self._embedders: dict[bytes, Embedder] = {}
-        self._cache = QueryCache()
-
-    def register(self, embedder: Embedder) -> None:
-        """Add an embedder; it replaces one of the same geometry, and what that one made.
-
-        Raises
-        ------
-        InvalidArgumentError
-        """
-        fingerprint = require_embedder(embedder).spec.fingerprint
-        self._embedders[fingerprint] = embedder
-        self._cache.forget(fingerprint)
-
-    def embed_queries(
-        self, version: VersionState, accepted: frozenset[bytes], texts: Sequence[str]
-    ) -> Embeddings:
-        """Return stamped vectors of query texts for a version, from the cache where known.
-
-        Parameters
-        ----------
-        accepted : frozenset of bytes
-            Fingerprints that are the version's geometry.
-
-        Raises
-        ------
-        StateError
-            No registered embedder makes vectors of this version.
-        """
-        embedder = next((e for f, e in list(self._embedders.items()) if f in accepted), None)
-        if embedder is None:
-            raise StateError(
-                f"no embedder of version {version.label!r} ({version.spec.model}) is registered; "
-                "call register_embedder(), or pass the query's vector"
-            )
-        prompt = embedder.spec.query_prompt
-        vectors = [self._cache.embed(embedder, prompt + text).vectors for text in texts]
-        return Embeddings(embedder.spec, np.stack(vectors))
 
 
 class HashingEmbedder:

@@ -12,7 +12,7 @@ from vstore.named import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.engine.document import Document
+    from vstore.segment.user_document import Document
     from vstore.types import Array
 
 _NAMED_MAX: Final = 3  # documents that a message names

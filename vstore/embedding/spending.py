@@ -11,7 +11,7 @@ from vstore.numbers import check_number, check_whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.engine.document import Document
+    from vstore.segment.user_document import Document
 
 
 class Spending:

@@ -1,12 +1,11 @@
-"""What happened to a store, and what it is now: the artifacts to inspect in an incident."""
+"""What happened to a store: its commits, also those that a vacuum dropped."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from vstore.engine.version_info import version_info
 from vstore.errors import CorruptionError
 from vstore.limits import HISTORY_MAX, MANIFEST_BYTES_MAX
 from vstore.manifest.commit import Operation, ancestry, read_operation
@@ -18,13 +17,9 @@ from vstore.storage.packing import unpack
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.api.store import Store
-    from vstore.engine.snapshot import CollectionView, Snapshot
-    from vstore.manifest.state import RouteState
+    from vstore.engine.snapshot import Snapshot
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
-
-_LABELS: Final = ("version", "old_version")  # of a route; together they are its labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,51 +105,3 @@ def _read_dropped(value: object) -> tuple[int, int, Operation]:
     if not all(type(number) is int and 0 <= number <= U64_MAX for number in (epoch, time_us)):
         raise ValueError("expected numbers for epoch and time")
     return epoch, time_us, read_operation(operation, "history.operation")
-
-
-def manifest_info(store: Store, snapshot: Snapshot) -> dict[str, object]:
-    """Return the manifest of an epoch as plain data."""
-    superblock = snapshot.container.superblock
-    assert superblock is not None, "an opened store has one"
-    state = snapshot.state
-    return {
-        "path": store.path,
-        "format": f"{superblock.format_major}.{superblock.format_minor}",
-        "uuid": superblock.file_uuid.hex(),
-        "epoch": snapshot.epoch,
-        "time_us": snapshot.time_us,
-        "size_bytes": snapshot.container.committed_length,
-        "recovery": store.recovery_note,
-        "deltas_since_full_manifest": snapshot.depth,
-        "collections": {
-            name: _collection_info(snapshot.collection(name)) for name in state.collections
-        },
-        "tags": {name: {"epoch": t.epoch, "note": t.note} for name, t in state.tags.items()},
-        "equivalences": [
-            {"first": e.first.hex(), "second": e.second.hex(), "reason": e.reason}
-            for e in state.equivalences
-        ],
-    }
-
-
-def route_data(route: RouteState) -> dict[str, object]:
-    """Return a route as plain data."""
-    data = {name: value for name, value in route._asdict().items() if name not in _LABELS}
-    return {
-        **data,
-        "versions": list(route.labels),
-        "previous": list(route.previous),
-        "evidence": [evidence._asdict() for evidence in route.evidence],
-    }
-
-
-def _collection_info(view: CollectionView) -> dict[str, object]:
-    state = view.state
-    return {
-        "documents": view.documents.live_count,
-        "fields": dict(state.fields),
-        "segments": len(state.segments),
-        "memtable_documents": len(view.memtable.documents),
-        "routes": {key or "default": route_data(route) for key, route in state.routes.items()},
-        "versions": [version_info(view, label).to_dict() for label in state.versions],
-    }

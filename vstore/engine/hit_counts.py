@@ -11,7 +11,7 @@ from vstore.manifest.record import read_record
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
-    from vstore.api.collection_reader import CollectionReader
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import Snapshot
     from vstore.types import Array, DocumentId
 
@@ -30,24 +30,24 @@ def stored_hits(snapshot: Snapshot, name: str) -> Array:
     return hits.by_docno(view.documents.docno_end)
 
 
-def hits_by_docno(collection: CollectionReader, snapshot: Snapshot) -> Array:
+def hits_by_docno(handle: Handle, snapshot: Snapshot) -> Array:
     """Return a collection's hits by docno, u64 (docno_end,), those not yet flushed included.
 
     A handle on an older epoch sees what the file had then.
     """
-    hits = stored_hits(snapshot, collection.name)
-    if collection.is_pinned:
+    hits = stored_hits(snapshot, handle.name)
+    if handle.is_pinned:
         return hits
-    view = snapshot.collection(collection.name)  # hits are by docno, whoever's they are
-    recent = collection.store.observer.hits(collection.name, view.numbering, len(hits))
+    view = snapshot.collection(handle.name)  # hits are by docno, whoever's they are
+    recent = handle.observer.hits(handle.name, view.numbering, len(hits))
     return hits if recent is None else hits + recent
 
 
-def hits_by_id(collection: CollectionReader) -> dict[DocumentId, int]:
+def hits_by_id(handle: Handle) -> dict[DocumentId, int]:
     """Return the hits of live documents inside the scope that were found at all, most first."""
-    snapshot = collection.snapshot()
-    view = collection.view_at(snapshot)
-    hits = hits_by_docno(collection, snapshot)
+    snapshot = handle.snapshot()
+    view = handle.view_at(snapshot)
+    hits = hits_by_docno(handle, snapshot)
     docnos = np.flatnonzero((hits > 0) & (view.documents.revision != DELETED))
     docnos = docnos[np.argsort(hits[docnos], kind="stable")[::-1]]
     return dict(zip(view.documents.ids(docnos), hits[docnos].tolist(), strict=True))

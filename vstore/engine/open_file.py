@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from vstore.deferred import Deferred
 from vstore.engine.snapshot import load_snapshot
@@ -18,6 +18,7 @@ from vstore.errors import (
 )
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import Operation, find_epoch
+from vstore.manifest.edits import Moment
 from vstore.numbers import check_whole
 from vstore.observe.observer import Observer
 from vstore.storage import fork
@@ -33,22 +34,16 @@ if TYPE_CHECKING:
     from vstore.engine import vacuum as vacuums
     from vstore.engine.indexing import Indexing
     from vstore.engine.snapshot import Snapshot
-    from vstore.guarding import learning
     from vstore.manifest import edits
     from vstore.manifest.state import StoreState
-    from vstore.migration.jobs.leasing import Runner
     from vstore.segment import replacement as replacements
     from vstore.segment.changes import CollectionChanges
     from vstore.segment.compaction import FindKernels
     from vstore.storage.container import Container
     from vstore.storage.file import Medium, StorageFile
-    from vstore.writing import dual_write as dual_writes
-    from vstore.writing.transaction import Transaction
 else:  # not what a search needs
-    dual_writes = Deferred("vstore.writing.dual_write")
     edits = Deferred("vstore.manifest.edits")
     graphs = Deferred("vstore.engine.indexing")
-    learning = Deferred("vstore.guarding.learning")
     lineages = Deferred("vstore.engine.lineage")
     replacements = Deferred("vstore.segment.replacement")
     upkeeps = Deferred("vstore.engine.upkeep")
@@ -60,6 +55,28 @@ RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed du
 CLOSE_WAIT_S: Final = 1.0  # how long `close` lets another thread's transaction go on
 
 _T = TypeVar("_T")
+
+# What every commit of documents does besides: from the snapshot before it, the state that the
+# writer wants, the changes, and the commit's moment to the state that is committed.
+CommitStep: TypeAlias = (
+    "Callable[[Snapshot, StoreState, Mapping[str, CollectionChanges], Moment], StoreState]"
+)
+
+
+class Collected(Protocol):
+    """What a writer has collected, and asks to be committed."""
+
+    def changes(self) -> Mapping[str, CollectionChanges]:
+        """Return changes of documents and rows, by collection."""
+        ...
+
+    def edited(self, state: StoreState) -> StoreState:
+        """Return the store's state with the writer's edits of it."""
+        ...
+
+    def operation(self) -> Operation:
+        """Return the history's entry."""
+        ...
 
 
 class OpenFile:
@@ -77,8 +94,6 @@ class OpenFile:
     closed : bool
     opened_epoch : int
         Which commit was the newest when it was opened.
-    runners : dict
-        Who runs a backfill through this handle, by collection and version.
     """
 
     def __init__(
@@ -90,6 +105,7 @@ class OpenFile:
         durability: Durability,
         indexing: Indexing,
         clock: Clock,
+        steps: Sequence[CommitStep] = (),
         recall_sample: float = 0.0,
     ) -> None:
         self.clock = clock
@@ -98,10 +114,10 @@ class OpenFile:
         self.snapshot = snapshot
         self._durability = durability
         self._indexing = indexing
+        self._steps = steps
         self._pinned = False
         self.closed = False
         self.opened_epoch = snapshot.epoch
-        self.runners: dict[tuple[str, str], Runner] = {}
         self._turns = Turns(medium.name)
         self._generation = fork.generation()
         self._replacements: list[StorageFile] = []  # opened by a vacuum, and ours to close
@@ -283,8 +299,8 @@ class OpenFile:
             self._wake_upkeep()
         return self.snapshot
 
-    def finish(self, turn: Turn, finished: Transaction) -> None:
-        """Commit what a transaction collected.
+    def finish(self, turn: Turn, finished: Collected) -> None:
+        """Commit what a transaction collected, after the steps that every commit takes.
 
         Raises
         ------
@@ -302,8 +318,7 @@ class OpenFile:
             raise ClosedError(f"{self.name}: {reason}; nothing of it was committed")
         lineages.require_in_place(self.medium, self.container)
         changes = finished.changes()
-        state = self._by_policy(finished.edited(self.snapshot.state), changes)
-        state = self._learned(state, changes)
+        state = self._stepped(finished.edited(self.snapshot.state), changes)
         if changes or state is not self.snapshot.state:
             self._commit(state, changes, finished.operation())
 
@@ -341,24 +356,15 @@ class OpenFile:
             self.container.abort()  # an edit may have appended records
             raise
 
-    def _by_policy(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
-        """Return the state after the dual-write policies of its collections have seen a commit."""
-        for name, change in changes.items():
-            collection = state.collections[name]
-            if collection.dual_write != "allow":
-                moment = edits.Moment(self.snapshot.epoch + 1, self.time_us())
-                state = edits.put_collection(state, dual_writes.applied(collection, change, moment))
-        return state
-
-    def _learned(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
-        """Return the state after its versions have learned from the rows of a commit."""
-        if not any(change.rows for change in changes.values()):
-            return state
+    def _stepped(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
+        """Return the state after the steps of a commit have seen what it changes."""
         try:
-            return learning.learned(self.snapshot, state, changes)
+            for step in self._steps:
+                state = step(self.snapshot, state, changes, self.moment())
         except BaseException:
             self.container.abort()  # records may have been appended
             raise
+        return state
 
     def change(
         self,
@@ -497,6 +503,10 @@ class OpenFile:
             return
         lineages.require_in_place(self.medium, container)  # else nobody would find the commits
         container.settle()
+
+    def moment(self, reason: str = "") -> Moment:
+        """Return the epoch and time of the commit being made."""
+        return Moment(self.snapshot.epoch + 1, self.time_us(), reason)
 
     def time_us(self) -> int:
         """Return the time for a commit: never before the last one's, whatever the clock says."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.engine.coverage import Coverage
 from vstore.manifest.codec import plain_spec
 from vstore.manifest.lifecycle import Lifecycle, lifecycle
-from vstore.migration.gates.gates import Coverage
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:

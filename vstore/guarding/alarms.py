@@ -6,11 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
 
 LOGGER: Final = logging.getLogger("vstore")
 
 
-def count_suspects(collection: Collection, name: str, amount: int) -> None:
+def count_suspects(handle: Handle, name: str, amount: int) -> None:
     """Count suspect batches or queries among the handle's metrics."""
-    collection.store.observer.count(name, amount)
+    handle.observer.count(name, amount)

@@ -17,7 +17,7 @@ from vstore.guarding.watch import EVIDENCE_MIN, LATEST
 from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import Snapshot
     from vstore.guarding.geometry import Verdict
     from vstore.guarding.loaded_guards import LoadedGuard
@@ -30,7 +30,7 @@ _STRETCHES_MAX: Final = 8  # of one batch, so that a part of another model is no
 
 
 def check_geometry(
-    collection: Collection, snapshot: Snapshot, version: VersionState, vectors: Array, *, where: str
+    handle: Handle, snapshot: Snapshot, version: VersionState, vectors: Array, *, where: str
 ) -> bool:
     """Refuse or flag vectors that cannot be told from another space, or have telling lengths.
 
@@ -56,17 +56,17 @@ def check_geometry(
     CorruptionError
         The version's guard is damaged.
     """
-    scope = collection.scope
+    scope = handle.scope
     loaded = guard_of(snapshot, version).within(scope)
     if loaded.written is None or not len(vectors):
         return False
     refusing = may_refuse(version, loaded.record)
     verdict, judged = _judged(loaded, vectors)
     if verdict.suspicious:
-        of = (collection.name, version.label)
+        of = (handle.name, version.label)
         fits = which_fits(snapshot, judged, of=of, kind="documents", beyond=scope is None)
         message = _message(version, loaded, verdict, fits, counted=scope is None)
-        count_suspects(collection, "suspect_batches", 1)
+        count_suspects(handle, "suspect_batches", 1)
         if refusing and verdict.rows >= LATEST:
             raise SuspectGeometryError(
                 f"{where}: {message} If they are of {version.spec.model!r} all the same, pass "
@@ -81,7 +81,7 @@ def check_geometry(
         return True
     mistake = _mistake(loaded, version, vectors, telling=scope is None)
     if mistake is not None:
-        count_suspects(collection, "suspect_batches", 1)
+        count_suspects(handle, "suspect_batches", 1)
         if refusing and mistake.changes_results and len(vectors) >= LATEST:
             raise InvalidVectorError(
                 f"{where}: {mistake.sentence} If they are meant so, pass trust_geometry=True."

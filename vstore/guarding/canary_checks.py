@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from vstore.embedding.embedder import Embedder, Embeddings, require_embedder
-from vstore.engine.collection_change import require_whole
 from vstore.errors import (
     EmbedderDriftError,
     EmbeddingError,
@@ -28,17 +29,25 @@ from vstore.limits import CANARIES_MAX, CANARY_BYTES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
 from vstore.numbers import check_switch
+from vstore.segment.sequences import listed
 from vstore.segment.validation import as_array, check_vectors
-from vstore.writing.input import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.api.collection import Collection
     from vstore.embedding.calls import Calls
+    from vstore.engine.handle import Handle
+    from vstore.engine.open_file import OpenFile
     from vstore.guarding.canaries import CanaryVerdict
     from vstore.manifest.state import VersionState
     from vstore.types import Array
+
+_VERIFIED_MAX: Final = 64  # embedders, and versions that each writes to
+# Embedders that made of a version's canaries what they were, by open file: the embedder, the
+# collection and version, and the canaries.
+_verified: Final[
+    WeakKeyDictionary[OpenFile, deque[tuple[Embedder, tuple[str, str], tuple[str, ...], Array]]]
+] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class CanaryReport:
 
 
 def set_canaries(
-    collection: Collection, label: str, texts: Sequence[str], made: Embedder | Embeddings | Array
+    handle: Handle, label: str, texts: Sequence[str], made: Embedder | Embeddings | Array
 ) -> None:
     """Keep texts with their vectors; without texts, keep none.
 
@@ -93,12 +102,12 @@ def set_canaries(
     InvalidArgumentError, InvalidVectorError, VersionMismatchError, LimitExceededError,
     NotFoundError, StateError
     """
-    require_whole(collection, "set_canaries")
-    version = collection.view().version(label)
+    handle.require_whole("set_canaries")
+    version = handle.view().version(label)
     checked = _checked_texts(texts)
-    canaries = Canaries(checked, _checked_vectors(collection, version, checked, made))
+    canaries = Canaries(checked, _checked_vectors(handle, version, checked, made))
     change_guard(
-        collection,
+        handle,
         label,
         lambda guard: guard._replace(canaries=canaries if checked else None),
         Operation("set_canaries", f"{label}: {len(checked)} texts"),
@@ -128,7 +137,7 @@ def _checked_texts(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked_vectors(
-    collection: Collection,
+    handle: Handle,
     version: VersionState,
     texts: tuple[str, ...],
     made: Embedder | Embeddings | Array,
@@ -140,7 +149,7 @@ def _checked_vectors(
         require_embedder(made)
         made = Embeddings(made.spec, _embedded(made, texts))
     if isinstance(made, Embeddings):
-        state = collection.snapshot().state
+        state = handle.snapshot().state
         fix = f"Embed canaries with {version.spec.model!r}."
         versions.require_version(version, made.spec, state, where=where, fix=fix)
         made = made.vectors
@@ -160,7 +169,7 @@ def _embedded(embedder: Embedder, texts: Sequence[str]) -> Array:
 
 
 def verify_embedder(
-    collection: Collection, embedder: Embedder, label: str | None, *, raise_on_drift: bool
+    handle: Handle, embedder: Embedder, label: str | None, *, raise_on_drift: bool
 ) -> CanaryReport:
     """Embed a version's canaries again, and compare.
 
@@ -173,11 +182,11 @@ def verify_embedder(
     VersionMismatchError
         No version has the embedder's spec, and none was named.
     """
-    require_whole(collection, "verify_embedder")
+    handle.require_whole("verify_embedder")
     require_embedder(embedder)
     raise_on_drift = check_switch(raise_on_drift, what="raise_on_drift")
-    snapshot = collection.snapshot()
-    view = collection.view_at(snapshot)
+    snapshot = handle.snapshot()
+    view = handle.view_at(snapshot)
     if label is None:
         version = versions.version_of(
             view.state, embedder.spec, snapshot.state, where="verify_embedder"
@@ -237,7 +246,7 @@ def drift_error(report: CanaryReport) -> EmbedderDriftError:
     )
 
 
-def require_no_drift(collection: Collection, label: str, embedder: Embedder, calls: Calls) -> None:
+def require_no_drift(handle: Handle, label: str, embedder: Embedder, calls: Calls) -> None:
     """Refuse an embedder that makes other vectors of a version's canaries than it did.
 
     Once per handle, embedder and canaries; nothing is asked of a version without any.
@@ -248,15 +257,15 @@ def require_no_drift(collection: Collection, label: str, embedder: Embedder, cal
     EmbeddingError
         The embedder cannot embed the canaries, which it could.
     """
-    version = collection.view().version(label)
-    canaries = guard_of(collection.snapshot(), version).record.canaries
+    version = handle.view().version(label)
+    canaries = guard_of(handle.snapshot(), version).record.canaries
     if canaries is None:
         return
-    verified = collection.store.verified
+    verified = _verified.setdefault(handle.file, deque(maxlen=_VERIFIED_MAX))
     for known, place, texts, vectors in verified:
         if (
             known is embedder
-            and place == (collection.name, label)
+            and place == (handle.name, label)
             and texts == canaries.texts
             and np.array_equal(vectors, canaries.vectors)
         ):
@@ -272,8 +281,8 @@ def require_no_drift(collection: Collection, label: str, embedder: Embedder, cal
             "works."
         ) from error
     if not report.ok:
-        LOGGER.warning("%s: %s", collection.name, report.sentence)
-        if collection.scope is not None:  # it may be anybody's text
+        LOGGER.warning("%s: %s", handle.name, report.sentence)
+        if handle.scope is not None:  # it may be anybody's text
             report = replace(report, worst="")
         raise drift_error(report)
-    verified.append((embedder, (collection.name, label), *canaries))
+    verified.append((embedder, (handle.name, label), *canaries))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from vstore.engine.collection_change import change_collection, require_unscoped, require_whole
 from vstore.errors import CorruptionError, InvalidArgumentError
 from vstore.guarding.guard_record import POLICIES, Guard, plain_guard
 from vstore.guarding.loaded_guards import guard_of
@@ -16,7 +15,7 @@ from vstore.names import check_note
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.guarding.guard_record import GeometryPolicy
     from vstore.manifest.state import CollectionState, VersionState
     from vstore.storage.container import Container
@@ -30,7 +29,7 @@ def with_guard(container: Container, version: VersionState, guard: Guard) -> Ver
 
 
 def change_guard(
-    collection: Collection,
+    handle: Handle,
     label: str,
     change: Callable[[Guard], Guard],
     operation: Operation,
@@ -48,11 +47,11 @@ def change_guard(
     ------
     NotFoundError, ReadOnlyError, CorruptionError
     """
-    require_unscoped(collection, operation.name)
-    collection.view().version(label)
+    handle.require_unscoped(operation.name)
+    handle.view().version(label)
 
     def edit(state: CollectionState) -> CollectionState:
-        open_file = collection.store.open_file
+        open_file = handle.file
         version = state.versions[label]
         try:
             before = guard_of(open_file.snapshot, version).record
@@ -66,7 +65,7 @@ def change_guard(
         versions = {**state.versions, label: with_guard(open_file.container, version, after)}
         return state._replace(versions=versions)
 
-    change_collection(collection, edit, operation)
+    handle.change(edit, operation)
 
 
 def check_policy(policy: object) -> GeometryPolicy:
@@ -84,11 +83,11 @@ def check_policy(policy: object) -> GeometryPolicy:
     )
 
 
-def set_policy(collection: Collection, label: str, policy: GeometryPolicy, *, reason: str) -> None:
+def set_policy(handle: Handle, label: str, policy: GeometryPolicy, *, reason: str) -> None:
     """Say what becomes of vectors that look like those of another space."""
     checked, note = check_policy(policy), check_note(reason, what="reason")
     change_guard(
-        collection,
+        handle,
         label,
         lambda guard: guard if guard.policy == checked else guard._replace(policy=checked),
         Operation("set_geometry_policy", f"{label}: {checked}{note and f' ({note})'}"),
@@ -128,16 +127,16 @@ class GuardInfo:
         return asdict(self)
 
 
-def guard_info(collection: Collection, label: str) -> GuardInfo:
+def guard_info(handle: Handle, label: str) -> GuardInfo:
     """Return what a version knows about its own space.
 
     Raises
     ------
     NotFoundError, CorruptionError
     """
-    require_whole(collection, "guard")
-    version = collection.view().version(label)
-    guard = guard_of(collection.snapshot(), version).record
+    handle.require_whole("guard")
+    version = handle.view().version(label)
+    guard = guard_of(handle.snapshot(), version).record
     geometry = guard.geometry
     return GuardInfo(
         label,

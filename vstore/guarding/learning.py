@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.engine.collection_change import require_unscoped
 from vstore.errors import CorruptionError, StateError
 from vstore.guarding.alarms import LOGGER
 from vstore.guarding.geometry import ROWS_MAX, ROWS_MIN, learn
@@ -27,7 +26,7 @@ from vstore.segment.memtable import EMPTY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.manifest.state import StoreState, VersionState
     from vstore.segment.changes import CollectionChanges
@@ -111,7 +110,7 @@ def _hint(version: VersionState, sample: Array) -> None:
         LOGGER.warning("version %r: %s", version.label, mistake.sentence)
 
 
-def relearn(collection: Collection, label: str) -> None:
+def relearn(handle: Handle, label: str) -> None:
     """Learn a version's geometry anew from the rows it has now.
 
     Raises
@@ -119,8 +118,8 @@ def relearn(collection: Collection, label: str) -> None:
     StateError
         It has too few of them.
     """
-    require_unscoped(collection, "relearn_geometry")
-    view = collection.view()
+    handle.require_unscoped("relearn_geometry")
+    view = handle.view()
     version = view.version(label)
     sample, rows = current_rows(view, label)
     fresh = _relearned(Guard(version.spec.dimension), sample, rows)
@@ -129,7 +128,7 @@ def relearn(collection: Collection, label: str) -> None:
             f"version {label!r}: expected at least {ROWS_MIN} rows to learn from, found {rows}"
         )
     change_guard(
-        collection,
+        handle,
         label,
         lambda guard: guard._replace(geometry=fresh.geometry, learned_at=fresh.learned_at),
         Operation("relearn_geometry", f"{label}: {rows:,} rows"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from vstore.engine.pending import Pending
 from vstore.errors import InvalidVectorError
 from vstore.guarding.alarms import LOGGER, count_suspects
 from vstore.guarding.learning import current_rows
@@ -17,10 +18,9 @@ from vstore.guarding.lengths import (
     likely_cause,
 )
 from vstore.guarding.loaded_guards import guard_of
-from vstore.writing.pending import Pending
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.guarding.guard_record import Guard
     from vstore.manifest.state import VersionState
@@ -37,7 +37,7 @@ _NORMS_MAX: Final = 4_096
 
 
 def check_lengths(
-    collection: Collection,
+    handle: Handle,
     snapshot: Snapshot,
     pending: Pending,
     version: VersionState,
@@ -73,17 +73,17 @@ def check_lengths(
     if lengths is None:
         zero = np.flatnonzero(norms == 0)
         if len(zero) and flagging:
-            _flag(collection, version, zero, norms, where, "All zeros are seldom an embedding.")
+            _flag(handle, version, zero, norms, where, "All zeros are seldom an embedding.")
         return
     low, high = lengths.usual(version.spec.dimension)
     if low <= norms.min() and norms.max() <= high:
         return
     odd = np.flatnonzero((norms < low) | (norms > high))
-    first, telling = int(odd[0]), collection.scope is None
+    first, telling = int(odd[0]), handle.scope is None
     if _may_refuse(version, guard):
         refused = _impossible(pending, version, checked, lengths, odd, whole=whole)
         if len(refused):
-            count_suspects(collection, "suspect_batches", 1)
+            count_suspects(handle, "suspect_batches", 1)
             row = int(refused[0])
             cause = likely_cause(checked.vectors[row], float(norms[row]), lengths, telling=telling)
             raise InvalidVectorError(
@@ -96,31 +96,31 @@ def check_lengths(
     if flagging:
         cause = likely_cause(checked.vectors[first], float(norms[first]), lengths, telling=telling)
         cause = f"Rows of the version have {lengths.text(telling=telling)}. {cause}"
-        _flag(collection, version, odd, norms, where, cause)
+        _flag(handle, version, odd, norms, where, cause)
 
 
-def require_lengths(collection: Collection, label: str, checked: CheckedVectors) -> None:
+def require_lengths(handle: Handle, label: str, checked: CheckedVectors) -> None:
     """Refuse what a write would refuse, while it can still be told which document it is of.
 
     Raises
     ------
     InvalidVectorError, CorruptionError
     """
-    snapshot = collection.snapshot()
-    pending = Pending(snapshot.collection(collection.name))
+    snapshot = handle.snapshot()
+    pending = Pending(snapshot.collection(handle.name))
     version, where = pending.view.version(label), f"vectors[{label!r}]"
-    check_lengths(collection, snapshot, pending, version, checked, where=where, flagging=False)
+    check_lengths(handle, snapshot, pending, version, checked, where=where, flagging=False)
 
 
 def _flag(  # noqa: PLR0917 - all of them are in the message
-    collection: Collection,
+    handle: Handle,
     version: VersionState,
     odd: IntArray,
     norms: Array,
     where: str,
     cause: str,
 ) -> None:
-    count_suspects(collection, "suspect_batches", 1)
+    count_suspects(handle, "suspect_batches", 1)
     row = int(odd[0])
     LOGGER.warning(
         "%s, version %r: %d rows of odd lengths, the first is row %d of length %.4g. %s",

@@ -12,7 +12,7 @@ from vstore.errors import CorruptionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import Snapshot
     from vstore.guarding import alarms, lengths, watch
     from vstore.guarding import fitting_version as fitting
@@ -44,12 +44,12 @@ class QueryCheck:
 
     def __init__(
         self,
-        collection: Collection,
+        handle: Handle,
         snapshot: Snapshot,
         version: VersionState,
         scope: Filter | None = None,
     ) -> None:
-        self._collection = collection
+        self._handle = handle
         self._scope = scope
         self._snapshot = snapshot
         self._version = version
@@ -147,10 +147,10 @@ class QueryCheck:
         if not verdict.suspicious:
             window.alarm = None
             return
-        alarms.count_suspects(self._collection, "suspect_queries", count)
+        alarms.count_suspects(self._handle, "suspect_queries", count)
         if window.alarm is not None:
             return
-        place = self._collection.name, self._label
+        place = self._handle.name, self._label
         fits = fitting.which_fits(
             self._snapshot, window.latest(), of=place, kind="query", beyond=self._scope is None
         )
@@ -160,7 +160,7 @@ class QueryCheck:
             f"another space: their departure is {verdict.departure:.2f}, expected {low:.2f} to "
             f"{high:.2f}, alarm from {verdict.limit:.2f}" + (f"; they fit {fits}" if fits else "")
         )
-        alarms.LOGGER.warning("collection %r: %s", self._collection.name, window.alarm)
+        alarms.LOGGER.warning("collection %r: %s", self._handle.name, window.alarm)
 
 
 def suspicion(noted: Noted, number: int) -> str | None:

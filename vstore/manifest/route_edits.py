@@ -7,7 +7,7 @@ what served before it, so that a rollback knows where to go.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from vstore.errors import GateError, InvalidArgumentError, StateError
 from vstore.manifest.state import Evidence, RouteState
@@ -17,10 +17,33 @@ if TYPE_CHECKING:
 
     from vstore.manifest.edits import Moment
     from vstore.manifest.state import CollectionState, ReadMode, VersionState
-    from vstore.migration.gates.gates import GateResult
 
 DEFAULT_ROUTE: Final = ""
 _PREVIOUS_MAX: Final = 16  # rollbacks that stay possible
+
+
+class Measured(Protocol):
+    """What a gate measured before a cutover."""
+
+    @property
+    def name(self) -> str:
+        """The gate's name."""
+        ...
+
+    @property
+    def measured(self) -> float:
+        """What it found."""
+        ...
+
+    @property
+    def required(self) -> float:
+        """What it asks for."""
+        ...
+
+    @property
+    def passed(self) -> bool:
+        """Whether it lets the cutover pass."""
+        ...
 
 
 def route_key(field: str, value: str) -> str:
@@ -140,7 +163,7 @@ def cut_over(
     collection: CollectionState,
     new: str,
     *,
-    gates: Sequence[GateResult],
+    gates: Sequence[Measured],
     force: bool,
     moment: Moment,
     key: str = DEFAULT_ROUTE,
@@ -149,7 +172,7 @@ def cut_over(
 
     Parameters
     ----------
-    gates : sequence of GateResult
+    gates : sequence of Measured
         What was measured.
     force : bool
         Go on in spite of gates that fail; needs a reason, which is recorded.

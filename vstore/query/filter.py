@@ -14,7 +14,7 @@ import datetime as dt
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 
 import numpy as np
 
@@ -31,7 +31,8 @@ from vstore.query.filter_tree import (
     Or,
     describe,
 )
-from vstore.segment.column_types import FieldType, normalize_value, short_repr
+from vstore.segment.column_types import FieldType, normalize_value
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,12 +49,15 @@ __all__ = [
     "IsIn",
     "Not",
     "Or",
+    "Where",
     "bind",
     "describe",
     "field",
     "filter_from_dict",
     "filter_to_dict",
 ]
+
+Where: TypeAlias = "Filter | Mapping[str, object] | None"  # what a caller may give
 
 _ORDERED: Final = ("==", "<", "<=", ">", ">=", "in", "exists")
 _OPERATORS: Final[Mapping[FieldType, tuple[str, ...]]] = {

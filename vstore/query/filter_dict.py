@@ -26,7 +26,7 @@ import numpy as np
 from vstore import limits
 from vstore.errors import FilterError, LimitExceededError
 from vstore.query.filter_tree import And, Comparison, Contains, Exists, Filter, IsIn, Not, Or
-from vstore.segment.column_types import short_repr
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from vstore.segment.column_types import ComparisonOperator

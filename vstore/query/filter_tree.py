@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from vstore import limits
 from vstore.errors import FilterError, LimitExceededError
-from vstore.segment.column_types import short_repr
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from vstore.segment.column_types import ComparisonOperator

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vstore.api.collection_reader import passing
+from vstore.engine.filtering import bound_filter, passing
 from vstore.named import NamedTuple
 from vstore.observe.hit_changes import REASONS, HitFacts, reasons
 from vstore.query.paths import Wanted
 from vstore.searching.parameters import one_query
 from vstore.searching.resolving import resolve
 from vstore.searching.results import SearchResult
-from vstore.searching.search import bound_filter, run
+from vstore.searching.search import run
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView
     from vstore.observe.hit_changes import Reason
     from vstore.searching.parameters import Query, SearchOptions
@@ -139,7 +139,7 @@ class _Answer(NamedTuple):
 
 
 def compare_epochs(
-    collection: Collection, query: Query, options: SearchOptions, *, before: int, after: int
+    handle: Handle, query: Query, options: SearchOptions, *, before: int, after: int
 ) -> EpochComparison:
     """Ask a question at two epochs and tell what changed; neither is counted as a search.
 
@@ -148,7 +148,7 @@ def compare_epochs(
     NotFoundError
         The file no longer has an epoch, or the collection was not there yet.
     """
-    old, new = (_answer(collection, query, options, epoch) for epoch in (before, after))
+    old, new = (_answer(handle, query, options, epoch) for epoch in (before, after))
     labels = frozenset((*old.read[1:], *new.read[1:]))
     changes = []
     unchanged = 0
@@ -160,15 +160,13 @@ def compare_epochs(
         else:
             unchanged += 1
     return EpochComparison(
-        collection.name, before, after, old.read, new.read, unchanged, tuple(changes)
+        handle.name, before, after, old.read, new.read, unchanged, tuple(changes)
     )
 
 
-def _answer(collection: Collection, query: Query, options: SearchOptions, epoch: int) -> _Answer:
-    snapshot = collection.store.open_file.at(epoch)
-    handle = type(collection)(
-        collection.store, collection.name, scope=collection.scope, pinned=snapshot
-    )
+def _answer(handle: Handle, query: Query, options: SearchOptions, epoch: int) -> _Answer:
+    snapshot = handle.file.at(epoch)
+    handle = handle.at(snapshot)
     view = handle.view()
     bound = bound_filter(view, options.where)
     queries = one_query(query)

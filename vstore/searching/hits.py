@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from vstore.engine.document import document_of
 from vstore.errors import ClosedError
 from vstore.query.plan import plan_to_dict, render_plan
+from vstore.segment.user_document import document_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.engine.document import Document
     from vstore.engine.snapshot import CollectionView
     from vstore.query.execution import RowHit
     from vstore.query.plan import PlanNode
     from vstore.segment.column_types import FieldType
     from vstore.segment.documents import DocumentRecord
+    from vstore.segment.user_document import Document
     from vstore.types import DocumentId
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vstore import numbers
     from vstore.embedding import embedder as embedders
     from vstore.embedding.embedder import Embeddings
-    from vstore.query.filter import Filter
+    from vstore.query.filter import Where
     from vstore.query.fusion import FusionName
     from vstore.types import Array
 else:  # what a search by a vector does not need
@@ -31,7 +31,6 @@ else:  # what a search by a vector does not need
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
-Where: TypeAlias = "Filter | Mapping[str, object] | None"
 Mode: TypeAlias = Literal["matched", "dual", "cascade", "bridge"]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vstore.deferred import Deferred
+from vstore.engine.filtering import bound_filter
 from vstore.engine.snapshot import matching_documents
 from vstore.native import loader
 from vstore.native.arrays import NONE
@@ -24,14 +25,13 @@ from vstore.query.filtered import filtered
 from vstore.query.plan import DualRead
 from vstore.searching.resolving import route_for
 from vstore.searching.results import Searched, SearchResult
-from vstore.searching.search import bound_filter
 from vstore.segment.validation import SQUARE_UNDERFLOW
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView
     from vstore.guarding import query_check
     from vstore.index.construction import Kernels
@@ -111,22 +111,22 @@ class QuickSearch:
 
     def __init__(
         self,
-        collection: Collection,
+        handle: Handle,
         options: SearchOptions,
         searched: Searched,
         parts: Sequence[SearchedPart],
     ) -> None:
         view, batch = searched.view, searched.batch
-        self._name = collection.name
-        self._observer = collection.store.observer
-        self._clock = collection.store.clock
+        self._name = handle.name
+        self._observer = handle.observer
+        self._clock = handle.clock
         self._epoch = batch.epoch
         self._view = view
         self._options = options
         self._k = options.k
         self._tenant, _ = route_for(view, bound_filter(view, options.where))
         self._tally = None
-        if not collection.is_pinned:  # searches of an older state find nothing for hits to count
+        if not handle.is_pinned:  # searches of an older state find nothing for hits to count
             self._tally = self._observer.tally(
                 batch, k=options.k, view=view, tenant=self._tenant, family=options.family
             )
@@ -251,13 +251,13 @@ def _searched_part(
     return chosen
 
 
-def remember(collection: Collection, options: SearchOptions, result: SearchResult) -> None:
+def remember(handle: Handle, options: SearchOptions, result: SearchResult) -> None:
     """Remember how a question was answered, if the next one like it can be answered so."""
     searched = result.searched
     assert isinstance(searched, Searched), "it was searched just now"
     view, batch = searched.view, searched.batch
     # The view is of its own epoch: a commit may have been made since.
-    if batch.mode not in ("matched", "dual") or collection.view() is not view:
+    if batch.mode not in ("matched", "dual") or handle.view() is not view:
         return
     bound = bound_filter(view, options.where)
     _, route = route_for(view, bound)
@@ -276,4 +276,4 @@ def remember(collection: Collection, options: SearchOptions, result: SearchResul
         if part is None:
             return
         parts.append(part)
-    view.quick.put(quick_key(options), QuickSearch(collection, options, searched, parts))
+    view.quick.put(quick_key(options), QuickSearch(handle, options, searched, parts))

@@ -11,9 +11,9 @@ from vstore.guarding import spec_check as guard
 from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
     from vstore.embedding import embedder as embedders
     from vstore.embedding.embedder import Embeddings
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView
     from vstore.manifest import route_edits as routing
     from vstore.manifest.state import ReadMode, RouteState, StoreState
@@ -149,7 +149,7 @@ def has_vectors(view: CollectionView, queries: Queries, label: str, state: Store
 
 
 def vectors_for(
-    collection: Collection,
+    handle: Handle,
     view: CollectionView,
     queries: Queries,
     label: str,
@@ -170,7 +170,7 @@ def vectors_for(
         There are none, and no embedder to make them.
     """
     if is_text(queries):
-        return collection.store.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
+        return handle.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
     given = isinstance(queries, Mapping)
     # A stamp of another version lacks this one's vector; how one of none differs, the guard says.
     if given or (

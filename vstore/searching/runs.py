@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.segment.column_types import short_repr
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.deferred import Deferred
+from vstore.engine.filtering import bound_filter
 from vstore.engine.snapshot import matching_documents
-from vstore.errors import (
-    FilterError,
-    InvalidArgumentError,
-)
+from vstore.errors import InvalidArgumentError
 from vstore.guarding import spec_check as guard
 from vstore.manifest.spec import short
 from vstore.named import NamedTuple
@@ -39,22 +37,21 @@ from vstore.searching.results import Searched, SearchedTogether, SearchResult
 
 if TYPE_CHECKING:
     from vstore import numbers
-    from vstore.api.collection import Collection
     from vstore.embedding import embedder as embedders
     from vstore.embedding.embedder import Embeddings
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.guarding import query_check
     from vstore.manifest.job_state import BridgeState
-    from vstore.migration.bridges import bridges
     from vstore.query import filter as filters
     from vstore.query import fusion as fusions
     from vstore.query.filter import Filter
     from vstore.query.plan import PlanNode
-    from vstore.searching import hits, recall_check, side_reads
-    from vstore.searching.parameters import Queries, Query, SearchOptions, Where
+    from vstore.searching import bridging, hits, quick, recall_check, side_reads
+    from vstore.searching.parameters import Queries, Query, SearchOptions
     from vstore.types import Array, BoolArray
 else:  # what a search by a vector without a filter does not need
-    bridges = Deferred("vstore.migration.bridges.bridges")
+    bridging = Deferred("vstore.searching.bridging")
     embedders = Deferred("vstore.embedding.embedder")
     filters = Deferred("vstore.query.filter")
     fusions = Deferred("vstore.query.fusion")
@@ -62,6 +59,7 @@ else:  # what a search by a vector without a filter does not need
     numbers = Deferred("vstore.numbers")
     query_check = Deferred("vstore.guarding.query_check")
     recall_check = Deferred("vstore.searching.recall_check")
+    quick = Deferred("vstore.searching.quick")
     side_reads = Deferred("vstore.searching.side_reads")
 
 
@@ -74,26 +72,48 @@ class _Prepared(NamedTuple):
     curve: tuple[float, ...]
 
 
-def search_one(collection: Collection, query: Query, options: SearchOptions) -> SearchResult:
+def ask(handle: Handle, query: Query, options: SearchOptions) -> SearchResult:
+    """Run one search, by the short way if the same was asked before; see `quick`."""
+    by_vectors = isinstance(query, np.ndarray | dict)
+    if handle.scope is not None or handle.is_pinned or not by_vectors:
+        return search_one(handle, query, options)
+    view = handle.view()
+    try:
+        known: quick.QuickSearch | None = None
+        is_new = not len(view.quick) and view.asked.find(options) is None
+        if not is_new:
+            known = view.quick.find(quick.quick_key(options))
+            is_new = known is None and view.asked.find(options) is None
+    except TypeError:  # an option that cannot be hashed
+        return search_one(handle, query, options)
+    found = None if known is None else known(query)
+    if found is None:
+        found = search_one(handle, query, options)
+        if is_new:  # what is asked once is not worth remembering how
+            view.asked.put(options, options)
+        else:
+            quick.remember(handle, options, found)
+    return found
+
+
+def search_one(handle: Handle, query: Query, options: SearchOptions) -> SearchResult:
     """Run one search."""
-    return SearchResult(search(collection, one_query(query), options)[0].searched, 0)
+    return SearchResult(search(handle, one_query(query), options)[0].searched, 0)
 
 
-def search(
-    collection: Collection, queries: Queries, options: SearchOptions
-) -> list[SearchedTogether]:
+def search(handle: Handle, queries: Queries, options: SearchOptions) -> list[SearchedTogether]:
     """Run one search per query, all with the same options, on one snapshot."""
     if isinstance(queries, list | tuple) and not queries:
         return []
-    snapshot = collection.snapshot()
-    view = collection.view_at(snapshot)
+    snapshot = handle.snapshot()
+    view = handle.view_at(snapshot)
     bound = bound_filter(view, options.where)
     if options.version is None and options.mode is None:
         key, route = route_for(view, bound)
         if route is not None and (route.mode == "canary" or route.shadow):
-            return side_reads.search(collection, snapshot, queries, options, (key, route, bound))
+            return side_reads.search(handle, snapshot, queries, options, (key, route, bound))
     resolved = resolve(view, queries, options, snapshot.state, bound)
-    return [together(run(collection, snapshot, queries, options, resolved, bound))]
+    return [together(run(handle, snapshot, queries, options, resolved, bound))]
 
 
 def together(searched: Searched) -> SearchedTogether:
@@ -102,7 +122,7 @@ def together(searched: Searched) -> SearchedTogether:
 
 
 def run(  # noqa: PLR0917 - all of them are what a search is
-    collection: Collection,
+    handle: Handle,
     snapshot: Snapshot,
     queries: Queries,
     options: SearchOptions,
@@ -118,10 +138,9 @@ def run(  # noqa: PLR0917 - all of them are what a search is
     counted : bool
         Whether observers are told.
     """
-    store = collection.store
-    started = store.clock.monotonic_s()
-    view = collection.view_at(snapshot)
-    prepared = _prepare(collection, snapshot, queries, options, resolved, bound)
+    started = handle.clock.monotonic_s()
+    view = handle.view_at(snapshot)
+    prepared = _prepare(handle, snapshot, queries, options, resolved, bound)
     executed = execute(
         prepared.plan,
         prepared.reads,
@@ -132,26 +151,26 @@ def run(  # noqa: PLR0917 - all of them are what a search is
     )
     summaries = executed.summaries
     batch = TracedBatch(
-        collection.name,
+        handle.name,
         snapshot.epoch,
         prepared.plan,
         tuple(read.table.label for read in prepared.reads),
         prepared.matches,
-        (store.clock.monotonic_s() - started) / max(1, len(summaries)),
+        (handle.clock.monotonic_s() - started) / max(1, len(summaries)),
         summaries,
     )
     if counted:
-        store.observer.record(
+        handle.observer.record(
             batch,
             k=prepared.request.k,
             view=view.whole,
-            docnos=None if collection.is_pinned else executed.docnos(),
+            docnos=None if handle.is_pinned else executed.docnos(),
             tenant=resolved.key,
             family=options.family,
         )
-        if store.observer.sampler is not None:
+        if handle.observer.sampler is not None:
             recall_check.compare(
-                store.observer,
+                handle.observer,
                 batch,
                 executed,
                 prepared.reads,
@@ -162,7 +181,7 @@ def run(  # noqa: PLR0917 - all of them are what a search is
                 tenant=resolved.key,
                 family=options.family,
             )
-    noted = _noted(collection, snapshot, view, prepared) if counted else ()
+    noted = _noted(handle, snapshot, view, prepared) if counted else ()
     # A result outlives the store: what its hits are made from, when someone looks.
     view.documents.keep_ids()
     for read in prepared.reads:
@@ -175,7 +194,7 @@ def _is_bridged(rule: str) -> bool:
 
 
 def _noted(
-    collection: Collection, snapshot: Snapshot, view: CollectionView, prepared: _Prepared
+    handle: Handle, snapshot: Snapshot, view: CollectionView, prepared: _Prepared
 ) -> tuple[query_check.Noted, ...]:
     """Note the queries, for versions that know what theirs are like."""
     if prepared.request.bridge is not None:  # mapped, and not as a model makes them
@@ -185,57 +204,42 @@ def _noted(
     if _is_bridged(prepared.request.fusion):  # the old queries are blended
         reads = reads[1:]
     for read in reads:
-        check = query_check_of(collection, snapshot, view, read.table.label)
+        check = query_check_of(handle, snapshot, view, read.table.label)
         if check is not None:
             noted.append(check.several(read.queries))
     return tuple(one for one in noted if one is not None)
 
 
 def query_check_of(
-    collection: Collection, snapshot: Snapshot, view: CollectionView, label: str
+    handle: Handle, snapshot: Snapshot, view: CollectionView, label: str
 ) -> query_check.QueryCheck | None:
     """Return what watches a version's queries at a snapshot; None if it knows nothing of them."""
     check: query_check.QueryCheck | None = view.query_checks.get(label)
     if check is None and view.version(label).guard is not None:
-        made = query_check.QueryCheck(collection, snapshot, view.version(label), view.scope)
+        made = query_check.QueryCheck(handle, snapshot, view.version(label), view.scope)
         check = view.query_checks.setdefault(label, made)
     return check
 
 
-def explain(collection: Collection, query: Query, options: SearchOptions) -> hits.Explanation:
+def explain(handle: Handle, query: Query, options: SearchOptions) -> hits.Explanation:
     """Plan one search without running it."""
-    snapshot = collection.snapshot()
-    view = collection.view_at(snapshot)
+    snapshot = handle.snapshot()
+    view = handle.view_at(snapshot)
     bound = bound_filter(view, options.where)
     queries = one_query(query)
     resolved = resolve(view, queries, options, snapshot.state, bound)
-    return hits.Explanation(_prepare(collection, snapshot, queries, options, resolved, bound).plan)
-
-
-def bound_filter(view: CollectionView, where: Where) -> Filter | None:
-    """Return a caller's filter, checked against the fields, inside the view's scope.
-
-    None if there is neither.
-    """
-    if where is None:
-        return view.scope
-    if isinstance(where, filters.FieldReference):
-        name = where.name
-        raise FilterError(f"field({name!r}) is no filter yet: compare it, or ask .exists()")
-    tree = where if isinstance(where, filters.Filter) else filters.filter_from_dict(where)
-    bound = filters.bind(tree, view.field_types)
-    return bound if view.scope is None else view.scope & bound
+    return hits.Explanation(_prepare(handle, snapshot, queries, options, resolved, bound).plan)
 
 
 def _prepare(  # noqa: PLR0917 - as `run`
-    collection: Collection,
+    handle: Handle,
     snapshot: Snapshot,
     queries: Queries,
     options: SearchOptions,
     resolved: Resolved,
     bound: Filter | None,
 ) -> _Prepared:
-    view = collection.view_at(snapshot)
+    view = handle.view_at(snapshot)
     k, collapse = check_k(options.k), options.collapse
     if type(options.k) is not int or type(collapse) is not bool:
         collapse = numbers.check_switch(collapse, what="collapse")
@@ -251,7 +255,7 @@ def _prepare(  # noqa: PLR0917 - as `run`
     bridge, reads = None, []
     for label in resolved.reads:
         version = view.version(label)
-        vectors, bridge = _vectors(collection, snapshot, queries, resolved, label)
+        vectors, bridge = _vectors(handle, snapshot, queries, resolved, label)
         checked = guard.check_queries(
             version, vectors, snapshot.state, where=f"query for {label!r}"
         )
@@ -262,7 +266,7 @@ def _prepare(  # noqa: PLR0917 - as `run`
     if _is_bridged(fusion):
         labels = (reads[0].table.label, reads[1].table.label)
         queries_of = (reads[0].queries, reads[1].queries)
-        reads[0] = reads[0]._replace(queries=bridges.blended(snapshot, view, labels, *queries_of))
+        reads[0] = reads[0]._replace(queries=bridging.blended(snapshot, view, labels, *queries_of))
     matching = None if options.where is None or bound is None else matching_documents(view, bound)
     matches = None if matching is None else int(np.count_nonzero(matching))
     if matches is None and view.scope is not None:  # which the view's own rows are inside of
@@ -301,23 +305,23 @@ def _prepare(  # noqa: PLR0917 - as `run`
 
 
 def _vectors(
-    collection: Collection,
+    handle: Handle,
     snapshot: Snapshot,
     queries: Queries,
     resolved: Resolved,
     label: str,
 ) -> tuple[Array | Embeddings, BridgeState | None]:
     """Return the query vectors for a version, and the bridge over which they came, if any."""
-    view, source = collection.view_at(snapshot), resolved.old
+    view, source = handle.view_at(snapshot), resolved.old
     several = resolved.old is not None
     if resolved.mode != "bridge" or has_vectors(view, queries, label, snapshot.state):
-        return vectors_for(collection, view, queries, label, snapshot.state, several=several), None
+        return vectors_for(handle, view, queries, label, snapshot.state, several=several), None
     assert source is not None, "a bridge has one"
-    given = vectors_for(collection, view, queries, source, snapshot.state, several=False)
+    given = vectors_for(handle, view, queries, source, snapshot.state, several=False)
     checked = guard.check_queries(
         view.version(source), given, snapshot.state, where=f"query for {source!r}"
     )
-    return bridges.mapped(snapshot, view, source, label, checked)
+    return bridging.mapped(snapshot, view, source, label, checked)
 
 
 def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[float, ...]]:

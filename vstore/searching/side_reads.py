@@ -29,7 +29,7 @@ from vstore.searching.search import run, together
 from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.manifest.state import RouteState
     from vstore.query.filter import Filter
@@ -41,7 +41,7 @@ _DIRECTION_STEPS: Final = 100  # of a unit vector's component: two digits
 
 
 def search(
-    collection: Collection,
+    handle: Handle,
     snapshot: Snapshot,
     queries: Queries,
     options: SearchOptions,
@@ -49,27 +49,27 @@ def search(
 ) -> list[SearchedTogether]:
     """Run one search per query by a route that is a canary, or has a shadow."""
     key, route, bound = routed
-    view = collection.view_at(snapshot)
+    view = handle.view_at(snapshot)
     resolved = resolve(view, queries, options, snapshot.state, bound)
     if isinstance(queries, Mapping):
         read = (*route.labels, route.shadow)
         queries = {label: queries[label] for label in read if label in queries}
         if not set(route.labels) & queries.keys():  # which the search says better
-            return [together(run(collection, snapshot, queries, options, resolved, bound))]
-    names = _names(collection, view, queries, options, route)
+            return [together(run(handle, snapshot, queries, options, resolved, bound))]
+    names = _names(handle, view, queries, options, route)
     if route.mode == "canary":
-        to_new = _chosen(names, f"{collection.name}/{key}/canary", route.percent)
-        results = _canary(collection, snapshot, queries, options, resolved, route, to_new, bound)
+        to_new = _chosen(names, f"{handle.name}/{key}/canary", route.percent)
+        results = _canary(handle, snapshot, queries, options, resolved, route, to_new, bound)
     else:
-        results = [together(run(collection, snapshot, queries, options, resolved, bound))]
+        results = [together(run(handle, snapshot, queries, options, resolved, bound))]
     if route.shadow:
-        asked = _chosen(names, f"{collection.name}/{key}/shadow", route.shadow_percent)
-        _shadow(collection, snapshot, queries, options, route, key, asked, bound, results)
+        asked = _chosen(names, f"{handle.name}/{key}/shadow", route.shadow_percent)
+        _shadow(handle, snapshot, queries, options, route, key, asked, bound, results)
     return results
 
 
 def _canary(  # noqa: PLR0917 - as `search.run`
-    collection: Collection,
+    handle: Handle,
     snapshot: Snapshot,
     queries: Queries,
     options: SearchOptions,
@@ -87,13 +87,13 @@ def _canary(  # noqa: PLR0917 - as `search.run`
         if len(places):
             origin = f"{resolved.origin}, whose canary gives it {share} % of the queries,"
             side = resolved._replace(new=label, origin=origin)
-            found = run(collection, snapshot, _some(queries, mask), options, side, bound)
+            found = run(handle, snapshot, _some(queries, mask), options, side, bound)
             parts.append(SearchedTogether(found, places))
     return parts
 
 
 def _shadow(  # noqa: PLR0917 - as `search.run`
-    collection: Collection,
+    handle: Handle,
     snapshot: Snapshot,
     queries: Queries,
     options: SearchOptions,
@@ -106,15 +106,15 @@ def _shadow(  # noqa: PLR0917 - as `search.run`
     places = np.flatnonzero(asked).tolist()
     if not places:
         return
-    observer = collection.store.observer
-    shadows = observer.shadows.of(collection.name, key, route.serving, route.shadow)
+    observer = handle.observer
+    shadows = observer.shadows.of(handle.name, key, route.serving, route.shadow)
     resolved = Resolved("matched", route.shadow, origin="the route's shadow", key=key)
     try:
         if isinstance(queries, Mapping) and route.shadow in queries:
             queries = {route.shadow: queries[route.shadow]}
         options = options._replace(fusion=None)
         found = run(
-            collection, snapshot, _some(queries, asked), options, resolved, bound, counted=False
+            handle, snapshot, _some(queries, asked), options, resolved, bound, counted=False
         )
     except VstoreError:  # a shadow has no influence on answers, nor on whether there are any
         shadows.count_missing(len(places))
@@ -128,7 +128,7 @@ def _shadow(  # noqa: PLR0917 - as `search.run`
 
 
 def _names(
-    collection: Collection,
+    handle: Handle,
     view: CollectionView,
     queries: Queries,
     options: SearchOptions,
@@ -155,7 +155,7 @@ def _names(
         embedded = None
         if not all(share in (0, 100) for share in shares):  # else all go the same way
             with contextlib.suppress(StateError):  # no embedder is registered
-                embedded = collection.store.embed_queries(view.version(label), texts)
+                embedded = handle.embed_queries(view.version(label), texts)
         if embedded is None:
             return [text.encode("utf-8", "surrogatepass") for text in texts]
         vectors = embedded

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import reprlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -31,6 +30,7 @@ import numpy as np
 
 from vstore import limits
 from vstore.errors import InvalidArgumentError
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -59,30 +59,6 @@ class FieldType(StrEnum):
     BOOL = "bool"
     TIMESTAMP = "timestamp"
     JSON = "json"
-
-
-class _ShortRepr(reprlib.Repr):
-    """A repr of bounded length that also survives integers too long to print."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = self.maxlong = 60
-        self.maxlevel = 3  # six items a level multiply; the text is cut only once it is made
-
-    def repr_int(self, x: int, level: int) -> str:
-        if x.bit_length() > 128:  # repr() itself raises above 4,300 digits
-            return f"<{x.bit_length()}-bit int>"
-        return super().repr_int(x, level)
-
-
-_REPR_CHARACTERS: Final = 100
-_SHORT_REPR: Final = _ShortRepr()
-
-
-def short_repr(value: object) -> str:
-    """Return ``repr(value)`` shortened to fit in a message: at most 100 characters."""
-    text = _SHORT_REPR.repr(value)
-    return text if len(text) <= _REPR_CHARACTERS else text[: _REPR_CHARACTERS - 3] + "..."
 
 
 def normalize_value(field: str, field_type: FieldType, value: object) -> object:

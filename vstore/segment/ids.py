@@ -13,7 +13,7 @@ import numpy as np
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import ID_BYTES_MAX, INT_ID_MAX, INT_ID_MIN
 from vstore.named import NamedTuple
-from vstore.segment.column_types import short_repr
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

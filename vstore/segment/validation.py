@@ -10,8 +10,8 @@ import numpy as np
 
 from vstore.errors import InvalidVectorError
 from vstore.named import NamedTuple
-from vstore.segment.column_types import short_repr
 from vstore.segment.copies import drawn_copies
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import EmbeddingSpec

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.engine.collection_change import change_collection
 from vstore.errors import InvalidArgumentError, MissingVectorsError
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.commit import Operation
@@ -21,14 +20,14 @@ from vstore.segment.documents import DELETED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.manifest.edits import Moment
     from vstore.manifest.state import CollectionState, DualWrite
     from vstore.segment.changes import CollectionChanges
     from vstore.types import Array
 
 
-def set_policy(collection: Collection, policy: DualWrite, *, reason: str) -> None:
+def set_policy(handle: Handle, policy: DualWrite, *, reason: str) -> None:
     """Set a collection's policy.
 
     Raises
@@ -41,9 +40,7 @@ def set_policy(collection: Collection, policy: DualWrite, *, reason: str) -> Non
         )
     check_note(reason, what="reason")
     note = f"{policy}: {reason}" if reason else policy
-    change_collection(
-        collection, lambda state: state._replace(dual_write=policy), Operation("dual_write", note)
-    )
+    handle.change(lambda state: state._replace(dual_write=policy), Operation("dual_write", note))
 
 
 def versions_in_use(collection: CollectionState) -> list[str]:

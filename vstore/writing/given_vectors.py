@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vstore.engine.pending import row_batch
 from vstore.errors import InvalidArgumentError
 from vstore.guarding import spec_check as guard
 from vstore.limits import SEAL_BYTES
 from vstore.named import NamedTuple
 from vstore.writing.input import chunked
-from vstore.writing.pending import row_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.engine.pending import Pending
     from vstore.manifest.state import StoreState
     from vstore.segment.validation import CheckedVectors
     from vstore.types import Array, IntArray
-    from vstore.writing.pending import Pending
 
 
 class GivenVectors(NamedTuple):

@@ -17,10 +17,10 @@ from vstore.segment.documents import DELETED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vstore.engine.pending import Pending
     from vstore.segment.documents import DocumentRecord
     from vstore.types import IntArray
     from vstore.writing.input import DocumentInput
-    from vstore.writing.pending import Pending
 
 
 def merged_records(

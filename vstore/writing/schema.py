@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from vstore.engine.collection_change import change_collection, require_unscoped
 from vstore.errors import InvalidArgumentError
 from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
 from vstore.manifest import edits
@@ -25,7 +24,7 @@ from vstore.segment.column_types import UINT64_MAX, FieldType
 from vstore.writing import existing
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import CollectionState, Provenance, StalePolicy, StorageType
 
@@ -33,14 +32,14 @@ if TYPE_CHECKING:
 Choice = TypeVar("Choice")
 
 
-def add_field(collection: Collection, name: str, field_type: str, *, exist_ok: bool) -> None:
+def add_field(handle: Handle, name: str, field_type: str, *, exist_ok: bool) -> None:
     """Declare a metadata field.
 
     Raises
     ------
     InvalidArgumentError, AlreadyExistsError, LimitExceededError
     """
-    require_unscoped(collection, "add_field")
+    handle.require_unscoped("add_field")
     name = check_name(name, what="field name")
     checked = check_fields({name: field_type})
     exist_ok = check_switch(exist_ok, what="exist_ok")
@@ -48,16 +47,15 @@ def add_field(collection: Collection, name: str, field_type: str, *, exist_ok: b
     def is_there(state: CollectionState) -> bool:
         return exist_ok and existing.has_field(state, name, checked[name])
 
-    if not is_there(collection.view().state):
-        change_collection(
-            collection,
+    if not is_there(handle.view().state):
+        handle.change(
             lambda state: state if is_there(state) else edits.add_fields(state, checked),
-            Operation("add_field", f"{collection.name}.{name}: {field_type}"),
+            Operation("add_field", f"{handle.name}.{name}: {field_type}"),
         )
 
 
 def create_version(
-    collection: Collection,
+    handle: Handle,
     label: str,
     spec: EmbeddingSpec,
     *,
@@ -76,7 +74,7 @@ def create_version(
     ------
     InvalidArgumentError, AlreadyExistsError, LimitExceededError
     """
-    require_unscoped(collection, "create_version")
+    handle.require_unscoped("create_version")
     label = check_name(label, what="version label")
     storage = _choice("storage", storage, STORAGE_TYPES)
     stale_policy = _choice("stale_policy", stale_policy, STALE_POLICIES)
@@ -92,13 +90,13 @@ def create_version(
     def edit(state: CollectionState) -> CollectionState:
         if exist_ok and existing.has_version(state, wanted):
             return state
-        moment = collection.store.moment()
+        moment = handle.moment()
         version = wanted._replace(created_epoch=moment.epoch, created_us=moment.time_us)
         state = edits.create_version(state, version)
         return state if state.routes else routing.first_route(state, label, moment)
 
-    if not (exist_ok and existing.has_version(collection.view().state, wanted)):
-        change_collection(collection, edit, Operation("create_version", label))
+    if not (exist_ok and existing.has_version(handle.view().state, wanted)):
+        handle.change(edit, Operation("create_version", label))
 
 
 def check_fields(fields: Mapping[str, str]) -> dict[str, str]:

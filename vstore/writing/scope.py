@@ -17,49 +17,45 @@ from vstore.segment.documents import DELETED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
+    from vstore.engine.pending import Pending
     from vstore.segment.columns import Column
     from vstore.segment.documents import DocumentRecord
     from vstore.types import BoolArray, DocumentId
-    from vstore.writing.pending import Pending
 
 
-def in_scope(
-    collection: Collection, pending: Pending, records: Sequence[DocumentRecord]
-) -> BoolArray:
+def in_scope(handle: Handle, pending: Pending, records: Sequence[DocumentRecord]) -> BoolArray:
     """Return by record whether it is inside the handle's scope, (n,)."""
-    if collection.scope is None or not records:
+    if handle.scope is None or not records:
         return np.ones(len(records), np.bool_)
     types = pending.view.field_types
 
     def column(name: str) -> Column | None:
         return build_column(types[name], [record.metadata.get(name) for record in records])
 
-    return evaluate(collection.bound_scope(pending.view), column, len(records))
+    return evaluate(handle.bound_scope(pending.view), column, len(records))
 
 
-def require_scope(
-    collection: Collection, pending: Pending, records: Sequence[DocumentRecord]
-) -> None:
+def require_scope(handle: Handle, pending: Pending, records: Sequence[DocumentRecord]) -> None:
     """Refuse live documents outside the handle's scope.
 
     Raises
     ------
     ScopeError
     """
-    if collection.scope is None:
+    if handle.scope is None:
         return
     alive = [record for record in records if record.revision != DELETED]
-    inside = in_scope(collection, pending, alive)
+    inside = in_scope(handle, pending, alive)
     if not inside.all():
         outside = alive[int(np.flatnonzero(~inside)[0])]
         raise ScopeError(
             f"document {outside.id!r:.80} cannot be written through this handle: it is, or would "
-            f"be, outside its scope: {collection.scope_text}"
+            f"be, outside its scope: {handle.scope_text}"
         )
 
 
-def require_known(collection: Collection, pending: Pending, ids: Sequence[DocumentId]) -> list[int]:
+def require_known(handle: Handle, pending: Pending, ids: Sequence[DocumentId]) -> list[int]:
     """Return the docnos of documents that exist, for this handle.
 
     Raises
@@ -71,11 +67,11 @@ def require_known(collection: Collection, pending: Pending, ids: Sequence[Docume
     docnos: list[int] = found.tolist()
     for i, revision in enumerate(pending.revisions(found)):
         if revision == DELETED:  # also of an unknown id
-            raise NotFoundError(f"collection {collection.name!r} has no document {ids[i]!r:.80}")
-    if collection.scope is None:
+            raise NotFoundError(f"collection {handle.name!r} has no document {ids[i]!r:.80}")
+    if handle.scope is None:
         return docnos
-    inside = in_scope(collection, pending, [pending.record(d) for d in docnos])
+    inside = in_scope(handle, pending, [pending.record(d) for d in docnos])
     if not inside.all():
         outside = ids[int(np.flatnonzero(~inside)[0])]
-        raise NotFoundError(f"collection {collection.name!r} has no document {outside!r:.80}")
+        raise NotFoundError(f"collection {handle.name!r} has no document {outside!r:.80}")
     return docnos

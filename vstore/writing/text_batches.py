@@ -12,31 +12,32 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import numpy as np
 from blake3 import blake3
 
-from vstore.embedding.batches import BatchEmbedder
 from vstore.embedding.embedder import Embeddings
 from vstore.embedding.outcomes import Item, error_text, put_off_error
-from vstore.embedding.vector_sources import VectorSource
-from vstore.engine.document import Document
 from vstore.errors import EmbeddingError, InvalidArgumentError, InvalidVectorError
 from vstore.guarding.length_check import require_lengths
 from vstore.named import NamedTuple
 from vstore.segment.documents import DELETED
+from vstore.segment.user_document import Document
+from vstore.writing import draft as drafts
+from vstore.writing.embedding_batches import BatchEmbedder
 from vstore.writing.revisions import identical
+from vstore.writing.vector_sources import VectorSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vstore.api.collection import Collection
     from vstore.embedding.calls import Calls
     from vstore.embedding.embedder import Embedder
     from vstore.embedding.outcomes import Failure
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView
     from vstore.manifest.state import VersionState
     from vstore.segment.documents import DocumentRecord
     from vstore.segment.validation import CheckedVectors
     from vstore.types import Array, DocumentId
     from vstore.writing.counts import UpsertCounts
-    from vstore.writing.transaction import Transaction
+    from vstore.writing.draft import Draft
 
 
 # Embedded to see whether an embedder works, where nothing else is known to be embeddable.
@@ -85,7 +86,7 @@ class TextEmbedder:
 
     def __init__(
         self,
-        collection: Collection,
+        handle: Handle,
         version: VersionState,
         embedder: Embedder,
         calls: Calls,
@@ -109,11 +110,11 @@ class TextEmbedder:
             source.make,
             calls,
             target=version,
-            state=lambda: collection.store.current().state,
+            state=lambda: handle.file.current().state,
             check_lengths=(
-                _trust if trust_geometry else partial(require_lengths, collection, version.label)
+                _trust if trust_geometry else partial(require_lengths, handle, version.label)
             ),
-            known_good=lambda: source.known_good(collection.view(), version.label) or _WORD,
+            known_good=lambda: source.known_good(handle.view(), version.label) or _WORD,
             others=self._others,
             on_failure=None if skip else self._raise,
         )
@@ -183,13 +184,13 @@ class TextBatches:
 
     def __init__(
         self,
-        collection: Collection,
+        handle: Handle,
         given: Texts,
         embedders: Sequence[TextEmbedder],
         *,
         trust_geometry: bool,
     ) -> None:
-        self._collection = collection
+        self._handle = handle
         self._given = given
         self._embedders = embedders
         self._trusted = trust_geometry
@@ -209,7 +210,7 @@ class TextBatches:
         EmbeddingError
             An embedder fails for everything, or does not answer.
         """
-        view = self._collection.view()
+        view = self._handle.view()
         seen = self._seen(view, rows)
         failed: dict[int, str] = {}
         put_off: dict[int, Failure] = {}
@@ -263,8 +264,8 @@ class TextBatches:
     ) -> None:
         if not rows:
             return
-        kept, counts, written = self._collection.store.transaction().run(
-            lambda tx: self._in_turn(tx, rows, before, seen, vectors)
+        kept, counts, written = drafts.write(
+            self._handle.file, lambda draft: self._in_turn(draft, rows, before, seen, vectors)
         )
         written_rows = set(kept)
         self.overtaken += [self._given.ids[row] for row in rows if row not in written_rows]
@@ -278,21 +279,21 @@ class TextBatches:
 
     def _in_turn(
         self,
-        tx: Transaction,
+        draft: Draft,
         rows: list[int],
         before: CollectionView,
         seen: dict[int, Seen],
         vectors: dict[str, dict[str, Array]],
     ) -> tuple[list[int], list[UpsertCounts], dict[str, int]]:
         """Write rows whose documents are as they were seen; return which, and what that did."""
-        view = self._collection.view()
+        view = self._handle.view()
         now = seen if view is before else self._seen(view, rows)
         kept = [row for row in rows if now[row].revision == seen[row].revision]
         # Of a document whose source is as it was, only newer metadata is kept.
         newer = {row for row in kept if now[row].has_newer_metadata(seen[row])}
         counts = [
-            tx.upsert(
-                self._collection,
+            draft.upsert(
+                self._handle,
                 [self._given.ids[row] for row in part],
                 texts=[self._given.texts[row] for row in part],
                 metadata=metadata,
@@ -304,7 +305,7 @@ class TextBatches:
             if part
         ]
         written = {
-            one.label: self._add_vectors(tx, one, kept, vectors[one.label])
+            one.label: self._add_vectors(draft, one, kept, vectors[one.label])
             for one in self._embedders
         }
         return kept, counts, written
@@ -314,16 +315,16 @@ class TextBatches:
         return rows, None if given is None else [given[row] for row in rows]
 
     def _add_vectors(
-        self, tx: Transaction, one: TextEmbedder, rows: list[int], made: dict[str, Array]
+        self, draft: Draft, one: TextEmbedder, rows: list[int], made: dict[str, Array]
     ) -> int:
-        lacking = tx.lacking(self._collection, one.label, [self._given.ids[row] for row in rows])
+        lacking = draft.lacking(self._handle, one.label, [self._given.ids[row] for row in rows])
         chosen = [rows[i] for i in lacking if self._given.texts[rows[i]] in made]
         if not chosen:
             return 0
         parts = [made[self._given.texts[row]] for row in chosen]
         single = all(len(part) == 1 for part in parts)
-        tx.add_vectors(
-            self._collection,
+        draft.add_vectors(
+            self._handle,
             one.label,
             [self._given.ids[row] for row in chosen],
             Embeddings(one.spec, np.concatenate(parts)) if single else parts,

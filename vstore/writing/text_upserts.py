@@ -12,14 +12,15 @@ from vstore.guarding import spec_check as guard
 from vstore.guarding.canary_checks import require_no_drift
 from vstore.numbers import check_count, check_switch
 from vstore.segment.ids import validate_ids
+from vstore.segment.sequences import listed, one_per_id
 from vstore.writing.counts import UpsertCounts
-from vstore.writing.input import listed, metadata_rows, one_per_id, text_column
+from vstore.writing.input import metadata_rows, text_column
 from vstore.writing.text_batches import TextBatches, TextEmbedder, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.manifest.state import VersionState
     from vstore.types import DocumentId, Metadata
 
@@ -28,7 +29,7 @@ Embedders: TypeAlias = "Embedder | Sequence[Embedder] | Mapping[str, Embedder]"
 
 
 def upsert_texts(
-    collection: Collection,
+    handle: Handle,
     ids: Iterable[DocumentId],
     texts: Iterable[str],
     *,
@@ -81,28 +82,26 @@ def upsert_texts(
     trust_geometry = check_switch(trust_geometry, what="trust_geometry")
     named = _named(embedder)
     batch_size = check_count(batch_size, what="batch_size")
-    collection.require_writable()
-    view = collection.view()
+    handle.require_writable()
+    view = handle.view()
     # Everything is checked before the first batch is embedded and committed.
     checked_ids = validate_ids(ids)
     column, failed = _texts_to_embed(listed(texts, what="texts"), checked_ids, on_error)
     rows = None if metadata is None else metadata_rows(view.field_types, metadata, checked_ids)
     given = Texts(checked_ids, column, rows)
-    versions = _versions(collection, named)
+    versions = _versions(handle, named)
     calls = [
-        calls_of(
-            collection.store.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
-        )
+        calls_of(handle.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s)
         for _ in versions
     ]
     for (version, one), made in zip(versions, calls, strict=True):
-        require_no_drift(collection, version.label, one, made)
+        require_no_drift(handle, version.label, one, made)
     batches = TextBatches(
-        collection,
+        handle,
         given,
         [
             TextEmbedder(
-                collection,
+                handle,
                 version,
                 one,
                 made,
@@ -151,7 +150,7 @@ def _some(named: list[tuple[str | None, Embedder]]) -> list[tuple[str | None, Em
 
 
 def _versions(
-    collection: Collection, named: list[tuple[str | None, Embedder]]
+    handle: Handle, named: list[tuple[str | None, Embedder]]
 ) -> list[tuple[VersionState, Embedder]]:
     """Return each embedder with its version.
 
@@ -161,7 +160,7 @@ def _versions(
     InvalidArgumentError
         Two embedders of one version.
     """
-    view, state = collection.view(), collection.snapshot().state
+    view, state = handle.view(), handle.snapshot().state
     found: dict[str, tuple[VersionState, Embedder]] = {}
     for label, embedder in named:
         if label is None:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final, get_args
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, StateError
-from vstore.migration.bridges.bridge import (
+from vstore.migration.bridges.measuring import neighbour_recall
+from vstore.named import NamedTuple
+from vstore.query.bridge import (
     Bridge,
     BridgeKind,
     BridgeTrial,
-    neighbour_recall,
     unit_rows,
 )
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -10,9 +10,9 @@ import numpy as np
 
 from vstore.errors import InvalidArgumentError
 from vstore.numbers import check_number
-from vstore.segment.column_types import short_repr
 from vstore.segment.documents import DELETED
-from vstore.writing.input import listed
+from vstore.segment.sequences import listed
+from vstore.shown import short_repr
 
 if TYPE_CHECKING:
     from vstore.engine.snapshot import CollectionView

@@ -1,4 +1,4 @@
-"""What the gates of a cutover measure. The gates themselves are pure, in `migration.gates.gates`."""
+"""What the gates of a cutover measure. The gates themselves are pure: `gates.gates`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.api.collection_reader import passing
+from vstore.engine.coverage import Coverage
+from vstore.engine.filtering import bound_filter, passing
 from vstore.engine.hit_counts import stored_hits
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
 from vstore.evaluation.significance import not_worse
-from vstore.migration.gates.gates import Coverage, GateResult, coverage_gate, gate, quality_gate
+from vstore.migration.gates.gates import GateResult, coverage_gate, gate, quality_gate
 from vstore.migration.gates.judged_documents import require_documents
 from vstore.migration.jobs.queue import counting
 from vstore.numbers import check_switch
@@ -19,14 +20,14 @@ from vstore.query.paths import ANY, Wanted
 from vstore.searching.parameters import SearchOptions
 from vstore.searching.resolving import Resolved
 from vstore.searching.result_batch import SearchResults
-from vstore.searching.search import bound_filter, run, together
+from vstore.searching.search import run, together
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.migration.gates.gates import Gates, Judged
-    from vstore.searching.parameters import Where
+    from vstore.query.filter import Where
     from vstore.types import Array, BoolArray
 
 _RECALL_QUERIES: Final = 100
@@ -35,14 +36,14 @@ _EXACT: Final = Wanted(exact=True)
 
 
 def coverage(
-    collection: Collection, version: str, where: Where = None, *, weighted: bool = False
+    handle: Handle, version: str, where: Where = None, *, weighted: bool = False
 ) -> Coverage:
     """Return how many live documents (that pass a filter) have fresh vectors in a version.
 
     With ``weighted`` also how much of the traffic they are.
     """
-    snapshot = collection.snapshot()
-    view = collection.view_at(snapshot)
+    snapshot = handle.snapshot()
+    view = handle.view_at(snapshot)
     view.version(version)
     weighted = check_switch(weighted, what="weighted")
     if where is None and not weighted:
@@ -64,14 +65,14 @@ def _coverage(
     )
 
 
-def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
+def cutover_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult]:
     """Measure every gate that takes no search, at the snapshot that writes are made over."""
-    snapshot = collection.store.current()
-    view = collection.view_at(snapshot)
+    snapshot = handle.file.current()
+    view = handle.view_at(snapshot)
     mask, table = passing(view, None), view.rows(version)
     weighted = gates.traffic_coverage is not None
     reached = _coverage(snapshot, view, version, mask, weighted=weighted)
-    is_empty = collection.scope is None and not view.documents.live_count
+    is_empty = handle.scope is None and not view.documents.live_count
     results = [coverage_gate(reached, required=gates.coverage, is_empty=is_empty)]
     if gates.traffic_coverage is not None:
         detail = f"{reached.hits_fresh:,} of {reached.hits:,} hits"
@@ -117,7 +118,7 @@ def cutover_gates(collection: Collection, version: str, gates: Gates) -> list[Ga
         for label, one in view.state.versions.items()
         if one.retired_us is None
     )
-    looked_at = len(deleted) if collection.scope is None else reached.live
+    looked_at = len(deleted) if handle.scope is None else reached.live
     results.append(GateResult("tombstones", visible, 0, looked_at, at_most=True))
     return results
 
@@ -131,9 +132,7 @@ def _dead_letters(view: CollectionView, version: str, mask: BoolArray) -> int:
     return len(letters)
 
 
-def search_gates(
-    collection: Collection, version: str, gates: Gates, *, served: str
-) -> list[GateResult]:
+def search_gates(handle: Handle, version: str, gates: Gates, *, served: str) -> list[GateResult]:
     """Measure the gates that ask queries.
 
     Parameters
@@ -148,16 +147,16 @@ def search_gates(
     """
     results = []
     if gates.recall is not None:
-        measured, asked = graph_recall(collection, version)
+        measured, asked = graph_recall(handle, version)
         results.append(
             gate("recall", measured, gates.recall, evidence=asked, unit="vectors asked with")
         )
     if gates.quality is not None:
-        results.append(_quality(collection, version, served, gates.quality))
+        results.append(_quality(handle, version, served, gates.quality))
     return results
 
 
-def graph_recall(collection: Collection, version: str) -> tuple[float, int]:
+def graph_recall(handle: Handle, version: str) -> tuple[float, int]:
     """Return recall at 10 against exact search of a sample of a version's vectors, asked anew.
 
     Returns
@@ -167,11 +166,11 @@ def graph_recall(collection: Collection, version: str) -> tuple[float, int]:
     asked : int
         Vectors in the sample.
     """
-    sample = _sampled_vectors(collection, version)
+    sample = _sampled_vectors(handle, version)
     if not len(sample):
         return 0.0, 0
-    exact = _asked(collection, sample, version, k=_RECALL_K, wanted=_EXACT)
-    found = _asked(collection, sample, version, k=_RECALL_K)
+    exact = _asked(handle, sample, version, k=_RECALL_K, wanted=_EXACT)
+    found = _asked(handle, sample, version, k=_RECALL_K)
     recalls = [
         recall_against_exact(
             ScoredIds(mine.ids, [hit.score for hit in mine]),
@@ -184,20 +183,20 @@ def graph_recall(collection: Collection, version: str) -> tuple[float, int]:
 
 
 def _asked(
-    collection: Collection, queries: Array, version: str, *, k: int, wanted: Wanted = ANY
+    handle: Handle, queries: Array, version: str, *, k: int, wanted: Wanted = ANY
 ) -> SearchResults:
     """Search one version; not counted: what a gate asks is nobody's traffic."""
-    snapshot = collection.snapshot()
-    bound = bound_filter(collection.view_at(snapshot), None)
+    snapshot = handle.snapshot()
+    bound = bound_filter(handle.view_at(snapshot), None)
     options = SearchOptions(version, k, wanted=wanted)
     resolved = Resolved("matched", version)
-    searched = run(collection, snapshot, queries, options, resolved, bound, counted=False)
+    searched = run(handle, snapshot, queries, options, resolved, bound, counted=False)
     return SearchResults([together(searched)])
 
 
-def _sampled_vectors(collection: Collection, version: str) -> Array:
+def _sampled_vectors(handle: Handle, version: str) -> Array:
     """Return vectors spread over a version's rows, float32 (at most `_RECALL_QUERIES`, d)."""
-    view = collection.view()
+    view = handle.view()
     taken = []
     for part in view.rows(version).parts:
         rows = np.arange(len(part.rows.docno)) if part.live is None else np.flatnonzero(part.live)
@@ -213,7 +212,7 @@ def _sampled_vectors(collection: Collection, version: str) -> Array:
     return np.concatenate([np.zeros((0, dimension), np.float32), *vectors])
 
 
-def _quality(collection: Collection, version: str, served: str, judged: Judged) -> GateResult:
+def _quality(handle: Handle, version: str, served: str, judged: Judged) -> GateResult:
     missing = [label for label in (served, version) if label not in judged.queries]
     if missing:
         raise InvalidArgumentError(
@@ -225,14 +224,14 @@ def _quality(collection: Collection, version: str, served: str, judged: Judged) 
             "quality gate: expected as many queries for each version as judgments "
             f"({len(judged.judgments):,})"
         )
-    require_documents(collection.view(), judged.judgments, where="quality gate")
+    require_documents(handle.view(), judged.judgments, where="quality gate")
     useful = [i for i, gains in enumerate(judged.judgments) if any(g > 0 for g in gains.values())]
     old, new = (
         [
             ndcg_at_k(result.ids, judged.judgments[i], k=judged.k)
             for i, result in zip(
                 useful,
-                _asked(collection, np.asarray(judged.queries[label])[useful], label, k=judged.k),
+                _asked(handle, np.asarray(judged.queries[label])[useful], label, k=judged.k),
                 strict=True,
             )
         ]

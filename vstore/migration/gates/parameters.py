@@ -11,7 +11,7 @@ from vstore.migration.gates.gates import Gates, Judged
 from vstore.migration.gates.judged_documents import checked_judgments
 from vstore.numbers import check_number, check_whole
 from vstore.searching.parameters import check_k, several_queries
-from vstore.segment.column_types import short_repr
+from vstore.shown import short_repr
 
 _SHARES: Final = ("coverage", "traffic_coverage", "stale", "recall")
 

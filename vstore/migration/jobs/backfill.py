@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.engine.document import Document, document_of
+from vstore.engine.flushing import flush_metrics
 from vstore.errors import (
     CorruptionError,
     EmbeddingError,
@@ -28,31 +28,33 @@ from vstore.errors import (
 from vstore.limits import SEAL_DOCUMENTS
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import put_collection
-from vstore.manifest.job_edits import caps
-from vstore.manifest.job_edits import queue as backfill_queue
 from vstore.manifest.job_state import DeadLetter
 from vstore.migration.gates.measurements import coverage
+from vstore.migration.jobs import caps
+from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.second_tries import SecondTries
 from vstore.migration.jobs.status import BackfillReport
 from vstore.named import NamedTuple
 from vstore.numbers import check_whole
 from vstore.segment.documents import DELETED
+from vstore.segment.user_document import Document, document_of
+from vstore.writing import draft as drafts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.api.collection import Collection
-    from vstore.embedding.batches import BatchEmbedder
     from vstore.embedding.outcomes import Embedded, Item
     from vstore.embedding.spending import Spending
-    from vstore.embedding.vector_sources import VectorSource
+    from vstore.engine.handle import Handle
     from vstore.manifest.job_state import JobState
     from vstore.manifest.state import CollectionState, StoreState
     from vstore.migration.jobs.leasing import Runner
     from vstore.migration.jobs.queue import Queue
     from vstore.migration.jobs.second_tries import Phase
     from vstore.types import IntArray
-    from vstore.writing.transaction import Transaction
+    from vstore.writing.draft import Draft
+    from vstore.writing.embedding_batches import BatchEmbedder
+    from vstore.writing.vector_sources import VectorSource
 
 
 class Work(NamedTuple):
@@ -66,7 +68,7 @@ class Work(NamedTuple):
         Version whose vectors are needed; empty if none are.
     """
 
-    collection: Collection
+    handle: Handle
     target: str
     source: str
     mapped_from: str
@@ -76,11 +78,11 @@ class Work(NamedTuple):
     batch_size: int
 
 
-def pending(collection: Collection, version: str, *, limit: int | None = None) -> list[Document]:
+def pending(handle: Handle, version: str, *, limit: int | None = None) -> list[Document]:
     """Return live documents without fresh vectors in a version, by docno."""
     if limit is not None:
         limit = check_whole(limit, what="limit", least=0)
-    view = collection.view()
+    view = handle.view()
     view.version(version)
     alive = view.documents.revision != DELETED
     docnos = np.flatnonzero(alive & ~view.rows(version).has_fresh)
@@ -92,10 +94,10 @@ def pending(collection: Collection, version: str, *, limit: int | None = None) -
 
 def scan(work: Work, job: JobState | None) -> Queue:
     """Return what is left to do now."""
-    snapshot = work.collection.snapshot()
+    snapshot = work.handle.snapshot()
     return backfill_queue.scan(
         snapshot,
-        work.collection.view_at(snapshot),
+        work.handle.view_at(snapshot),
         work.target,
         order=work.settings.order,
         order_field=work.settings.order_field,
@@ -117,8 +119,8 @@ class Run:
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self._work = work
-        self._collection = work.collection
-        self._store = work.collection.store
+        self._handle = work.handle
+        self._file = work.handle.file
         self._target = work.target
         self._embedder = embedder
         self._runner = runner
@@ -144,7 +146,7 @@ class Run:
         try:
             self._begin()
             if self._work.settings.order == "hot":  # by hits, those of this handle included
-                self._collection.store.flush_metrics()
+                flush_metrics(self._file)
             while self._batches_left() and self._embed_queue():
                 pass
             self._end()
@@ -164,7 +166,7 @@ class Run:
             self.done,
             self.skipped,
             self.batches,
-            coverage(self._collection, self._target),
+            coverage(self._handle, self._target),
             len(queue.dead),
             queue.left,
             job.status,
@@ -180,7 +182,7 @@ class Run:
         work, target = self._work, self._target
 
         def begin(state: CollectionState) -> CollectionState:
-            moment = self._store.moment()
+            moment = self._file.moment()
             lease = self._runner.take(state, moment.time_us)
             job = state.jobs.get(target)
             if job is not None and job.status in ("running", "stopped"):
@@ -198,7 +200,7 @@ class Run:
                     return state
             return jobs.start(state, target, moment, source=work.source, settings=work.settings)
 
-        known = self._collection.view().state.jobs.get(target)
+        known = self._handle.view().state.jobs.get(target)
         resumed = known is not None and known.status in ("running", "stopped")
         self._commit("resume_backfill" if resumed else "start_backfill", begin)
 
@@ -208,7 +210,7 @@ class Run:
         if job.status != "running":
             return False
         queue = scan(self._work, job)
-        view = self._collection.view()
+        view = self._handle.view()
         docnos = self._second.without_put_off(view, queue.docnos)
         phase: Phase = "first"
         if len(docnos):
@@ -230,16 +232,16 @@ class Run:
         return True
 
     def _require_progress(self, docnos: IntArray) -> None:
-        found = docnos.tobytes() + self._collection.view().documents.revision[docnos].tobytes()
+        found = docnos.tobytes() + self._handle.view().documents.revision[docnos].tobytes()
         if found == self._before:
             raise CorruptionError(
-                self._store.path, f"document {int(docnos[0])} is not found by its id"
+                self._file.name, f"document {int(docnos[0])} is not found by its id"
             )
         self._before = found
 
     def _batch(self, docnos: IntArray, phase: Phase) -> bool:
         """Embed and write some documents; return whether to go on."""
-        job, view = self._job(), self._collection.view()
+        job, view = self._job(), self._handle.view()
         if job.status != "running":
             return False
         known = docnos[docnos < view.documents.docno_end]
@@ -257,14 +259,14 @@ class Run:
             left = scan(self._work, job).left
             self._stop(caps.stop_note(job, units[fits], price_per_unit=price, left=left))
         if self._progress is not None:
-            now = coverage(self._collection, self._target)
+            now = coverage(self._handle, self._target)
             self._progress(now.fresh, now.live)
         return fits == len(items)
 
     def _write(self, items: list[Item], units: list[int], phase: Phase) -> None:
-        began_s = self._store.clock.monotonic_s()
+        began_s = self._file.clock.monotonic_s()
         embedded = self._embedder.embed(items, again=phase != "first", last=phase == "put off")
-        seconds = max(self._store.clock.monotonic_s() - began_s, 0.0)
+        seconds = max(self._file.clock.monotonic_s() - began_s, 0.0)
         self._second.note(embedded, phase)
         if not embedded.documents and not embedded.failures:
             return  # nothing is known of them
@@ -272,11 +274,11 @@ class Run:
         used = sum(paid[document.id] for document in embedded.documents)
         last = self._batches_max is not None and self.batches + 1 >= self._batches_max
 
-        def body(tx: Transaction) -> tuple[int, int]:
-            written, stale = self._add(tx, embedded)
+        def body(draft: Draft) -> tuple[int, int]:
+            written, stale = self._add(draft, embedded)
 
             def record(state: StoreState) -> StoreState:
-                collection = state.collections[self._collection.name]
+                collection = state.collections[self._handle.name]
                 lease = self._runner.renew(collection)
                 batch = jobs.BatchRecord(
                     written,
@@ -293,19 +295,19 @@ class Run:
                 )
                 return put_collection(state, after)
 
-            tx.edit(record, name="backfill", note=self._target)
+            draft.edit(record, name="backfill", note=self._target)
             return written, stale
 
-        written, stale = self._store.transaction().run(body)
+        written, stale = drafts.write(self._file, body)
         self.done += written
         self.skipped += stale
         self.batches += 1
 
-    def _add(self, tx: Transaction, embedded: Embedded) -> tuple[int, int]:
+    def _add(self, draft: Draft, embedded: Embedded) -> tuple[int, int]:
         if not embedded.documents:
             return 0, 0
-        counts = tx.add_vectors(
-            self._collection,
+        counts = draft.add_vectors(
+            self._handle,
             self._target,
             [document.id for document in embedded.documents],
             embedded.vectors,
@@ -336,10 +338,10 @@ class Run:
         """
         if not self.done or self._batches_left():
             self._second.require_none_put_off()
-        self._store.transaction().run(self._end_job)
+        drafts.write(self._file, self._end_job)
 
-    def _end_job(self, tx: Transaction) -> None:
-        state = self._collection.view().state
+    def _end_job(self, draft: Draft) -> None:
+        state = self._handle.view().state
         job = state.jobs.get(self._target)
         if job is None or job.status != "running":
             return
@@ -365,7 +367,7 @@ class Run:
             name, after = "finish_backfill", jobs.finish(state, self._target, dead=queue.dead)
         if after is not state:
             self._runner.renew(state)
-            tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+            draft.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
 
     def _stop(self, note: str) -> None:
         def stop(state: CollectionState) -> CollectionState:
@@ -389,16 +391,16 @@ class Run:
                 self._stop(note)
 
     def _commit(self, name: str, edit: Callable[[CollectionState], CollectionState]) -> None:
-        def body(tx: Transaction) -> None:
-            state = self._collection.view().state
+        def body(draft: Draft) -> None:
+            state = self._handle.view().state
             after = edit(state)
             if after is not state:
-                tx.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+                draft.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
 
-        self._store.transaction().run(body)
+        drafts.write(self._file, body)
 
     def _job(self) -> JobState:
-        state = self._collection.view().state
+        state = self._handle.view().state
         job = state.jobs.get(self._target)
         if job is None:
             raise StateError(f"the backfill of {self._target!r} is gone: the version is retired")

@@ -6,14 +6,19 @@ yet; other processes are kept out by the writer lock, and other threads by the l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from vstore.errors import LeaseError
 from vstore.manifest import job_edits as jobs
 
 if TYPE_CHECKING:
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
+    from vstore.engine.open_file import OpenFile
     from vstore.manifest.state import CollectionState
+
+# Who runs a backfill through an open file, by collection and version.
+_runners: Final[WeakKeyDictionary[OpenFile, dict[tuple[str, str], Runner]]] = WeakKeyDictionary()
 
 
 class Runner:
@@ -27,9 +32,10 @@ class Runner:
         How long after its last sign of life another runner may take over.
     """
 
-    def __init__(self, collection: Collection, target: str, *, owner: str, lease_s: float) -> None:
-        self._file = collection.store.open_file
-        self._key = (collection.name, target)
+    def __init__(self, handle: Handle, target: str, *, owner: str, lease_s: float) -> None:
+        self._file = handle.file
+        self._runners = _runners.setdefault(handle.file, {})
+        self._key = (handle.name, target)
         self._lease_us = int(lease_s * 1e6)
         self._handle = jobs.handle_owner(self._file.opened_epoch)
         self._began_us, self._began_s = 0, 0.0
@@ -49,14 +55,14 @@ class Runner:
         LeaseError
         """
         self._began_us, self._began_s = now_us, self._file.clock.monotonic_s()
-        other = self._file.runners.get(self._key)
+        other = self._runners.get(self._key)
         if other is not None and other is not self and other.until_us > now_us:
             raise LeaseError(self.target, owner=other.owner, until_us=other.until_us, now_us=now_us)
         lease = jobs.Lease(self.owner, now_us + self._lease_us, self._handle)
         job = state.jobs.get(self.target)
         if job is not None:
             jobs.require_free(job, lease, now_us=now_us)
-        self._file.runners[self._key] = self
+        self._runners[self._key] = self
         self.until_us = lease.until_us
         return lease
 
@@ -68,7 +74,7 @@ class Runner:
         LeaseError
             It expired, and somebody else took over.
         """
-        other, now_us = self._file.runners.get(self._key), self.now_us()
+        other, now_us = self._runners.get(self._key), self.now_us()
         if other is not self:
             job = state.jobs.get(self.target)
             owner = self.owner if job is None else job.owner
@@ -81,5 +87,5 @@ class Runner:
 
     def leave(self) -> None:
         """Let others run."""
-        if self._file.runners.get(self._key) is self:
-            del self._file.runners[self._key]
+        if self._runners.get(self._key) is self:
+            del self._runners[self._key]

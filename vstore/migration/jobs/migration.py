@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.embedding.batches import BatchEmbedder
 from vstore.embedding.calls import calls_of
 from vstore.embedding.spending import Spending
-from vstore.embedding.vector_sources import VectorSource
-from vstore.engine.collection_change import change_collection, require_unscoped
 from vstore.engine.open_handle import OpenHandle
 from vstore.errors import InvalidArgumentError, VstoreError
 from vstore.guarding.canary_checks import require_no_drift
 from vstore.guarding.length_check import require_lengths
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.commit import Operation
-from vstore.manifest.job_edits import queue as backfill_queue
 from vstore.migration.gates.measurements import coverage
+from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.backfill import Run, Work, scan
 from vstore.migration.jobs.leasing import Runner
 from vstore.migration.jobs.status import (
@@ -30,16 +27,18 @@ from vstore.migration.jobs.status import (
 )
 from vstore.names import check_name, check_note
 from vstore.numbers import check_count, check_number, check_switch, check_whole
+from vstore.writing.embedding_batches import BatchEmbedder
+from vstore.writing.vector_sources import VectorSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.api.collection import Collection
-    from vstore.embedding.vector_sources import Embed, MapRows
-    from vstore.engine.document import Document
+    from vstore.engine.handle import Handle
     from vstore.manifest.job_state import DeadLetter, JobOrder, JobState
     from vstore.manifest.state import CollectionState
+    from vstore.segment.user_document import Document
     from vstore.types import Array
+    from vstore.writing.vector_sources import Embed, MapRows
 
 _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
 
@@ -105,7 +104,7 @@ class Migration(OpenHandle):
 
     def __init__(
         self,
-        collection: Collection,
+        handle: Handle,
         source: str,
         target: str,
         embed: Embed | None = None,
@@ -129,7 +128,7 @@ class Migration(OpenHandle):
         lease_s: float = 60.0,
         owner: str | None = None,
     ) -> None:
-        view = collection.view()
+        view = handle.view()
         self._version = view.version(target)
         if source:
             view.version(source)
@@ -142,11 +141,11 @@ class Migration(OpenHandle):
                 f"from_vectors: version {target!r} is declared with provenance='embedded'; vectors "
                 "mapped from another space go to a version with provenance='mapped'"
             )
-        self._collection = collection
+        self._handle = handle
         self._target = target
         mapped_from = source if from_vectors is not None else ""
         self._work = Work(
-            collection,
+            handle,
             target,
             source,
             mapped_from,
@@ -170,7 +169,7 @@ class Migration(OpenHandle):
             batch_size,
         )
         self._calls = calls_of(
-            collection.store.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
+            handle.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
         )
         self._check = check
         self._isolate = check_switch(isolate, what="isolate")
@@ -194,10 +193,10 @@ class Migration(OpenHandle):
         return f"<vstore.Migration {source!r} -> {self._target!r}, {status}>"
 
     def _elsewhere(self) -> str:
-        collection = self._collection
+        handle = self._handle
         return (
             "The job is in the file: send the path, and in the worker call "
-            f"vstore.open({collection.store.path!r}).collection({collection.name!r})"
+            f"vstore.open({handle.file.name!r}).collection({handle.name!r})"
             f".migrate({self._work.source!r}, {self._target!r}, ...)"
         )
 
@@ -238,15 +237,15 @@ class Migration(OpenHandle):
         """
         if batches_max is not None:
             batches_max = check_whole(batches_max, what="batches_max", least=0)
-        require_unscoped(self._collection, "backfill")
+        self._handle.require_unscoped("backfill")
         self._work.vectors.require()
         embedder = self._work.vectors.embedder
         if embedder is not None:
-            require_no_drift(self._collection, self._target, embedder, self._calls)
+            require_no_drift(self._handle, self._target, embedder, self._calls)
         run = Run(
             self._work,
             self._embedder(),
-            Runner(self._collection, self._target, owner=self._owner, lease_s=self._lease_s),
+            Runner(self._handle, self._target, owner=self._owner, lease_s=self._lease_s),
             batches_max=batches_max,
             progress=progress,
         )
@@ -271,13 +270,13 @@ class Migration(OpenHandle):
         sample = check_whole(sample, what="sample", least=0)
         if sample:
             self._work.vectors.require()
-        view, queue = self._collection.view(), scan(self._work, self._job())
+        view, queue = self._handle.view(), scan(self._work, self._job())
         count = len(queue.docnos)
         counted = self._work.vectors.items(view, _spread(queue.docnos, _UNITS_SAMPLE))
         found = sum(self._work.spending.units(item.document) for item in counted)
         units = round(found * count / len(counted)) if counted else 0
         items = self._work.vectors.items(view, _spread(queue.docnos, sample))
-        clock = self._collection.store.clock
+        clock = self._handle.clock
         began_s = clock.monotonic_s()
         for start in range(0, len(items), self._work.batch_size):
             self._embedder(isolate=False).embed(items[start : start + self._work.batch_size])
@@ -300,7 +299,7 @@ class Migration(OpenHandle):
         return status_of(
             job,
             scan(self._work, job),
-            coverage(self._collection, self._target),
+            coverage(self._handle, self._target),
             self._work.settings,
         )
 
@@ -317,7 +316,7 @@ class Migration(OpenHandle):
         StateError
             The job has not begun.
         """
-        require_unscoped(self._collection, "retry_failed")
+        self._handle.require_unscoped("retry_failed")
         count = len(self.dead_letters)
         self._change("retry_failed", lambda state: jobs.retry_failed(state, self._target))
         return count
@@ -349,24 +348,23 @@ class Migration(OpenHandle):
     # Steps.
 
     def _job(self) -> JobState | None:
-        return self._collection.view().state.jobs.get(self._target)
+        return self._handle.view().state.jobs.get(self._target)
 
     def _change(
         self, name: str, edit: Callable[[CollectionState], CollectionState], reason: str = ""
     ) -> None:
         note = f"{self._target}: {reason}" if reason else self._target
-        change_collection(self._collection, edit, Operation(name, jobs.cut(note)))
+        self._handle.change(edit, Operation(name, jobs.cut(note)))
 
     def _embedder(self, *, isolate: bool | None = None) -> BatchEmbedder:
-        store = self._collection.store
         return BatchEmbedder(
             self._work.vectors.make,
             self._calls,
             target=self._version,
-            state=lambda: store.current().state,
-            check_lengths=partial(require_lengths, self._collection, self._target),
-            known_good=lambda: self._work.vectors.known_good(self._collection.view(), self._target),
-            others=lambda: self._work.vectors.others(self._collection.view(), self._target),
+            state=lambda: self._handle.file.current().state,
+            check_lengths=partial(require_lengths, self._handle, self._target),
+            known_good=lambda: self._work.vectors.known_good(self._handle.view(), self._target),
+            others=lambda: self._work.vectors.others(self._handle.view(), self._target),
             unfit=self._work.vectors.unfit,
             check=self._check,
             isolate=self._isolate if isolate is None else isolate,
@@ -375,7 +373,7 @@ class Migration(OpenHandle):
 
 
 def backfill(
-    collection: Collection,
+    handle: Handle,
     version: str,
     embed: Embed,
     *,
@@ -401,8 +399,8 @@ def backfill(
         An `Embedder` is to embed documents that have no text.
     """
     migration = Migration(
-        collection,
-        source_of(collection, version),
+        handle,
+        source_of(handle, version),
         version,
         embed,
         batch_size=batch_size,
@@ -412,9 +410,9 @@ def backfill(
     return migration.run(batches_max=batches_max, progress=progress)
 
 
-def source_of(collection: Collection, version: str) -> str:
+def source_of(handle: Handle, version: str) -> str:
     """Return what the job of a version migrates from, or would: the version that serves."""
-    state = collection.view().state
+    state = handle.view().state
     job = state.jobs.get(version)
     going = job is not None and job.status in ("running", "stopped")
     return job.source if job is not None and going else jobs.served_source(state, version)

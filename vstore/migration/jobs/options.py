@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.embedding.vector_sources import MapRows
-    from vstore.engine.document import Document
     from vstore.manifest.job_state import JobOrder
+    from vstore.segment.user_document import Document
     from vstore.types import Array
+    from vstore.writing.vector_sources import MapRows
 
 
 class MigrationOptions(TypedDict, total=False):

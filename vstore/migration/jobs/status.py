@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from vstore.manifest.job_state import JobState
 
 if TYPE_CHECKING:
+    from vstore.engine.coverage import Coverage
     from vstore.manifest.job_edits import JobSettings
     from vstore.manifest.job_state import JobStatus
-    from vstore.migration.gates.gates import Coverage
     from vstore.migration.jobs.queue import Queue
 
 

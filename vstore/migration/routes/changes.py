@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from vstore.engine.collection_change import require_unscoped
 from vstore.errors import InvalidArgumentError, StateError
 from vstore.limits import ROUTE_KEY_BYTES_MAX, ROUTES_MAX
 from vstore.manifest import route_edits as routing
 from vstore.manifest.commit import Operation
-from vstore.manifest.edits import put_collection, require_count
+from vstore.manifest.edits import require_count
 from vstore.migration.gates.gates import Gates
 from vstore.migration.gates.measurements import coverage, cutover_gates, search_gates
 from vstore.migration.gates.parameters import checked_gates
@@ -24,13 +23,14 @@ from vstore.query.implied_values import implied_values
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.api.collection import Collection
+    from vstore.engine.coverage import Coverage
+    from vstore.engine.handle import Handle
     from vstore.manifest.edits import Moment
-    from vstore.manifest.state import CollectionState, RouteState, StoreState
-    from vstore.migration.gates.gates import Coverage, GateResult
+    from vstore.manifest.state import CollectionState, RouteState
+    from vstore.migration.gates.gates import GateResult
 
 
-def key_of(collection: Collection) -> str:
+def key_of(handle: Handle) -> str:
     """Return the key of the route that a handle changes: its tenant's, or the default one.
 
     Raises
@@ -38,11 +38,11 @@ def key_of(collection: Collection) -> str:
     InvalidArgumentError
         The handle's scope is not just one value of one keyword field.
     """
-    scope = collection.scope
+    scope = handle.scope
     if scope is None:
         return routing.DEFAULT_ROUTE
-    values = list(implied_values(collection.bound_scope(collection.view().whole)))
-    fields = collection.fields
+    values = list(implied_values(handle.bound_scope(handle.view().whole)))
+    fields = handle.view().state.fields
     if (
         len(values) != 1
         or scope.nodes != 1
@@ -50,49 +50,47 @@ def key_of(collection: Collection) -> str:
         or "=" in values[0][0]  # which would make keys ambiguous
     ):
         raise InvalidArgumentError(
-            f"routes: this handle's scope is {collection.scope_text!r:.200}; what has a route of "
+            f"routes: this handle's scope is {handle.scope_text!r:.200}; what has a route of "
             'its own is one value of one keyword field, say scoped(field("tenant") == "acme"), '
             "without = in the field's name"
         )
     return routing.route_key(*values[0])
 
 
-def route(collection: Collection) -> RouteState:
+def route(handle: Handle) -> RouteState:
     """Return the route of a handle: its tenant's own, or the default one."""
-    return routing.route_of(collection.view().state, key_of(collection))
+    return routing.route_of(handle.view().state, key_of(handle))
 
 
-def routes(collection: Collection) -> dict[str, RouteState]:
+def routes(handle: Handle) -> dict[str, RouteState]:
     """Return all routes by key that a handle knows of; the default one's is empty."""
-    return dict(collection.view().state.routes)
+    return dict(handle.view().state.routes)
 
 
-def read_both(collection: Collection, version: str, *, fusion: str, reason: str, by: str) -> None:
+def read_both(handle: Handle, version: str, *, fusion: str, reason: str, by: str) -> None:
     """Route to a dual read of the serving version and this one."""
     if fusion not in get_args(FusionName):
         raise InvalidArgumentError(
             f"fusion: expected one of {', '.join(get_args(FusionName))}, found {fusion!r:.60}"
         )
     if fusion.startswith(BRIDGED):
-        collection.view().version(version)
-        _require_bridge(collection, route(collection).serving, version)
-    _read_two(collection, "dual", version, "read_both", reason, by, fusion=fusion)
+        handle.view().version(version)
+        _require_bridge(handle, route(handle).serving, version)
+    _read_two(handle, "dual", version, "read_both", reason, by, fusion=fusion)
 
 
-def read_cascade(collection: Collection, version: str, *, reason: str, by: str) -> None:
+def read_cascade(handle: Handle, version: str, *, reason: str, by: str) -> None:
     """Route to candidates of the serving version, ordered by this one where it has them."""
-    _read_two(collection, "cascade", version, "read_cascade", reason, by)
+    _read_two(handle, "cascade", version, "read_cascade", reason, by)
 
 
-def read_canary(
-    collection: Collection, version: str, *, percent: int, reason: str, by: str
-) -> None:
+def read_canary(handle: Handle, version: str, *, percent: int, reason: str, by: str) -> None:
     """Let a version answer a share of the queries."""
     percent = check_whole(percent, what="percent", least=0, most=100)
-    _read_two(collection, "canary", version, f"canary {percent} %", reason, by, percent=percent)
+    _read_two(handle, "canary", version, f"canary {percent} %", reason, by, percent=percent)
 
 
-def read_bridge(collection: Collection, version: str, *, source: str, reason: str, by: str) -> None:
+def read_bridge(handle: Handle, version: str, *, source: str, reason: str, by: str) -> None:
     """Let a version serve queries of another one, mapped by a fitted bridge.
 
     Raises
@@ -100,13 +98,13 @@ def read_bridge(collection: Collection, version: str, *, source: str, reason: st
     StateError
         There is no bridge between them.
     """
-    collection.view().version(source)
-    _require_bridge(collection, source, version)
-    _read_two(collection, "bridge", version, "read_bridge", reason, by, source=source)
+    handle.view().version(source)
+    _require_bridge(handle, source, version)
+    _read_two(handle, "bridge", version, "read_bridge", reason, by, source=source)
 
 
-def _require_bridge(collection: Collection, source: str, target: str) -> None:
-    bridges = collection.view().state.bridges
+def _require_bridge(handle: Handle, source: str, target: str) -> None:
+    bridges = handle.view().state.bridges
     if not any((b.source, b.target) == (source, target) for b in bridges):
         raise StateError(
             f"no bridge leads from {source!r} to {target!r}; fit one with fit_bridge()"
@@ -114,7 +112,7 @@ def _require_bridge(collection: Collection, source: str, target: str) -> None:
 
 
 def _read_two(  # noqa: PLR0917 - private
-    collection: Collection,
+    handle: Handle,
     mode: str,
     version: str,
     name: str,
@@ -122,33 +120,31 @@ def _read_two(  # noqa: PLR0917 - private
     by: str,
     **more: object,
 ) -> None:
-    collection.view().version(version)
-    key = key_of(collection)
-    moment = moment_of(collection, reason, by)
+    handle.view().version(version)
+    key = key_of(handle)
+    moment = moment_of(handle, reason, by)
     change_route(
-        collection,
+        handle,
         lambda state: routing.read_two(state, mode, version, moment, key=key, **more),  # type: ignore[arg-type]
         Operation(name, note(version, key, reason)),
     )
 
 
-def shadow(
-    collection: Collection, version: str | None, *, percent: int, reason: str, by: str
-) -> None:
+def shadow(handle: Handle, version: str | None, *, percent: int, reason: str, by: str) -> None:
     """Also ask a version, of a share of the queries; None for none."""
     if version is not None:
-        collection.view().version(version)
+        handle.view().version(version)
     percent = check_whole(percent, what="percent", least=0, most=100)
-    key, moment = key_of(collection), moment_of(collection, reason, by)
+    key, moment = key_of(handle), moment_of(handle, reason, by)
     change_route(
-        collection,
+        handle,
         lambda state: routing.shadow(state, version or "", percent, moment, key=key),
         Operation("shadow", note(version or "none", key, reason)),
     )
 
 
 def cutover(
-    collection: Collection, version: str, *, gates: Gates, force: bool, reason: str, by: str
+    handle: Handle, version: str, *, gates: Gates, force: bool, reason: str, by: str
 ) -> list[GateResult]:
     """Let a version serve alone, if its gates pass, in one commit.
 
@@ -164,34 +160,34 @@ def cutover(
     StateError
         The version serves already, or is retired.
     """
-    collection.view().version(version)
-    key = key_of(collection)
+    handle.view().version(version)
+    key = key_of(handle)
     check_words(reason, by)
     force = check_switch(force, what="force")
-    served = route(collection).serving
+    served = route(handle).serving
     gates = checked_gates(gates)
-    searched = search_gates(collection, version, gates, served=served)
+    searched = search_gates(handle, version, gates, served=served)
     results: list[GateResult] = []
 
     def edit(state: CollectionState) -> CollectionState:
         # Measured here, under the writer lock: nothing can change between gate and commit.
-        results[:] = [*cutover_gates(collection, version, gates), *searched]
-        moment = moment_of(collection, reason, by)
+        results[:] = [*cutover_gates(handle, version, gates), *searched]
+        moment = moment_of(handle, reason, by)
         return routing.cut_over(state, version, gates=results, force=force, moment=moment, key=key)
 
     name = "cutover (forced)" if force else "cutover"
-    change_route(collection, edit, Operation(name, note(version, key, reason)))
+    change_route(handle, edit, Operation(name, note(version, key, reason)))
     return results
 
 
-def check_gates(collection: Collection, version: str, gates: Gates) -> list[GateResult]:
+def check_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult]:
     """Measure what a cutover would, and change nothing."""
-    collection.view().version(version)
-    served = route(collection).serving
+    handle.view().version(version)
+    served = route(handle).serving
     gates = checked_gates(gates)
     return [
-        *cutover_gates(collection, version, gates),
-        *search_gates(collection, version, gates, served=served),
+        *cutover_gates(handle, version, gates),
+        *search_gates(handle, version, gates, served=served),
     ]
 
 
@@ -205,41 +201,41 @@ def gates_of(min_coverage: float) -> Gates:
     return Gates(coverage=check_number(min_coverage, what="min_coverage", least=0, most=1))
 
 
-def rollback(collection: Collection, *, reason: str, by: str) -> Coverage:
+def rollback(handle: Handle, *, reason: str, by: str) -> Coverage:
     """Return to the version that served before, and say how much of the collection it covers."""
-    key, moment = key_of(collection), moment_of(collection, reason, by)
+    key, moment = key_of(handle), moment_of(handle, reason, by)
     change_route(
-        collection,
+        handle,
         lambda state: routing.roll_back(state, moment, key=key),
         Operation("rollback", note("", key, reason)),
     )
-    return coverage(collection, route(collection).serving)
+    return coverage(handle, route(handle).serving)
 
 
-def follow_default(collection: Collection, *, reason: str) -> None:
+def follow_default(handle: Handle, *, reason: str) -> None:
     """Drop a tenant's own route."""
-    key = key_of(collection)
+    key = key_of(handle)
     check_note(reason, what="reason")
     change_route(
-        collection,
+        handle,
         lambda state: routing.follow_default(state, key),
         Operation("follow_default", note("", key, reason)),
     )
 
 
-def retire(collection: Collection, version: str, *, reason: str) -> None:
+def retire(handle: Handle, version: str, *, reason: str) -> None:
     """End a version."""
-    require_unscoped(collection, "retire")
-    collection.view().version(version)
-    moment = moment_of(collection, reason, "")
+    handle.require_unscoped("retire")
+    handle.view().version(version)
+    moment = moment_of(handle, reason, "")
     change_route(
-        collection,
+        handle,
         lambda state: routing.retire(state, version, moment),
         Operation("retire", note(version, "", reason)),
     )
 
 
-def moment_of(collection: Collection, reason: str, by: str) -> Moment:
+def moment_of(handle: Handle, reason: str, by: str) -> Moment:
     """Return the commit being made, with who wants it and why.
 
     Raises
@@ -247,7 +243,7 @@ def moment_of(collection: Collection, reason: str, by: str) -> Moment:
     InvalidArgumentError, LimitExceededError
     """
     check_words(reason, by)
-    return collection.store.moment(reason)._replace(by=by)
+    return handle.moment(reason)._replace(by=by)
 
 
 def check_words(reason: str, by: str) -> None:
@@ -269,7 +265,7 @@ def note(version: str, key: str, reason: str) -> str:
 
 
 def change_route(
-    collection: Collection,
+    handle: Handle,
     edit: Callable[[CollectionState], CollectionState],
     operation: Operation,
 ) -> None:
@@ -281,10 +277,10 @@ def change_route(
         Another field has routes of its own.
     LimitExceededError, ReadOnlyError, NotFoundError, StorageError
     """
-    collection.require_writable()
+    handle.require_writable()
 
-    def whole(state: StoreState) -> StoreState:
-        edited = edit(state.collections[collection.name])
+    def checked(state: CollectionState) -> CollectionState:
+        edited = edit(state)
         fields = {key.partition("=")[0] for key in edited.routes if key}
         if len(fields) > 1:
             raise InvalidArgumentError(
@@ -294,6 +290,6 @@ def change_route(
         require_count("routes", len(edited.routes), "ROUTES_MAX", ROUTES_MAX)
         longest = max(len(key.encode()) for key in edited.routes)
         require_count("bytes of a route's key", longest, "ROUTE_KEY_BYTES_MAX", ROUTE_KEY_BYTES_MAX)
-        return put_collection(state, edited)
+        return edited
 
-    collection.store.change(whole, operation)
+    handle.change_part(checked, operation)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.engine.collection_change import change_collection, require_unscoped
 from vstore.errors import InvalidArgumentError, NotFoundError, StateError
 from vstore.evaluation.choice import choose_fusion
 from vstore.guarding import spec_check as guard
@@ -14,18 +13,18 @@ from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
 from vstore.manifest.job_state import FusionChoice
-from vstore.migration.bridges.bridges import blended
 from vstore.migration.gates.judged_documents import checked_judgments, require_documents
 from vstore.query.expected_gain import Observation, fit_gain_curve
 from vstore.query.fetching import VersionRead, fetch
 from vstore.query.fusion import BRIDGED, Candidates
 from vstore.query.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
 from vstore.query.two_reads import TwoReads, fused, score
+from vstore.searching.bridging import blended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.evaluation.choice import RuleChoice
     from vstore.manifest.state import CollectionState
@@ -38,7 +37,7 @@ _CURVE_DEPTH: Final = 100  # ranks
 
 
 def choose(
-    collection: Collection,
+    handle: Handle,
     old: str,
     new: str,
     queries: Mapping[str, Array],
@@ -59,10 +58,10 @@ def choose(
     ScopeError
         The handle is scoped, and the rule would be everybody's.
     """
-    require_unscoped(collection, "choose_fusion")
+    handle.require_unscoped("choose_fusion")
     judgments = checked_judgments(judgments, where="choose_fusion")
-    snapshot = collection.snapshot()
-    view = collection.view_at(snapshot)
+    snapshot = handle.snapshot()
+    view = handle.view_at(snapshot)
     reads = []
     for label in (old, new):
         version = view.version(label)
@@ -102,7 +101,7 @@ def choose(
     means[measured.default] = float(measured.default_ndcg)
 
     def edit(state: CollectionState) -> CollectionState:
-        moment = collection.store.moment()
+        moment = handle.moment()
         made = FusionChoice(
             old,
             new,
@@ -119,7 +118,7 @@ def choose(
         return state._replace(choices=(*others, made))
 
     operation = Operation("choose_fusion", f"{old} and {new}: {measured.rule}")
-    change_collection(collection, edit, operation)
+    handle.change(edit, operation)
     return measured
 
 

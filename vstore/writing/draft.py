@@ -1,17 +1,20 @@
-"""Transactions: changes collected in memory, committed all together or not at all."""
+"""Drafts: what one commit will do to documents and rows, checked call by call.
+
+`api.transaction.Transaction` is the face of a draft; services that write make drafts of their own
+by `write`. A draft holds the writer's turn from `open` to `end`, whatever interrupts it.
+"""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from vstore.api.collection_reader import passing
 from vstore.deferred import Deferred
-from vstore.engine.open_handle import OpenHandle
+from vstore.engine.filtering import passing
+from vstore.engine.pending import Pending
 from vstore.engine.turns import Turn
 from vstore.errors import (
     InvalidArgumentError,
@@ -26,22 +29,23 @@ from vstore.numbers import check_switch, check_whole
 from vstore.segment.document_batch import DocumentBatch
 from vstore.segment.documents import DELETED, DocumentRecord
 from vstore.segment.ids import validate_ids
+from vstore.segment.sequences import one_per_id
 from vstore.writing.counts import DeleteCounts, UpsertCounts, VectorCounts
 from vstore.writing.given_vectors import check_given
-from vstore.writing.input import document_input, metadata_rows, one_per_id, require_size
-from vstore.writing.pending import Pending
+from vstore.writing.input import document_input, metadata_rows, require_size
 from vstore.writing.revisions import change_unsourced, identical, merged_records, replaced
 from vstore.writing.scope import in_scope, require_known, require_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from types import TracebackType
+    from functools import partial
 
-    from vstore.api.collection import Collection
+    from vstore.engine.handle import Handle
+    from vstore.engine.open_file import OpenFile
     from vstore.engine.snapshot import Snapshot
     from vstore.guarding import batch_check, length_check
     from vstore.manifest.state import StoreState
-    from vstore.searching.parameters import Where
+    from vstore.query.filter import Where
     from vstore.segment.changes import CollectionChanges
     from vstore.types import DocumentId, Metadata
     from vstore.writing.given_vectors import GivenVectors
@@ -53,43 +57,51 @@ else:  # of versions that have learned, and of mistakes
 _T = TypeVar("_T")
 
 
-class _Leaving:
-    """``__exit__`` of a transaction, looked up by ``with`` before it calls ``__enter__``.
+def write(file: OpenFile, body: Callable[[Draft], _T], *, one_call: bool = False) -> _T:
+    """Return what ``body`` returns, once what it wrote is committed.
 
-    What it returns holds the turn, and only the ``with`` statement holds that. So an interrupt
-    right before the first line of ``__exit__`` gives the turn back too, whoever keeps the exception
-    with all its frames. Other callers (`contextlib.ExitStack`, or by hand) get the plain method.
+    Parameters
+    ----------
+    one_call : bool
+        The body writes by one call, so that arrays need not be copied before they are written.
+
+    Raises
+    ------
+    ReadOnlyError, ClosedError, StorageError
+    StateError
+        This thread has a transaction open.
+    """
+    draft = Draft(file)
+    draft.one_call = one_call
+    try:
+        try:
+            draft.open(None)
+            result = body(draft)
+            draft.commit()
+            return result
+        finally:
+            draft.end()
+    finally:
+        draft.end()
+
+
+class Draft:
+    """Changes that become one commit.
+
+    Each call is checked whole before it changes anything, so that a refused one may be caught and
+    the draft go on. What it collected, committed or not, is not for another snapshot.
+
+    Parameters
+    ----------
+    timeout_s : float
+        How long to wait for another thread's turn; negative waits for ever.
     """
 
-    def __get__(
-        self, transaction: Transaction | None, owner: type[Transaction]
-    ) -> Callable[..., None]:
-        if transaction is None:
-            return owner._leave
-        leave = partial(transaction._leave)
-        transaction._block = weakref.ref(leave)
-        return leave
-
-
-class Transaction(OpenHandle):
-    """Writes that become one commit. Made by ``Store.transaction()``.
-
-    Reads through collections see the snapshot from before the transaction. Leaving the ``with``
-    block commits; an exception leaves nothing. Each call is checked whole before it changes
-    anything, so a refused one may be caught and the transaction go on. It is for one ``with``
-    block: what it collected, committed or not, is not for another snapshot.
-    """
-
-    def __init__(
-        self,
-        begin: Callable[[Turn], Snapshot],
-        finish: Callable[[Turn, Transaction], None],
-    ) -> None:
-        self._begin = begin
-        self._finish = finish
+    def __init__(self, file: OpenFile, timeout_s: float = -1) -> None:
+        self._file = file
+        self._timeout_s = timeout_s
         self._turn: weakref.ref[Turn] | None = None
         self._held: Turn | None = None  # unless the `with` statement holds it
-        self._block: weakref.ref[partial[None]] | None = None
         self._snapshot: Snapshot | None = None
         self._used = False
         self._pending: dict[str, Pending] = {}
@@ -97,69 +109,48 @@ class Transaction(OpenHandle):
         self._names: list[str] = []
         self._edits: list[Callable[[StoreState], StoreState]] = []
         self.note = ""
-        self.one_call = False  # the transaction ends when its first call returns
+        self.one_call = False  # the draft ends when its first call returns
 
-    def __enter__(self) -> Self:
+    def open(self, block: partial[None] | None) -> None:
+        """Take the writer's turn.
+
+        Parameters
+        ----------
+        block : partial, optional
+            Holds the turn, and is held by a ``with`` statement alone; None to hold it here.
+
+        Raises
+        ------
+        TransactionError
+            It was open before.
+        ReadOnlyError, ClosedError, StorageError, StateError, LockedError, FileMovedError
+            See `OpenFile.begin`.
+        """
         if self._used:
             raise TransactionError("a transaction is for one with block; begin a new one")
         self._used = True
         turn = Turn()
         self._turn = weakref.ref(turn)
-        block = None if self._block is None else self._block()
         if block is None:
             self._held = turn
         else:
             block.__dict__["turn"] = turn
         try:
-            self._snapshot = self._begin(turn)
+            self._snapshot = self._file.begin(turn, self._timeout_s)
         except BaseException:
-            self._end()
+            self.end()
             raise
-        return self
 
-    if TYPE_CHECKING:
+    def commit(self) -> None:
+        """Commit what was collected, and keep the turn.
 
-        def __exit__(
-            self,
-            kind: type[BaseException] | None,
-            value: BaseException | None,
-            traceback: TracebackType | None,
-        ) -> None: ...
-    else:
-        __exit__ = _Leaving()
-
-    def _leave(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            try:
-                if kind is None:
-                    self._commit()
-            finally:
-                self._end()
-        finally:
-            self._end()
-
-    def _elsewhere(self) -> str:
-        return "A transaction is of the thread that began it: send what is to be written"
-
-    def run(self, body: Callable[[Transaction], _T]) -> _T:
-        """Return what ``body`` returns, once what it wrote is committed."""
-        try:
-            try:
-                self.__enter__()
-                result = body(self)
-                self._commit()
-                return result
-            finally:
-                self._end()
-        finally:
-            self._end()
-
-    def _commit(self) -> None:
+        Raises
+        ------
+        TransactionError
+            An interrupt came in the middle of a call.
+        ClosedError, FileMovedError, StorageError, MissingVectorsError
+            See `OpenFile.finish`.
+        """
         if any(pending.unfinished for pending in self._pending.values()):
             raise TransactionError(
                 "a call of this transaction was interrupted while it made its changes; nothing "
@@ -168,9 +159,10 @@ class Transaction(OpenHandle):
         turn = None if self._turn is None else self._turn()
         if turn is None:
             raise TransactionError("the with block that held this transaction is gone")
-        self._finish(turn, self)
+        self._file.finish(turn, self)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Give the turn back, if it is not given back yet."""
         turn = None if self._turn is None else self._turn()
         if turn is not None:
             turn.end()
@@ -181,7 +173,7 @@ class Transaction(OpenHandle):
             raise TransactionError("a transaction works inside its with block; begin another")
         return self._snapshot
 
-    # What the store asks when it commits.
+    # What the open file asks when it commits.
 
     def changes(self) -> dict[str, CollectionChanges]:
         """Return what is to be committed, by collection."""
@@ -199,11 +191,11 @@ class Transaction(OpenHandle):
         name = self._names[0] if len(self._names) == 1 else "transaction"
         return Operation(name, check_note(self.note, what="note"), dict(self._counts))
 
-    # Writes.
+    # Writes; `Transaction` documents them.
 
     def upsert(
         self,
-        collection: Collection,
+        handle: Handle,
         ids: Iterable[DocumentId],
         *,
         vectors: Mapping[str, object] | None = None,
@@ -213,49 +205,8 @@ class Transaction(OpenHandle):
         force: bool = False,
         trust_geometry: bool = False,
     ) -> UpsertCounts:
-        """Add documents, or change those that are there.
-
-        What is not given leaves what a document has. Its source is given as text, hash or both. If
-        the hash is the stored one, the document keeps its revision, and versions that have fresh
-        vectors of it keep them. Otherwise it gets a new revision, and vectors of versions not given
-        here become stale. Without text and hash the source is what it was, and vectors are of the
-        document's current revision: they replace what the version has. Only under the dual-write
-        policies "require" and "queue" vectors that come alone count as a change of the source,
-        since nothing tells that they are of the old one: the document gets a new revision, keeps
-        its text and loses its hash. Vectors that the same transaction gives it of other versions,
-        in whatever call, are of that revision too.
-
-        Parameters
-        ----------
-        collection : Collection
-        ids : iterable of str or int
-            Each once, in the order of what stands beside them: a set is refused.
-        vectors : mapping of version label to array, Embeddings or list of arrays, optional
-            One row per document (n, dimension), or one (chunks, dimension) array per document.
-        metadata : iterable of mappings, or mapping of field to iterable, optional
-            Replaces the documents' metadata; without it they keep theirs.
-        texts : iterable of str or None, optional
-            None is the same as not given, for that document.
-        source_hashes : iterable of bytes or str or None, optional
-            32 bytes are taken as they are, anything else is hashed. Default: BLAKE3 of the text. A
-            new hash without text also removes the old text, which is not what the hash is of.
-            None is no hash: a document without a text keeps its own, one with a text counts as
-            changed, since nothing tells otherwise.
-        force : bool
-            Write the vectors also where they are fresh already.
-        trust_geometry : bool
-            Write them also if they look like vectors of another space than the version's rows, or
-            have lengths that no row of the version has.
-
-        Raises
-        ------
-        InvalidArgumentError, InvalidVectorError, VersionMismatchError, ScopeError,
-        LimitExceededError, NotFoundError, StateError, TransactionError
-        MissingVectorsError
-            When the transaction commits: the collection's dual-write policy is "require", and a
-            document that is new or changed has no vectors of a version in use.
-        """
-        pending = self._of(collection)
+        """Add documents, or change those that are there."""
+        pending = self._of(handle)
         force = check_switch(force, what="force")
         trusted = check_switch(trust_geometry, what="trust_geometry")
         if vectors is not None and not isinstance(vectors, Mapping):
@@ -267,7 +218,7 @@ class Transaction(OpenHandle):
             pending.view.field_types, validate_ids(ids), metadata, texts, source_hashes
         )
         batches = {
-            label: self._checked(collection, pending, label, rows, len(given.ids), trusted=trusted)
+            label: self._checked(handle, pending, label, rows, len(given.ids), trusted=trusted)
             for label, rows in (vectors or {}).items()
         }
         docnos = pending.find(given.ids)
@@ -275,7 +226,7 @@ class Transaction(OpenHandle):
         count, fresh = len(given.ids), len(given.ids) - len(known)
         if pending.next_docno + fresh > DOCUMENTS_MAX:
             raise LimitExceededError(
-                f"documents of collection {collection.name!r}",
+                f"documents of collection {handle.name!r}",
                 limit="DOCUMENTS_MAX",
                 found=pending.next_docno + fresh,
                 allowed=DOCUMENTS_MAX,
@@ -292,7 +243,7 @@ class Transaction(OpenHandle):
             given.metadata,
             given.texts,
         )
-        if not known and count > SEAL_DOCUMENTS and collection.scope is None:
+        if not known and count > SEAL_DOCUMENTS and handle.scope is None:
             pending.reserve(count)
             pending.put_new(new)
             for rows in batches.values():
@@ -304,7 +255,7 @@ class Transaction(OpenHandle):
         after, kept, unsourced = merged_records(
             new.records(), before, given, unsourced=bool(batches) and pending.wants_sources
         )
-        require_scope(collection, pending, [*before.values(), *after])
+        require_scope(handle, pending, [*before.values(), *after])
         pending.reserve(fresh)
         numbers = docnos.tolist()
         revisions = np.array([record.revision for record in after], np.uint64)
@@ -328,35 +279,22 @@ class Transaction(OpenHandle):
 
     def update_metadata(
         self,
-        collection: Collection,
+        handle: Handle,
         ids: Iterable[DocumentId],
         metadata: Metadata,
     ) -> int:
-        """Set the given fields of documents, None to remove one; revisions stay.
-
-        Each id comes once, in the order of the metadata.
-
-        Returns
-        -------
-        int
-            Documents that changed.
-
-        Raises
-        ------
-        NotFoundError
-            An id is unknown, deleted, or outside the handle's scope.
-        """
-        pending = self._of(collection)
+        """Set fields of documents; return how many changed."""
+        pending = self._of(handle)
         checked = validate_ids(ids)
         rows = metadata_rows(pending.view.field_types, metadata, checked, keep_none=True)
-        docnos = require_known(collection, pending, checked)
+        docnos = require_known(handle, pending, checked)
         after = []
         for i, (docno, row) in enumerate(zip(docnos, rows, strict=True)):
             old = pending.record(docno)
             merged = {k: v for k, v in {**old.metadata, **row}.items() if v is not None}
             require_size(i, merged)
             after.append(old._replace(metadata=merged))
-        require_scope(collection, pending, after)
+        require_scope(handle, pending, after)
         changed = 0
         for docno, record in zip(docnos, after, strict=True):
             if not identical(record, pending.record(docno)):
@@ -367,22 +305,18 @@ class Transaction(OpenHandle):
 
     def delete(
         self,
-        collection: Collection,
+        handle: Handle,
         ids: Iterable[DocumentId] | None = None,
         *,
         where: Where = None,
     ) -> DeleteCounts:
-        """Delete documents, by id or by filter: all chunks of all versions, in this commit.
-
-        Unknown ids are counted, not refused; an id that comes more than once counts once, and a
-        set will do. A filter is applied to the snapshot, not to earlier writes of this transaction.
-        """
+        """Delete documents, by id or by filter."""
         if (ids is None) == (where is None):
             raise InvalidArgumentError("delete: pass ids or where, one of the two")
-        pending = self._of(collection)
+        pending = self._of(handle)
         if ids is None:
             assert where is not None
-            view = collection.view_at(self._open_snapshot())
+            view = handle.view_at(self._open_snapshot())
             docnos = np.flatnonzero(passing(view, where))
             requested = len(docnos)
         else:
@@ -391,7 +325,7 @@ class Transaction(OpenHandle):
             requested = len(checked)
             docnos = docnos[docnos >= 0]
         records = [(docno, pending.record(docno)) for docno in docnos.tolist()]
-        inside = in_scope(collection, pending, [record for _, record in records])
+        inside = in_scope(handle, pending, [record for _, record in records])
         deleted = 0
         for (docno, record), mine in zip(records, inside, strict=True):
             if mine and record.revision != DELETED:
@@ -404,7 +338,7 @@ class Transaction(OpenHandle):
 
     def add_vectors(
         self,
-        collection: Collection,
+        handle: Handle,
         version: str,
         ids: Iterable[DocumentId],
         vectors: object,
@@ -412,35 +346,14 @@ class Transaction(OpenHandle):
         revisions: Iterable[int] | None = None,
         trust_geometry: bool = False,
     ) -> VectorCounts:
-        """Give documents that exist their vectors of one version.
-
-        Parameters
-        ----------
-        ids : iterable of str or int
-            Each once, in the order of the vectors.
-        revisions : iterable of int, optional
-            Revisions the vectors were made from. Where a document has moved on, or was deleted,
-            its vectors are skipped: they would be born stale. Without it unknown ids are an error,
-            and the vectors are taken to be of the documents as they are. Only under the dual-write
-            policies "require" and "queue", vectors that replace fresh ones count as a change of the
-            source, as in `upsert`.
-        trust_geometry : bool
-            Write them also if they look like vectors of another space than the version's rows, or
-            have lengths that no row of the version has.
-
-        Raises
-        ------
-        NotFoundError, InvalidVectorError, VersionMismatchError, StateError
-        """
-        pending = self._of(collection)
+        """Give documents that exist their vectors of one version."""
+        pending = self._of(handle)
         trusted = check_switch(trust_geometry, what="trust_geometry")
         checked_ids = validate_ids(ids)
-        given = self._checked(
-            collection, pending, version, vectors, len(checked_ids), trusted=trusted
-        )
+        given = self._checked(handle, pending, version, vectors, len(checked_ids), trusted=trusted)
         stale: list[int] = []
         if revisions is None:
-            numbers = np.array(require_known(collection, pending, checked_ids), np.int64)
+            numbers = np.array(require_known(handle, pending, checked_ids), np.int64)
             if pending.wants_sources:
                 epoch = self._open_snapshot().epoch + 1
                 change_unsourced(pending, replaced(pending, version, numbers, epoch), epoch)
@@ -453,10 +366,10 @@ class Transaction(OpenHandle):
             numbers = pending.find(checked_ids)
             current = pending.revisions(numbers)
             mine = np.ones(len(numbers), np.bool_)
-            if collection.scope is not None:
+            if handle.scope is not None:
                 known = np.flatnonzero(numbers >= 0)
                 records = [pending.record(docno) for docno in numbers[known].tolist()]
-                mine[known] = in_scope(collection, pending, records)
+                mine[known] = in_scope(handle, pending, records)
             stale = [
                 i
                 for i, now in enumerate(current)
@@ -474,7 +387,7 @@ class Transaction(OpenHandle):
         self._edits.append(edit)
         self._names, self.note = [name], note
 
-    def lacking(self, collection: Collection, version: str, ids: Sequence[DocumentId]) -> list[int]:
+    def lacking(self, handle: Handle, version: str, ids: Sequence[DocumentId]) -> list[int]:
         """Return the positions of ids whose documents have no fresh vectors in a version yet.
 
         Raises
@@ -482,8 +395,8 @@ class Transaction(OpenHandle):
         NotFoundError
             An id is unknown, deleted, or outside the handle's scope.
         """
-        pending = self._of(collection)
-        docnos = require_known(collection, pending, ids)
+        pending = self._of(handle)
+        docnos = require_known(handle, pending, ids)
         revisions = pending.revisions(np.array(docnos, np.int64))
         return [
             i
@@ -493,22 +406,23 @@ class Transaction(OpenHandle):
 
     # Steps.
 
-    def _of(self, collection: Collection) -> Pending:
+    def _of(self, handle: Handle) -> Pending:
         snapshot = self._open_snapshot()
-        collection.require_writable()
-        if collection.store.current().container is not snapshot.container:
+        handle.require_writable()
+        if handle.file is not self._file:
             raise InvalidArgumentError(
-                f"{collection!r} belongs to {collection.store!r}, not to this transaction's store"
+                f"collection {handle.name!r} belongs to the open store {handle.file.name!r}, and "
+                "not to this transaction's"
             )
-        pending = self._pending.get(collection.name)
+        pending = self._pending.get(handle.name)
         if pending is None:
-            pending = Pending(snapshot.collection(collection.name))
-            self._pending[collection.name] = pending
+            pending = Pending(snapshot.collection(handle.name))
+            self._pending[handle.name] = pending
         return pending
 
     def _checked(
         self,
-        collection: Collection,
+        handle: Handle,
         pending: Pending,
         label: str,
         vectors: object,
@@ -523,16 +437,16 @@ class Transaction(OpenHandle):
             )
         except InvalidVectorError as error:
             raise batch_check.explained(
-                error, snapshot, version, vectors, telling=collection.scope is None
+                error, snapshot, version, vectors, telling=handle.scope is None
             ) from None
         if not trusted:
             where, told = f"vectors[{label!r}]", False
             if version.guard is not None:
                 told = batch_check.check_geometry(
-                    collection, snapshot, version, given.checked.vectors, where=where
+                    handle, snapshot, version, given.checked.vectors, where=where
                 )
             length_check.check_lengths(
-                collection,
+                handle,
                 snapshot,
                 pending,
                 version,

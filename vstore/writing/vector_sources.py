@@ -8,8 +8,8 @@ import numpy as np
 
 from vstore.embedding.embedder import Embedder, Embeddings, require_embedder
 from vstore.embedding.outcomes import Item
-from vstore.engine.document import Document, document_of
 from vstore.errors import InvalidArgumentError, InvalidVectorError
+from vstore.segment.user_document import Document, document_of
 from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:

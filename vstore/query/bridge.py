@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, InvalidVectorError
-from vstore.migration.gates.gates import GateResult, gate
 from vstore.named import NamedTuple
 from vstore.segment.validation import as_array
 
@@ -29,10 +28,8 @@ if TYPE_CHECKING:
     from vstore.types import Array, FloatArray
 
 BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
-RECALL_K: Final = 10
 # On SciFact and Cranfield .25 to .75 are nearly as good; 1 is too much at low coverage.
 BLEND_WEIGHT: Final = 0.5
-_SCORES_MAX: Final = 1 << 22  # scores held at once while recall is measured
 
 
 class BridgeTrial(NamedTuple):
@@ -107,7 +104,7 @@ class Bridge:
         InvalidArgumentError
             For vectors of another shape.
         """
-        centred = _matrix(vectors, self.source_dimension) - self.source_mean
+        centred = as_matrix(vectors, self.source_dimension) - self.source_mean
         mapped = centred @ self.matrix + self.target_mean
         return unit_rows(mapped) if self.unit else np.asarray(mapped, np.float32)
 
@@ -127,7 +124,7 @@ class Bridge:
         float32 (n, source dimension)
             Of unit length; 0 for a query the map says nothing about.
         """
-        return unit_rows(_matrix(queries, self.target_dimension) @ self.matrix.T)
+        return unit_rows(as_matrix(queries, self.target_dimension) @ self.matrix.T)
 
     def blended(self, own: Array, other: Array, *, weight: float = BLEND_WEIGHT) -> FloatArray:
         """Return queries of the source space that also ask what the target's queries ask.
@@ -145,7 +142,7 @@ class Bridge:
         weight : float
             Of the pulled-back query, against 1 for the own one, both at unit length.
         """
-        own = _matrix(own, self.source_dimension)
+        own = as_matrix(own, self.source_dimension)
         pulled = self.pulled_back(other)
         if len(own) != len(pulled):
             raise InvalidArgumentError(
@@ -155,79 +152,13 @@ class Bridge:
         return unit_rows(unit_rows(own) + weight * pulled)
 
 
-def bridge_gate(bridge: Bridge, *, required: float, queries: int | None = None) -> GateResult:
-    """Measure a bridge's recall against the least that is allowed.
-
-    Parameters
-    ----------
-    queries : int, optional
-        How many queries it was measured with, if not with the documents that were held out.
-    """
-    evidence, unit = (bridge.held_out, "documents") if queries is None else (queries, "queries")
-    return gate("bridge recall", bridge.recall, required, evidence=evidence, unit=unit)
-
-
-def bridge_recall(
-    bridge: Bridge, source_queries: Array, target_queries: Array, documents: Array
-) -> float:
-    """Return recall@10 of mapped queries against the target's own exact neighbours.
-
-    With real queries that have both vectors this says more than `Bridge.recall`: the map was fitted
-    on documents, and measured on documents.
-
-    Parameters
-    ----------
-    source_queries : float (n, source dimension)
-        At least one.
-    target_queries : float (n, target dimension)
-        The same queries in the target space; for cosine, of unit length.
-    documents : float (m, target dimension)
-        Target vectors to find, likewise; at least one.
-
-    Raises
-    ------
-    InvalidArgumentError
-        For arrays that do not go together.
-    """
-    target_queries = _matrix(target_queries, bridge.target_dimension)
-    documents = _matrix(documents, bridge.target_dimension)
-    if len(source_queries) != len(target_queries) or not len(source_queries) or not len(documents):
-        raise InvalidArgumentError(
-            f"bridge recall: {len(source_queries)} queries of the source, {len(target_queries)} of "
-            f"the target, {len(documents)} documents; expected as many of the one as of the other, "
-            "at least one, and something to find"
-        )
-    return neighbour_recall(
-        bridge.apply(source_queries), target_queries, documents, metric=bridge.metric
-    )
-
-
-def neighbour_recall(mapped: Array, own: Array, documents: Array, *, metric: Metric) -> float:
-    """Return the mean share of own exact top 10 that the mapped queries' exact top 10 has.
-
-    For cosine all vectors have unit length. Ties at the tenth place count as found.
-    """
-    k = min(RECALL_K, len(documents))
-    # Of the squared distance only this depends on the document.
-    penalty = (documents**2).sum(axis=1) / 2 if metric == "l2" else np.zeros(len(documents))
-    step = max(1, _SCORES_MAX // len(documents))
-    found = 0
-    for start in range(0, len(own), step):
-        scores = own[start : start + step] @ documents.T - penalty
-        guessed = mapped[start : start + step] @ documents.T - penalty
-        top = np.argpartition(-guessed, k - 1, axis=1)[:, :k]
-        kth = np.partition(scores, -k, axis=1)[:, -k]
-        found += int((np.take_along_axis(scores, top, axis=1) >= kth[:, None]).sum())
-    return found / (k * len(own))
-
-
 def unit_rows(vectors: Array) -> FloatArray:
     """Return vectors of unit length; rows of zeros stay as they are."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
 
 
-def _matrix(vectors: Array, dimension: int) -> FloatArray:
+def as_matrix(vectors: Array, dimension: int) -> FloatArray:
     """Return vectors as float32, a view where they are.
 
     Raises

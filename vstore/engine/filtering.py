@@ -1,0 +1,53 @@
+"""Filters from a caller, bound to a collection's fields inside a view's scope."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.deferred import Deferred
+from vstore.engine.snapshot import matching_documents
+from vstore.errors import FilterError
+from vstore.segment.documents import DELETED
+
+if TYPE_CHECKING:
+    from vstore.engine.snapshot import CollectionView
+    from vstore.query import filter as filters
+    from vstore.query.filter import Filter, Where
+    from vstore.types import BoolArray
+else:  # not what a search without a filter needs
+    filters = Deferred("vstore.query.filter")
+
+
+def bound_filter(view: CollectionView, where: Where) -> Filter | None:
+    """Return a caller's filter, checked against the fields, inside the view's scope.
+
+    None if there is neither.
+
+    Raises
+    ------
+    FilterError
+        It is no filter, or asks for what the fields do not have.
+    """
+    if where is None:
+        return view.scope
+    if isinstance(where, filters.FieldReference):
+        name = where.name
+        raise FilterError(f"field({name!r}) is no filter yet: compare it, or ask .exists()")
+    tree = where if isinstance(where, filters.Filter) else filters.filter_from_dict(where)
+    bound = filters.bind(tree, view.field_types)
+    return bound if view.scope is None else view.scope & bound
+
+
+def passing(view: CollectionView, where: Where) -> BoolArray:
+    """Return by docno which live documents of a view pass a filter, bool (docno_end,).
+
+    Raises
+    ------
+    FilterError
+    """
+    bound = bound_filter(view, where)
+    if bound is None:
+        return np.asarray(view.documents.revision != DELETED)
+    return matching_documents(view, bound)

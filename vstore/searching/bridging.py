@@ -1,0 +1,72 @@
+"""Queries of one version in the space of another, over a bridge that was fitted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.errors import NotFoundError
+from vstore.query.bridge_record import stored_bridge
+
+if TYPE_CHECKING:
+    from vstore.engine.snapshot import CollectionView, Snapshot
+    from vstore.manifest.job_state import BridgeState
+    from vstore.query.bridge import Bridge
+    from vstore.types import Array
+
+
+def bridge_between(view: CollectionView, source: str, target: str) -> BridgeState:
+    """Return the bridge from one version to another.
+
+    Raises
+    ------
+    NotFoundError
+    """
+    for bridge in view.state.bridges:
+        if (bridge.source, bridge.target) == (source, target):
+            return bridge
+    raise NotFoundError(
+        f"collection {view.state.name!r} has no bridge from {source!r} to {target!r}; "
+        "fit one with fit_bridge()"
+    )
+
+
+def blended(
+    snapshot: Snapshot, view: CollectionView, labels: tuple[str, str], own: Array, other: Array
+) -> Array:
+    """Return queries of the old version that also ask what the new version's queries ask.
+
+    Parameters
+    ----------
+    labels : old and new version
+    own, other : float32 (m, dimension)
+        The same queries for either.
+
+    Raises
+    ------
+    NotFoundError, CorruptionError
+    """
+    bridge = _loaded(snapshot, view, bridge_between(view, *labels))
+    return np.ascontiguousarray(bridge.blended(own, other), np.float32)
+
+
+def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bridge:
+    bridge: Bridge = view.bridges.get(
+        state.record, lambda: stored_bridge(snapshot.container, view.state, state)
+    )
+    return bridge
+
+
+def mapped(
+    snapshot: Snapshot, view: CollectionView, source: str, target: str, queries: Array
+) -> tuple[Array, BridgeState]:
+    """Return queries of one version in the space of another, float32, and over which bridge.
+
+    Raises
+    ------
+    NotFoundError, CorruptionError
+    """
+    state = bridge_between(view, source, target)
+    bridge = _loaded(snapshot, view, state)
+    return np.ascontiguousarray(bridge.apply(queries), np.float32), state
