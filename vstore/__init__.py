@@ -2,15 +2,17 @@
 
 The code map. What happens to the bytes of one commit::
 
-    writing/transaction.py   collects documents and vectors, checked by writing/input.py, guarding/spec_check.py
-    guarding/batch_check.py   are they like the version's own? guards.py: what it knows of itself;
-                           length_check.py: is each as long as the others?
-    writing/revisions.py     what an upsert makes of documents that are there
+    api/transaction.py     the with-block; writing/draft.py: what it collects, checked call by call
+    writing/input.py       documents from a caller; given_vectors.py: vectors of one version
+    guarding/batch_check.py  are they like the version's own? loaded_guards.py: what it knows of
+                           itself; length_check.py: is each as long as the others?
+    writing/revisions.py   what an upsert makes of documents that are there
     writing/text_batches.py  texts: embedded before the turn, by embedding_batches.py
-    engine/open_file.py     the writer's turn, one at a time, each from the newest snapshot
-    engine/turns.py         turns that no interrupt leaves; lineage.py: is this still the file?
-    guarding/learning.py      what a version's space is like, once there are rows enough
-    engine/commit.py        small: one delta block; large: segments, due merges, a full manifest
+    engine/open_file.py    the writer's turn, one at a time, each from the newest snapshot
+    engine/turns.py        turns that no interrupt leaves; lineage.py: is this still the file?
+    api/commit_steps.py    what each commit does besides: policies (writing/dual_write.py), and what
+                           versions learn of their rows (guarding/learning.py)
+    engine/commit.py       small: one delta block; large: segments, due merges, a full manifest
     segment/               document_columns.py, vectors.py: what is sealed; merging.py: of many, one
     manifest/              state.py: what a store is; delta.py: what changed; commit.py: the block
     storage/container.py   append blocks, sync, write the older superblock slot, sync
@@ -19,13 +21,13 @@ The code map. What happens to the bytes of one commit::
 
 of one query::
 
-    api/opening.py       a file is opened; open_file.py: the snapshot that its readers see
-    api/collection.py    the verbs, over collection_reader.py: a snapshot, and a scope in it
-    engine/scoped_view.py   what a scoped handle knows: applied here alone; scope.py: what it writes
-    searching/resolving.py     which versions: the caller, a stamp, or the route of the filter's tenant
-    searching/search.py        guard, plan, run, record; side_reads.py: canaries and shadows;
-                           search_options.py: what a caller may say
-    guarding/query_check.py   the latest queries, watched for a model that changed (watch.py)
+    api/opening.py         a file is opened; engine/open_file.py: the snapshot that its readers see
+    api/collection.py      the verbs; engine/handle.py: a collection at a snapshot, inside a scope
+    engine/scoped_view.py  what a scoped handle knows: applied here alone
+    searching/parameters.py  what a caller may say, checked
+    searching/resolving.py which versions: the caller, a stamp, or the route of the filter's tenant
+    searching/search.py    guard, plan, run, record; side_reads.py: canaries and shadows
+    guarding/query_check.py  the latest queries, watched for a model that changed (watch.py)
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
     query/fetching.py      each segment by its path, the parts' answers merged
@@ -33,27 +35,30 @@ of one query::
     index/graph.py         a segment's graph: quantizer.py, construction.py; its recall by k:
                            measuring.py, curve.py
     native/                kernels.py: all machine code; reference.py: the same in NumPy
-    searching/results.py       what users see, which outlives the store: hits.py, result_batch.py,
+    searching/results.py   what users see, which outlives the store: hits.py, result_batch.py,
                            kept_answers.py (unpickled), runs.py (for evaluation libraries)
     query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
                            expected_gain.py or imputed.py; cascade.py: one list is rescored
     observe/observer.py    tallies it, tally.py; slices.py: what is counted, by whom and when
-    engine/flushing.py      counters and hits into the file, when someone says so
+    engine/flushing.py     counters and hits into the file, when someone says so
 
 and of one migration::
 
-    writing/schema.py        declares the new version; existing.py: is it there already, and the same?
-    guarding/canary_checks.py is the embedder still the model that its name says?
-    migration/jobs/migration.py     the handle on a backfill job, manifest/job_edits.py: its states
-    migration/jobs/backfill.py   gives documents its vectors, one commit per batch
-    writing/embedding_batches.py, embedding_calls.py  the embedding function, which may fail:
-                           transient_errors.py: by itself; second_tries.py: what is tried again;
-                           embedding_outcomes.py: vectors, or who is to blame
-    migration/gates/measurements.py  what holds now; migration/gates/gates.py: what must hold
-    migration/routes/changes.py        all changes of who serves whom, as manifest/route_edits.py decides
-    writing/dual_write.py    what becomes of a write that lacks vectors of a version in use
-    migration/bridges/bridges.py       maps between spaces, fitted by migration/bridges/fitting.py
-    migration/routes/fusion_choice.py what fusion="auto" stands for, measured by evaluation/
+    writing/schema.py      declares the new version; existing.py: is it there already, and the same?
+    guarding/canary_checks.py  is the embedder still the model that its name says?
+    migration/jobs/        migration.py: the handle on a backfill job, queue.py: what is left to do,
+                           backfill.py: one commit per batch; manifest/job_edits.py: its states
+    writing/embedding_batches.py  the embedding function, which may fail; embedding/calls.py: paced
+                           and retried; transient_errors.py: whose fault? outcomes.py: vectors,
+                           or who is to blame; migration/jobs/second_tries.py: what is tried again
+    migration/gates/       measurements.py: what holds now; gates.py: what must hold
+    migration/routes/      all changes of who serves whom, as manifest/route_edits.py decides;
+                           fusion_choice.py: what fusion="auto" stands for, measured
+    writing/dual_write.py  what becomes of a write that lacks vectors of a version in use
+    migration/bridges/     maps between spaces, fitted and measured; query/bridge.py: the map;
+                           searching/bridging.py: queries over it
+
+``inspection/`` looks at a file: check.py, whether it is whole; manifest_info.py, what it says.
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from vstore.deferred import Deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from vstore.engine.open_file import CommitStep
     from vstore.engine.snapshot import Snapshot
@@ -27,12 +27,12 @@ def _by_policy(
     snapshot: Snapshot,
     state: StoreState,
     changes: Mapping[str, CollectionChanges],
-    moment: Moment,
+    moment: Callable[[], Moment],
 ) -> StoreState:
     for name, change in changes.items():
         collection = state.collections[name]
         if collection.dual_write != "allow":
-            state = edits.put_collection(state, dual_write.applied(collection, change, moment))
+            state = edits.put_collection(state, dual_write.applied(collection, change, moment()))
     return state
 
 
@@ -40,7 +40,7 @@ def _learned(
     snapshot: Snapshot,
     state: StoreState,
     changes: Mapping[str, CollectionChanges],
-    moment: Moment,
+    moment: Callable[[], Moment],
 ) -> StoreState:
     if not any(change.rows for change in changes.values()):
         return state

@@ -57,9 +57,10 @@ CLOSE_WAIT_S: Final = 1.0  # how long `close` lets another thread's transaction 
 _T = TypeVar("_T")
 
 # What every commit of documents does besides: from the snapshot before it, the state that the
-# writer wants, the changes, and the commit's moment to the state that is committed.
+# writer wants, the changes, and what tells the commit's moment, to the state that is committed.
 CommitStep: TypeAlias = (
-    "Callable[[Snapshot, StoreState, Mapping[str, CollectionChanges], Moment], StoreState]"
+    "Callable[[Snapshot, StoreState, Mapping[str, CollectionChanges], Callable[[], Moment]], "
+    "StoreState]"
 )
 
 
@@ -360,7 +361,7 @@ class OpenFile:
         """Return the state after the steps of a commit have seen what it changes."""
         try:
             for step in self._steps:
-                state = step(self.snapshot, state, changes, self.moment())
+                state = step(self.snapshot, state, changes, self.moment)
         except BaseException:
             self.container.abort()  # records may have been appended
             raise
