@@ -193,7 +193,7 @@ def test_the_catalogue_is_bounded(
 
 def test_documents_are_bounded_over_a_stores_life(monkeypatch: pytest.MonkeyPatch) -> None:
     docs = documents()
-    monkeypatch.setattr("vstore.api.transaction.DOCUMENTS_MAX", 3)
+    monkeypatch.setattr("vstore.writing.draft.DOCUMENTS_MAX", 3)
     monkeypatch.setattr(limits, "DOCUMENTS_MAX", 3)
     docs.upsert(["a", "b", "c"])
     assert_limit("DOCUMENTS_MAX", lambda: docs.upsert(["c", "d"]))

@@ -170,6 +170,7 @@ NOT_FOR_A_SEARCH = (
     "vstore.segment.changes", "vstore.segment.columns", "vstore.segment.replay",
     "vstore.storage.memory", "vstore.storage.scan", "vstore.segment.user_document",
     "vstore.embedding.embedder", "vstore.writing.input", "vstore.api.transaction",
+    "vstore.writing.draft",
     "vstore.engine.commit",
 )  # fmt: skip
 

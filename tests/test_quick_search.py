@@ -70,7 +70,9 @@ def test_results_counters_and_traces_are_the_same(docs: Collection, options: Any
     before = docs.store.metrics()["counts"]
     docs.search(QUERIES[0], version="v", **options)  # the second time it is asked so
     assert short_ways(docs) == 1
-    with mock.patch("vstore.api.collection.search_one", side_effect=AssertionError("the long way")):
+    with mock.patch(
+        "vstore.searching.search.search_one", side_effect=AssertionError("the long way")
+    ):
         short_way = [parts_of(docs.search(query, version="v", **options)) for query in QUERIES]
     assert short_way == long_way
     after = docs.store.metrics()["counts"]
@@ -214,7 +216,7 @@ def test_dual_reads_by_slots_are_the_same_too(docs: Collection, count: int, opti
     before = docs.store.metrics()["counts"]["queries"]  # type: ignore[index]
     hits_before = docs.hits()
     docs.search(in_both(QUERIES[0]), **ask)
-    with mock.patch("vstore.api.collection.search_one", **NO_LONG_WAY):
+    with mock.patch("vstore.searching.search.search_one", **NO_LONG_WAY):
         short_way = [parts_of(docs.search(in_both(query), **ask)) for query in QUERIES]
     assert short_way == long_way
     assert docs.store.metrics()["counts"]["queries"] == before + len(QUERIES) + 1  # type: ignore[index]
@@ -227,7 +229,7 @@ def test_a_route_that_reads_both_has_a_short_way_until_it_changes(docs: Collecti
     docs.read_both("w", reason="to try it")
     for _ in range(2):
         docs.search(in_both(QUERIES[0]))
-    with mock.patch("vstore.api.collection.search_one", **NO_LONG_WAY):
+    with mock.patch("vstore.searching.search.search_one", **NO_LONG_WAY):
         assert docs.search(in_both(QUERIES[1])).trace.mode == "dual"
     docs.cutover("w", reason="it is better", force=True, by="ada")
     for _ in range(3):

@@ -48,7 +48,7 @@ TINY = {
     "vstore.engine.commit.SEAL_DOCUMENTS": 2,
     "vstore.engine.commit.SEAL_COMMITS": 6,
     "vstore.engine.pending.SEAL_DOCUMENTS": 2,
-    "vstore.api.transaction.SEAL_DOCUMENTS": 2,
+    "vstore.writing.draft.SEAL_DOCUMENTS": 2,
     "vstore.segment.compaction.SEAL_DOCUMENTS": 2,
     "vstore.segment.compaction.MERGE_FANOUT": 2,
     "vstore.storage.container.VIEW_BYTES_MIN": 64,
