@@ -240,19 +240,27 @@ def test_the_view_of_a_scoped_handle_has_nothing_of_what_is_outside(
 
 def test_only_named_places_ask_for_a_collection_without_its_scope() -> None:
     """Whoever has a handle asks it for the view: what takes another way is listed here."""
-    asking = re.compile(r"\.collection\(\s*(self\.(_collection\.)?|collection\.)name\s*\)")
-    folder = Path(vstore.__file__).parent / "store"
+    asking = re.compile(r"(?:snapshot|current)(?:\(\))?\.collection\(")
+    folder = Path(vstore.__file__).parent
     found = {
-        (path.stem, len(asking.findall(path.read_text())))
-        for path in folder.glob("*.py")
-        if asking.search(path.read_text())
+        (path.relative_to(folder).with_suffix("").as_posix(), len(asking.findall(text)))
+        for path in folder.rglob("*.py")
+        if asking.search(text := path.read_text("utf-8"))
     }
     assert found == {
-        ("collection_reader", 2),  # where the scope is applied; whether the collection is there
-        ("hit_counts", 1),  # by docno
-        ("check", 1),  # of a file
-        ("length_check", 1),  # lengths of a version, whoever wrote them
-        ("transaction", 1),  # writes, which `writing.scope` checks one by one
+        ("engine/handle", 2),  # where the scope is applied; whether the collection is there
+        ("engine/hit_counts", 2),  # by docno
+        ("engine/flushing", 1),  # hits of all documents
+        ("engine/vacuum", 2),  # a whole file
+        ("inspection/check", 1),
+        ("inspection/check_documents", 2),
+        ("inspection/manifest_info", 1),
+        ("guarding/fitting_version", 1),  # versions of the whole collection
+        ("guarding/learning", 1),
+        ("guarding/length_check", 1),  # lengths of a version, whoever wrote them
+        ("writing/draft", 1),  # writes, which `writing.scope` checks one by one
+        ("api/store", 2),  # whether the collection is there
+        ("api/reader", 1),
     }
 
 

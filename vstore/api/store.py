@@ -7,11 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from vstore.api.collection import Collection
-from vstore.api.store_metrics import StoreMetrics
 from vstore.deferred import Deferred
 from vstore.embedding.registry import EmbedderRegistry
 from vstore.engine.handle import Handle
-from vstore.engine.open_handle import opening
+from vstore.engine.open_handle import OpenHandle, opening
 from vstore.manifest.commit import Operation
 from vstore.manifest.spec import require_spec
 from vstore.names import check_name, check_note, require_text
@@ -24,13 +23,16 @@ if TYPE_CHECKING:
     from vstore.api import reader as readers
     from vstore.api import transaction as transactions
     from vstore.embedding.embedder import Embedder
-    from vstore.engine import history
+    from vstore.engine import flushing, history
     from vstore.engine.open_file import OpenFile
     from vstore.engine.vacuum import VacuumReport
     from vstore.inspection import check, manifest_info
     from vstore.manifest import edits
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState
+    from vstore.observe import prometheus
+    from vstore.observe.metrics import Metrics
+    from vstore.observe.trace import Trace
     from vstore.segment import sequences
     from vstore.writing import draft as drafts
     from vstore.writing import existing, schema
@@ -38,16 +40,18 @@ else:  # not what a search needs
     check = Deferred("vstore.inspection.check")
     edits = Deferred("vstore.manifest.edits")
     existing = Deferred("vstore.writing.existing")
+    flushing = Deferred("vstore.engine.flushing")
     history = Deferred("vstore.engine.history")
     manifest_info = Deferred("vstore.inspection.manifest_info")
     drafts = Deferred("vstore.writing.draft")
+    prometheus = Deferred("vstore.observe.prometheus")
     sequences = Deferred("vstore.segment.sequences")
     readers = Deferred("vstore.api.reader")
     schema = Deferred("vstore.writing.schema")
     transactions = Deferred("vstore.api.transaction")
 
 
-class Store(StoreMetrics):
+class Store(OpenHandle):
     """One open store. Made by `vstore.open`; a context manager that closes it.
 
     Any number of threads may use a store. Reads work on immutable snapshots and never wait; writers
@@ -55,7 +59,8 @@ class Store(StoreMetrics):
     """
 
     def __init__(self, open_file: OpenFile, *, keep_metrics: bool = False) -> None:
-        super().__init__(open_file)
+        self.open_file = open_file
+        self.observer = open_file.observer
         self._keep_metrics = keep_metrics
         self._embedders = EmbedderRegistry()
         self.clock = open_file.clock
@@ -367,6 +372,53 @@ class Store(StoreMetrics):
     def info(self) -> dict[str, object]:
         """Return the manifest as plain data: what to look at first in an incident."""
         return manifest_info.manifest_info(self.open_file.current())
+
+    def metrics(self, *, stored: bool = False) -> dict[str, object]:
+        """Return this handle's counters as plain data; see `observe.metrics.Metrics.to_dict`.
+
+        And under "shadows" what its shadow reads found, see `observe.shadow.ShadowReport`.
+
+        Parameters
+        ----------
+        stored : bool
+            Instead what writers have flushed into the file, and what this handle has not.
+        """
+        self.open_file.require_own_process()
+        shadows = [report.to_dict() for report in self.observer.shadows.reports()]
+        return {**self.counters(stored=stored).to_dict(), "shadows": shadows}
+
+    def metrics_text(self, *, stored: bool = False) -> str:
+        """Return counters in the text format that Prometheus reads; see `metrics`."""
+        return prometheus.render(self.counters(stored=stored))
+
+    def counters(self, *, stored: bool = False) -> Metrics:
+        """Return counters as they are kept, a copy; see `metrics`."""
+        self.open_file.require_own_process()
+        if not check_switch(stored, what="stored"):
+            return self.observer.metrics()
+        total = flushing.stored_metrics(self.open_file.current())
+        total.merge(self.observer.unflushed_metrics())
+        return total
+
+    def flush_metrics(self) -> bool:
+        """Write into the file, in one commit, what was counted; see `flushing.flush_metrics`.
+
+        Returns
+        -------
+        bool
+            Whether there was a search to write down.
+
+        Raises
+        ------
+        ReadOnlyError, LockedError, StateError, StorageError, CorruptionError
+            Nothing is lost: it is counted still, and can be written later.
+        """
+        return flushing.flush_metrics(self.open_file)
+
+    def traces(self) -> list[Trace]:
+        """Return recent searches of this handle, newest first."""
+        self.open_file.require_own_process()
+        return self.observer.recent()
 
     # Embedding.
 

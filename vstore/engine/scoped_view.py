@@ -2,7 +2,7 @@
 
 A `ScopedView` answers every question that a `CollectionView` does, as if the collection had nothing
 but the documents inside the scope: others have no id, no revision, no rows, no dead letter, no
-route, and are in no count. Whoever asks the view that a handle gives (`CollectionReader.view_at`)
+route, and are in no count. Whoever asks the view that a handle gives (`Handle.view_at`)
 cannot forget the scope; whoever needs the collection itself says so, by ``view.whole``. Writes meet
 the scope in `writing.scope`, since they are made over what a transaction has not committed yet.
 """
