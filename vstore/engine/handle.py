@@ -12,7 +12,6 @@ from weakref import ref
 
 from vstore.deferred import Deferred
 from vstore.errors import ReadOnlyError, ScopeError
-from vstore.manifest.edits import Moment, put_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,12 +21,15 @@ if TYPE_CHECKING:
     from vstore.embedding.registry import EmbedderRegistry
     from vstore.engine.open_file import OpenFile
     from vstore.engine.snapshot import CollectionView, Snapshot
+    from vstore.manifest import edits
     from vstore.manifest.commit import Operation
+    from vstore.manifest.edits import Moment
     from vstore.manifest.state import CollectionState, StoreState, VersionState
     from vstore.observe.observer import Observer
     from vstore.query import filter as filters
     from vstore.query.filter import Filter
 else:  # not what a search needs
+    edits = Deferred("vstore.manifest.edits")
     filters = Deferred("vstore.query.filter")
 
 
@@ -208,7 +210,7 @@ class Handle:
         def whole(state: StoreState) -> StoreState:
             before = state.collections[self.name]
             after = edit(before)
-            return state if after is before else put_collection(state, after)
+            return state if after is before else edits.put_collection(state, after)
 
         self.file.change(whole, operation)
 

@@ -18,7 +18,6 @@ from vstore.errors import (
 )
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import Operation, find_epoch
-from vstore.manifest.edits import Moment
 from vstore.numbers import check_whole
 from vstore.observe.observer import Observer
 from vstore.storage import fork
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from vstore.engine.indexing import Indexing
     from vstore.engine.snapshot import Snapshot
     from vstore.manifest import edits
+    from vstore.manifest.edits import Moment
     from vstore.manifest.state import StoreState
     from vstore.segment import replacement as replacements
     from vstore.segment.changes import CollectionChanges
@@ -504,7 +504,7 @@ class OpenFile:
 
     def moment(self, reason: str = "") -> Moment:
         """Return the epoch and time of the commit being made."""
-        return Moment(self.snapshot.epoch + 1, self.time_us(), reason)
+        return edits.Moment(self.snapshot.epoch + 1, self.time_us(), reason)
 
     def time_us(self) -> int:
         """Return the time for a commit: never before the last one's, whatever the clock says."""

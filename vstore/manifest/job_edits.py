@@ -12,13 +12,12 @@ What is left to do is no part of a job: it is a scan over the documents.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from vstore.errors import LimitExceededError, StateError
 from vstore.limits import DEAD_LETTERS_MAX, REASON_BYTES_MAX
 from vstore.manifest.job_state import JobState
 from vstore.manifest.route_edits import DEFAULT_ROUTE
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Container

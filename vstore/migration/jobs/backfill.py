@@ -12,7 +12,7 @@ put off: the run tries them again at its end, and raises if that fails too.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,6 @@ from vstore.migration.jobs import caps
 from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.second_tries import SecondTries
 from vstore.migration.jobs.status import BackfillReport
-from vstore.named import NamedTuple
 from vstore.numbers import check_whole
 from vstore.segment.documents import DELETED
 from vstore.segment.user_document import Document, document_of
