@@ -27,11 +27,11 @@ LINKS = 40
 # What the classes are made with, whatever they make of it, by the parameter's name.
 VALUES: dict[str, Any] = {
     "message": "what went wrong", "where": "row 3", "what": "rows", "problem": "bytes differ",
-    "path": "/tmp/a.vstore", "package": "typer", "extra": "cli", "target": "v2", "owner": "ada",
+    "path": "/tmp/a.vstore", "package": "typer", "extra": "cli", "target": "v2",
     "version": "v1", "model": "m", "collection": "docs", "limit": "K_MAX", "fix": "Say which.",
-    "row": 3, "found": 5, "allowed": 4, "expected": "v1", "waited_s": 1.5, "until_us": 7_000_000,
+    "row": 3, "found": 5, "allowed": 4, "expected": "v1", "waited_s": 1.5,
     "pid": 4_321, "own": False,
-    "now_us": 6_000_000, "offset": 4096, "stored": b"\1" * 32, "computed": b"\2" * 32,
+    "offset": 4096, "stored": b"\1" * 32, "computed": b"\2" * 32,
     "departure": 0.9, "rows": 32, "fits": "v2", "report": ("verdict", "drifted"),
     "differences": {"model": ("a", "b")}, "missing": {"v2": 3}, "measured": {"recall": 0.5},
 }  # fmt: skip

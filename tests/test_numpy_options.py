@@ -191,7 +191,6 @@ def test_what_is_stored_is_of_python_s_types(tmp_path: Path) -> None:
             count_units=lambda _: scalar(1),
             retries=np.int8(0),  # type: ignore[arg-type]
             failures_max=scalar(3),
-            lease_s=np.float32(30),  # type: ignore[arg-type]
         )
         assert migration.plan(sample=scalar(2)).documents == 6
         assert migration.run(batches_max=scalar(2)).done == 4

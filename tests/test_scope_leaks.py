@@ -289,13 +289,7 @@ def test_a_job_s_counters_and_its_note_are_of_all_documents() -> None:
     status = acme(docs).migrate(OLD, THIRD).status()
     assert status.status == "stopped"
     assert (status.done, status.left, status.coverage.fresh) == (39, 1, 39)
-    assert (status.note, status.owner, status.units, status.cost, status.batches) == (
-        "",
-        "",
-        0,
-        0,
-        0,
-    )
+    assert (status.note, status.units, status.cost, status.batches) == ("", 0, 0, 0)
     assert (status.documents_max, status.units_max, status.cost_max) == (None, None, None)
 
 

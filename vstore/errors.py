@@ -17,7 +17,6 @@
     │   └── EmbedderDriftError              by what an embedder makes of a version's canaries
     ├── StateError                          legal call, wrong moment (a retired version, say)
     │   ├── GateError                       a cutover whose gates do not pass
-    │   ├── LeaseError                      somebody else runs the backfill
     │   └── TransactionError                a transaction used after it ended
     ├── EmbeddingError                      vectors could not be made, or the service is down
     ├── MissingDependencyError              an optional extra is not installed
@@ -39,7 +38,6 @@ cause, whatever the ``__init__`` of its class takes: a worker process sends it h
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vstore.sending import sendable
@@ -276,26 +274,6 @@ class GateError(StateError):
         self.measured = dict(measured)
 
 
-class LeaseError(StateError):
-    """A backfill that somebody else runs.
-
-    Attributes
-    ----------
-    owner : str
-    until_us : int
-        When the lease expires, in microseconds since 1970.
-    """
-
-    def __init__(self, target: str, *, owner: str, until_us: int, now_us: int) -> None:
-        super().__init__(
-            f"the backfill of {target!r} is run by {owner!r}, whose lease expires in "
-            f"{max(until_us - now_us, 0) / 1e6:,.1f} s, {_utc(until_us)}. Wait for that, or run it "
-            "as that owner"
-        )
-        self.owner = owner
-        self.until_us = until_us
-
-
 class TransactionError(StateError):
     """A transaction used after it was committed or abandoned."""
 
@@ -440,10 +418,3 @@ class BlockChecksumError(CorruptionError):
 
 class FormatVersionError(CorruptionError):
     """Written by a newer format, or with a feature this version does not know."""
-
-
-def _utc(time_us: int) -> str:
-    try:
-        return f"at {dt.datetime.fromtimestamp(time_us // 1_000_000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError, OSError):
-        return f"{time_us} us after 1970"

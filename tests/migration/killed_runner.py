@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    path, log, owner = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    path, log = Path(sys.argv[1]), Path(sys.argv[2])
     notes = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
     def note(line: str) -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
     with vstore.open(path, timeout_s=10) as store:
         docs = store.collection("docs")
-        migration = docs.migrate("old", "new", embedded, batch_size=5, owner=owner or None)
+        migration = docs.migrate("old", "new", embedded, batch_size=5)
         migration.run(progress=lambda *_: note(f"{os.getpid()} committed"))
         note("finished")
 

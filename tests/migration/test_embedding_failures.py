@@ -197,14 +197,12 @@ def test_an_interrupt_goes_through_and_leaves_whole_batches(
             raise error
         return embed(batch)
 
-    migration = docs.migrate(
-        OLD, NEW, interrupted, batch_size=2, retries=2, timeout_s=timeout_s, owner="a"
-    )
+    migration = docs.migrate(OLD, NEW, interrupted, batch_size=2, retries=2, timeout_s=timeout_s)
     with pytest.raises(error):
         migration.run()
     status = migration.status()
-    assert (status.done, status.failed, status.status, status.owner) == (2, 0, "running", "a")
-    assert docs.migrate(OLD, NEW, embed, owner="a").run().finished
+    assert (status.done, status.failed, status.status) == (2, 0, "running")
+    assert docs.migrate(OLD, NEW, embed).run().finished
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Jobs as pure functions: which transitions are legal, what they keep, who may make them."""
+"""Jobs as pure functions: which transitions are legal, and what they keep."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.small_store import spec
-from vstore.errors import LeaseError, LimitExceededError, StateError
+from vstore.errors import LimitExceededError, StateError
 from vstore.limits import REASON_BYTES_MAX
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import Moment
-from vstore.manifest.job_edits import BatchRecord, JobSettings, Lease
+from vstore.manifest.job_edits import BatchRecord, JobSettings
 from vstore.manifest.job_state import DeadLetter
 from vstore.manifest.state import CollectionState, VersionState
 from vstore.migration.jobs import caps
@@ -24,16 +24,10 @@ if TYPE_CHECKING:
     from vstore.manifest.job_state import JobState, JobStatus
 
 NEW = "new"
-ME, OTHER = "me", "other"
-HANDLE = jobs.handle_owner(5)
 EMPTY = CollectionState(
     "docs", 1, 1, versions={NEW: VersionState(NEW, spec(), created_epoch=1, created_us=1)}
 )
 STATUSES: list[JobStatus | None] = [None, "running", "stopped", "done", "cancelled"]
-
-
-def lease(owner: str = ME, until_us: int = 100, handle: str = HANDLE) -> Lease:
-    return Lease(owner, until_us, handle)
 
 
 def letter(id_: int, error: str = "ValueError: no") -> DeadLetter:
@@ -46,10 +40,8 @@ def begun(state: CollectionState = EMPTY, **settings: int) -> CollectionState:
 
 STEPS: dict[str, Callable[[CollectionState], CollectionState]] = {
     "start": begun,
-    "resume": lambda state: jobs.resume(state, NEW, JobSettings(), lease(), source="old", now_us=0),
-    "record_batch": lambda state: jobs.record_batch(
-        state, NEW, BatchRecord(2, 1, 10, 0.5, 1.5), lease(), now_us=0
-    ),
+    "resume": lambda state: jobs.resume(state, NEW, JobSettings(), source="old"),
+    "record_batch": lambda state: jobs.record_batch(state, NEW, BatchRecord(2, 1, 10, 0.5, 1.5)),
     "stop": lambda state: jobs.stop(state, NEW, "for a while"),
     "finish": lambda state: jobs.finish(state, NEW),
     "cancel": lambda state: jobs.cancel(state, NEW, "no more"),
@@ -96,8 +88,6 @@ def test_any_sequence_of_transitions_is_as_the_table_says(names: list[str]) -> N
             0.5 * batches,
             1.5 * batches,
         )
-        # Nobody holds what is not running.
-        assert after.status == "running" or not after.owner
         assert (after.note != "") == (after.status in ("stopped", "cancelled"))
 
 
@@ -120,59 +110,6 @@ def test_the_error_names_the_state_and_what_is_legal(status: JobStatus | None) -
         )
 
 
-# Leases.
-
-
-def record(state: CollectionState, who: Lease, now_us: int, *, keep: bool = True) -> JobState:
-    return jobs.record_batch(state, NEW, BatchRecord(1, 0), who, now_us=now_us, keep=keep).jobs[NEW]
-
-
-def held(by: str = OTHER, until_us: int = 50) -> CollectionState:
-    job = begun().jobs[NEW]._replace(owner=by, lease_until_us=until_us)
-    return EMPTY._replace(jobs={NEW: job})
-
-
-def test_a_lease_is_recorded_and_renewed_with_each_batch() -> None:
-    job = record(begun(), lease(until_us=100), 10)
-    assert (job.owner, job.lease_until_us) == (ME, 100)
-    job = record(EMPTY._replace(jobs={NEW: job}), lease(until_us=170), 99)
-    assert (job.owner, job.lease_until_us) == (ME, 170)
-    last = record(EMPTY._replace(jobs={NEW: job}), lease(until_us=200), 150, keep=False)
-    assert (last.owner, last.lease_until_us, last.batches) == ("", 0, 3)
-
-
-def test_a_lease_keeps_others_out_until_it_expires() -> None:
-    with pytest.raises(LeaseError, match=r"run by 'other'.*1970-01-01") as caught:
-        record(held(), lease(), 49)
-    assert (caught.value.owner, caught.value.until_us) == (OTHER, 50)
-    with pytest.raises(LeaseError):
-        jobs.resume(held(), NEW, JobSettings(), lease(), source="old", now_us=49)
-    assert record(held(), lease(), 50).owner == ME
-    assert (
-        jobs.resume(held(), NEW, JobSettings(), lease(), source="old", now_us=50).jobs[NEW].owner
-        == OTHER
-    )
-
-
-def test_the_lease_of_a_handle_dies_with_it() -> None:
-    earlier = held(by=jobs.handle_owner(4), until_us=2**60)
-    assert record(earlier, lease(), 10).owner == ME
-    assert record(earlier, lease(HANDLE), 10).owner == HANDLE
-    with pytest.raises(LeaseError):  # of this very handle: it is alive
-        record(held(by=HANDLE, until_us=2**60), lease(), 10)
-
-
-def test_only_ones_own_lease_is_let_go() -> None:
-    assert jobs.release(held(), NEW, ME) == held()
-    assert jobs.release(held(), NEW, OTHER).jobs[NEW].owner == ""
-    assert jobs.release(EMPTY, NEW, OTHER) == EMPTY
-
-
-def test_a_lease_beyond_all_calendars_can_be_told() -> None:
-    with pytest.raises(LeaseError, match="us after 1970"):
-        record(held(until_us=2**64 - 1), lease(), 0)
-
-
 # What transitions keep.
 
 
@@ -180,7 +117,7 @@ def test_a_batch_replaces_what_older_letters_said_of_its_documents() -> None:
     state = begun()
     for dead, tried in (((1, 2, 3), range(9)), ((2,), (1, 2)), ((), (3,))):
         batch = BatchRecord(0, 0, dead=tuple(map(letter, dead)), tried=tried)
-        state = jobs.record_batch(state, NEW, batch, lease(), now_us=0)
+        state = jobs.record_batch(state, NEW, batch)
     assert [one.id for one in state.jobs[NEW].dead] == [2]
 
 
@@ -188,12 +125,12 @@ def test_too_many_dead_letters_are_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("vstore.manifest.job_edits.DEAD_LETTERS_MAX", 2)
     batch = BatchRecord(0, 0, dead=tuple(map(letter, range(3))))
     with pytest.raises(LimitExceededError, match="DEAD_LETTERS_MAX"):
-        jobs.record_batch(begun(), NEW, batch, lease(), now_us=0)
+        jobs.record_batch(begun(), NEW, batch)
 
 
 def test_dead_letters_outlive_their_job_until_they_are_retried() -> None:
     batch = BatchRecord(4, 0, dead=(letter(1),))
-    state = jobs.record_batch(begun(), NEW, batch, lease(), now_us=0)
+    state = jobs.record_batch(begun(), NEW, batch)
     done = jobs.finish(state, NEW, dead=state.jobs[NEW].dead)
     again = begun(done).jobs[NEW]
     assert (again.documents_done, again.dead) == (0, (letter(1),))
@@ -203,9 +140,7 @@ def test_dead_letters_outlive_their_job_until_they_are_retried() -> None:
         EMPTY._replace(jobs={NEW: retried}),
         NEW,
         JobSettings(documents_max=9),
-        lease(),
         source="old",
-        now_us=0,
     ).jobs[NEW]
     assert (resumed.documents_done, resumed.documents_max, resumed.note) == (4, 9, "")
     cancelled = jobs.cancel(state, NEW, "")
@@ -214,7 +149,7 @@ def test_dead_letters_outlive_their_job_until_they_are_retried() -> None:
 
 def test_resuming_what_runs_already_changes_nothing() -> None:
     state = begun()
-    assert jobs.resume(state, NEW, JobSettings(), lease(), source="old", now_us=0) is state
+    assert jobs.resume(state, NEW, JobSettings(), source="old") is state
     assert jobs.retry_failed(state, NEW) is state
 
 
@@ -228,9 +163,7 @@ def test_a_retired_version_is_not_filled() -> None:
             begun()._replace(versions={NEW: version}),
             NEW,
             JobSettings(),
-            lease(),
             source="old",
-            now_us=0,
         )
 
 

@@ -59,19 +59,18 @@ def embedded_for_sure(log: Path) -> list[int]:
     return sure
 
 
-@pytest.mark.parametrize("owner", ["", "runner-1"], ids=["nameless", "named"])
 @pytest.mark.parametrize(
     ("kills", "count"),
     [pytest.param(50, 20_000, marks=pytest.mark.slow), pytest.param(5, 2_000, id="a few")],
 )
 def test_a_killed_runner_is_run_again_to_the_same_end(
-    kills: int, count: int, owner: str, tmp_path: Path
+    kills: int, count: int, tmp_path: Path
 ) -> None:
     path, log = tmp_path / "killed.vstore", tmp_path / "batches.log"
     make_store(path, count)
     rng = random.Random(SEED)
     killed = 0
-    command = [sys.executable, "-m", RUNNER, str(path), str(log), owner]
+    command = [sys.executable, "-m", RUNNER, str(path), str(log)]
     for round_ in range(kills):
         runner = subprocess.Popen(command, cwd=ROOT)
         wait_for_growth(log, runner)

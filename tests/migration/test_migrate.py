@@ -78,7 +78,6 @@ def test_status_says_how_far_it_is_and_how_long_it_will_take() -> None:
     assert (status.status, status.done, status.left, status.batches) == ("running", 6, 4, 3)
     assert (status.documents_per_s, status.eta_s, status.seconds) == (0.5, 8.0, 12.0)
     assert (status.units, status.units_max, status.coverage.fresh) == (36, 1_000, 6)
-    assert status.owner == ""  # let go with the last batch
     # Anyone may look, without a function.
     assert docs.migrate(OLD, NEW).status().done == 6
 
@@ -220,51 +219,101 @@ def test_a_job_goes_on_from_its_own_source_only() -> None:
 
 # Two runners.
 
+BUSY = "backfill of 'emb-new' is being run by another thread"
 
-def test_two_runners_cannot_have_one_job() -> None:
-    docs, recorder = corpus(9, clock=HandClock()), Recorder()
-    refused: list[vstore.LeaseError] = []
+
+def test_a_job_is_not_run_from_inside_its_own_embedding_function() -> None:
+    docs, recorder = corpus(9), Recorder()
 
     def meddled(batch: Sequence[vstore.Document]) -> Array:
-        for owner in ("b", "a", None):  # another one, a namesake, and none
-            with pytest.raises(vstore.LeaseError, match="is run by 'a'") as caught:
-                docs.migrate(OLD, NEW, embed, owner=owner).run()
-            refused.append(caught.value)
-        with pytest.raises(vstore.LeaseError):
+        with pytest.raises(vstore.StateError, match=BUSY):
+            docs.migrate(OLD, NEW, embed).run()
+        with pytest.raises(vstore.StateError, match=BUSY):
             docs.backfill(NEW, embed)
         return recorder(batch)
 
-    docs.migrate(OLD, NEW, meddled, batch_size=3, owner="a", lease_s=60).run()
-    assert len(refused) == 9
-    assert {error.owner for error in refused} == {"a"}
+    docs.migrate(OLD, NEW, meddled, batch_size=3).run()
     assert recorder.ids == list(range(9))
     assert job_of(docs).documents_done == 9
 
 
-def test_a_runner_that_hung_is_replaced_when_its_lease_expires_and_writes_nothing_then() -> None:
-    clock = HandClock()
-    docs, second = corpus(6, clock=clock), Recorder()
+class RunInThread:
+    """A run in a thread of its own, halted in its embedding function at document 2."""
 
-    def hanging(batch: Sequence[vstore.Document]) -> Array:
-        if batch[0].id == 0:
-            return embed(batch)
-        clock.advance(59)
-        with pytest.raises(vstore.LeaseError, match=r"expires in 1\.0 s"):
-            docs.migrate(OLD, NEW, second, owner="b").run()
-        clock.advance(1)
-        docs.migrate(OLD, NEW, second, owner="b", batch_size=2).run(batches_max=1)
-        return rows(len(batch), seed=9)  # too late
+    def __init__(self, docs: vstore.Collection) -> None:
+        self.error: BaseException | None = None
+        self._inside, self._leave = threading.Event(), threading.Event()
+        self._migration = docs.migrate(OLD, NEW, self._embed, batch_size=2)
+        self._thread = threading.Thread(target=self._run)
 
-    first = docs.migrate(OLD, NEW, hanging, batch_size=2, owner="a", lease_s=60)
-    with pytest.raises(vstore.LeaseError):
-        first.run()
-    assert second.ids == [2, 3]
-    assert job_of(docs).documents_done == 4
-    docs.migrate(OLD, NEW, embed, owner="c").run()
+    def __enter__(self) -> RunInThread:
+        self._thread.start()
+        assert self._inside.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._migration.run()
+        except vstore.VstoreError as error:
+            self.error = error
+
+    def _embed(self, batch: Sequence[vstore.Document]) -> Array:
+        if batch[0].id == 2:
+            self._inside.set()
+            assert self._leave.wait(30)
+        return embed(batch)
+
+
+def test_a_runner_in_another_thread_is_kept_out() -> None:
+    docs = corpus(6)
+    with RunInThread(docs) as first:
+        before = docs.store.epoch
+        with pytest.raises(vstore.StateError, match=BUSY):
+            docs.migrate(OLD, NEW, embed).run()
+        assert docs.store.epoch == before
+    assert first.error is None
     assert contents(docs) == wanted(docs)
+    assert job_of(docs).documents_done == 6
+    docs.migrate(OLD, NEW, embed).run()  # nobody runs it any more
 
 
-def test_a_killed_runner_s_lease_is_respected_if_it_has_a_name_and_void_if_not() -> None:
+def test_jobs_of_other_versions_and_collections_may_run_beside_it() -> None:
+    docs = corpus(6)
+    docs.create_version("third", spec("third"))
+    others = docs.store.create_collection("others")
+    others.create_version(OLD, spec())
+    others.create_version(NEW, spec("model-new"))
+    others.upsert([0], texts=["text"], vectors={OLD: rows(1)})
+    with RunInThread(docs):
+        assert docs.migrate(OLD, "third", embed).run().finished
+        assert others.migrate(OLD, NEW, embed).run().finished
+
+
+def test_a_stop_of_another_thread_lets_the_batch_under_way_come_in() -> None:
+    docs = corpus(6)
+    with RunInThread(docs) as first:
+        docs.migrate(OLD, NEW).stop("enough")
+    assert first.error is None
+    assert (docs.coverage(NEW).fresh, job_of(docs).status) == (4, "stopped")
+    assert docs.migrate(OLD, NEW, embed).run().finished
+
+
+def test_a_cancel_of_another_thread_throws_the_batch_under_way_away() -> None:
+    docs = corpus(6)
+    with RunInThread(docs) as first:
+        docs.migrate(OLD, NEW).cancel("another model")
+        with pytest.raises(vstore.StateError, match=BUSY):  # until its function returns
+            docs.migrate(OLD, NEW, embed).run()
+    assert "is cancelled: cannot record_batch" in str(first.error)
+    assert (docs.coverage(NEW).fresh, job_of(docs).status) == (2, "cancelled")
+    assert docs.migrate(OLD, NEW, embed).run().done == 4
+
+
+def test_a_killed_runner_s_job_is_run_again_at_once() -> None:
     class Killed(BaseException):
         pass
 
@@ -273,22 +322,16 @@ def test_a_killed_runner_s_lease_is_respected_if_it_has_a_name_and_void_if_not()
             raise Killed
         return embed(batch)
 
-    for owner, free in (("a", False), (None, True)):
-        clock, medium = HandClock(), MemoryMedium()
-        store = store_in(medium, clock=clock)
-        docs = corpus_in(store)
-        with pytest.raises(Killed):
-            docs.migrate(OLD, NEW, dying, batch_size=2, owner=owner).run()
-        assert job_of(docs).owner == (owner or "writer@0")
-        assert docs.coverage(NEW).fresh == 2
-        store.close()  # no more than the death of its process does
-        reopened = store_in(medium, clock=clock).collection("docs")
-        if not free:
-            with pytest.raises(vstore.LeaseError, match="run by 'a'"):
-                reopened.migrate(OLD, NEW, embed).run()
-            clock.advance(61)
-        rest = reopened.migrate(OLD, NEW, embed, owner="b").run()
-        assert (rest.done, rest.finished) == (4, True)
+    clock, medium = HandClock(), MemoryMedium()
+    store = store_in(medium, clock=clock)
+    docs = corpus_in(store)
+    with pytest.raises(Killed):
+        docs.migrate(OLD, NEW, dying, batch_size=2).run()
+    assert (docs.coverage(NEW).fresh, job_of(docs).status) == (2, "running")
+    store.close()  # no more than the death of its process does
+    reopened = store_in(medium, clock=clock).collection("docs")
+    rest = reopened.migrate(OLD, NEW, embed).run()
+    assert (rest.done, rest.finished) == (4, True)
 
 
 def corpus_in(store: vstore.Store) -> vstore.Collection:
@@ -299,38 +342,17 @@ def corpus_in(store: vstore.Store) -> vstore.Collection:
     return docs
 
 
-def test_a_runner_in_another_thread_is_kept_out() -> None:
-    docs = corpus(4)
-    inside, leave = threading.Event(), threading.Event()
-
-    def waiting(batch: Sequence[vstore.Document]) -> Array:
-        inside.set()
-        assert leave.wait(30)
-        return embed(batch)
-
-    thread = threading.Thread(target=docs.migrate(OLD, NEW, waiting).run)
-    thread.start()
-    try:
-        assert inside.wait(30)
-        with pytest.raises(vstore.LeaseError):
-            docs.migrate(OLD, NEW, embed).run()
-    finally:
-        leave.set()
-        thread.join()
-    assert contents(docs) == wanted(docs)
-    docs.migrate(OLD, NEW, embed).run()  # nobody runs it any more
-
-
-def test_an_error_lets_the_lease_go() -> None:
+def test_a_job_whose_function_failed_is_run_again_at_once() -> None:
     docs = corpus(4)
 
     def failing(batch: Sequence[vstore.Document]) -> Array:
         raise vstore.StateError("not today")
 
     with pytest.raises(vstore.StateError, match="not today"):
-        docs.migrate(OLD, NEW, failing, owner="a").run()
-    assert (job_of(docs).owner, job_of(docs).status) == ("", "running")
-    assert docs.migrate(OLD, NEW, embed, owner="b").run().finished
+        docs.migrate(OLD, NEW, failing).run()
+    assert job_of(docs).status == "running"
+    assert operations(docs)[-1] == "start_backfill"  # nothing was to be recorded of the failure
+    assert docs.migrate(OLD, NEW, embed).run().finished
 
 
 # Chunks, and mapped vectors.
@@ -438,8 +460,6 @@ WRONG: dict[str, tuple[str, Callable[[vstore.Collection], object]]] = {
     "a timeout of 0": ("timeout_s", lambda d: d.migrate(OLD, NEW, embed, timeout_s=0)),
     "a rate of 0": ("rate_per_s", lambda d: d.migrate(OLD, NEW, embed, rate_per_s=0)),
     "no failure allowed": ("failures_max", lambda d: d.migrate(OLD, NEW, embed, failures_max=0)),
-    "no owner": ("owner", lambda d: d.migrate(OLD, NEW, embed, owner="")),
-    "a handle's name": ("handles", lambda d: d.migrate(OLD, NEW, embed, owner="writer@1")),
     "batches of text": ("batches_max", lambda d: d.migrate(OLD, NEW, embed).run(batches_max="a")),  # type: ignore[arg-type]
     "half a unit": (
         "count_units",

@@ -30,7 +30,6 @@ from vstore.errors import InvalidArgumentError
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import put_collection
 from vstore.manifest.state import StoreState
-from vstore.migration.jobs.leasing import Runner
 from vstore.migration.jobs.migration import source_of
 from vstore.migration.jobs.options import MigrationOptions
 from vstore.migration.jobs.status import BackfillReport
@@ -69,7 +68,6 @@ DocumentsMax = Annotated[
     int | None,
     typer.Option(metavar="N", min=0, help="With --embed: stop the job at so many documents."),
 ]
-_LEASE_S = 60.0
 
 
 class Work(NamedTuple):
@@ -206,17 +204,13 @@ def _given(
         docs.migrate(job.source, label).retry_failed()
     # No batch at all: this opens the job, and at the end closes it if nothing is left.
     docs.backfill(label, _nothing, batches_max=0)
-    runner = Runner(handle_of(docs), label, owner="", lease_s=_LEASE_S)
-    try:
-        with Bar("backfill", len(work.ids)) as bar:
-            for start, end in _spans(len(work.ids), batch_size, batches_max):
-                ids = work.ids[start:end]
-                vectors, revisions = owners.vectors(matrix, ids), work.revisions[start:end]
-                written, passed = _batch(runner, docs, ids, vectors, revisions)
-                done, skipped, batches = done + written, skipped + passed, batches + 1
-                bar.move(end)
-    finally:
-        runner.leave()
+    with Bar("backfill", len(work.ids)) as bar:
+        for start, end in _spans(len(work.ids), batch_size, batches_max):
+            ids = work.ids[start:end]
+            vectors, revisions = owners.vectors(matrix, ids), work.revisions[start:end]
+            written, passed = _batch(docs, label, ids, vectors, revisions)
+            done, skipped, batches = done + written, skipped + passed, batches + 1
+            bar.move(end)
     closing = docs.backfill(label, _nothing, batches_max=0)
     return replace(closing, done=done, skipped=skipped, batches=batches)
 
@@ -233,13 +227,13 @@ def _spans(count: int, batch_size: int, batches_max: int | None) -> Iterator[tup
 
 
 def _batch(
-    runner: Runner,
     docs: Collection,
+    label: str,
     ids: list[DocumentId],
     vectors: Array | list[Array],
     revisions: list[int],
 ) -> tuple[int, int]:
-    label, handle = runner.target, handle_of(docs)
+    handle = handle_of(docs)
 
     def body(draft: drafts.Draft) -> VectorCounts:
         counts = draft.add_vectors(handle, label, ids, vectors, revisions=revisions)
@@ -247,11 +241,7 @@ def _batch(
         def count(state: StoreState) -> StoreState:
             collection = state.collections[handle.name]
             batch = jobs.BatchRecord(counts.written, counts.stale, tried=ids)
-            now_us = handle.moment().time_us
-            lease = runner.take(collection, now_us)
-            return put_collection(
-                state, jobs.record_batch(collection, label, batch, lease, now_us=now_us, keep=False)
-            )
+            return put_collection(state, jobs.record_batch(collection, label, batch))
 
         draft.edit(count, name="backfill", note=label)
         return counts

@@ -1,6 +1,6 @@
 """A backfill in words."""
 
-from vstore.cli.plain_text import counted, moment, one_line
+from vstore.cli.plain_text import counted, one_line
 from vstore.manifest.job_state import JobState
 
 
@@ -27,8 +27,6 @@ def job_facts(job: JobState) -> dict[str, object]:
         )
     if job.note:
         shown[job.status] = job.note
-    if job.owner:
-        shown["lease"] = f"of {job.owner}, until {moment(job.lease_until_us)}"
     if job.dead:
         last = job.dead[-1]
         shown["dead letters"] = f"{len(job.dead):,}, the last one {last.id!r}: {last.error}"

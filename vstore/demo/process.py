@@ -8,10 +8,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vstore.errors import StateError
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.api.opening import open_store
 from vstore.demo.models import COLLECTION, NEW, OLD
 from vstore.evaluation.measures import mean_ndcg_at_k, mean_recall_at_k
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

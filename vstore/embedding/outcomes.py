@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.errors import EmbeddingError
 from vstore.limits import ERROR_BYTES_MAX
 from vstore.manifest.job_edits import cut
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

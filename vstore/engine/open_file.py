@@ -93,8 +93,6 @@ class OpenFile:
     snapshot : Snapshot
         What reads see: of the last commit, or of the epoch that the handle is pinned to.
     closed : bool
-    opened_epoch : int
-        Which commit was the newest when it was opened.
     """
 
     def __init__(
@@ -118,7 +116,6 @@ class OpenFile:
         self._steps = steps
         self._pinned = False
         self.closed = False
-        self.opened_epoch = snapshot.epoch
         self._turns = Turns(medium.name)
         self._generation = fork.generation()
         self._replacements: list[StorageFile] = []  # opened by a vacuum, and ours to close

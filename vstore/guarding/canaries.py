@@ -8,12 +8,11 @@ each text nearer to itself than to the other texts; another model does not leave
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.types import Array, FloatArray

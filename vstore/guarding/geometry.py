@@ -26,14 +26,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vstore.cached import cached_property
 from vstore.errors import InvalidArgumentError
 from vstore.guarding.lengths import without_strays
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from vstore.guarding.geometry import GeometryStatistics
 from vstore.limits import CANARIES_MAX, CANARY_BYTES_MAX, DIMENSION_MAX
 from vstore.manifest.plain import PlainReader
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.manifest.plain import Plain

@@ -15,11 +15,9 @@ more have one length, and nearly all others are 8 times as long or short, these 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.guarding.geometry import GeometryStatistics

@@ -7,12 +7,11 @@ are not those of the version's rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vstore.guarding.geometry import suspect
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.guarding.geometry import GeometryStatistics, Kind

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.index import construction, measuring, quantizer
 from vstore.index.curve import GraphRecall
 from vstore.index.graph import GraphIndex
-from vstore.named import NamedTuple
 from vstore.native.arrays import NONE, GraphArrays, pack
 from vstore.native.flavour import processors
 

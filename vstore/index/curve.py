@@ -12,9 +12,7 @@ promises 0.986 where new queries get 0.951. Queries that are unlike all rows are
 from __future__ import annotations
 
 import math
-from typing import Final
-
-from vstore.named import NamedTuple
+from typing import Final, NamedTuple
 
 KS: Final = (1, 10, 100, 1_000)
 _STEP: Final = 10  # from each of them to the next

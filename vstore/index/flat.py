@@ -7,13 +7,12 @@ few are scored again in float64, in one fixed order. The result is the true top 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.index.scan_part import ScanPart
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from vstore.index.curve import (
 )
 from vstore.index.flat import scan
 from vstore.index.scan_part import ScanPart
-from vstore.named import NamedTuple
 from vstore.native.calls import Question
 
 if TYPE_CHECKING:

@@ -13,11 +13,10 @@ They are spread over some bytes behind the others; a query has zeros there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.native.arrays import CODE_ALIGNMENT
 
 if TYPE_CHECKING:

@@ -75,8 +75,6 @@ def read_job(target: str, value: object, where: str) -> JobState:
         documents_max=plain.optional_integer("documents_max"),
         units_max=plain.optional_integer("units_max"),
         cost_max=plain.real("cost_max") if plain.given("cost_max") else None,
-        owner=plain.text("owner", bytes_max=NAME_BYTES_MAX),
-        lease_until_us=plain.integer("lease_until_us"),
         note=plain.text("note", bytes_max=REASON_BYTES_MAX),
         dead=plain.sequence("dead", _read_dead_letter, count_max=DEAD_LETTERS_MAX),
     )

@@ -7,13 +7,12 @@ back from full manifest to full manifest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from vstore.errors import CorruptionError
 from vstore.frozen import FrozenDict
 from vstore.limits import DELTA_CHAIN_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX
 from vstore.manifest.plain import U64_MAX, PlainReader
-from vstore.named import NamedTuple
 from vstore.storage.block import BlockRef, ref_to_list
 from vstore.storage.layout import BlockKind
 from vstore.storage.packing import pack, unpack

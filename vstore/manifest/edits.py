@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.errors import (
     AlreadyExistsError,
@@ -18,7 +18,6 @@ from vstore.limits import (
     VERSIONS_MAX,
 )
 from vstore.manifest.state import CollectionState, Equivalence, StoreState, TagState, VersionState
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

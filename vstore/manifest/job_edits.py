@@ -12,13 +12,12 @@ What is left to do is no part of a job: it is a scan over the documents.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from vstore.errors import LeaseError, LimitExceededError, StateError
+from vstore.errors import LimitExceededError, StateError
 from vstore.limits import DEAD_LETTERS_MAX, REASON_BYTES_MAX
 from vstore.manifest.job_state import JobState
 from vstore.manifest.route_edits import DEFAULT_ROUTE
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Container
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from vstore.manifest.state import CollectionState
     from vstore.types import DocumentId
 
-HANDLE_OWNER: Final = "writer@"
 Transition: TypeAlias = Literal[
     "start", "resume", "record_batch", "stop", "finish", "cancel", "retry_failed"
 ]
@@ -56,23 +54,6 @@ class JobSettings(NamedTuple):
     cost_max: float | None = None
 
 
-class Lease(NamedTuple):
-    """A runner's claim on a job.
-
-    Attributes
-    ----------
-    owner : str
-        A name; or, where the runner was given none, `handle_owner` of its store handle.
-    until_us : int
-    handle : str
-        `handle_owner` of the store handle that the runner writes through.
-    """
-
-    owner: str
-    until_us: int
-    handle: str
-
-
 class BatchRecord(NamedTuple):
     """What one batch did; `JobState` describes what is added up.
 
@@ -91,30 +72,6 @@ class BatchRecord(NamedTuple):
     seconds: float = 0.0
     dead: tuple[DeadLetter, ...] = ()
     tried: Container[DocumentId] = ()
-
-
-def handle_owner(opened_epoch: int) -> str:
-    """Name the runner of a store handle that was given no name, by the epoch it was opened at.
-
-    Two handles that recorded anything were not opened at the same epoch of a file.
-    """
-    return f"{HANDLE_OWNER}{opened_epoch}"
-
-
-def require_free(job: JobState, lease: Lease, *, now_us: int) -> None:
-    """Refuse a job that somebody else runs.
-
-    A file has one writer at a time. So a lease in the name of another handle, rather than in one
-    that was given, is of a runner that died with that handle, and is free before it expires.
-
-    Raises
-    ------
-    LeaseError
-    """
-    mine = job.owner in ("", lease.owner)
-    gone = job.owner.startswith(HANDLE_OWNER) and job.owner != lease.handle
-    if not mine and not gone and job.lease_until_us > now_us:
-        raise LeaseError(job.target, owner=job.owner, until_us=job.lease_until_us, now_us=now_us)
 
 
 def start(
@@ -151,10 +108,8 @@ def resume(
     collection: CollectionState,
     target: str,
     settings: JobSettings,
-    lease: Lease,
     *,
     source: str,
-    now_us: int,
 ) -> CollectionState:
     """Let a job go on, perhaps with other caps or in another order.
 
@@ -168,7 +123,6 @@ def resume(
     ------
     StateError
         The version is retired, or the job has migrated from another source.
-    LeaseError
     """
     _require_open(collection, target)
     job = _require(collection, target, "resume")
@@ -177,38 +131,21 @@ def resume(
             f"the backfill of {target!r} migrates from {job.source!r}, not from {source!r}; "
             "go on with that, or cancel it"
         )
-    require_free(job, lease, now_us=now_us)
     after = job._replace(status="running", note="", source=source, **settings._asdict())
     return collection if after == job else _with_job(collection, after)
 
 
-def record_batch(
-    collection: CollectionState,
-    target: str,
-    batch: BatchRecord,
-    lease: Lease,
-    *,
-    now_us: int,
-    keep: bool = True,
-) -> CollectionState:
-    """Add one batch to a job, and take or renew the lease on it.
-
-    Parameters
-    ----------
-    keep : bool
-        Whether the runner goes on; else it lets the lease go.
+def record_batch(collection: CollectionState, target: str, batch: BatchRecord) -> CollectionState:
+    """Add one batch to a job.
 
     Raises
     ------
     StateError
         The job is over, or the version retired.
-    LeaseError
-        Somebody else runs it.
     LimitExceededError
         Too many dead letters.
     """
     job = _require(collection, target, "record_batch")
-    require_free(job, lease, now_us=now_us)
     dead = job.dead
     if dead or batch.dead:
         dead = (*(letter for letter in dead if letter.id not in batch.tried), *batch.dead)
@@ -219,7 +156,6 @@ def record_batch(
             found=len(dead),
             allowed=DEAD_LETTERS_MAX,
         )
-    keep = keep and job.status == "running"
     after = job._replace(
         batches=job.batches + 1,
         documents_done=job.documents_done + batch.done,
@@ -228,18 +164,8 @@ def record_batch(
         cost=job.cost + batch.cost,
         seconds=job.seconds + batch.seconds,
         dead=dead,
-        owner=lease.owner if keep else "",
-        lease_until_us=lease.until_us if keep else 0,
     )
     return _with_job(collection, after)
-
-
-def release(collection: CollectionState, target: str, owner: str) -> CollectionState:
-    """Let a runner's lease go, if it has one."""
-    job = collection.jobs.get(target)
-    if job is None or not owner or job.owner != owner:
-        return collection
-    return _with_job(collection, job._replace(owner="", lease_until_us=0))
 
 
 def stop(collection: CollectionState, target: str, note: str) -> CollectionState:
@@ -250,9 +176,7 @@ def stop(collection: CollectionState, target: str, note: str) -> CollectionState
     StateError
     """
     job = _require(collection, target, "stop")
-    return _with_job(
-        collection, job._replace(status="stopped", note=cut(note), owner="", lease_until_us=0)
-    )
+    return _with_job(collection, job._replace(status="stopped", note=cut(note)))
 
 
 def cancel(collection: CollectionState, target: str, note: str) -> CollectionState:
@@ -263,9 +187,7 @@ def cancel(collection: CollectionState, target: str, note: str) -> CollectionSta
     StateError
     """
     job = _require(collection, target, "cancel")
-    return _with_job(
-        collection, job._replace(status="cancelled", note=cut(note), owner="", lease_until_us=0)
-    )
+    return _with_job(collection, job._replace(status="cancelled", note=cut(note)))
 
 
 def finish(
@@ -285,7 +207,7 @@ def finish(
     job = _require(collection, target, "finish")
     return _with_job(
         collection,
-        job._replace(status="done", note="", owner="", lease_until_us=0, dead=dead),
+        job._replace(status="done", note="", dead=dead),
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
-
-from vstore.named import NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,10 +51,6 @@ class JobState(NamedTuple):
         Time that the embedding function took.
     documents_max, units_max, cost_max : int, int, float or None
         Caps; a run stops before it would exceed one.
-    owner : str
-        Runner that holds the lease, empty for none.
-    lease_until_us : int
-        When another runner may take it.
     note : str
         Why it stopped.
     dead : tuple[DeadLetter, ...]
@@ -79,8 +73,6 @@ class JobState(NamedTuple):
     documents_max: int | None = None
     units_max: int | None = None
     cost_max: float | None = None
-    owner: str = ""
-    lease_until_us: int = 0
     note: str = ""
     dead: tuple[DeadLetter, ...] = ()
 

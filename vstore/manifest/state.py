@@ -6,10 +6,9 @@ is computed (`segment.freshness`, `manifest.lifecycle`) from these facts and the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Never, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Never, TypeAlias, get_args
 
 from vstore.frozen import FrozenDict
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,11 +8,10 @@ GIL while they run, allocate their outputs here, and believe that their argument
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.native.arrays import address
 from vstore.native.signatures import CORRUPT, LAYOUTS
 

@@ -6,9 +6,7 @@ import os
 import platform
 import sys
 from functools import cache
-from typing import Final
-
-from vstore.named import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Flavour(NamedTuple):

@@ -14,9 +14,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-from typing import Final
-
-from vstore.named import NamedTuple
+from typing import Final, NamedTuple
 
 _HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION: Final = struct.Struct("<IIQQQQIIQQ")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.native.arrays import EXPANDED, LEVELS_MAX, NONE, rounded
 from vstore.native.calls import Answered, CorruptGraphError
 

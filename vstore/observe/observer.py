@@ -8,12 +8,11 @@ to is replaced, so that no old one is held.
 from __future__ import annotations
 
 from threading import RLock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.locked import locked
-from vstore.named import NamedTuple
 from vstore.observe.traced import TraceRing
 
 if TYPE_CHECKING:

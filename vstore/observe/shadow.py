@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import RLock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.locked import locked
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

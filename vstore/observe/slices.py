@@ -8,10 +8,9 @@ versions answered is counted from the hits, never taken from the plan.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.limits import METRIC_EPOCHS_MAX, METRIC_SLICES_MAX
-from vstore.named import NamedTuple
 from vstore.observe.latency import LatencyHistogram
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.deferred import Deferred
-from vstore.named import NamedTuple
 from vstore.query.plan import segments
 
 if TYPE_CHECKING:

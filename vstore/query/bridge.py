@@ -15,12 +15,11 @@ All kinds are affine, ``y = (x - source_mean) @ matrix + target_mean``:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, InvalidVectorError
-from vstore.named import NamedTuple
 from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:

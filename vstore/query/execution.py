@@ -8,11 +8,10 @@ hands out the reciprocal of the rank, whatever rule made the order, and the simi
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.query.summary import ListedSummaries, MatchedSummaries, QuerySummary
 
 if TYPE_CHECKING:

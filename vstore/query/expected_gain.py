@@ -17,12 +17,11 @@ one, whatever the curve: two lists are merged, each in its own order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.named import NamedTuple
 from vstore.query.isotonic import antitonic
 from vstore.query.ranking import Fused, check_apart, hits
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.index.scan_part import ScanPart
 from vstore.limits import CHUNKS_MAX
-from vstore.named import NamedTuple
 from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError, Question

@@ -7,12 +7,11 @@ it can be needed, and no document lives in the new version alone.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vstore.cached import cached_property
-from vstore.named import NamedTuple
 from vstore.query.execution import RowHit, reciprocal_ranks, row_hit
 from vstore.query.summary import QuerySummary, Totals
 

@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.named import NamedTuple
 from vstore.query.ranking import Fused, check_apart, hits
 from vstore.query.slots import NEW_WEIGHT, slots_by_evidence, with_new_only
 from vstore.query.symmetric import standardised

@@ -8,10 +8,9 @@ than there are rows to score.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from vstore.limits import POOL_MAX
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.index.curve import GraphRecall, RecallCurves

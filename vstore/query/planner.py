@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from vstore.named import NamedTuple
 from vstore.query.paths import ANY, Wanted, choose_path
 from vstore.query.plan import (
     Bridge,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection

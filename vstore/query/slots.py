@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.query.ranking import Fused, check_apart, hits
 from vstore.query.symmetric import standardised
 

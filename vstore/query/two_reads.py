@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.index.ranges import expand_ranges
-from vstore.named import NamedTuple
 from vstore.native import reference
 from vstore.query import fusion
 from vstore.query.beside import Beside, beside

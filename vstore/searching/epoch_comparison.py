@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vstore.engine.filtering import bound_filter, passing
-from vstore.named import NamedTuple
 from vstore.observe.hit_changes import REASONS, HitFacts, reasons
 from vstore.query.paths import Wanted
 from vstore.searching.parameters import one_query

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vstore.errors import ClosedError
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.observe.trace import Trace

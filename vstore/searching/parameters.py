@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
 from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
-from vstore.named import NamedTuple
 from vstore.names import require_text
 from vstore.native.flavour import processors
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted

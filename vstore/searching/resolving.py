@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, MissingQueryVectorError, StateError
 from vstore.guarding import spec_check as guard
-from vstore.named import NamedTuple
 
 if TYPE_CHECKING:
     from vstore.embedding import embedder as embedders

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vstore.deferred import Deferred
 from vstore.errors import ClosedError, VstoreError
-from vstore.named import NamedTuple
 from vstore.query.plan import render_plan
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from vstore.engine.snapshot import matching_documents
 from vstore.errors import InvalidArgumentError
 from vstore.guarding import spec_check as guard
 from vstore.manifest.spec import short
-from vstore.named import NamedTuple
 from vstore.native import loader
 from vstore.observe.traced import TracedBatch
 from vstore.query.executor import execute

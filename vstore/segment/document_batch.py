@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.segment.documents import DocumentRecord
 
 if TYPE_CHECKING:

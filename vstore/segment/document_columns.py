@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.segment import columns
 from vstore.segment.column_types import FieldType
 from vstore.segment.documents import NO_HASH, Blobs

@@ -7,7 +7,7 @@ is right. Revision 0 says that the document is deleted; its id keeps the docno u
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
 from vstore.manifest.plain import U64_MAX
-from vstore.named import NamedTuple
 from vstore.segment.column_types import FieldType
 from vstore.segment.ids import (
     EncodedIds,

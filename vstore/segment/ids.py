@@ -6,13 +6,12 @@ All functions work on whole batches: an id costs a fraction of a microsecond.
 from __future__ import annotations
 
 from collections.abc import ItemsView, KeysView, Sequence, Set
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import ID_BYTES_MAX, INT_ID_MAX, INT_ID_MIN
-from vstore.named import NamedTuple
 from vstore.shown import short_repr
 
 if TYPE_CHECKING:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.segment.sealed import PiecedArray
 from vstore.segment.vectors import RowBatch, VectorSegment, write_rows
 

@@ -8,11 +8,10 @@ are dead in the new segment as well, since that is derived.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.named import NamedTuple
 from vstore.segment.compaction import (
     extended_graph,
     merge_start,

@@ -8,14 +8,13 @@ revisions, and stored nowhere (`design`: derive, don't flag). So a late row can 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from vstore.cached import cached_property
 from vstore.errors import CorruptionError
 from vstore.index.ranges import expand_ranges
-from vstore.named import NamedTuple
 from vstore.recent import Recent
 from vstore.segment.documents import DELETED
 from vstore.segment.vectors import RowBatch, VectorSegment

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from vstore.limits import (
 )
 from vstore.manifest.plain import PlainReader
 from vstore.manifest.state import SegmentRef
-from vstore.named import NamedTuple
 from vstore.storage.block import BlockRef, ref_from, ref_to_list
 from vstore.storage.layout import BlockKind
 from vstore.storage.packing import pack, shown, unpack

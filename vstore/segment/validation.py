@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, ValuesView
 from numbers import Complex, Number, Real
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.errors import InvalidVectorError
-from vstore.named import NamedTuple
 from vstore.segment.copies import drawn_copies
 from vstore.shown import short_repr
 

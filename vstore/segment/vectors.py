@@ -6,13 +6,12 @@ rows of a version at once, so the newest segment that holds a docno holds all it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vstore.cached import cached_property
 from vstore.limits import CHUNKS_MAX
-from vstore.named import NamedTuple
 from vstore.segment.pieces import (
     NODE_PIECE_BYTES,
     VECTOR_PIECE_BYTES,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
 from vstore.limits import BLOCK_BYTES_MAX
-from vstore.named import NamedTuple
 from vstore.storage import layout
 from vstore.storage.layout import ALIGNMENT, FRAME_BYTES, FRAME_HASHED_BYTES, HASH_BYTES, BlockKind
 from vstore.storage.packing import shown

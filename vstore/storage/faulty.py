@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from vstore.errors import StorageError
-from vstore.named import NamedTuple
 from vstore.storage.memory import MemoryContent, MemoryFile
 
 if TYPE_CHECKING:

@@ -12,9 +12,7 @@ Nothing is overwritten except the older slot. All integers are little-endian, al
 from __future__ import annotations
 
 import enum
-from typing import Final
-
-from vstore.named import NamedTuple
+from typing import Final, NamedTuple
 
 # Like PNG's: the high bit catches 7-bit transfer, CR LF and the lone LF catch text-mode
 # transfer, ^Z stops `type` on Windows.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from vstore.limits import STREAM_BYTES
-from vstore.named import NamedTuple
 from vstore.storage.block import BlockRef, decode_frame
 from vstore.storage.layout import FRAME_BYTES
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
@@ -13,7 +13,6 @@ from vstore.errors import (
     FormatVersionError,
     NotAStoreError,
 )
-from vstore.named import NamedTuple
 from vstore.storage import layout
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES, SLOT_HASHED_BYTES
 

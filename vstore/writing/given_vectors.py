@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from vstore.engine.pending import row_batch
 from vstore.errors import InvalidArgumentError
 from vstore.guarding import spec_check as guard
 from vstore.limits import SEAL_BYTES
-from vstore.named import NamedTuple
 from vstore.writing.input import chunked
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from blake3 import blake3
@@ -11,7 +11,6 @@ from blake3 import blake3
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
 from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
-from vstore.named import NamedTuple
 from vstore.segment.columns import FieldType, normalize_value
 from vstore.segment.copies import drawn_copies
 from vstore.segment.sequences import one_per_id

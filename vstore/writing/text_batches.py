@@ -7,7 +7,7 @@ changed or deleted while its vectors were made stays as that write left it: the 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import numpy as np
 from blake3 import blake3
@@ -16,7 +16,6 @@ from vstore.embedding.embedder import Embeddings
 from vstore.embedding.outcomes import Item, error_text, put_off_error
 from vstore.errors import EmbeddingError, InvalidArgumentError, InvalidVectorError
 from vstore.guarding.length_check import require_lengths
-from vstore.named import NamedTuple
 from vstore.segment.documents import DELETED
 from vstore.segment.user_document import Document
 from vstore.writing import draft as drafts

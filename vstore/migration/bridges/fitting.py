@@ -7,13 +7,12 @@ more with those, and measured on held-out documents that nothing was fitted to o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, StateError
 from vstore.migration.bridges.measuring import neighbour_recall
-from vstore.named import NamedTuple
 from vstore.query.bridge import (
     Bridge,
     BridgeKind,

@@ -12,7 +12,7 @@ put off: the run tries them again at its end, and raises if that fails too.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from vstore.errors import (
     EmbeddingError,
     LimitExceededError,
     StateError,
-    StorageError,
     VstoreError,
 )
 from vstore.limits import SEAL_DOCUMENTS
@@ -34,7 +33,6 @@ from vstore.migration.jobs import caps
 from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.second_tries import SecondTries
 from vstore.migration.jobs.status import BackfillReport
-from vstore.named import NamedTuple
 from vstore.numbers import check_whole
 from vstore.segment.documents import DELETED
 from vstore.segment.user_document import Document, document_of
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
     from vstore.engine.handle import Handle
     from vstore.manifest.job_state import JobState
     from vstore.manifest.state import CollectionState, StoreState
-    from vstore.migration.jobs.leasing import Runner
     from vstore.migration.jobs.queue import Queue
     from vstore.migration.jobs.second_tries import Phase
     from vstore.types import IntArray
@@ -107,13 +104,12 @@ def scan(work: Work, job: JobState | None) -> Queue:
 
 
 class Run:
-    """One run of a job, by one runner, from its first batch to the last one or to a stop."""
+    """One run of a job, from its first batch to the last one or to a stop."""
 
     def __init__(
         self,
         work: Work,
         embedder: BatchEmbedder,
-        runner: Runner,
         *,
         batches_max: int | None,
         progress: Callable[[int, int], None] | None,
@@ -123,7 +119,6 @@ class Run:
         self._file = work.handle.file
         self._target = work.target
         self._embedder = embedder
-        self._runner = runner
         self._batches_max = batches_max
         self._progress = progress
         self._before: bytes | None = None
@@ -135,8 +130,9 @@ class Run:
 
         Raises
         ------
-        LeaseError
-            Somebody else runs it, or took over because a batch took longer than the lease.
+        StateError
+            The version is retired, the job migrates from another version, or it was cancelled
+            while a batch was under way.
         EmbeddingError
             The function fails for every document, or the service behind it is down; the job is
             stopped.
@@ -151,15 +147,9 @@ class Run:
                 pass
             self._end()
         except (EmbeddingError, LimitExceededError) as error:
-            self._give_up(str(error))
+            with contextlib.suppress(VstoreError):  # the first error matters more
+                self._stop(str(error))
             raise
-        except StorageError:
-            raise  # whether a further write would do better is for the caller to find out
-        except Exception:
-            self._give_up(None)
-            raise
-        finally:
-            self._runner.leave()
         job = self._job()
         queue = scan(self._work, job)
         return BackfillReport(
@@ -182,23 +172,16 @@ class Run:
         work, target = self._work, self._target
 
         def begin(state: CollectionState) -> CollectionState:
-            moment = self._file.moment()
-            lease = self._runner.take(state, moment.time_us)
             job = state.jobs.get(target)
             if job is not None and job.status in ("running", "stopped"):
-                return jobs.resume(
-                    state,
-                    target,
-                    work.settings,
-                    lease,
-                    source=work.source,
-                    now_us=moment.time_us,
-                )
+                return jobs.resume(state, target, work.settings, source=work.source)
             if job is not None:
                 queue = scan(work, job)
                 if not queue.left and (not queue.dead or not self._batches_left()):
                     return state
-            return jobs.start(state, target, moment, source=work.source, settings=work.settings)
+            return jobs.start(
+                state, target, self._file.moment(), source=work.source, settings=work.settings
+            )
 
         known = self._handle.view().state.jobs.get(target)
         resumed = known is not None and known.status in ("running", "stopped")
@@ -272,14 +255,12 @@ class Run:
             return  # nothing is known of them
         paid = {item.document.id: count for item, count in zip(items, units, strict=True)}
         used = sum(paid[document.id] for document in embedded.documents)
-        last = self._batches_max is not None and self.batches + 1 >= self._batches_max
 
         def body(draft: Draft) -> tuple[int, int]:
             written, stale = self._add(draft, embedded)
 
             def record(state: StoreState) -> StoreState:
                 collection = state.collections[self._handle.name]
-                lease = self._runner.renew(collection)
                 batch = jobs.BatchRecord(
                     written,
                     stale,
@@ -289,11 +270,7 @@ class Run:
                     self._letters(embedded),
                     paid.keys() - {failure.document.id for failure in embedded.put_off},
                 )
-                now_us = self._runner.now_us()
-                after = jobs.record_batch(
-                    collection, self._target, batch, lease, now_us=now_us, keep=not last
-                )
-                return put_collection(state, after)
+                return put_collection(state, jobs.record_batch(collection, self._target, batch))
 
             draft.edit(record, name="backfill", note=self._target)
             return written, stale
@@ -316,7 +293,7 @@ class Run:
         return counts.written, counts.stale
 
     def _letters(self, embedded: Embedded) -> tuple[DeadLetter, ...]:
-        now_us = self._runner.now_us()
+        now_us = self._file.time_us()
         return tuple(
             DeadLetter(
                 failure.document.id,
@@ -347,11 +324,8 @@ class Run:
             return
         queue = scan(self._work, job)
         if len(queue.docnos) or self._second.has_untried(queue):
-            name, after = (
-                "release_backfill",
-                jobs.release(state, self._target, self._runner.owner),
-            )
-        elif queue.blocked:
+            return
+        if queue.blocked:
             note = (
                 f"{queue.blocked:,} documents have no fresh vectors in "
                 f"{self._work.mapped_from!r} to map; run it again when they have"
@@ -365,30 +339,14 @@ class Run:
             name, after = "stop_backfill", jobs.stop(state, self._target, note)
         else:
             name, after = "finish_backfill", jobs.finish(state, self._target, dead=queue.dead)
-        if after is not state:
-            self._runner.renew(state)
-            draft.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
+        draft.edit(lambda whole: put_collection(whole, after), name=name, note=self._target)
 
     def _stop(self, note: str) -> None:
         def stop(state: CollectionState) -> CollectionState:
-            self._runner.renew(state)
             running = state.jobs[self._target].status == "running"
             return jobs.stop(state, self._target, note) if running else state
 
         self._commit("stop_backfill", stop)
-
-    def _give_up(self, note: str | None) -> None:
-        """Let the lease go after an error; with a note, stop the job. The error matters more."""
-
-        def release(state: CollectionState) -> CollectionState:
-            self._runner.renew(state)
-            return jobs.release(state, self._target, self._runner.owner)
-
-        with contextlib.suppress(VstoreError):
-            if note is None:
-                self._commit("release_backfill", release)
-            else:
-                self._stop(note)
 
     def _commit(self, name: str, edit: Callable[[CollectionState], CollectionState]) -> None:
         def body(draft: Draft) -> None:

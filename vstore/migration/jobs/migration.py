@@ -18,14 +18,14 @@ from vstore.manifest.commit import Operation
 from vstore.migration.gates.measurements import coverage
 from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.backfill import Run, Work, scan
-from vstore.migration.jobs.leasing import Runner
+from vstore.migration.jobs.running import only_run
 from vstore.migration.jobs.status import (
     BackfillReport,
     MigrationPlan,
     MigrationStatus,
     status_of,
 )
-from vstore.names import check_name, check_note
+from vstore.names import check_note
 from vstore.numbers import check_count, check_number, check_switch, check_whole
 from vstore.writing.embedding_batches import BatchEmbedder
 from vstore.writing.vector_sources import VectorSource
@@ -47,7 +47,7 @@ class Migration(OpenHandle):
     """A durable job that gives documents their vectors of a version. Made by `Collection.migrate`.
 
     The job lives in the store; this handle only says how to run it, and any number of them may look
-    at it. One runner at a time has it, by a lease.
+    at it. One runs it at a time; if its process dies, the next one goes on at once.
 
     Parameters
     ----------
@@ -94,12 +94,6 @@ class Migration(OpenHandle):
     isolate : bool
         False: a call that fails after its retries ends the run with its error, instead of the
         search for the documents that make it fail.
-    lease_s : float
-        A runner that gave no sign of life for so long, which it does with each batch, may be
-        replaced. What it makes after that is thrown away.
-    owner : str, optional
-        Name of the runner. Without one it is this store handle, and if its process dies, the next
-        one need not wait for the lease to expire; a name is respected until it does.
     """
 
     def __init__(
@@ -125,8 +119,6 @@ class Migration(OpenHandle):
         failures_max: int = 32,
         check: Callable[[Array], object] | None = None,
         isolate: bool = True,
-        lease_s: float = 60.0,
-        owner: str | None = None,
     ) -> None:
         view = handle.view()
         self._version = view.version(target)
@@ -174,12 +166,6 @@ class Migration(OpenHandle):
         self._check = check
         self._isolate = check_switch(isolate, what="isolate")
         self._failures_max = check_whole(failures_max, what="failures_max", least=1)
-        self._lease_s = check_number(lease_s, what="lease_s", least=0.0, most=1e9)
-        self._owner = "" if owner is None else check_name(owner, what="owner")
-        if self._owner.startswith(jobs.HANDLE_OWNER):
-            raise InvalidArgumentError(
-                f"owner: names that begin with {jobs.HANDLE_OWNER!r} are of store handles"
-            )
 
     def __repr__(self) -> str:
         status = "not begun"
@@ -219,15 +205,15 @@ class Migration(OpenHandle):
 
         Raises
         ------
-        LeaseError
-            Somebody else runs it, or took over because a batch took longer than the lease.
         EmbeddingError
             Every document fails, the service does not answer, or some documents failed and nothing
             shows that it is their fault; the job is stopped, and a later run goes on.
         LimitExceededError
             There are `DEAD_LETTERS_MAX` dead letters; the job is stopped.
         StateError
-            The version is retired, or the job migrates from another one.
+            Another thread of this process runs the job, the version is retired, the job migrates
+            from another version, or it was cancelled while a batch was under way, which is thrown
+            away.
         EmbedderDriftError
             The embedder makes other vectors of the version's canaries than it did.
         SuspectGeometryError
@@ -240,16 +226,11 @@ class Migration(OpenHandle):
         self._handle.require_unscoped("backfill")
         self._work.vectors.require()
         embedder = self._work.vectors.embedder
-        if embedder is not None:
-            require_no_drift(self._handle, self._target, embedder, self._calls)
-        run = Run(
-            self._work,
-            self._embedder(),
-            Runner(self._handle, self._target, owner=self._owner, lease_s=self._lease_s),
-            batches_max=batches_max,
-            progress=progress,
-        )
-        return run.run()
+        with only_run(self._handle, self._target):
+            if embedder is not None:
+                require_no_drift(self._handle, self._target, embedder, self._calls)
+            run = Run(self._work, self._embedder(), batches_max=batches_max, progress=progress)
+            return run.run()
 
     def plan(self, *, sample: int = 32) -> MigrationPlan:
         """Estimate what is left to do, by embedding some documents without writing anything.
@@ -392,7 +373,7 @@ def backfill(
     EmbeddingError
         The service that ``embed`` calls does not answer.
     StateError
-        The version is retired, or somebody else fills it (`LeaseError`).
+        The version is retired, or another thread of this process fills it.
     CorruptionError
         The file's id index is damaged, so that documents cannot be written.
     InvalidArgumentError

@@ -32,5 +32,3 @@ class MigrationOptions(TypedDict, total=False):
     failures_max: int
     check: Callable[[Array], object] | None
     isolate: bool
-    lease_s: float
-    owner: str | None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from vstore.engine.hit_counts import stored_hits
 from vstore.errors import InvalidArgumentError
-from vstore.named import NamedTuple
 from vstore.segment import columns
 from vstore.segment.column_types import FieldType
 from vstore.segment.keyword_columns import KeywordColumn

@@ -103,8 +103,6 @@ class MigrationStatus:
         From all batches so far, by the time that making vectors took; None before the first.
     note : str
         Why it stopped.
-    owner : str
-        Runner that holds the lease; empty if none does.
     """
 
     status: JobStatus | None
@@ -123,8 +121,6 @@ class MigrationStatus:
     units_max: int | None
     cost_max: float | None
     note: str
-    owner: str
-    lease_until_us: int
     coverage: Coverage
 
 
@@ -152,7 +148,5 @@ def status_of(
         units_max=known.units_max,
         cost_max=known.cost_max,
         note=known.note,
-        owner=known.owner,
-        lease_until_us=known.lease_until_us,
         coverage=covered,
     )
