@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import vstore
-from tests.small_store import documents, seal
+from tests.small_store import contents, documents, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,3 +178,62 @@ def test_a_scope_by_a_number_that_no_float_is_is_exact() -> None:
         below.upsert([5], metadata=[{"price": float(EDGE + 2)}])
     below.upsert([6], metadata=[{"price": float(EDGE)}])
     assert below.ids() == [0, 6]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        EDGE + 1,
+        -EDGE - 1,
+        2**63 - 1,
+        10**300 + 1,
+        np.int64(EDGE + 1),
+        np.uint64(2**64 - 1),
+        np.longdouble(EDGE) + 1,
+    ],
+    ids=lambda value: f"{type(value).__name__} {value!s:.20}",
+)
+def test_a_float_field_takes_no_number_that_it_would_have_to_round(value: Any) -> None:
+    docs = made(False, price=[1.0])
+    before = contents(docs)
+    for write in (
+        lambda: docs.upsert([1], metadata=[{"price": value}]),
+        lambda: docs.upsert([0, 1], metadata={"price": np.array([value, value])}),
+        lambda: docs.update_metadata([0], [{"price": value}]),
+    ):
+        with pytest.raises(vstore.InvalidArgumentError, match=r"price.*nearest is") as caught:
+            write()
+        assert "declare the field an int" in str(caught.value)
+    assert contents(docs) == before
+    # A filter compares with the number itself.
+    assert docs.ids(vstore.field("price") < value) == ([0] if value > 0 else [])
+    assert docs.ids((vstore.field("price") >= 1) & (vstore.field("price") <= value)) == (
+        [0] if value > 0 else []
+    )
+
+
+def test_a_float_field_takes_each_integer_that_is_a_float() -> None:
+    given: list[Any] = [
+        EDGE,
+        -EDGE,
+        EDGE + 2,
+        2**63,
+        2**1000,
+        np.int64(EDGE - 1),
+        np.uint64(2**63 + 2048),
+        0,
+    ]
+    docs = made(False, price=given)
+    assert [d.metadata["price"] for d in docs.documents()] == [float(int(n)) for n in given]
+    for i, value in enumerate(given):
+        assert docs.ids(vstore.field("price") == value) == [i]
+
+
+def test_a_row_of_json_is_stored_as_it_is_or_refused() -> None:
+    """Prices of a JSON export are integers as often as not."""
+    docs = made(False, price=[1.0])
+    lines = json.loads('[{"price": 12}, {"price": 9007199254740993}]')
+    docs.upsert([1], metadata=lines[:1])
+    with pytest.raises(vstore.InvalidArgumentError, match=r"metadata\[1\].*9007199254740992\.0"):
+        docs.upsert([1, 2], metadata=lines)
+    assert docs.ids(vstore.field("price") == 12) == [1]

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COUNT = 60
+SPECS = {OLD: spec(), NEW: spec("model-new")}
 QUERIES = {OLD: rows(COUNT)[:40], NEW: rows(COUNT, seed=1)[:40]}
 
 
 @pytest.fixture(scope="module")
 def docs() -> vstore.Collection:
     docs = store_in().create_collection("docs")
-    docs.create_version(OLD, spec())
-    docs.create_version(NEW, spec("model-new"))
+    docs.create_version(OLD, SPECS[OLD])
+    docs.create_version(NEW, SPECS[NEW])
     docs.upsert(range(COUNT), vectors={OLD: rows(COUNT), NEW: rows(COUNT, seed=1)})
     return docs
 
@@ -76,6 +77,58 @@ def test_judgments_may_come_from_a_generator_and_have_numpy_s_gains(
     gain = rows(1).dtype.type(1)
     assert judge(docs, ({i: gain, 59: 0} for i in range(40)))
     assert judge(docs, tuple({i: 2} for i in range(40)))
+
+
+FORMS: dict[str, Callable[[str], Any]] = {
+    "an array": lambda label: QUERIES[label],
+    "lists": lambda label: QUERIES[label].tolist(),
+    "a generator of rows": lambda label: (row for row in QUERIES[label]),
+    "a map of lists": lambda label: map(list, QUERIES[label]),
+    "values": lambda label: dict(enumerate(QUERIES[label])).values(),
+    "stamped": lambda label: vstore.Embeddings(SPECS[label], QUERIES[label]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_queries_may_come_in_any_form_wherever_they_are_judged(
+    docs: vstore.Collection, form: str
+) -> None:
+    def given() -> dict[str, Any]:
+        return {label: FORMS[form](label) for label in QUERIES}
+
+    def judgments() -> Any:
+        return (gains for gains in with_gain(1))
+
+    judged = vstore.Judged(given(), judgments())
+    gates = vstore.Gates(quality=judged)
+    measured = [docs.check_gates(NEW, gates)[-1] for _ in range(2)]  # as before a cutover
+    assert measured[0] == measured[1]
+    assert measured[0].passed
+    choice = docs.choose_fusion(NEW, old_version=OLD, queries=given(), judgments=judgments())
+    assert choice.queries == 40
+    with pytest.raises(vstore.StateError, match="at least 200"):  # the last thing it looks at
+        docs.fit_bridge(OLD, NEW, queries=given())
+
+
+@pytest.mark.parametrize("wrong", [None, QUERIES[OLD], [("v", QUERIES[OLD])], "text"], ids=type)
+def test_queries_are_a_mapping_of_versions(docs: vstore.Collection, wrong: Any) -> None:
+    judgments: Any = with_gain(1)
+    with pytest.raises(vstore.InvalidArgumentError, match="expected a mapping of version label"):
+        docs.choose_fusion(NEW, old_version=OLD, queries=wrong, judgments=judgments)
+    with pytest.raises(vstore.InvalidArgumentError, match="expected a mapping of version label"):
+        docs.check_gates(NEW, vstore.Gates(quality=vstore.Judged(wrong, judgments)))
+
+
+def test_queries_stamped_for_another_version_are_not_judged(docs: vstore.Collection) -> None:
+    judgments: Any = with_gain(1)
+    swapped: Any = {
+        OLD: vstore.Embeddings(SPECS[NEW], QUERIES[NEW]),
+        NEW: vstore.Embeddings(SPECS[OLD], QUERIES[OLD]),
+    }
+    with pytest.raises(vstore.VersionMismatchError):
+        docs.check_gates(NEW, vstore.Gates(quality=vstore.Judged(swapped, judgments)))
+    with pytest.raises(vstore.VersionMismatchError):
+        docs.choose_fusion(NEW, old_version=OLD, queries=swapped, judgments=judgments)
 
 
 @pytest.mark.parametrize("margin", [-0.01, 1.5, float("inf"), float("nan"), "0.1", None])

@@ -171,6 +171,49 @@ def test_filters_that_are_equal_and_not_the_same_are_not_confused(docs: Collecti
         docs.search(QUERIES[0], where=vstore.field("year") == True, **ask)  # noqa: E712
 
 
+@pytest.mark.parametrize(
+    ("name", "good", "equal"),
+    [
+        ("collapse", True, 1),
+        ("collapse", True, 1.0),
+        ("collapse", False, 0),
+        ("collapse", False, np.int64(0)),
+        ("exact", False, 0),
+        ("exact", False, 0.0),
+        ("k", 1, True),
+        ("k", 1, 1.0),
+        ("k", 1, np.True_),
+        ("ef_search", 1, True),
+        ("ef_search", 1, 1.0),
+        ("recall", 1.0, True),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused_each_time(
+    docs: Collection, name: str, good: Any, equal: Any
+) -> None:
+    def refused() -> None:
+        for _ in range(3):
+            with pytest.raises(vstore.InvalidArgumentError, match=name):
+                docs.search(QUERIES[0], version="v", **{name: equal})
+            with pytest.raises(vstore.InvalidArgumentError, match=name):
+                docs.search_batch(QUERIES, version="v", **{name: equal})
+            with pytest.raises(vstore.InvalidArgumentError, match=name):
+                docs.explain(QUERIES[0], version="v", **{name: equal})
+
+    refused()  # nothing is remembered yet
+    for _ in range(3):
+        docs.search(QUERIES[0], version="v", **{name: good})
+    refused()
+
+
+def test_a_switch_of_numpys_is_a_switch(docs: Collection) -> None:
+    options: Any = {"collapse": np.False_, "exact": np.True_}
+    for _ in range(3):
+        plain = docs.search(QUERIES[0], version="v", collapse=False, exact=True)
+        numpys = docs.search(QUERIES[0], version="v", **options)
+        assert parts_of(plain) == parts_of(numpys)
+
+
 def test_many_kinds_of_questions_are_not_all_remembered(docs: Collection) -> None:
     for k in range(1, 200):
         docs.search(QUERIES[0], version="v", k=k, ef_search=250)

@@ -303,6 +303,41 @@ def test_an_outage_raises_whatever_is_done_with_bad_texts(
     assert docs.upsert_texts(IDS, TEXTS, embedder=model).inserted == 8
 
 
+class HttpError(Exception):
+    """As an HTTP client raises it."""
+
+    status_code = 500
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 256])
+@pytest.mark.parametrize("bad", [0, 3, 7])
+def test_a_text_that_a_service_answers_with_500_is_named(batch_size: int, bad: int) -> None:
+    model = Model()
+    docs = collection_of(model)
+    model.down = lambda call: TEXTS[bad] in model.calls[call - 1]
+    model.error = HttpError("internal error")
+    with pytest.raises(vstore.EmbeddingError) as caught:
+        docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=batch_size)
+    message = str(caught.value)
+    assert f"texts[{bad}], of {IDS[bad]!r}" in message
+    assert "internal error" in message
+    assert "answers for another text" in message
+    assert "does not answer" not in message
+    assert docs.ids() == IDS[: bad - bad % batch_size]
+
+
+def test_the_only_text_is_named_if_the_service_answers_for_a_word() -> None:
+    model = Model()
+    docs = collection_of(model)
+    model.down = lambda call: model.calls[call - 1] == ["bad"]
+    model.error = HttpError("internal error")
+    with pytest.raises(vstore.EmbeddingError, match=r"texts\[0\], of 'a'.*internal error"):
+        docs.upsert_texts(["a"], ["bad"], embedder=model)
+    model.down = lambda _: True
+    with pytest.raises(vstore.EmbeddingError, match="does not answer"):
+        docs.upsert_texts(["a"], ["bad"], embedder=model)
+
+
 def test_calls_that_fail_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
     monkeypatch.setattr(embedding_calls, "sleep", clock.sleep)

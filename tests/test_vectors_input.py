@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import array
+import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import vstore
-from tests.small_store import OLD, axis, contents, documents, rows, spec
+from tests.small_store import NEW, OLD, axis, contents, documents, rows, seal, spec
 
 if TYPE_CHECKING:
     from vstore.manifest.state import StorageType
@@ -256,3 +258,128 @@ def test_revisions_go_with_their_documents() -> None:
         docs.add_vectors(OLD, ["nobody"], rows(1))
     unknown = docs.add_vectors(OLD, ["nobody"], rows(1), revisions=[revision])
     assert unknown == vstore.VectorCounts(written=0, stale=1)
+
+
+TOO_LARGE = {
+    "an integer in a list": [1, 10**39, 2, 3],
+    "an integer beyond float64": [1.5, 10**400, 2, 3],
+    "a float in a list": [1.0, 1e39, 2.0, 3.0],
+    "a float64 array": np.array([1, -1e39, 2, 3]),
+    "an object array": np.array([1, 10**39, 2, 3], object),
+    "an array of long doubles": np.array([1, np.longdouble("1e300"), 2, 3]),
+}
+
+
+@pytest.mark.parametrize("vector", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_value_beyond_float32_is_named_with_what_float32_holds(vector: Any) -> None:
+    docs = documents()
+    before = contents(docs)
+    forms: list[Any] = [[axis(0), vector], [axis(0).tolist(), list(vector)]]
+    for given in forms:
+        with pytest.raises(
+            vstore.InvalidVectorError, match=r"\[1, 1\].*float32.*3\.4e38"
+        ) as caught:
+            docs.upsert(["a", "b"], vectors={OLD: given})
+        assert caught.value.row == 1
+        assert "float16" not in str(caught.value), "no value was of float16"
+    assert contents(docs) == before
+    with pytest.raises(vstore.InvalidVectorError, match=r"3\.4e38"):
+        docs.search(vector, version=OLD)
+    with pytest.raises(vstore.InvalidVectorError, match=r"\[1, 1\].*3\.4e38"):
+        docs.search_batch(forms[0], version=OLD)
+
+
+def test_the_only_row_of_a_call_is_row_0() -> None:
+    for vector in ([1.5, 10**400, 2, 3], [1.5, True, 2, 3]):
+        with pytest.raises(vstore.InvalidVectorError, match=r"'\]\[0, 1\]") as caught:
+            documents().upsert(["a"], vectors={OLD: [vector]})
+        assert caught.value.row == 0
+
+
+def test_a_value_beyond_float16_is_named_with_what_float16_holds() -> None:
+    with pytest.raises(vstore.InvalidVectorError, match=r"\[1, 2\]: 70000\.0.*float16.*65504"):
+        documents(storage="float16").upsert(IDS, vectors={OLD: with_value(7e4)})
+
+
+@pytest.mark.parametrize("values", [[0.5, np.inf, 2, 3], [0.5, 60_000, np.inf, 3]])
+def test_an_infinity_among_what_float16_holds_is_called_so(values: list[float]) -> None:
+    with pytest.raises(vstore.InvalidVectorError, match="float16 ends at 65504"):
+        documents().upsert(["a"], vectors={OLD: [values]})
+
+
+def test_an_infinity_beside_larger_values_never_was_a_float16() -> None:
+    with pytest.raises(vstore.InvalidVectorError, match="is no number") as caught:
+        documents().upsert(["a"], vectors={OLD: [[1e30, np.inf, 2, 3]]})
+    assert "float16" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "inner_product"])
+@pytest.mark.parametrize("scale", [1e-40, 1e19, 1e30, 1e37])
+def test_lengths_near_what_float32_holds_give_no_warning(metric: Any, scale: float) -> None:
+    """A warning is an error here, as pytest is configured."""
+    docs = documents(old=spec(metric=metric), new=spec("new", metric=metric))
+    few, many = rows(40), rows(200, seed=1)
+    docs.upsert(range(200), vectors={OLD: many * scale, NEW: many})
+    with contextlib.suppress(vstore.InvalidVectorError):  # odd lengths, which may be refused
+        docs.upsert(range(200, 240), vectors={OLD: few})
+    with contextlib.suppress(vstore.InvalidVectorError):
+        docs.upsert(range(200, 240), vectors={NEW: few * scale})
+    seal(docs.store)
+    docs.upsert(range(300, 340), vectors={OLD: few * scale})
+    for length in (1.0, scale, 1e37):
+        found = docs.search_batch({OLD: rows(9) * length}, k=5)
+        assert [len(one) for one in found] == [5] * 9
+        assert len(docs.search({OLD: rows(1)[0] * length}, k=5, exact=True)) == 5
+
+
+BOOLS = {
+    "an integer before it": [1, True, 2, 3],
+    "floats around it": [0.5, False, 2.5, 3.5],
+    "NumPy's bool": [0.5, np.False_, 2.5, 3.5],
+    "a tuple": (0.5, True, 2.5, 3.5),
+    "a deque": deque([0.5, True, 2.5, 3.5]),
+    "beside an integer of any size": [10**30, True, 2, 3],
+    "an array of one bool": [0.5, np.array(True), 2, 3],
+}
+
+
+@pytest.mark.parametrize("vector", BOOLS.values(), ids=BOOLS)
+def test_a_bool_among_numbers_is_refused(vector: Any) -> None:
+    docs = documents()
+    before = contents(docs)
+    with pytest.raises(vstore.InvalidVectorError, match=r"\[1, 1\].*(True|False)") as caught:
+        docs.upsert(["a", "b"], vectors={OLD: [axis(0).tolist(), vector]})
+    assert caught.value.row == 1
+    with pytest.raises(vstore.InvalidVectorError, match=r"\[0, 0, 1\].*(True|False)"):
+        docs.upsert(["a"], vectors={OLD: [[vector]]})  # a document of one chunk
+    with pytest.raises(vstore.InvalidVectorError):
+        docs.upsert(["a", "b"], vectors={OLD: iter([axis(0).tolist(), vector])})
+    assert contents(docs) == before
+    for query in (vector, {OLD: vector}, vstore.Embeddings(spec(), vector)):
+        with pytest.raises(vstore.InvalidVectorError, match=r"True|False"):
+            docs.search(query, version=None if isinstance(query, dict) else OLD)
+    with pytest.raises(vstore.InvalidVectorError, match=r"True|False"):
+        docs.search_batch([vector, vector], version=OLD)
+
+
+def test_a_row_of_bools_among_rows_of_numbers_is_refused() -> None:
+    flags = np.array([True, False, True, False])
+    forms: list[Any] = [
+        [axis(0), flags],
+        (axis(0), flags),
+        iter([axis(0), flags]),
+        [[axis(0)], [flags]],
+        [axis(0)[None], flags[None]],
+    ]
+    apart = np.empty(2, object)
+    apart[:] = [axis(0), flags]
+    for form in [*forms, apart]:
+        with pytest.raises(vstore.InvalidVectorError, match=r"\[1(, 0)?\].*bool"):
+            documents().upsert(["a", "b"], vectors={OLD: form})
+
+
+def test_zeros_and_ones_of_any_number_type_are_numbers() -> None:
+    docs = documents()
+    for vector in ([1, 0, 0, 1], [1.0, 0.0, 0.0, 1.0], [np.int8(1), 0, np.float32(0), 1]):
+        docs.upsert(["a"], vectors={OLD: [vector]})
+        assert next(iter(docs.vectors(OLD)))[3].tolist() == [[1, 0, 0, 1]]

@@ -58,8 +58,8 @@ and of one migration::
     migration/bridges/     maps between spaces, fitted and measured; query/bridge.py: the map;
                            searching/bridging.py: queries over it
 
-``engine/reading.py`` gives documents and vectors back, by id and by filter. ``inspection/`` looks at
-a file: check.py, whether it is whole; manifest_info.py, what it says.
+``engine/reading.py`` gives documents and vectors back, by id and by filter. ``inspection/`` looks
+at a file: check.py, whether it is whole; manifest_info.py, what it says.
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock

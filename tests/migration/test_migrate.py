@@ -108,6 +108,57 @@ def test_a_plan_estimates_units_cost_and_time_without_writing() -> None:
     assert sum(asked) == 10
 
 
+class SlowModel:
+    """An embedder of which each text takes half a second."""
+
+    spec = spec("model-new")
+
+    def __init__(self, clock: HandClock) -> None:
+        self._clock = clock
+        self.asked: list[str] = []
+
+    def embed_documents(self, texts: Sequence[str]) -> Array:
+        self.asked += texts
+        self._clock.advance(0.5 * len(texts))
+        return rows(len(texts))
+
+    def embed_query(self, text: str) -> Array:
+        return self.embed_documents([text]).ravel()
+
+
+@pytest.mark.parametrize("options", [{}, {"units_max": 10_000}, {"cost_max": 1e6}])
+def test_a_plan_counts_documents_without_a_text_and_estimates_from_the_rest(options: Any) -> None:
+    clock = HandClock()
+    docs = corpus(0, clock=clock)
+    docs.upsert(range(30), texts=["four"] * 30)
+    docs.upsert(range(30, 40), vectors={OLD: rows(10)})  # no text
+    model = SlowModel(clock)
+    job = docs.migrate(OLD, NEW, model, batch_size=8, price_per_unit=2.0, **options)
+    before = docs.store.epoch
+    plan = job.plan(sample=40)
+    assert (plan.documents, plan.sample, plan.sample_without_text) == (40, 30, 10)
+    assert (plan.units, plan.units_exact, plan.cost) == (120, True, 240.0)
+    assert plan.seconds == pytest.approx(15.0)
+    assert job.plan(sample=4).sample_without_text == 1
+    assert docs.store.epoch == before
+    assert job.run().failed == 10  # dead letters, caps or not
+    assert job.status().done == 30
+    assert job.status().units == 120
+
+
+def test_a_plan_of_documents_that_all_lack_a_text_makes_no_call() -> None:
+    clock = HandClock()
+    docs = corpus(0, clock=clock)
+    docs.upsert(range(5), vectors={OLD: rows(5)})
+    model = SlowModel(clock)
+    plan = docs.migrate(OLD, NEW, model, count_units=lambda d: len(str(d.text)), unit="x").plan()
+    assert (plan.documents, plan.sample, plan.sample_without_text) == (5, 0, 5)
+    assert (plan.units, plan.seconds) == (0, None)
+    assert not model.asked
+    # A function finds its source elsewhere, and gets all of them.
+    assert docs.migrate(OLD, NEW, lambda batch: rows(len(batch))).plan().sample == 5
+
+
 # Caps.
 
 

@@ -199,6 +199,31 @@ def test_where_everything_is_poison_nobody_is_blamed(batch_size: int) -> None:
     assert letters(docs) == []
 
 
+def test_many_at_the_end_that_fail_as_in_an_outage_are_blamed_only_if_that_is_asked_for() -> None:
+    docs = corpus(60)
+    bad = range(20, 60)  # 40 in a row, and nothing after them
+
+    def refuses_the_last(batch: Sequence[vstore.Document]) -> Array:
+        if any(document.id in bad for document in batch):
+            raise Status(500)
+        return embed(batch)
+
+    job = docs.migrate(OLD, NEW, refuses_the_last, batch_size=16)
+    for _ in range(2):  # a rerun tries them again
+        with pytest.raises(
+            vstore.EmbeddingError, match=r"32 documents in a row.*HTTP 500"
+        ) as caught:
+            job.run()
+        assert "An outage would look the same" in str(caught.value)
+        assert "failures_max" in str(caught.value)
+        assert "the function's fault" not in str(caught.value)
+        assert not job.dead_letters
+    assert docs.coverage(NEW).fresh == 20
+    assert docs.migrate(OLD, NEW, refuses_the_last, failures_max=41).run().failed == 40
+    assert docs.migrate(OLD, NEW, embed).run().failed == 0
+    assert contents(docs) == wanted(docs)
+
+
 def test_the_last_document_is_blamed_if_one_that_has_vectors_can_be_embedded() -> None:
     docs = corpus(5)
     run(docs, Service(), through="migrate", batch_size=8)

@@ -19,6 +19,7 @@ from vstore.searching.parameters import (
     Queries,
     Query,
     SearchOptions,
+    check_collapse,
     check_family,
     check_k,
     keys_of,
@@ -481,7 +482,7 @@ class Collection(OpenHandle):
             mode,
             old_version,
             fusion,
-            collapse,
+            check_collapse(collapse),
             wanted,
             keys_of(None if key is None else (key,)),
             check_family(family),
@@ -524,7 +525,7 @@ class Collection(OpenHandle):
             mode,
             old_version,
             fusion,
-            collapse,
+            check_collapse(collapse),
             wanted,
             keys_of(keys),
             check_family(family),
@@ -551,7 +552,9 @@ class Collection(OpenHandle):
         """Return the plan of a search; with ``analyze`` run it and add what happened."""
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
-        options = SearchOptions(version, k, where, mode, old_version, fusion, collapse, wanted)
+        options = SearchOptions(
+            version, k, where, mode, old_version, fusion, check_collapse(collapse), wanted
+        )
         if not check_switch(analyze, what="analyze"):
             return explain(self._handle, query, options)
         result = search_one(self._handle, query, options)
@@ -769,8 +772,9 @@ class Collection(OpenHandle):
         Parameters
         ----------
         queries : mapping of label to (n, dimension)
-            The same queries, embedded for both versions.
-        judgments : sequence of mapping of id to gain, n of them
+            The same queries, embedded for both versions: arrays, `Embeddings`, or iterables of
+            vectors.
+        judgments : iterable of mapping of id to gain, n of them
             People's judgments; or what they clicked, with gain 1.
         """
         return fusion_choice.choose(self._handle, old_version, version, queries, judgments)

@@ -33,8 +33,11 @@ def may_pass(error: BaseException) -> bool:
     """Whether a try that failed so may do better next time, or with other documents.
 
     Not so if the store refuses to go on, whatever the vectors: another geometry, a retired version,
-    a full disk. And an interrupt is no failure.
+    a full disk. Nor if this process is at its end: another document would not do better. And an
+    interrupt is no failure.
     """
+    if isinstance(error, MemoryError | RecursionError):
+        return False
     if isinstance(error, VstoreError):
         return isinstance(error, InvalidArgumentError | LimitExceededError)
     return isinstance(error, Exception)

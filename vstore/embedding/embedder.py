@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from blake3 import blake3
 
+from vstore.embedding.results import require_synchronous
 from vstore.errors import InvalidArgumentError
 from vstore.manifest.spec import EmbeddingSpec, require_spec
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Anything that embeds text and says which geometry its vectors have."""
+    """Anything that embeds text and says which geometry its vectors have.
+
+    Its methods are called synchronously: they are no coroutine functions.
+    """
 
     @property
     def spec(self) -> EmbeddingSpec:
@@ -54,7 +58,7 @@ class Embeddings:
 
 
 def require_embedder(embedder: object) -> Embedder:
-    """Refuse what is no embedder.
+    """Refuse what is no embedder, or one whose methods are coroutine functions.
 
     Raises
     ------
@@ -66,6 +70,8 @@ def require_embedder(embedder: object) -> Embedder:
             f"found {embedder!r:.60}"
         )
     require_spec(embedder.spec, what="embedder.spec")
+    require_synchronous(embedder.embed_documents, what="embedder.embed_documents")
+    require_synchronous(embedder.embed_query, what="embedder.embed_query")
     return embedder
 
 

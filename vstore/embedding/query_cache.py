@@ -7,6 +7,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from vstore.embedding.embedder import Embedder, Embeddings
+from vstore.embedding.results import vectors_from
 from vstore.errors import InvalidVectorError
 from vstore.locked import locked
 from vstore.segment.validation import as_array, check_vectors
@@ -34,6 +35,8 @@ class QueryCache:
         ------
         InvalidVectorError
             What the embedder made is no vector of its spec. It is not kept.
+        EmbeddingError
+            The embedder returns a coroutine, or raises `StopIteration`.
         """
         key = (embedder.spec.fingerprint, text)
         vector = self._find(key)
@@ -67,7 +70,7 @@ class QueryCache:
 
 def _query_vector(embedder: Embedder, text: str) -> Array:
     where = f"embed_query of {embedder.spec.model!r:.60}"
-    made = as_array(embedder.embed_query(text), where=where)
+    made = as_array(vectors_from(embedder.embed_query, text, what=where), where=where)
     if made.ndim != 1:
         raise InvalidVectorError(f"{where}: expected one vector, found shape {made.shape}")
     checked = check_vectors(made[None], embedder.spec, storage="float32", where=where)

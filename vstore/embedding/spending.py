@@ -57,12 +57,22 @@ class Spending:
         InvalidArgumentError
             It has no text, and a cap is to be kept.
         """
-        if self._count is not None:
-            what = f"count_units of document {document.id!r:.80}"
-            return check_whole(self._count(document), what=what, least=0, most=2**53)
-        if document.text is None and self._capped:
+        if self._count is None and document.text is None and self._capped:
             raise InvalidArgumentError(
                 f"document {document.id!r:.80} has no text whose characters could be counted, and "
                 "units_max= or cost_max= is to be kept; pass count_units="
             )
+        return self.estimated(document)
+
+    def estimated(self, document: Document) -> int:
+        """Return how many units a document has, 0 of characters that cannot be counted.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The caller's function returned no count.
+        """
+        if self._count is not None:
+            what = f"count_units of document {document.id!r:.80}"
+            return check_whole(self._count(document), what=what, least=0, most=2**53)
         return len(document.text or "") if self.unit else 0

@@ -32,7 +32,7 @@ class CanaryComparison(NamedTuple):
     verdict : {"same", "rescaled", "drifted", "other model"}
     cosines : float32 (n,)
         Of each text's stored and fresh vector.
-    length_ratios : float32 (n,)
+    length_ratios : float64 (n,)
         Fresh over stored.
     worst : int
         The text with the smallest cosine.
@@ -44,7 +44,7 @@ class CanaryComparison(NamedTuple):
 
     verdict: CanaryVerdict
     cosines: FloatArray
-    length_ratios: FloatArray
+    length_ratios: Array
     worst: int
     kept: float
     sentence: str
@@ -106,7 +106,7 @@ def compare_canaries(stored: Array, fresh: Array, *, metric: str) -> CanaryCompa
     return CanaryComparison(
         verdict,
         cosines.astype(np.float32),
-        ratios.astype(np.float32),
+        ratios,
         worst,
         kept,
         f"{found}: {meaning}.",

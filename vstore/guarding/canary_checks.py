@@ -9,7 +9,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from vstore.embedding.calls import may_pass
 from vstore.embedding.embedder import Embedder, Embeddings, require_embedder
+from vstore.embedding.results import vectors_from
 from vstore.errors import (
     EmbedderDriftError,
     EmbeddingError,
@@ -164,8 +166,9 @@ def _checked_vectors(
 def _embedded(embedder: Embedder, texts: Sequence[str]) -> Array:
     """Return the vectors of texts as documents, as they are when documents are written."""
     prompt = embedder.spec.document_prompt
-    made = embedder.embed_documents([prompt + text for text in texts])
-    return as_array(made, where=f"embed_documents of {embedder.spec.model!r:.60}")
+    where = f"embed_documents of {embedder.spec.model!r:.60}"
+    made = vectors_from(embedder.embed_documents, [prompt + text for text in texts], what=where)
+    return as_array(made, where=where)
 
 
 def verify_embedder(
@@ -273,7 +276,7 @@ def require_no_drift(handle: Handle, label: str, embedder: Embedder, calls: Call
     try:
         report = calls.retried(lambda: calls.once(lambda: _compared(version, canaries, embedder)))
     except Exception as error:
-        if isinstance(error, VstoreError):
+        if isinstance(error, VstoreError) or not may_pass(error):
             raise
         raise EmbeddingError(
             f"the canaries of version {label!r} could not be embedded: "

@@ -63,7 +63,7 @@ def check_lengths(
     CorruptionError
         The version's guard is damaged.
     """
-    norms = checked.norms
+    norms = checked.norms.astype(np.float64)  # multiples of some do not fit float32
     if not len(norms):
         return
     guard = guard_of(snapshot, version).record
@@ -81,7 +81,7 @@ def check_lengths(
     odd = np.flatnonzero((norms < low) | (norms > high))
     first, telling = int(odd[0]), handle.scope is None
     if _may_refuse(version, guard):
-        refused = _impossible(pending, version, checked, lengths, odd, whole=whole)
+        refused = _impossible(pending, version, checked, norms, lengths, odd, whole=whole)
         if len(refused):
             count_suspects(handle, "suspect_batches", 1)
             row = int(refused[0])
@@ -167,10 +167,11 @@ def _may_refuse(version: VersionState, guard: Guard) -> bool:
     )
 
 
-def _impossible(
+def _impossible(  # noqa: PLR0917 - a step of `check_lengths`, and all that it knows
     pending: Pending,
     version: VersionState,
     checked: CheckedVectors,
+    norms: Array,
     lengths: Lengths,
     odd: IntArray,
     *,
@@ -180,10 +181,11 @@ def _impossible(
 
     Parameters
     ----------
+    norms : float64 (n,)
+        Lengths of the call's rows.
     whole : bool
         The lengths are of earlier calls; else the call's own rows are among them.
     """
-    norms = checked.norms
     sample = _sample(pending, version, checked, odd)
     if not _are_different(sample):
         return odd[:0]
@@ -228,6 +230,7 @@ def _are_different(rows: Array) -> bool:
     """Whether rows differ as those of a model do: copies of one, or of a few, tell nothing."""
     if len({row.tobytes() for row in rows}) < _DISTINCT_MIN:
         return False
+    rows = rows.astype(np.float64)  # squares of float32 overflow above 1.8e19
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     mean = (rows / np.where(norms > 0, norms, 1)).mean(axis=0)
     return float(mean @ mean) < _COPIES

@@ -63,7 +63,7 @@ class Lengths(NamedTuple):
 
         Parameters
         ----------
-        norms : float32 (n,)
+        norms : float64 (n,)
             Of rows that these lengths were found among.
         """
         few = int(np.count_nonzero(self.far(norms)))
@@ -112,11 +112,11 @@ def lengths_of(norms: Array) -> Lengths | None:
     ----------
     norms : float32 (n,)
     """
-    norms = norms[norms > 0]
+    norms = norms[norms > 0].astype(np.float64)  # eight times some do not fit float32
     if len(norms) < ROWS_MIN:
         return None
     norms = without_strays(norms)
-    least, low, high, most = np.quantile(norms.astype(np.float64), _QUANTILES).tolist()
+    least, low, high, most = np.quantile(norms, _QUANTILES).tolist()
     return Lengths(least, low, high, most, len(norms))
 
 
@@ -125,7 +125,7 @@ def without_strays(norms: Array) -> Array:
 
     Parameters
     ----------
-    norms : float array (n,), above 0
+    norms : float64 (n,), above 0
     """
     median = float(np.median(norms))
     near = np.abs(norms - median) <= _UNIT * median

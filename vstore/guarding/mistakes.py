@@ -97,13 +97,12 @@ def name_mistake(
     """
     if not vectors.size:
         return None
-    with np.errstate(over="ignore"):  # that is one of the mistakes
+    with np.errstate(over="ignore"):  # what does not fit is refused where vectors are validated
         values = vectors.astype(np.float32)
-    # float16 has no value above this: what was larger is infinite, or sits at the edge.
-    if np.isinf(values).any() or (
-        vectors.dtype == np.float16 and (np.abs(values) >= FLOAT16_MAX).any()
-    ):
+    if _came_from_float16(vectors):
         return _overflow(values)
+    if np.isinf(values).any():
+        return None
     lengths = np.sqrt(np.einsum("ij,ij->i", values.astype(np.float64), values))
     lengths = lengths[lengths > 0]
     if not len(lengths) or np.isnan(values).any():
@@ -116,6 +115,19 @@ def name_mistake(
     rows = _lengths(statistics.lengths[1:4], statistics.rows)
     found = _against_rows(rows, here, values, metric=metric, kind=kind, telling=telling)
     return found or _against_declaration(here, metric=metric, normalized=normalized)
+
+
+def _came_from_float16(vectors: Array) -> bool:
+    """Whether values were too large for float16: they are infinite, or sit at its edge."""
+    if vectors.dtype.kind != "f":
+        return False
+    if vectors.dtype == np.float16 and (np.abs(vectors) >= FLOAT16_MAX).any():
+        return True
+    infinite = np.isinf(vectors)
+    if not infinite.any():
+        return False
+    others = np.abs(vectors[~infinite])
+    return not len(others) or float(others.max()) <= FLOAT16_MAX
 
 
 def _lengths(quantiles: Array, rows: int) -> _Lengths:

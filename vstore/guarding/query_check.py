@@ -123,7 +123,7 @@ class QueryCheck:
             )
         if not self._are_odd(query[None], self._watch)[0]:
             return None
-        length = float(np.linalg.norm(query))
+        length = float(np.linalg.norm(query.astype(np.float64)))
         known = lengths.lengths_learned(self._watch.statistics)
         telling = self._scope is None
         cause = lengths.likely_cause(query, length, known, telling=telling)
@@ -135,7 +135,8 @@ class QueryCheck:
     def _are_odd(self, queries: Array, window: Watch) -> BoolArray:
         """Return which queries have lengths that make no sense with the version's rows, (m,)."""
         spec, known = self._version.spec, lengths.lengths_learned(window.statistics)
-        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries))
+        # Squares of some, and the bounds of lengths, do not fit float32.
+        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
         if spec.metric == "cosine" or not (known.unit or spec.metric == "l2"):
             # Products may be with queries of any length; but of zeros all are equal.
             return np.asarray(norms == 0)

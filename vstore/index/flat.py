@@ -7,6 +7,7 @@ few are scored again in float64, in one fixed order. The result is the true top 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ else:  # a search by codes does not need it
 _UNIT_ROUNDOFF: Final = 2.0**-24  # of float32
 _SCORES_MAX: Final = 1 << 21  # scores held at once, 8 MiB: about what a core's cache keeps
 _BLOCK_ROWS_MIN: Final = 1024
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 _FIRST_BLOCK_ROWS: Final = 16_384  # selecting from few rows sets a floor, the rest is compared
 _PRODUCT_MIN: Final = 1e-30  # of lengths: below, float32 loses digits; above, it may overflow
 _PRODUCT_MAX: Final = 1e37
@@ -161,12 +163,18 @@ class _Pool:
         if self.count > 4 * self.k + 64:
             self.shrink(margin)
 
+    def floor_of(self, scores: Array) -> float:
+        """Return the floor as their dtype can hold it: another part's scores may be float64."""
+        if scores.dtype == np.float32 and abs(self.floor) > _FLOAT32_MAX:
+            return math.copysign(math.inf, self.floor)
+        return self.floor
+
     def shrink(self, margin: float) -> None:
         scores = np.concatenate(self.scores)
         if len(scores) > self.k:
             kth = float(np.partition(scores, len(scores) - self.k)[len(scores) - self.k])
             self.floor = max(self.floor, kth - margin)
-        keep = scores >= self.floor
+        keep = scores >= self.floor_of(scores)
         self.parts = [np.concatenate(self.parts)[keep]]
         self.rows = [np.concatenate(self.rows)[keep]]
         self.scores = [scores[keep]]
@@ -191,8 +199,9 @@ def _collect(
         if pool.floor == -np.inf and len(line) > pool.k:
             kth = np.partition(line, len(line) - pool.k)[len(line) - pool.k]
             pool.floor = float(kth) - float(part.margins[i])
-        hits = np.flatnonzero(line >= pool.floor)
-        if pool.floor == -np.inf:
+        floor = pool.floor_of(line)
+        hits = np.flatnonzero(line >= floor)
+        if floor == -np.inf:
             hits = hits[line[hits] > -np.inf]
         if len(hits):
             rows = start + (hits if starts is None else starts[hits])

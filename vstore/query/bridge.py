@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from vstore.errors import InvalidArgumentError, InvalidVectorError
-from vstore.segment.validation import as_array
+from vstore.segment.validation import as_array, require_finite
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import Metric
@@ -101,10 +101,18 @@ class Bridge:
         Raises
         ------
         InvalidArgumentError
-            For vectors of another shape.
+            For vectors of another shape, or so long that what they are mapped to does not fit.
         """
-        centred = as_matrix(vectors, self.source_dimension) - self.source_mean
-        mapped = centred @ self.matrix + self.target_mean
+        given = as_matrix(vectors, self.source_dimension)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mapped = (given - self.source_mean) @ self.matrix + self.target_mean
+        if not np.isfinite(mapped).all():
+            row = int(np.flatnonzero(~np.isfinite(mapped).all(axis=1))[0])
+            raise InvalidVectorError(
+                f"bridge[{row}]: what this vector is mapped to does not fit float32, which holds "
+                "up to 3.4e38",
+                row=row,
+            )
         return unit_rows(mapped) if self.unit else np.asarray(mapped, np.float32)
 
     def pulled_back(self, queries: Array) -> FloatArray:
@@ -153,8 +161,9 @@ class Bridge:
 
 def unit_rows(vectors: Array) -> FloatArray:
     """Return vectors of unit length; rows of zeros stay as they are."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+    exact = np.asarray(vectors, np.float64)  # squares of float32 overflow above 1.8e19
+    norms = np.linalg.norm(exact, axis=1, keepdims=True)
+    return np.asarray(exact / np.where(norms > 0, norms, 1), np.float32)
 
 
 def as_matrix(vectors: Array, dimension: int) -> FloatArray:
@@ -174,6 +183,5 @@ def as_matrix(vectors: Array, dimension: int) -> FloatArray:
     with np.errstate(over="ignore"):
         found = np.asarray(array, np.float32)
     if not np.isfinite(found).all():
-        row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
-        raise InvalidVectorError(f"bridge[{row}]: a value is not finite as float32", row=row)
+        require_finite(array, found, np.arange(len(found)), storage="float32", where="bridge")
     return found

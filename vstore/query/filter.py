@@ -194,6 +194,16 @@ def _operand(name: str, value: object) -> object:
     return value
 
 
+def _nearest_float(value: object) -> object:
+    """Return the float nearest to a number, which fields compare with, and all else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer | np.floating):
+        return value
+    try:
+        return float(value)
+    except OverflowError:  # refused with its own words
+        return value
+
+
 def _is_exactly(canonical: object, value: object) -> bool:
     """Whether a float is the number that was given: above 2^53 not every integer is one."""
     exact = int(value) if isinstance(value, np.integer) else value
@@ -246,6 +256,8 @@ def _canonical(condition: Filter, name: str, field_type: FieldType, value: objec
                 f"filter {describe(condition)}: {short_repr(value)} is not an ISO 8601 time, "
                 "such as '2020-01-31T12:00:00Z'"
             ) from None
+    if field_type is FieldType.FLOAT:
+        value = _nearest_float(value)
     try:
         # Nodes made by hand have not been through `field`, so None may turn up only here.
         return normalize_value(name, field_type, _operand(name, value))

@@ -103,6 +103,18 @@ def check_k(k: object) -> int:
     return found
 
 
+def check_collapse(collapse: object) -> bool:
+    """Return whether a document is one hit, of Python's own type: 1 is equal to True.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if collapse is True or collapse is False:  # in a tenth of the time
+        return collapse
+    return numbers.check_switch(collapse, what="collapse")
+
+
 def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
     """Return the keys of some queries, checked.
 

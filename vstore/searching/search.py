@@ -24,7 +24,7 @@ from vstore.query.planner import (
     VersionStatistics,
     plan_search,
 )
-from vstore.searching.parameters import check_k, one_query
+from vstore.searching.parameters import one_query
 from vstore.searching.resolving import (
     Resolved,
     has_vectors,
@@ -35,7 +35,6 @@ from vstore.searching.resolving import (
 from vstore.searching.results import Searched, SearchedTogether, SearchResult
 
 if TYPE_CHECKING:
-    from vstore import numbers
     from vstore.embedding import embedder as embedders
     from vstore.embedding.embedder import Embeddings
     from vstore.engine.handle import Handle
@@ -55,7 +54,6 @@ else:  # what a search by a vector without a filter does not need
     filters = Deferred("vstore.query.filter")
     fusions = Deferred("vstore.query.fusion")
     hits = Deferred("vstore.searching.hits")
-    numbers = Deferred("vstore.numbers")
     query_check = Deferred("vstore.guarding.query_check")
     recall_check = Deferred("vstore.searching.recall_check")
     quick = Deferred("vstore.searching.quick")
@@ -239,10 +237,6 @@ def _prepare(  # noqa: PLR0917 - as `run`
     bound: Filter | None,
 ) -> _Prepared:
     view = handle.view_at(snapshot)
-    k, collapse = check_k(options.k), options.collapse
-    if type(options.k) is not int or type(collapse) is not bool:
-        collapse = numbers.check_switch(collapse, what="collapse")
-        options = options._replace(k=k, collapse=collapse)
     old, new = resolved.old, resolved.new
     if resolved.mode != "dual" and options.fusion is not None:
         raise InvalidArgumentError(f"fusion: a dual read has one, and this reads {new!r} alone")

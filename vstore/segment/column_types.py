@@ -6,7 +6,8 @@ Type       Accepted                                   Canonical               Re
 keyword    ``str``                                    ``str``                 ``str``
 keywords   list or tuple of ``str``                   ``tuple[str, ...]``     ``list[str]``
 int        integer of 64 bits, or float that is one   ``int``                 ``int``
-float      finite float, or integer; -0.0 is 0.0      ``float``               ``float``
+float      finite float of 64 bits, or integer that   ``float``               ``float``
+           is one; -0.0 is 0.0
 bool       ``bool``, which is no number               ``bool``                ``bool``
 timestamp  aware ``datetime``, or microseconds        ``int`` microseconds    aware UTC datetime
 json       any JSON value                             a copy                  a copy
@@ -75,8 +76,8 @@ def normalize_value(field: str, field_type: FieldType, value: object) -> object:
     Raises
     ------
     InvalidArgumentError
-        `value` is not of the field's type. No value is ever coerced, except an integer to float,
-        and to an integer a float that is one.
+        `value` is not of the field's type. No value is ever coerced, except an integer to the float
+        that is equal to it, and such a float to an integer. None is rounded.
     """
     if value is None:
         return None
@@ -219,6 +220,12 @@ def _float(value: object) -> float:
         raise _RejectedError(": does not fit in 64 bits") from None
     if not math.isfinite(number):
         raise _RejectedError(": store None for a missing number")
+    # Python compares integers and floats exactly, which NumPy's integers do not.
+    if number != (int(value) if isinstance(value, np.integer) else value):
+        raise _RejectedError(
+            f": no float of 64 bits is this number, the nearest is {number!r}; pass float(value) "
+            "if that will do, or declare the field an int"
+        )
     return number + 0.0  # -0.0 becomes 0.0: they are equal, so their bytes must be
 
 

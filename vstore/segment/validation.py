@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, ValuesView
 from numbers import Complex, Number, Real
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 _KINDS: Final = frozenset("fiu")
+_NOT_AS_IT_IS: Final = frozenset("Ob")  # kinds of arrays that are converted, or refused
+_NUMBERS: Final = frozenset({int, float, np.float32, np.float64})
+_LARGEST: Final = {"float32": "3.4e38", "float16": "65504"}
+_BOOL_HINT: Final = "; if 0 and 1 are meant, pass .astype('float32')"
 UNIT_TOLERANCE: Final = 1e-2  # models that normalise in float16 or bfloat16 stay well below
 SQUARE_UNDERFLOW: Final = 1e-30  # below this a float32 sum of squares has lost digits
 
@@ -29,7 +33,7 @@ class CheckedVectors(NamedTuple):
 
 
 def as_array(vectors: object, *, where: str) -> Array:
-    """Return what a caller gave as an array; a view of it where that is possible.
+    """Return what a caller gave as an array of numbers; a view of it where that is possible.
 
     Parameters
     ----------
@@ -40,9 +44,9 @@ def as_array(vectors: object, *, where: str) -> Array:
     Raises
     ------
     InvalidVectorError
-        Rows of different lengths, what is no number, or a masked array.
+        Rows of different lengths, what is no number, a bool, or a masked array.
     """
-    if type(vectors) is np.ndarray and vectors.dtype.kind != "O":
+    if type(vectors) is np.ndarray and vectors.dtype.kind not in _NOT_AS_IT_IS:
         return vectors
     if isinstance(vectors, Iterator):
         vectors = drawn_copies(vectors)
@@ -55,14 +59,73 @@ def as_array(vectors: object, *, where: str) -> Array:
             "leave out what is masked"
         )
     try:
-        array = np.asarray(vectors)
+        array = _converted(vectors)
+    except (MemoryError, RecursionError):
+        raise  # no fault of the vectors
     except Exception as error:  # the caller's own objects convert themselves, and raise anything
         if isinstance(vectors, list | tuple):
             _require_equal_rows(vectors, where)
         raise InvalidVectorError(f"{where}: not a matrix of numbers ({error})") from error
+    if array.dtype.kind == "b":
+        raise InvalidVectorError(
+            f"{where}: expected floats or integers, found dtype {array.dtype}{_BOOL_HINT}"
+        )
     if array.dtype.kind != "O":
+        if _is_nested(vectors):
+            _require_no_bools(vectors, array, where)
         return array
     return _from_object(array.item(), where) if array.ndim == 0 else _from_objects(array, where)
+
+
+def _converted(vectors: object) -> Array:
+    try:
+        return np.asarray(vectors)
+    except OverflowError:  # integers beyond float64, beside floats
+        return np.asarray(vectors, object)
+
+
+def _require_no_bools(rows: Sequence[object], array: Array, where: str) -> None:
+    """Refuse bools among the numbers of a sequence, which NumPy takes for 0 and 1.
+
+    Parameters
+    ----------
+    array : of numbers
+        What NumPy made of the rows. Only where it has a 0 or a 1 are they looked at.
+    """
+    likely = (array == 0) | (array == 1)
+    if not likely.any():
+        return
+    if array.ndim > 1:
+        likely = likely.any(axis=tuple(range(1, array.ndim)))
+    for i in np.flatnonzero(likely).tolist():
+        place = _place_of_bool(rows[i])
+        if place is not None:
+            at = ", ".join(map(str, (i, *place)))
+            found = np.asarray(array[(i, *place)])
+            what = "bools" if found.ndim else f"the bool {bool(found)}"
+            raise InvalidVectorError(
+                f"{where}[{at}]: expected numbers, found {what}{_BOOL_HINT}",
+                row=i if array.ndim > 1 else 0,
+            )
+
+
+def _is_nested(value: object) -> TypeGuard[Sequence[object]]:
+    """Whether values may be of several types, other than in an array or a buffer."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | memoryview)
+
+
+def _place_of_bool(value: object) -> tuple[int, ...] | None:
+    """Return where in nested sequences a bool, or an array of bools, is; None if nowhere."""
+    if isinstance(value, list | tuple) and set(map(type, value)) <= _NUMBERS:
+        return None
+    if not _is_nested(value):
+        is_bool = isinstance(value, bool) or np.asarray(value).dtype.kind == "b"
+        return () if is_bool else None
+    for i, one in enumerate(value):
+        place = _place_of_bool(one)
+        if place is not None:
+            return (i, *place)
+    return None
 
 
 def _is_masked(value: object) -> bool:
@@ -93,7 +156,7 @@ def _from_object(value: object, where: str) -> Array:
             return np.from_dlpack(value)
         if callable(convert := getattr(value, "numpy", None)):
             return as_array(convert(), where=where)
-    except InvalidVectorError:
+    except (InvalidVectorError, MemoryError, RecursionError):
         raise
     except Exception as error:  # as above; a tensor that is on a graphics card, for one
         raise InvalidVectorError(f"{where}: not a matrix of numbers ({error})") from error
@@ -114,10 +177,11 @@ def _from_objects(array: Array, where: str) -> Array:
                 continue
             problem = "is no number"
         except OverflowError:
-            problem = "does not fit float32"
+            problem = _does_not_fit("float32")
         place = ", ".join(str(int(n)) for n in np.unravel_index(i, array.shape))
         raise InvalidVectorError(
-            f"{where}[{place}]: {short_repr(items[i])} {problem}", row=i * len(array) // array.size
+            f"{where}[{place}]: {short_repr(items[i])} {problem}",
+            row=i * len(array) // array.size if array.ndim > 1 else 0,
         )
     return array.astype(np.float64)
 
@@ -164,12 +228,15 @@ def check_vectors(
     # One comparison each way, which a NaN fails as well: nearly all batches pass.
     if len(squares) and not (squares.min() > SQUARE_UNDERFLOW and squares.max() < np.inf):
         suspect = np.flatnonzero(~(np.isfinite(squares) & (squares > SQUARE_UNDERFLOW)))
-        _require_finite(array, stored, suspect, storage, where)
+        require_finite(array, stored, suspect, storage=storage, where=where)
         exact = stored[suspect].astype(np.float64)
         lengths = np.sqrt((exact * exact).sum(axis=1))
         if lengths.max() > np.finfo(np.float32).max:
             row = int(suspect[int(np.argmax(lengths))])
-            raise InvalidVectorError(f"{where}[{row}]: its length does not fit float32", row=row)
+            raise InvalidVectorError(
+                f"{where}[{row}]: its length {_does_not_fit('float32')}, found {lengths.max():.4g}",
+                row=row,
+            )
         norms[suspect] = lengths
         if spec.metric == "cosine" and not norms[suspect].all():
             row = int(suspect[int(np.argmin(norms[suspect]))])
@@ -192,18 +259,36 @@ def _as_floats(array: Array, where: str) -> Array:
     """Return numbers of a type that a library has added to NumPy's, such as bfloat16."""
     if array.dtype.isbuiltin == 2:
         return array.astype(np.float32)
-    hint = "; if 0 and 1 are meant, pass .astype('float32')" if array.dtype.kind == "b" else ""
-    raise InvalidVectorError(
-        f"{where}: expected floats or integers, found dtype {array.dtype}{hint}"
-    )
+    raise InvalidVectorError(f"{where}: expected floats or integers, found dtype {array.dtype}")
 
 
-def _require_finite(given: Array, stored: Array, suspect: Array, storage: str, where: str) -> None:
+def _does_not_fit(storage: str) -> str:
+    """Return the end of a sentence about a number that is too large for its storage dtype."""
+    return f"does not fit {storage}, which holds up to {_LARGEST[storage]}"
+
+
+def require_finite(
+    given: Array, stored: Array, suspect: Array, *, storage: str, where: str
+) -> None:
+    """Refuse values that are infinite, or NaN, in the storage dtype.
+
+    Parameters
+    ----------
+    given, stored : (n, dimension)
+        As the caller gave them, and converted.
+    suspect : int array
+        Rows to look at.
+
+    Raises
+    ------
+    InvalidVectorError
+        Names the first row, its column and value.
+    """
     bad = ~np.isfinite(stored[suspect])
     if not bad.any():
         return
     at = int(np.flatnonzero(bad.any(axis=1))[0])
     row, column = int(suspect[at]), int(np.flatnonzero(bad[at])[0])
     value = given[row, column]
-    reason = f"does not fit {storage}" if np.isfinite(value) else "is no number"
-    raise InvalidVectorError(f"{where}[{row}, {column}]: {value} {reason}", row=row)
+    reason = _does_not_fit(storage) if np.isfinite(value) else "is no number"
+    raise InvalidVectorError(f"{where}[{row}, {column}]: {value!s} {reason}", row=row)

@@ -68,7 +68,7 @@ class BatchEmbedder:
         a document that is known to be good can be embedded.
     on_failure : callable, optional
         Gets the first document that fails alone, and its error, and raises: the batch is split only
-        to find it.
+        to find it. Where the error is transient, another document could be embedded after it.
     """
 
     def __init__(
@@ -219,7 +219,7 @@ class BatchEmbedder:
         Raises
         ------
         EmbeddingError
-            It is transient, not the first one in a row, and no other document can be embedded.
+            It is transient, the third one in a row, and no other document can be embedded.
         """
         self._works = False
         if not may_pass(error):
@@ -230,11 +230,14 @@ class BatchEmbedder:
                 raise error
             return
         self._transient_in_a_row += 1
-        if isolate and self._on_failure is None:
+        if isolate:
             if len(items) == 1:
                 self._tried.add(items[0].document.id)
             if self._transient_in_a_row < OUTAGE_CALLS or self._probe(but=items):
                 return
+        self._end_as_down(error, items)
+
+    def _end_as_down(self, error: Exception, items: Sequence[Item]) -> NoReturn:
         self._end = EmbeddingError(
             f"the embedding function for {self._target.label!r} does not answer: "
             f"{error_text(error)}; the last call was for {named(items)}. These were not written "
@@ -244,20 +247,36 @@ class BatchEmbedder:
 
     def _suspect(self, item: Item, tried: int, error: Exception) -> Failure:
         if self._on_failure is not None:
+            # `_works`, if the call for it was the third in a row and others were tried since.
+            if is_transient(error) and not self._works and not self._probe(but=[item]):
+                self._end_as_down(error, [item])
             self._on_failure(item, error)
         self._tried.add(item.document.id)
         self._failed_in_a_row += not self._again
         if self._failed_in_a_row >= self._failures_max:
             if not self._probe(strict=is_transient(error)):
-                self._end = EmbeddingError(
-                    f"{self._failed_in_a_row} documents in a row could not be embedded for "
-                    f"{self._target.label!r}, the last one, {item.document.id!r:.80}, with "
-                    f"{error_text(error)}. That is the function's fault rather than theirs; they "
-                    "were not written. Run it again when the function works."
-                )
+                self._end = self._end_of_many(item, error)
                 raise self._end from error
             self._failed_in_a_row = 0
         return Failure(item, tried, error)
+
+    def _end_of_many(self, item: Item, error: Exception) -> EmbeddingError:
+        found = (
+            f"{self._failed_in_a_row} documents in a row could not be embedded for "
+            f"{self._target.label!r}, the last one, {item.document.id!r:.80}, with "
+            f"{error_text(error)}"
+        )
+        if not is_transient(error):
+            return EmbeddingError(
+                f"{found}. That is the function's fault rather than theirs; they were not written. "
+                "Run it again when the function works."
+            )
+        return EmbeddingError(
+            f"{found}, and none that was left could. An outage would look the same, so none of "
+            "them is blamed; they were not written. Run it again, which tries them again. If the "
+            "service works and refuses just these, leave them out, or let a migration blame more "
+            f"than {self._failures_max} in a row, by failures_max."
+        )
 
     def _judge(self, suspects: list[Failure], result: Embedded) -> None:
         """Try documents again that failed before the function worked."""

@@ -21,7 +21,7 @@ from vstore.storage.packing import pack
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vstore.types import DocumentId, IntArray, Metadata
+    from vstore.types import Array, DocumentId, IntArray, Metadata
 
 _SMALL_TYPES = (FieldType.INT, FieldType.FLOAT, FieldType.BOOL, FieldType.TIMESTAMP)
 
@@ -230,9 +230,9 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
 
     if not isinstance(rows, list | tuple) or not rows:
         return stamped(rows), None
-    if as_array(rows[0], where=f"{where}[0]").ndim != 2:
+    if _dimensions(rows[0]) != 2:
         return stamped(rows), None
-    arrays = [as_array(array, where=f"{where}[{i}]") for i, array in enumerate(rows)]
+    arrays = [_chunks(array, i, where) for i, array in enumerate(rows)]
     odd = next((i for i, array in enumerate(arrays) if array.ndim != 2), None)
     if odd is not None:
         raise InvalidVectorError(
@@ -262,6 +262,21 @@ def chunked(vectors: object, count: int, *, where: str) -> tuple[object, IntArra
             row=odd,
         )
     return stamped(np.concatenate(arrays)), counts
+
+
+def _dimensions(rows: object) -> int:
+    """Return how many dimensions an array has; 0 of what is none, which is refused later."""
+    try:
+        return as_array(rows, where="").ndim
+    except InvalidVectorError:
+        return 0
+
+
+def _chunks(array: object, i: int, where: str) -> Array:
+    try:
+        return as_array(array, where=f"{where}[{i}]")
+    except InvalidVectorError as error:
+        raise InvalidVectorError(str(error), row=i) from error
 
 
 def _by_document(vectors: object) -> object:

@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from vstore.embedding.embedder import Embeddings
 from vstore.embedding.outcomes import Item, error_text, put_off_error
+from vstore.embedding.transient_errors import is_transient
 from vstore.errors import EmbeddingError, InvalidArgumentError, InvalidVectorError
 from vstore.guarding.length_check import require_lengths
 from vstore.segment.documents import DELETED
@@ -164,12 +165,22 @@ class TextEmbedder:
         row = self._rows[item.document.id]
         message = (
             f"upsert_texts: texts[{row}], of {item.document.id!r:.80}, could not be embedded for "
-            f"version {self.label!r}: {error_text(error)}. Nothing of its batch was written; "
-            "batches before it were. Pass on_error='skip' to leave such texts out and go on."
+            f"version {self.label!r}: {error_text(error)}. {_hint(error)}Nothing of its batch "
+            "was written; batches before it were. Pass on_error='skip' to leave such texts out and "
+            "go on."
         )
         if isinstance(error, InvalidArgumentError):
             raise InvalidVectorError(message, row=row) from error
         raise EmbeddingError(message) from error
+
+
+def _hint(error: Exception) -> str:
+    if not is_transient(error):
+        return ""
+    return (
+        "The service answers for another text: it cannot take this one, or fails now and then, "
+        "which retries= is for. "
+    )
 
 
 class TextBatches:

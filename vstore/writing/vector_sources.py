@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from vstore.embedding.embedder import Embedder, Embeddings, require_embedder
 from vstore.embedding.outcomes import Item
+from vstore.embedding.results import require_synchronous, vectors_from
 from vstore.errors import InvalidArgumentError, InvalidVectorError
 from vstore.segment.user_document import Document, document_of
 from vstore.segment.validation import as_array
@@ -43,10 +44,14 @@ class VectorSource:
     ) -> None:
         if embed is not None and from_vectors is not None:
             raise InvalidArgumentError("migrate: pass embed or from_vectors=, one of the two")
-        if from_vectors is not None and not callable(from_vectors):
-            raise InvalidArgumentError(f"from_vectors: no function: {from_vectors!r:.60}")
-        if embed is not None and not callable(embed):
+        if from_vectors is not None:
+            if not callable(from_vectors):
+                raise InvalidArgumentError(f"from_vectors: no function: {from_vectors!r:.60}")
+            require_synchronous(from_vectors, what="from_vectors")
+        if isinstance(embed, Embedder) or not (embed is None or callable(embed)):
             require_embedder(embed)
+        elif embed is not None:
+            require_synchronous(embed, what="embed")
         self._embed = embed
         self._from_vectors = from_vectors
         self._mapped_from = mapped_from
@@ -116,24 +121,29 @@ class VectorSource:
         ------
         InvalidArgumentError
             A document has no text, and an embedder needs one.
+        EmbeddingError
+            The function returns a coroutine, or raises `StopIteration`.
         """
         if self._from_vectors is not None:
             return _mapped(self._from_vectors, [i.rows for i in items if i.rows is not None])
         assert self._embed is not None, "what runs has one of the two"
         documents = [item.document for item in items]
         if self.embedder is None:
-            return self._embed(documents)  # type: ignore[operator]  # it is no embedder
+            function: Any = self._embed  # it is no embedder
+            return vectors_from(function, documents, what="the embedding function")
         for item in items:
             error = self.unfit(item)
             if error is not None:
                 raise error
         prompt = self.embedder.spec.document_prompt
         texts = [prompt + (document.text or "") for document in documents]
-        return Embeddings(self.embedder.spec, self.embedder.embed_documents(texts))
+        what = f"embed_documents of {self.embedder.spec.model!r:.60}"
+        made = vectors_from(self.embedder.embed_documents, texts, what=what)
+        return Embeddings(self.embedder.spec, made)  # type: ignore[arg-type]  # checked later
 
 
 def _mapped(function: MapRows, rows: list[Array]) -> list[Array] | Embeddings:
-    made = function(np.concatenate(rows))
+    made = vectors_from(function, np.concatenate(rows), what="from_vectors")
     vectors = as_array(made.vectors if isinstance(made, Embeddings) else made, where="from_vectors")
     counts = [len(part) for part in rows]
     if vectors.ndim != 2 or len(vectors) != sum(counts):

@@ -9,10 +9,8 @@ import numpy as np
 
 from vstore.errors import (
     GateError,
-    InvalidArgumentError,
     StateError,
 )
-from vstore.guarding import spec_check as guard
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
@@ -20,6 +18,7 @@ from vstore.manifest.job_state import BridgeState
 from vstore.manifest.record import append_record
 from vstore.migration.bridges.fitting import KINDS, fit_bridge
 from vstore.migration.bridges.measuring import bridge_gate, bridge_recall
+from vstore.migration.gates.judged_queries import checked_queries
 from vstore.numbers import check_number, check_whole
 from vstore.query.bridge_record import plain_bridge
 
@@ -118,13 +117,8 @@ def _recall_of(
     documents: Array,
 ) -> tuple[float, int]:
     """Return how much of their own neighbours real queries find, mapped; and how many they are."""
-    state, checked = handle.snapshot().state, []
-    for version in versions:
-        if version.label not in queries:
-            raise InvalidArgumentError(f"fit_bridge: no queries for version {version.label!r}")
-        where = f"queries for {version.label!r}"
-        checked.append(guard.check_queries(version, queries[version.label], state, where=where))
-    own, other = checked
+    state = handle.snapshot().state
+    own, other = checked_queries(queries, versions, state, where="fit_bridge")
     return bridge_recall(bridge, own, other, documents), len(own)
 
 

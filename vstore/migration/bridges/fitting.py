@@ -88,6 +88,11 @@ def fit_bridge(
     moments = _Moments.of(x[seen], y[seen])
     matrix = moments.fitted(best.kind, best.penalty, best.rank)
     mapped = moments.mapped(matrix, x[split.held_out], unit=unit)
+    if np.abs(matrix).max(initial=0.0) > np.finfo(np.float32).max:
+        raise InvalidArgumentError(
+            "bridge: the target's vectors are so much longer than the source's that no map of "
+            "float32 numbers, up to 3.4e38, leads from one to the other; scale either version"
+        )
     return Bridge(
         kind=best.kind,
         penalty=best.penalty,

@@ -7,12 +7,13 @@ document is yet to come, and nothing can be lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from vstore.segment.copies import drawn_copies
 
+if TYPE_CHECKING:
     from vstore.engine.coverage import Coverage
     from vstore.evaluation.significance import PairedTest
     from vstore.types import Array, Judgments
@@ -84,7 +85,8 @@ class Judged:
     Attributes
     ----------
     queries : mapping of version label to (n, dimension)
-        The same queries, embedded for each of the two versions that are compared.
+        The same queries, embedded for each of the two versions that are compared: arrays,
+        `Embeddings`, or iterables of vectors.
     judgments : sequence of mapping of id to gain, n of them
         In the order of the queries; any iterable. Gains are finite and at least 0, and those above
         0 count. Their documents must be there, with ids of the collection's own type.
@@ -97,6 +99,18 @@ class Judged:
     judgments: Judgments
     margin: float = 0.01
     k: int = 10
+
+    def __post_init__(self) -> None:
+        # They are looked at more than once: by `check_gates`, and then by `cutover`.
+        queries: object = self.queries
+        if isinstance(queries, Mapping):
+            queries = {label: _kept(vectors) for label, vectors in queries.items()}
+        object.__setattr__(self, "queries", queries)
+        object.__setattr__(self, "judgments", _kept(self.judgments))
+
+
+def _kept(values: object) -> object:
+    return drawn_copies(values) if isinstance(values, Iterator) else values
 
 
 @dataclass(frozen=True, slots=True)

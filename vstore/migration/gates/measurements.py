@@ -14,6 +14,7 @@ from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exac
 from vstore.evaluation.significance import not_worse
 from vstore.migration.gates.gates import GateResult, coverage_gate, gate, quality_gate
 from vstore.migration.gates.judged_documents import require_documents
+from vstore.migration.gates.judged_queries import checked_queries
 from vstore.migration.jobs.queue import counting
 from vstore.numbers import check_switch
 from vstore.query.paths import ANY, Wanted
@@ -213,28 +214,26 @@ def _sampled_vectors(handle: Handle, version: str) -> Array:
 
 
 def _quality(handle: Handle, version: str, served: str, judged: Judged) -> GateResult:
-    missing = [label for label in (served, version) if label not in judged.queries]
-    if missing:
-        raise InvalidArgumentError(
-            f"quality gate: no queries for {', '.join(map(repr, missing))}; embed the judged "
-            "queries for both versions"
-        )
-    if {len(judged.queries[label]) for label in (served, version)} != {len(judged.judgments)}:
+    snapshot = handle.snapshot()
+    view = handle.view_at(snapshot)
+    versions = [view.version(label) for label in (served, version)]
+    queries = checked_queries(judged.queries, versions, snapshot.state, where="quality gate")
+    if {len(its_queries) for its_queries in queries} != {len(judged.judgments)}:
         raise InvalidArgumentError(
             "quality gate: expected as many queries for each version as judgments "
             f"({len(judged.judgments):,})"
         )
-    require_documents(handle.view(), judged.judgments, where="quality gate")
+    require_documents(view, judged.judgments, where="quality gate")
     useful = [i for i, gains in enumerate(judged.judgments) if any(g > 0 for g in gains.values())]
     old, new = (
         [
             ndcg_at_k(result.ids, judged.judgments[i], k=judged.k)
             for i, result in zip(
                 useful,
-                _asked(handle, np.asarray(judged.queries[label])[useful], label, k=judged.k),
+                _asked(handle, its_queries[useful], label, k=judged.k),
                 strict=True,
             )
         ]
-        for label in (served, version)
+        for label, its_queries in zip((served, version), queries, strict=True)
     )
     return quality_gate(not_worse(old, new, margin=judged.margin), k=judged.k)

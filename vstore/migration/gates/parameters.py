@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -10,8 +9,7 @@ from vstore.errors import InvalidArgumentError
 from vstore.migration.gates.gates import Gates, Judged
 from vstore.migration.gates.judged_documents import checked_judgments
 from vstore.numbers import check_number, check_whole
-from vstore.searching.parameters import check_k, several_queries
-from vstore.shown import short_repr
+from vstore.searching.parameters import check_k
 
 _SHARES: Final = ("coverage", "traffic_coverage", "stale", "recall")
 
@@ -43,11 +41,6 @@ def checked_gates(gates: object) -> Gates:
 
 
 def _checked_judged(judged: Judged) -> Judged:
-    given: object = judged.queries  # as above
-    if not isinstance(given, Mapping):
-        found = short_repr(given)
-        raise InvalidArgumentError(f"gates: quality: queries: expected a mapping, found {found}")
     margin = check_number(judged.margin, what="gates: quality: margin", least=0.0, most=1.0)
     judgments = checked_judgments(judged.judgments, where="gates: quality")
-    queries = {label: several_queries(one) for label, one in given.items()}
-    return Judged(queries, judgments, margin, check_k(judged.k))  # type: ignore[arg-type]  # vectors
+    return Judged(judged.queries, judgments, margin, check_k(judged.k))

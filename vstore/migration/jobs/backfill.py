@@ -233,7 +233,10 @@ class Run:
         if not items:
             return True
         price = self._work.spending.price_per_unit
-        units = [self._work.spending.units(item.document) for item in items]
+        units = [
+            0 if self._work.vectors.unfit(item) else self._work.spending.units(item.document)
+            for item in items
+        ]
         fits = caps.fitting(job, units, price_per_unit=price)
         if fits:
             self._write(items[:fits], units[:fits], phase)

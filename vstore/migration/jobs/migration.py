@@ -235,6 +235,7 @@ class Migration(OpenHandle):
     def plan(self, *, sample: int = 32) -> MigrationPlan:
         """Estimate what is left to do, by embedding some documents without writing anything.
 
+        Documents that have no text, where an `Embedder` needs one, are counted and left out.
         Through a scoped handle, of the documents inside.
 
         Parameters
@@ -254,9 +255,14 @@ class Migration(OpenHandle):
         view, queue = self._handle.view(), scan(self._work, self._job())
         count = len(queue.docnos)
         counted = self._work.vectors.items(view, _spread(queue.docnos, _UNITS_SAMPLE))
-        found = sum(self._work.spending.units(item.document) for item in counted)
+        found = sum(
+            self._work.spending.estimated(item.document)
+            for item in counted
+            if self._work.vectors.unfit(item) is None
+        )
         units = round(found * count / len(counted)) if counted else 0
-        items = self._work.vectors.items(view, _spread(queue.docnos, sample))
+        sampled = self._work.vectors.items(view, _spread(queue.docnos, sample))
+        items = [item for item in sampled if self._work.vectors.unfit(item) is None]
         clock = self._handle.clock
         began_s = clock.monotonic_s()
         for start in range(0, len(items), self._work.batch_size):
@@ -270,8 +276,9 @@ class Migration(OpenHandle):
             units_exact=len(counted) == count,
             unit=self._work.spending.unit,
             cost=units * self._work.spending.price_per_unit,
-            seconds=took_s / len(items) * count if items else None,
+            seconds=took_s / len(sampled) * count if items else None,
             sample=len(items),
+            sample_without_text=len(sampled) - len(items),
         )
 
     def status(self) -> MigrationStatus:

@@ -34,6 +34,9 @@ class MigrationPlan:
         From the calls measured; None without any.
     sample : int
         Documents that were embedded to measure, and thrown away.
+    sample_without_text : int
+        Documents that were to be, and have no text, which an `Embedder` needs: as many in a
+        hundred will become dead letters. The estimates count them as no work.
     """
 
     documents: int
@@ -45,6 +48,7 @@ class MigrationPlan:
     cost: float
     seconds: float | None
     sample: int
+    sample_without_text: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ import numpy as np
 
 from vstore.errors import InvalidArgumentError, NotFoundError, StateError
 from vstore.evaluation.choice import choose_fusion
-from vstore.guarding import spec_check as guard
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
 from vstore.manifest.job_state import FusionChoice
 from vstore.migration.gates.judged_documents import checked_judgments, require_documents
+from vstore.migration.gates.judged_queries import checked_queries
 from vstore.query.expected_gain import Observation, fit_gain_curve
 from vstore.query.fetching import VersionRead, fetch
 from vstore.query.fusion import BRIDGED, Candidates
@@ -62,15 +62,12 @@ def choose(
     judgments = checked_judgments(judgments, where="choose_fusion")
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)
-    reads = []
-    for label in (old, new):
-        version = view.version(label)
-        if label not in queries:
-            raise InvalidArgumentError(f"choose_fusion: no queries for version {label!r}")
-        checked = guard.check_queries(
-            version, queries[label], snapshot.state, where=f"queries for {label!r}"
-        )
-        reads.append(VersionRead(view.rows(label), version.spec.metric, checked))
+    versions = [view.version(label) for label in (old, new)]
+    checked = checked_queries(queries, versions, snapshot.state, where="choose_fusion")
+    reads = [
+        VersionRead(view.rows(version.label), version.spec.metric, its_queries)
+        for version, its_queries in zip(versions, checked, strict=True)
+    ]
     if {len(read.queries) for read in reads} != {len(judgments)}:
         raise InvalidArgumentError(
             "choose_fusion: expected as many queries for each version as judgments "
