@@ -385,3 +385,70 @@ def test_readers_of_a_store_that_is_closed_under_them_finish_or_say_closed(tmp_p
         for thread in threads:
             thread.join()
     assert not wrong
+
+
+def test_a_process_without_descriptors_is_told_so_whatever_it_calls(tmp_path: Path) -> None:
+    """Modules are imported at their first use, and each is a file to open."""
+    path = tmp_path / "docs.vstore"
+    with vstore.open(path) as store:
+        docs = store.create_collection("docs", fields={"year": "int"})
+        for label in ("v", "w"):
+            docs.create_version(label, vstore.EmbeddingSpec(label, 8), graph_rows_min=100)
+        ids = [f"d{i}" for i in range(1_000)]
+        metadata = [{"year": i % 9} for i in range(1_000)]
+        docs.upsert(ids, texts=ids, vectors={"v": rows(1_000, 8)}, metadata=metadata)
+        docs.add_vectors("w", ids[:500], rows(500, 8, seed=1))
+        store.optimize()
+    code = """
+        import contextlib, os, resource, sys
+        import numpy as np
+        import vstore
+        from vstore.errors import StorageError
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+        store = vstore.open(sys.argv[1])
+        docs, q = store.collection("docs"), np.ones(8, np.float32)
+        both = {"v": q, "w": q}
+        judged = {"queries": {"v": [q], "w": [q]}, "judgments": [{"d1": 1}]}
+        calls = [
+            lambda: [getattr(vstore, name) for name in vstore.__all__],
+            lambda: docs.search(q, version="v"),
+            lambda: docs.search(q, version="v", exact=True),
+            lambda: docs.search(q, version="v", where={"field": "year", "op": "==", "value": 3}),
+            lambda: docs.search_batch(np.ones((400, 8)), version="v", threads=2),
+            lambda: docs.search(both, version="w", old_version="v", mode="dual"),
+            lambda: docs.upsert(["x"], vectors={"v": [q]}),
+            lambda: store.check(),
+            lambda: store.metrics_text(),
+            lambda: docs.check_gates("w"),
+            lambda: docs.migrate("v", "w", lambda batch: np.ones((len(batch), 8))).run(),
+            lambda: docs.fit_bridge("v", "w"),
+            lambda: docs.choose_fusion("w", old_version="v", **judged),
+            lambda: docs.cutover("w", gates=vstore.Gates(coverage=0.0, recall=0.0)),
+            lambda: store.vacuum(),
+        ]
+        told = 0
+        for number, call in enumerate(calls):
+            held = []
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.open(os.devnull, os.O_RDONLY))
+            try:
+                call()
+            except StorageError as error:
+                assert "ulimit -n" in str(error), (number, error)
+                told += 1
+            except vstore.VstoreError:
+                pass  # there was no need of a descriptor
+            for descriptor in held:
+                os.close(descriptor)
+            with contextlib.suppress(vstore.StateError, vstore.InvalidArgumentError):
+                call()  # and now it can be done
+        assert told > 5, told
+        store.close()
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), path],
+        cwd=ROOT,
+        check=True,
+    )

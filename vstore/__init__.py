@@ -70,7 +70,6 @@ compression.
 Names are imported at their first use, so that ``import vstore`` costs nothing.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -219,12 +218,12 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name == "open":
-        value: object = import_module("vstore.api.opening").open_store
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
+    home = "vstore.api.opening" if name == "open" else _HOMES.get(name)
+    if home is None:
         raise AttributeError(f"module 'vstore' has no attribute {name!r}")
+    from vstore.deferred import imported  # which costs a little, too
+
+    value: object = getattr(imported(home), "open_store" if name == "open" else name)
     globals()[name] = value
     return value
 

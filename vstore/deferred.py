@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from vstore.errors import StorageError
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+_NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
+
+
+def imported(name: str) -> ModuleType:
+    """Import a module.
+
+    Raises
+    ------
+    StorageError
+        No more files can be opened, and a module is one.
+    """
+    try:
+        return import_module(name)
+    except OSError as error:
+        if error.errno not in _NO_DESCRIPTOR:
+            raise
+        raise StorageError(
+            f"{name} cannot be imported, which this call needs: {error.strerror}. Close "
+            "files or sockets, or raise the limit (ulimit -n), and call it again."
+        ) from error
 
 
 class Deferred:
@@ -21,6 +45,6 @@ class Deferred:
 
     def __getattr__(self, attribute: str) -> object:
         if self._module is None:
-            self._module = import_module(self._name)
+            self._module = imported(self._name)
         value: object = getattr(self._module, attribute)
         return value

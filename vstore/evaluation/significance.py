@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.random import default_rng  # NumPy would import it at its first use
 
 from vstore.errors import InvalidArgumentError
 
@@ -124,7 +125,7 @@ def not_worse(
     before, after = np.asarray(old, np.float64), np.asarray(new, np.float64)
     _check(before, after, margin, alpha, resamples)
     differences = after - before
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     low, high = _interval(differences, alpha, resamples, rng)
     return PairedTest(
         queries=len(differences),
@@ -179,7 +180,7 @@ def better_than(
         _check(before, after, 0.0, alpha, resamples)
     if not afters:
         return {}
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     differences = np.stack([after - before for after in afters.values()], axis=1)
     p_values = _adjusted_p_values(differences, resamples, rng)
     tests = {}
@@ -220,7 +221,7 @@ def bootstrap_interval(
         )
     if not 0 < confidence < 1:
         raise InvalidArgumentError(f"bootstrap: confidence={confidence}; expected one in (0, 1)")
-    return _interval(measured, (1 - confidence) / 2, resamples, np.random.default_rng(seed))
+    return _interval(measured, (1 - confidence) / 2, resamples, default_rng(seed))
 
 
 def _check(before: Array, after: Array, margin: float, alpha: float, resamples: int) -> None:

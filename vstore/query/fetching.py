@@ -18,6 +18,7 @@ from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import thread as futures
 
     from vstore.index import flat
     from vstore.index.construction import Kernels
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vstore.types import Array, BoolArray, IntArray
 else:  # not what a search by a graph of one version needs
     flat = Deferred("vstore.index.flat")
+    futures = Deferred("concurrent.futures.thread")
     ranking = Deferred("vstore.query.ranking")
 
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
@@ -284,10 +286,8 @@ def _in_threads(
     threads = min(threads, len(queries) // _QUERIES_PER_THREAD)
     if threads < 2:
         return answer(queries)
-    from concurrent.futures import ThreadPoolExecutor  # takes longer to import than a search
-
     pieces = np.array_split(queries, threads)
-    with ThreadPoolExecutor(threads - 1) as pool:
+    with futures.ThreadPoolExecutor(threads - 1) as pool:
         others = pool.map(answer, pieces[1:])
         answers = [answer(pieces[0]), *others]
     rows, scores = zip(*answers, strict=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.limits import DEAD_SHARE_MAX, MERGE_FANOUT, SEAL_DOCUMENTS
 from vstore.native.arrays import NONE
 from vstore.segment.document_columns import columns_of_rows, concat_documents, seal_documents
@@ -24,12 +25,17 @@ from vstore.segment.vectors import DTYPES, VectorSegment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from vstore.index import building
     from vstore.index.building import Extended
     from vstore.index.construction import Kernels
     from vstore.manifest.state import SegmentRef, VersionState
+    from vstore.segment import graphs
     from vstore.segment.merging import Merge, MergedRows
     from vstore.segment.vectors import RowBatch
     from vstore.storage.container import Container
+else:  # most commits need none
+    building = Deferred("vstore.index.building")
+    graphs = Deferred("vstore.segment.graphs")
 
 
 FindKernels: TypeAlias = "Callable[[int], Kernels | None]"  # for a graph of so many rows
@@ -212,10 +218,8 @@ def graph_of(
     found = None if segment.has_graph else kernels(ref.rows)
     if found is None or version.graph is None:
         return ref
-    from vstore.segment.graphs import build_graph, write_graph  # most commits need none
-
-    index = build_graph(container.name, segment, version, found, before=before)
-    return write_graph(container, segment, index, epoch=epoch)
+    index = graphs.build_graph(container.name, segment, version, found, before=before)
+    return graphs.write_graph(container, segment, index, epoch=epoch)
 
 
 def extended_graph(
@@ -229,16 +233,14 @@ def extended_graph(
     ------
     CorruptionError
     """
-    graphs = [
+    with_graph = [
         (segment.rows, number)
         for number, segment in enumerate(segments)
         if isinstance(segment, VectorSegment) and segment.has_graph
     ]
-    if not graphs:
+    if not with_graph:
         return None
-    from vstore.index.building import Extended
-
-    _, number = max(graphs)
+    _, number = max(with_graph)
     segment = segments[number]
     assert isinstance(segment, VectorSegment)
     graph = segment.graph
@@ -250,4 +252,4 @@ def extended_graph(
     if whole and (graph.ghosts or np.count_nonzero(mine) < segment.rows):
         return None
     node[mine] = graph.node[merged.row[mine]]
-    return Extended(graph, node)
+    return building.Extended(graph, node)

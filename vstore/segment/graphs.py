@@ -33,7 +33,7 @@ from vstore.segment.sealed import write_segment
 from vstore.segment.vectors import NODE_ARRAYS, VectorSegment
 
 if TYPE_CHECKING:
-    from vstore.index import building
+    from vstore.index import building, construction
     from vstore.index.building import Extended
     from vstore.index.construction import Kernels
     from vstore.manifest.state import SegmentRef, VersionState
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 else:  # a search needs none
     building = Deferred("vstore.index.building")
+    construction = Deferred("vstore.index.construction")
 
 _SPARE_MAX: Final = 1 << 16
 
@@ -289,8 +290,6 @@ def _contradiction(index: GraphIndex) -> str | None:
             return f"{name} to nodes that do not exist"
         if bool((used[:, 1:] & ~used[:, :-1]).any()):
             return f"{name} with gaps"
-    from vstore.index.construction import unreached  # what a search does not need
-
-    if unreached(arrays):
+    if construction.unreached(arrays):
         return "nodes that no path reaches"
     return None

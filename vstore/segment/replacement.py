@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.segment.compaction import (
     extended_graph,
     merge_start,
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from vstore.index.building import Extended
     from vstore.index.graph import GraphIndex
     from vstore.manifest.state import SegmentRef, VersionState
+    from vstore.segment import graphs
     from vstore.segment.compaction import FindKernels
     from vstore.segment.row_table import SealedRows
     from vstore.storage.container import Container
+else:  # most commits need none
+    graphs = Deferred("vstore.segment.graphs")
 
 
 class Replacement(NamedTuple):
@@ -93,9 +97,7 @@ def _graph(
     found = kernels(len(rows.docno))
     if found is None:
         return None
-    from vstore.segment.graphs import build_graph  # most commits need none
-
-    return build_graph(segment.container.name, rows, version, found, before=before)
+    return graphs.build_graph(segment.container.name, rows, version, found, before=before)
 
 
 def replace_segments(
@@ -116,8 +118,6 @@ def replace_segments(
     if rows is not None:
         new = (seal_rows(container, rows, version.spec, epoch=epoch),) if len(rows) else ()
     if graph is not None and new:
-        from vstore.segment.graphs import write_graph  # as above
-
         segment = VectorSegment(container, new[0], version.spec)
-        new = (write_graph(container, segment, graph, epoch=epoch),)
+        new = (graphs.write_graph(container, segment, graph, epoch=epoch),)
     return (*version.segments[:start], *new, *version.segments[start + len(old) :])

@@ -93,7 +93,7 @@ def _require_no_bools(rows: Sequence[object], array: Array, where: str) -> None:
         What NumPy made of the rows. Only where it has a 0 or a 1 are they looked at.
     """
     likely = (array == 0) | (array == 1)
-    if not likely.any():
+    if not likely.any() or (array.ndim == 1 and set(map(type, rows)) <= _NUMBERS):
         return
     if array.ndim > 1:
         likely = likely.any(axis=tuple(range(1, array.ndim)))

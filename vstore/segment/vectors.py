@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vstore.cached import cached_property
+from vstore.deferred import Deferred
 from vstore.limits import CHUNKS_MAX
 from vstore.segment.pieces import (
     NODE_PIECE_BYTES,
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from vstore.index.graph import GraphIndex
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import SegmentRef
+    from vstore.segment import graphs
     from vstore.storage.container import Container
     from vstore.types import Array, IntArray
+else:  # which writes segments, and so imports this
+    graphs = Deferred("vstore.segment.graphs")
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
 _UNIT_TOLERANCE = 1.01 * UNIT_TOLERANCE  # what rounding adds is let pass
@@ -254,9 +258,7 @@ class VectorSegment(SealedSegment):
     @cached_property
     def graph(self) -> GraphIndex | None:
         """The graph over the rows, None if the segment has none."""
-        from vstore.segment.graphs import read_graph  # which writes segments, and so imports this
-
-        return read_graph(self)
+        return graphs.read_graph(self)
 
     @cached_property
     def has_graph(self) -> bool:
@@ -280,14 +282,12 @@ class VectorSegment(SealedSegment):
     @cached_property
     def searched(self) -> SearchedArrays:
         """What a search by the graph reads, and what verifies it as it is read."""
-        from vstore.segment.graphs import read_graph  # as above
-
         shape, check = (self.rows, self.spec.dimension), SearchCheck()
         ref = self.header.arrays.get("vectors")
         if ref is None or ref.dtype not in DTYPES.values():
             raise self.corrupt("no vectors of a known dtype")
         vectors = self.unverified("vectors", ref.dtype, shape)
-        graph = read_graph(self, verified=False)
+        graph = graphs.read_graph(self, verified=False)
         assert graph is not None, "only for segments with a graph"
         if not self.container.is_verified(ref.block):
             hashes = self._piece_hashes("vectors.pieces", [vectors], VECTOR_PIECE_BYTES)
@@ -326,9 +326,7 @@ class VectorSegment(SealedSegment):
         """Check hashes, order, norms and graph."""
         super().verify()
         if self.has_graph:
-            from vstore.segment.graphs import check_graph  # as above
-
-            check_graph(self)
+            graphs.check_graph(self)
             arrays = self.graph.arrays.by_node if self.graph else ()
             self._verify_pieces("vectors.pieces", [self.vectors], VECTOR_PIECE_BYTES)
             self._verify_pieces("graph.pieces", arrays, NODE_PIECE_BYTES)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 import numpy as np
+from numpy.random import default_rng  # NumPy would import it at its first use
 
 from vstore.errors import InvalidArgumentError, StateError
 from vstore.migration.bridges.measuring import neighbour_recall
@@ -135,7 +136,7 @@ class _Split(NamedTuple):
 
 def _split(pairs: int, seed: int) -> _Split:
     aside = min(max(HELD_OUT_MIN, round(HELD_OUT_SHARE * pairs)), HELD_OUT_MAX)
-    order = np.random.default_rng(seed).permutation(pairs)
+    order = default_rng(seed).permutation(pairs)
     return _Split(order[2 * aside :], order[aside : 2 * aside], order[:aside])
 
 
