@@ -199,8 +199,68 @@ def test_a_version_without_rows_passes_no_gate_that_looks_at_them(gates: dict[st
     docs = corpus(covered=0)
     with pytest.raises(vstore.GateError, match="no evidence"):
         docs.cutover(NEW, gates=vstore.Gates(coverage=0.0, **gates))
-    docs.cutover(NEW, gates=vstore.Gates(coverage=0.0))  # which asks for none, and says so
+    assert docs.route.version == OLD
+
+
+def test_no_coverage_at_all_is_none_whatever_is_asked_for() -> None:
+    docs = corpus(covered=0)
+    gates = vstore.Gates(coverage=0.0)
+    (coverage, *_) = docs.check_gates(NEW, gates)
+    assert (coverage.measured, coverage.evidence, coverage.passed) == (0.0, 0, False)
+    either: list[dict[str, Any]] = [{"gates": gates}, {"min_coverage": 0}]
+    for options in either:
+        with pytest.raises(vstore.GateError, match=r"no evidence: 0 documents that it can return"):
+            docs.cutover(NEW, **options)
+    docs.add_vectors(NEW, [0], rows(1))  # of another tenant than acme
+    with pytest.raises(vstore.GateError, match="no evidence"):
+        docs.scoped(ACME).cutover(NEW, gates=gates)
+    docs.upsert([0], texts=["changed"])  # so that its only row is stale, and hidden
+    with pytest.raises(vstore.GateError, match="no evidence"):
+        docs.cutover(NEW, gates=gates)
+    docs.add_vectors(NEW, [0], rows(1))
+    docs.cutover(NEW, gates=gates)
     assert docs.route.version == NEW
+
+
+def test_stale_rows_that_are_served_are_some_coverage() -> None:
+    docs = store_in().create_collection("docs")
+    docs.create_version(OLD, spec())
+    docs.create_version(NEW, spec("model-new"), stale_policy="serve")
+    docs.upsert([0], texts=["as it was"], vectors={OLD: rows(1), NEW: rows(1)})
+    docs.upsert([0], texts=["changed"])
+    coverage, *_ = docs.cutover(NEW, min_coverage=0)
+    assert (coverage.measured, coverage.evidence) == (0.0, 1)
+
+
+OUT_OF_RANGE = [-1, -0.01, 1.0001, 2, float("inf"), -float("inf"), float("nan"), True, "0.5", [1]]
+
+
+@pytest.mark.parametrize("value", OUT_OF_RANGE, ids=repr)
+@pytest.mark.parametrize("name", ["coverage", "traffic_coverage", "stale", "recall"])
+def test_a_share_is_a_number_from_0_to_1(name: str, value: Any) -> None:
+    docs = corpus()
+    gates = vstore.Gates(**{name: value})
+    for call in (docs.check_gates, docs.scoped(ACME).check_gates):
+        with pytest.raises(vstore.InvalidArgumentError, match=f"gates: {name}: expected"):
+            call(NEW, gates)
+    with pytest.raises(vstore.InvalidArgumentError, match=f"gates: {name}: expected"):
+        docs.cutover(NEW, gates=gates, force=True, reason="all the same")
+    assert docs.route.version == OLD
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, True, float("nan"), "0"], ids=repr)
+def test_dead_letters_are_a_number_of_documents(value: Any) -> None:
+    with pytest.raises(vstore.InvalidArgumentError, match="gates: dead_letters: expected"):
+        corpus().check_gates(NEW, vstore.Gates(dead_letters=value))
+
+
+@pytest.mark.parametrize("gates", [0, "", False, {}, [], 1.0, {"coverage": 1}], ids=repr)
+def test_what_is_no_gates_is_refused(gates: Any) -> None:
+    docs = corpus()
+    with pytest.raises(vstore.InvalidArgumentError, match="gates: expected Gates"):
+        docs.check_gates(NEW, gates)
+    with pytest.raises(vstore.InvalidArgumentError, match="gates: expected Gates"):
+        docs.cutover(NEW, gates=gates)
 
 
 def test_a_tenant_without_documents_is_cut_over_by_force_only() -> None:

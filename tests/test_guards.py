@@ -151,6 +151,7 @@ def test_another_model_is_refused_and_changes_nothing(demo: ScifactDemo, call: s
         calls[call]()
     error = caught.value
     assert isinstance(error, VersionMismatchError)
+    assert error.limit is not None
     assert error.departure > error.limit > 0.5
     assert (error.expected, error.rows) == (NEW, BATCH)
     assert "trust_geometry=True" in str(error)

@@ -22,6 +22,7 @@ def assert_limit(name: str, call: Callable[[], object]) -> vstore.LimitExceededE
         call()
     assert caught.value.limit == name
     assert caught.value.allowed == getattr(limits, name)
+    assert caught.value.found is not None
     assert caught.value.found > caught.value.allowed
     return caught.value
 

@@ -16,7 +16,7 @@ from vstore.native import loader
 from vstore.query.plan import FlatScan, GraphSearch, scans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vstore import Collection, SearchResults, Store
     from vstore.manifest.spec import Metric
@@ -147,6 +147,39 @@ def test_a_filter_and_deletions_keep_the_promise() -> None:
         for share in (0.7, 0.2, 0.05):
             where = vstore.field("number") < int(share * ROWS)
             assert not falls_short(docs, queries, None, (1, 3, 10), where=where)
+
+
+@pytest.fixture(scope="module")
+def among_others() -> Iterator[tuple[Collection, Array]]:
+    """Make near-copies of one vector among nine times as many rows that are well apart."""
+    count, dimension = 20_000, 96
+    rng = np.random.default_rng(0)
+    plain = rng.standard_normal((count * 9 // 10, 12)) @ rng.standard_normal((12, dimension))
+    plain += 0.1 * rng.standard_normal(plain.shape)
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
+    one = rng.standard_normal(dimension)
+    noise = rng.standard_normal((count // 10, dimension)) / np.sqrt(dimension)
+    near = one / np.linalg.norm(one) + 0.002 * noise
+    vectors = np.concatenate([plain, near]).astype(np.float32)
+    order = rng.permutation(count)
+    with vstore.open(":memory:") as store:
+        docs = store.create_collection("docs", fields={"form": "keyword"})
+        spec = vstore.EmbeddingSpec("model", dimension)
+        docs.create_version("v", spec, graph_rows_min=1_000)
+        docs.set_geometry_policy("v", "off")
+        forms = [{"form": "letter" if i >= len(plain) else "other"} for i in order.tolist()]
+        docs.upsert(list(range(count)), vectors={"v": vectors[order]}, metadata=forms)
+        yield docs, near[:40].astype(np.float32)
+
+
+@pytest.mark.parametrize("recall", [0.7, 0.8, None])
+def test_a_filter_that_lets_through_near_copies_alone_keeps_the_promise(
+    among_others: tuple[Collection, Array], recall: float | None
+) -> None:
+    docs, queries = among_others
+    where = vstore.field("form") == "letter"
+    assert not falls_short(docs, queries, recall, (1, 10), where=where)
+    assert not falls_short(docs.scoped(where), queries, recall, (10,))
 
 
 def test_near_copies_in_several_segments_keep_the_promise() -> None:

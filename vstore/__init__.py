@@ -33,7 +33,7 @@ of one query::
     query/fetching.py      each segment by its path, the parts' answers merged
     index/flat.py          exact top k over arrays
     index/graph.py         a segment's graph: quantizer.py, construction.py; its recall by k:
-                           measuring.py, curve.py
+                           measuring.py, curve.py; resolution.py: of what a filter lets through
     native/                kernels.py: all machine code; reference.py: the same in NumPy
     searching/results.py   what users see, which outlives the store: hits.py, result_batch.py,
                            kept_answers.py (unpickled), runs.py (for evaluation libraries)

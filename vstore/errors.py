@@ -113,11 +113,14 @@ class LimitExceededError(VstoreError):
     ----------
     limit : str
         Name of the bound in ``vstore.limits``.
-    found, allowed : int
+    found : int or None
+        None where it would count what a scoped handle knows nothing of.
+    allowed : int
     """
 
-    def __init__(self, what: str, *, limit: str, found: int, allowed: int) -> None:
-        super().__init__(f"{what}: found {found:,}, at most {allowed:,} allowed (limits.{limit})")
+    def __init__(self, what: str, *, limit: str, found: int | None, allowed: int) -> None:
+        many = "no room for more" if found is None else f"found {found:,}"
+        super().__init__(f"{what}: {many}, at most {allowed:,} allowed (limits.{limit})")
         self.limit = limit
         self.found = found
         self.allowed = allowed
@@ -172,8 +175,9 @@ class SuspectGeometryError(VersionMismatchError):
     ----------
     departure : float
         Average of the vectors: 0 as the version's own rows, 1 as unrelated vectors.
-    limit : float
-        The departure from which on as many are refused.
+    limit : float or None
+        The departure from which on as many are refused; None through a scoped handle, since it was
+        learned from everybody's rows.
     rows : int
         Vectors judged.
     fits : str | None
@@ -186,7 +190,7 @@ class SuspectGeometryError(VersionMismatchError):
         *,
         version: str,
         departure: float,
-        limit: float,
+        limit: float | None,
         rows: int,
         fits: str | None,
     ) -> None:

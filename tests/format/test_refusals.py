@@ -492,6 +492,48 @@ def docnos_that_do_not_ascend(file: Forged) -> None:
     file.array("docno", "v1")[1] = 3
 
 
+@forgery
+def a_row_made_from_a_revision_that_its_document_does_not_have_yet(file: Forged) -> None:
+    delta = file.delta("documents")
+    document = delta["documents"]["docs"][1]
+    delta["rows"]["docs"]["v1"][2] = np.array([document[3]] * 2, "<u8").tobytes()
+    document[2] = document[3] = document[3] - 1
+
+
+@forgery
+def a_row_of_a_sealed_document_made_from_a_later_revision(file: Forged) -> None:
+    delta = file.delta("rows")
+    rows_ = delta["rows"]["docs"]["v1"]
+    rows_[0] = np.array([5, 6], "<u4").tobytes()  # which the delta does not change
+
+
+@forgery
+def a_document_that_goes_back_to_an_earlier_revision(file: Forged) -> None:
+    _, record = changed_again(file)
+    record[2] = record[3] = 2
+
+
+@forgery
+def a_document_that_was_created_earlier_than_before(file: Forged) -> None:
+    earlier, record = changed_again(file)
+    earlier[2] = earlier[3]
+    record[2] = earlier[3] - 1
+
+
+def changed_again(file: Forged) -> tuple[list[Any], list[Any]]:
+    """Let the newest delta change the document that an older one changed; both records."""
+    older = next(
+        document
+        for commit in file.commits()
+        for document in commit.get("documents", {}).get("docs", ())
+        if document[0] == 3
+    )
+    newest = file.delta("documents")
+    record = [*older[:3], newest["epoch"], *older[4:]]
+    newest["documents"]["docs"].append(record)
+    return older, record
+
+
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_file_that_breaks_a_rule_is_refused_and_named(image: bytes, name: str) -> None:
     file = Forged(image)
@@ -593,6 +635,120 @@ def test_a_key_that_comes_twice_in_json_metadata_is_refused(image: bytes) -> Non
     assert not checked(file.bytes()).ok
 
 
+# States between the newest one and the full commits.
+
+
+def between() -> bytes:
+    """Write a file whose newest chain has deltas of every kind, each put right by a later one."""
+    medium = MemoryMedium()
+    with open_medium(medium) as store:
+        docs = store.create_collection("docs", fields={"tenant": "keyword"})
+        docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
+        docs.create_version("v2", vstore.EmbeddingSpec("new", 4))
+        docs.upsert(range(8), texts=[f"{i}" for i in range(8)], vectors={"v1": rows(8)})
+        store.vacuum(keep_epochs=[])
+        store.tag("first")
+        docs.read_both("v2")
+        docs.upsert([1, 20], texts=["anew", "new"], vectors={"v1": rows(2)})
+        docs.add_field("later", "int")
+        docs.cutover("v2", force=True, reason="so")
+        docs.upsert([1], texts=["once more"], vectors={"v1": rows(1)}, metadata=[{"later": 1}])
+        store.untag("first")
+        docs.delete([20])
+        docs.cutover("v1", force=True, reason="back")
+        docs.upsert([1], texts=["for good"], vectors={"v1": rows(1)})
+    return medium.tobytes()
+
+
+def made_by(file: Forged, operation: str, *, number: int = 0) -> dict[str, Any]:
+    """Return a commit by its operation, the newest first."""
+    return [c for c in file.commits() if c["operation"][0].startswith(operation)][number]
+
+
+BETWEEN: dict[str, Callable[[Forged], object]] = {}
+
+
+def state_between(function: Callable[[Forged], object]) -> Callable[[Forged], object]:
+    """Name a way to break a state that is neither the newest one nor a full manifest."""
+    BETWEEN[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def edited(commit: dict[str, Any], *path: str) -> dict[str, Any]:
+    """Return the value that a delta sets at a path."""
+    found: dict[str, Any] = next(edit[1] for edit in commit["edits"] if edit[0] == list(path))
+    return found
+
+
+@state_between
+def a_tag_that_names_a_later_epoch(file: Forged) -> None:
+    tag = made_by(file, "tag")
+    edited(tag, "tags", "first")["epoch"] = tag["epoch"] + 1
+
+
+@state_between
+def a_route_of_a_later_epoch_for_a_while(file: Forged) -> None:
+    commit = made_by(file, "cutover", number=1)
+    place = ["collections", "docs", "routes", "", "since_epoch"]
+    edit = next(edit for edit in commit["edits"] if edit[0] == place)
+    edit[1] = commit["epoch"] + 2
+
+
+@state_between
+def a_route_of_no_version_for_a_while(file: Forged) -> None:
+    place = ["collections", "docs", "routes", "", "shadow"]
+    made_by(file, "read_both")["edits"].append([place, "v9"])
+    made_by(file, "untag")["edits"].append([place, ""])
+
+
+@state_between
+def a_field_before_it_is_declared(file: Forged) -> None:
+    made_by(file, "upsert", number=2)["documents"]["docs"][0][5] = {"later": 1}
+
+
+@state_between
+def a_row_ahead_of_its_document_until_that_changes(file: Forged) -> None:
+    commit = made_by(file, "upsert", number=2)
+    document = commit["documents"]["docs"][0]
+    document[3] -= 1
+
+
+@state_between
+def a_row_ahead_of_a_document_that_is_deleted_later(file: Forged) -> None:
+    commit = made_by(file, "upsert", number=2)
+    document = commit["documents"]["docs"][1]
+    document[2] = document[3] = document[3] - 1
+
+
+@state_between
+def a_collection_that_is_broken_for_a_while(file: Forged) -> None:
+    place = ["collections", "docs", "dual_write"]
+    made_by(file, "read_both")["edits"].append([place, "sometimes"])
+    made_by(file, "untag")["edits"].append([place, "allow"])
+
+
+@pytest.fixture(scope="module")
+def image_between() -> bytes:
+    return between()
+
+
+def test_a_file_of_many_deltas_is_sound(image_between: bytes) -> None:
+    assert checked(Forged(image_between).bytes()).problems == ()
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_a_check_looks_at_the_states_in_between(image_between: bytes, name: str) -> None:
+    file = Forged(image_between)
+    BETWEEN[name](file)
+    forged = file.bytes()
+    newest = attempt(lambda: open_medium(MemoryMedium(forged), mode="r"))
+    assert not isinstance(newest, type), "the newest state is sound"
+    newest.close()
+    report = checked(forged)
+    assert len(report.problems) == 1
+    assert report.problems[0].offset is not None
+
+
 # What only a check of all the data can see.
 
 FOR_A_CHECK: dict[str, Callable[[Forged], object]] = {}
@@ -650,6 +806,24 @@ def rows_of_a_later_epoch_in_a_segment(file: Forged) -> None:
 @for_a_check
 def history_after_the_state(file: Forged) -> None:
     file.at(file.manifest["history"])[0][0] = 1_000
+
+
+@for_a_check
+def a_row_of_a_segment_made_from_a_later_revision(file: Forged) -> None:
+    file.array("revision", "v1")[5] += np.uint64(1)
+
+
+@for_a_check
+def a_document_of_a_segment_that_goes_back_in_a_delta(file: Forged) -> None:
+    for commit in file.commits():
+        for document in commit.get("documents", {}).get("docs", ()):
+            if document[0] == 3:
+                document[2] = document[3] = 1
+
+
+@for_a_check
+def a_tag_of_an_epoch_that_the_file_does_not_have(file: Forged) -> None:
+    file.manifest["tags"]["begun"]["epoch"] += 1
 
 
 @pytest.mark.parametrize("name", FOR_A_CHECK)

@@ -687,31 +687,68 @@ class Collection(OpenHandle):
         dual_write.set_policy(self._handle, policy, reason=reason)
 
     def read_both(
-        self, version: str, *, fusion: FusionName = "slots", reason: str = "", by: str = ""
+        self,
+        version: str,
+        *,
+        fusion: FusionName = "slots",
+        force: bool = False,
+        reason: str = "",
+        by: str = "",
     ) -> None:
-        """Route to a dual read of the serving version and this one."""
-        routes.read_both(self._handle, version, fusion=fusion, reason=reason, by=by)
+        """Route to a dual read of the serving version and this one.
 
-    def read_cascade(self, version: str, *, reason: str = "", by: str = "") -> None:
-        """Route to what the serving version finds, ordered by this one where it has the vectors."""
-        routes.read_cascade(self._handle, version, reason=reason, by=by)
+        Parameters
+        ----------
+        force : bool
+            In a scope: make the route although the tenant has no document yet, which is otherwise
+            refused with a `StateError`; recorded with ``reason``, which it needs.
+        """
+        routes.read_both(self._handle, version, fusion=fusion, force=force, reason=reason, by=by)
 
-    def read_canary(self, version: str, *, percent: int, reason: str = "", by: str = "") -> None:
-        """Let a version answer a share of the queries; the same ones each time."""
-        routes.read_canary(self._handle, version, percent=percent, reason=reason, by=by)
+    def read_cascade(
+        self, version: str, *, force: bool = False, reason: str = "", by: str = ""
+    ) -> None:
+        """Route to what the serving version finds, ordered by this one where it has the vectors.
 
-    def read_bridge(self, version: str, *, source: str, reason: str = "", by: str = "") -> None:
-        """Let a version serve, also queries of another one, mapped by a fitted bridge."""
-        routes.read_bridge(self._handle, version, source=source, reason=reason, by=by)
+        ``force`` is as for `read_both`.
+        """
+        routes.read_cascade(self._handle, version, force=force, reason=reason, by=by)
+
+    def read_canary(
+        self, version: str, *, percent: int, force: bool = False, reason: str = "", by: str = ""
+    ) -> None:
+        """Let a version answer a share of the queries; the same ones each time.
+
+        ``force`` is as for `read_both`.
+        """
+        routes.read_canary(
+            self._handle, version, percent=percent, force=force, reason=reason, by=by
+        )
+
+    def read_bridge(
+        self, version: str, *, source: str, force: bool = False, reason: str = "", by: str = ""
+    ) -> None:
+        """Let a version serve, also queries of another one, mapped by a fitted bridge.
+
+        ``force`` is as for `read_both`.
+        """
+        routes.read_bridge(self._handle, version, source=source, force=force, reason=reason, by=by)
 
     def shadow(
-        self, version: str | None, *, percent: int = 100, reason: str = "", by: str = ""
+        self,
+        version: str | None,
+        *,
+        percent: int = 100,
+        force: bool = False,
+        reason: str = "",
+        by: str = "",
     ) -> None:
         """Also ask a version, for a share of the queries, and compare; None to stop.
 
-        The comparison is `shadow_reports`; answers are not touched.
+        The comparison is `shadow_reports`; answers are not touched. ``force`` is as for
+        `read_both`.
         """
-        routes.shadow(self._handle, version, percent=percent, reason=reason, by=by)
+        routes.shadow(self._handle, version, percent=percent, force=force, reason=reason, by=by)
 
     @property
     def shadow_reports(self) -> list[ShadowReport]:
@@ -781,7 +818,8 @@ class Collection(OpenHandle):
 
     def check_gates(self, version: str, gates: Gates | None = None) -> list[GateResult]:
         """Measure what a cutover would, and change nothing."""
-        return routes.check_gates(self._handle, version, gates or gating.Gates())
+        chosen = gating.Gates() if gates is None else gates
+        return routes.check_gates(self._handle, version, chosen)
 
     def cutover(
         self,

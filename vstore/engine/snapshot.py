@@ -354,8 +354,9 @@ def _replayed(
         for name, change in found.items():
             changes.setdefault(name, []).append(change)
     for name, list_ in changes.items():
-        replay.require_own_ids(memtables.get(name, EMPTY), list_)
+        replay.require_succession(memtables.get(name, EMPTY), list_)
         memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)
+        replay.require_known_revisions(memtables[name], list_)
         _require_known_documents(state.collections[name], memtables[name])
     return state, memtables
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from vstore.errors import CorruptionError, InvalidVectorError, SuspectGeometryError
-from vstore.guarding.alarms import LOGGER, count_suspects
+from vstore.guarding.alarms import LOGGER, count_suspects, departure_text
 from vstore.guarding.fitting_version import which_fits
 from vstore.guarding.geometry import suspect
 from vstore.guarding.guard_changes import may_refuse
@@ -73,7 +73,7 @@ def check_geometry(
                 f"trust_geometry=True, or set_geometry_policy({version.label!r}, 'flag').",
                 version=version.label,
                 departure=verdict.departure,
-                limit=verdict.limit,
+                limit=verdict.limit if scope is None else None,
                 rows=verdict.rows,
                 fits=fits,
             )
@@ -133,13 +133,11 @@ def _message(
         f"{'store' if counted else 'collection'}: was the model changed, or the order of its "
         "dimensions?"
     )
-    low, high = verdict.expected
     learned = f"; learned from {geometry.rows:,} rows" if counted else ""
     return (
         f"suspect geometry: {verdict.rows} vectors cannot be told from those of a space that has "
         f"nothing to do with version {version.label!r}. Their departure from it is "
-        f"{verdict.departure:.2f}, expected {low:.2f} to {high:.2f}, alarm from "
-        f"{verdict.limit:.2f} (unrelated vectors: 1.00{learned}). "
+        f"{departure_text(verdict, telling=counted)} (unrelated vectors: 1.00{learned}). "
         f"{what}"
     )
 

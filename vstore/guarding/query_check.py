@@ -155,11 +155,11 @@ class QueryCheck:
         fits = fitting.which_fits(
             self._snapshot, window.latest(), of=place, kind="query", beyond=self._scope is None
         )
-        low, high = verdict.expected
+        departure = alarms.departure_text(verdict, telling=self._scope is None)
         window.alarm = (
             f"the latest {verdict.rows} queries of version {self._label!r} look like vectors of "
-            f"another space: their departure is {verdict.departure:.2f}, expected {low:.2f} to "
-            f"{high:.2f}, alarm from {verdict.limit:.2f}" + (f"; they fit {fits}" if fits else "")
+            f"another space: their departure is {departure}"
+            + (f"; they fit {fits}" if fits else "")
         )
         alarms.LOGGER.warning("collection %r: %s", self._handle.name, window.alarm)
 

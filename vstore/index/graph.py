@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.cached import cached_property
+from vstore.deferred import Deferred
 from vstore.native.arrays import AnswerScratch, Rows
 
 if TYPE_CHECKING:
+    from vstore.index import resolution
     from vstore.index.construction import Kernels
     from vstore.index.curve import GraphRecall
     from vstore.index.quantizer import Quantizer
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from vstore.native.arrays import GraphArrays
     from vstore.native.calls import Answered, Question
     from vstore.types import Array
+else:  # what a search without a filter does not need
+    resolution = Deferred("vstore.index.resolution")
 
 
 class GraphIndex:  # no dataclass, nor are its arrays: each process would make them anew
@@ -130,6 +134,11 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
             return 1.0
         counts = np.diff(self.starts).astype(np.float64)
         return float((counts * counts).sum() / max(1.0, counts.sum()))
+
+    @cached_property
+    def crowded_share(self) -> float:
+        """Share of rows that may have near-copies, at most; see `resolution.crowded_share`."""
+        return resolution.crowded_share(self.arrays, self.node)
 
     @cached_property
     def ghosts(self) -> int:

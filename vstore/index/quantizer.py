@@ -84,6 +84,14 @@ class Quantizer(NamedTuple):
             codes[here, : len(self.mean)] = self._rounded(block)
         return codes
 
+    def coded(self, vectors: Array) -> tuple[Array, Array]:
+        """Return vectors as they are coded, and their codes, float64 (n, dimension).
+
+        Without added components.
+        """
+        centred = self._centred(vectors)
+        return centred.astype(np.float64), self._rounded(centred).astype(np.float64)
+
     def _centred(self, vectors: Array) -> Array:
         block = vectors.astype(np.float32)
         if self.unit:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from vstore.engine.snapshot import SegmentCache, load_snapshot
 from vstore.errors import CorruptionError, VstoreError
 from vstore.guarding.guard_record import read_guard
 from vstore.guarding.loaded_guards import stored_guard
-from vstore.inspection.check_documents import check_documents
+from vstore.inspection.check_documents import check_documents, require_lives, require_revisions
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import ancestry
 from vstore.manifest.delta import replaces_segments
@@ -30,7 +31,7 @@ from vstore.storage.scan import scan_blocks
 from vstore.storage.superblock import read_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vstore.engine.snapshot import Snapshot
     from vstore.manifest.plain import PlainReader
@@ -159,52 +160,116 @@ def _problem(error: VstoreError) -> Problem:
 
 
 def _check_epochs(container: Container, problems: list[Problem]) -> int:
-    """Check the newest state and every full manifest; return how many commits can be read."""
-    verified: set[int] = set()
-    cache = SegmentCache(container)
-    count = 0
+    """Check the state of every commit; return how many can be read."""
+    checker = _StateChecker(container, problems)
+    chain: list[_Link] = []  # commits whose base is yet to come, newest first
+    epochs: set[int] = set()
     try:
         for ref, commit in ancestry(container, container.manifest_ref(), limit=HISTORY_MAX):
-            count += 1
+            if not epochs:
+                checker.newest(ref)
+            epochs.add(commit.epoch)
             # Other states have no segment that the later ones lack.
-            if count == 1 or commit.kind == "full" or replaces_segments(commit.body):
-                newest = count == 1
-                _check_state(container, cache, ref, verified, problems, newest=newest)
+            whole = commit.kind == "full" or replaces_segments(commit.body)
+            chain.append(_Link(ref, whole))
+            if commit.kind == "full":
+                checker.chain(chain[::-1])
+                chain.clear()
     except VstoreError as error:
         problems.append(_problem(error))
-    return count
+    else:
+        if len(epochs) < HISTORY_MAX:
+            checker.tags(epochs)
+    return len(epochs)
 
 
-def _check_state(
-    container: Container,
-    cache: SegmentCache,
-    ref: BlockRef,
-    verified: set[int],
-    problems: list[Problem],
-    *,
-    newest: bool,
-) -> None:
-    try:
-        snapshot = load_snapshot(container, cache, ref)
-        if snapshot.state.history is not None:
-            listed = dropped(container, snapshot.state.history)
-            if listed and listed[0][0] >= snapshot.epoch:
-                problem = f"history: epoch {listed[0][0]} before epoch {snapshot.epoch}"
-                problems.append(Problem(snapshot.state.history.offset, problem))
-    except VstoreError as error:
-        problems.append(_problem(error))
-        return
-    for collection in snapshot.state.collections.values():
+class _Link(NamedTuple):
+    """A commit of a chain, and whether its state has segments that later ones may lack."""
+
+    ref: BlockRef
+    whole: bool
+
+
+class _StateChecker:
+    """Checks the states of one file, each segment and record once."""
+
+    def __init__(self, container: Container, problems: list[Problem]) -> None:
+        self._container, self._problems = container, problems
+        self._cache = SegmentCache(container)
+        self._verified: set[int] = set()
+        self._newest: Snapshot | None = None
+
+    def newest(self, ref: BlockRef) -> None:
+        """Check the newest state, read as whoever opens the file reads it."""
+        self._newest = self._loaded(ref, None)
+        if self._newest is not None:
+            self._check(self._newest, newest=True)
+
+    def chain(self, links: list[_Link]) -> None:
+        """Check the states of a chain, oldest first: each follows from the one before it."""
+        before: Snapshot | None = None
+        for ref, whole in links:
+            snapshot = self._loaded(ref, before)
+            if snapshot is None:
+                return  # nor can those behind it be read
+            if whole:
+                self._check(snapshot, newest=False)
+            self._check_changed(snapshot, before, sealed=whole)
+            before = snapshot
+        if before is not None:
+            for name in before.state.collections:
+                with self._noted():
+                    require_lives(before, name)
+
+    def tags(self, epochs: set[int]) -> None:
+        """Check that the file has every epoch that the newest state tags."""
+        tags = {} if self._newest is None else self._newest.state.tags
+        for name, tag in tags.items():
+            if tag.epoch not in epochs:
+                problem = f"tag {name!r} names epoch {tag.epoch}, which the file does not have"
+                self._problems.append(Problem(None, problem))
+
+    def _loaded(self, ref: BlockRef, before: Snapshot | None) -> Snapshot | None:
         try:
-            _check_collection(snapshot, collection, verified)
-            if newest:  # docnos and ids of older states are among these, until a vacuum
-                check_documents(snapshot, collection.name)
+            return load_snapshot(self._container, self._cache, ref, known=before)
         except VstoreError as error:
-            problems.append(_problem(error))
-    try:
-        _check_records(snapshot, verified)
-    except VstoreError as error:
-        problems.append(_problem(error))
+            self._problems.append(_problem(error))
+            return None
+
+    def _check(self, snapshot: Snapshot, *, newest: bool) -> None:
+        """Check what a state names: segments, records and the history."""
+        for check in (_check_history, _check_records):
+            with self._noted():
+                check(snapshot, self._verified)
+        for collection in snapshot.state.collections.values():
+            with self._noted():
+                _check_collection(snapshot, collection, self._verified)
+                if newest:  # docnos and ids of older states are among these, until a vacuum
+                    check_documents(snapshot, collection.name)
+
+    def _check_changed(self, snapshot: Snapshot, before: Snapshot | None, *, sealed: bool) -> None:
+        """Check the rows of collections that a commit changed against their documents."""
+        known = {} if before is None else before.memtables
+        for name in snapshot.state.collections:
+            if sealed or snapshot.memtables.get(name) is not known.get(name):
+                with self._noted():
+                    require_revisions(snapshot, name, sealed=sealed)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except VstoreError as error:
+            self._problems.append(_problem(error))
+
+
+def _check_history(snapshot: Snapshot, _verified: set[int]) -> None:
+    ref = snapshot.state.history
+    if ref is not None:
+        listed = dropped(snapshot.container, ref)
+        if listed and listed[0][0] >= snapshot.epoch:
+            problem = f"history: epoch {listed[0][0]} before epoch {snapshot.epoch}"
+            raise CorruptionError(snapshot.container.name, problem, offset=ref.offset)
 
 
 def _check_collection(snapshot: Snapshot, collection: CollectionState, verified: set[int]) -> None:

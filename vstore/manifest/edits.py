@@ -163,12 +163,18 @@ def tagged_epoch(state: StoreState, name: str) -> int:
     return tag.epoch
 
 
-def require_count(what: str, found: int, limit: str, allowed: int) -> None:
+def require_count(what: str, found: int, limit: str, allowed: int, *, telling: bool = True) -> None:
     """Refuse one too many.
+
+    Parameters
+    ----------
+    telling : bool
+        Whether the error may say how many there are.
 
     Raises
     ------
     LimitExceededError
     """
     if found > allowed:
-        raise LimitExceededError(what, limit=limit, found=found, allowed=allowed)
+        told = found if telling else None
+        raise LimitExceededError(what, limit=limit, found=told, allowed=allowed)

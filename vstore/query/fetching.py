@@ -130,6 +130,7 @@ def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatis
         graph.arrays.size,
         graph.rows_per_node,
         graph.recall,
+        resolved=passing.resolved(number),
     )
 
 

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from vstore.deferred import Deferred
 from vstore.recent import Recent
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.index import resolution
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import BoolArray
+else:  # what a search without a filter does not need
+    resolution = Deferred("vstore.index.resolution")
 
+_FEW: Final = 0.02  # of the rows that pass: near-copies that cannot matter
 _SEARCHES: Final = 16  # a caller may ask for any k and recall
 
 
@@ -37,6 +42,7 @@ class Filtered:
         self._rows: dict[int, BoolArray | None] = {}
         self._counts: dict[int, int | None] = {}
         self._nodes: dict[int, BoolArray] = {}
+        self._resolved: dict[int, float] = {}
         self.searches: Recent[object, Any] = Recent(_SEARCHES)  # how parts are, by what was asked
 
     def rows(self, number: int) -> BoolArray | None:
@@ -56,6 +62,27 @@ class Filtered:
             rows = self.rows(number)
             self._counts[number] = None if rows is None else int(np.count_nonzero(rows))
         return self._counts[number]
+
+    def resolved(self, number: int) -> float:
+        """Return the share of a part's passing rows whose neighbours among them codes tell apart.
+
+        Of a sample of them, be it a filter, a scope or a deletion that hides the others; 1 if none
+        are hidden, since that was measured with the graph.
+        """
+        rows, part = self.rows(number), self._parts[number].rows
+        if rows is None or not isinstance(part, VectorSegment):
+            return 1.0
+        known = self._resolved.get(number)
+        graph, count = part.searched.graph, self.count(number)
+        if known is None and graph.crowded_share * len(rows) <= _FEW * (count or 0):
+            known = self._resolved[number] = 1.0
+        if known is None:
+            passing = np.flatnonzero(rows)
+            spread = np.linspace(0, len(passing) - 1, min(len(passing), resolution.SAMPLE_ROWS))
+            sample = part.searched.vectors[passing[spread.astype(np.int64)]]
+            known = resolution.resolved_share(sample, graph.quantizer)
+            self._resolved[number] = known
+        return known
 
     def nodes(self, number: int) -> BoolArray | None:
         """Return by node of a part's graph whether one of its rows may be returned."""

@@ -71,6 +71,8 @@ class PartStatistics(NamedTuple):
         What was measured of the graph; None without one.
     served : int
         Rows a search may return, before the filter.
+    resolved : float
+        Share of the rows that pass a filter whose neighbours among them codes tell apart.
     """
 
     name: str
@@ -82,6 +84,7 @@ class PartStatistics(NamedTuple):
     rows_per_node: float = 1.0
     recall: GraphRecall | None = None
     served: int = 0
+    resolved: float = 1.0
 
 
 class Path(NamedTuple):
@@ -143,6 +146,8 @@ def choose_path(
         return flat._replace(reason="no machine code here (yet)")
     if wanted.recall >= 1:
         return flat._replace(reason="no sample of queries proves that a graph finds all")
+    if part.resolved < wanted.recall:
+        return flat._replace(reason="codes tell too few of the rows that pass apart")
     share = _share(part)
     # The k best of a share of the rows are among the k / share best of all.
     reach = max(k, min(k / share, curves.curves[-1].k if curves.curves else 0))

@@ -14,6 +14,7 @@ from vstore.segment.ids import encode_ids, hash_ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from vstore.errors import CorruptionError
     from vstore.segment import columns
     from vstore.segment.column_types import FieldType
     from vstore.segment.columns import Column
@@ -120,6 +121,10 @@ class DocumentTable:
         revision[: self.sealed.docno_end] = self.sealed.revision
         revision[docnos] = revisions
         return revision
+
+    def corrupt(self, problem: str) -> CorruptionError:
+        """Return an error about what does not fit the sealed documents, of which there are some."""
+        return self.sealed.segments[-1].corrupt(problem)
 
     @cached_property
     def live_count(self) -> int:

@@ -68,6 +68,11 @@ class DocumentRecord(NamedTuple):
     metadata: dict[str, object]
     text: str | None
 
+    @property
+    def life(self) -> tuple[int, int]:
+        """When it was created, and its revision."""
+        return self.created, self.revision
+
 
 def life_problem(created: int, revision: int, epoch: int) -> str | None:
     """Return what is impossible about a document's epochs in the state of an epoch, if anything."""
@@ -75,6 +80,21 @@ def life_problem(created: int, revision: int, epoch: int) -> str | None:
         return f"created at {created}, changed at {revision}, in the state of epoch {epoch}"
     if revision != DELETED and created > revision:
         return f"created at {created}, after its last change at {revision}"
+    return None
+
+
+def succession_problem(before: tuple[int, int], after: tuple[int, int]) -> str | None:
+    """Return what is impossible about a document that was so, and is so after a later commit.
+
+    Parameters
+    ----------
+    before, after : (created, revision)
+        A deletion keeps when a document was created; one that is written again is created anew.
+    """
+    if after[0] < before[0]:
+        return f"created at {before[0]}, and later at {after[0]}"
+    if DELETED != after[1] < before[1]:
+        return f"changed at {before[1]}, and later at {after[1]}"
     return None
 
 

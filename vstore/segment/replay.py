@@ -17,9 +17,15 @@ from vstore.limits import (
 from vstore.manifest.plain import U64_MAX
 from vstore.segment.changes import CollectionChanges
 from vstore.segment.columns import FieldType, normalize_value
-from vstore.segment.documents import DELETED, NO_HASH, DocumentRecord, life_problem
+from vstore.segment.documents import (
+    DELETED,
+    NO_HASH,
+    DocumentRecord,
+    life_problem,
+    succession_problem,
+)
 from vstore.segment.validation import check_vectors
-from vstore.segment.vectors import DTYPES, RowBatch
+from vstore.segment.vectors import DTYPES, RowBatch, row_ahead
 from vstore.storage.layout import HASH_BYTES
 from vstore.storage.packing import shown
 
@@ -91,8 +97,11 @@ def read_changes(
     return changes
 
 
-def require_own_ids(memtable: Memtable, commits: Sequence[CollectionChanges]) -> None:
-    """Refuse changes by which an id gets a second docno, or a docno a second id.
+def require_succession(memtable: Memtable, commits: Sequence[CollectionChanges]) -> None:
+    """Refuse changes that cannot follow what was there.
+
+    An id would get a second docno, or a docno a second id; or a document goes back to an earlier
+    epoch.
 
     Parameters
     ----------
@@ -105,6 +114,7 @@ def require_own_ids(memtable: Memtable, commits: Sequence[CollectionChanges]) ->
     """
     ids: dict[int, DocumentId] = {}
     docnos: dict[DocumentId, int] = {}
+    latest: dict[int, DocumentRecord] = {}
     for changes in commits:
         for docno, record in changes.documents.items():
             before = memtable.documents.get(docno)
@@ -116,6 +126,41 @@ def require_own_ids(memtable: Memtable, commits: Sequence[CollectionChanges]) ->
                 )
             if place != docno:
                 raise ValueError(f"delta: two documents {shown(record.id)}: {place} and {docno}")
+            before = latest.get(docno, before)
+            if before is not None:
+                problem = succession_problem(before.life, record.life)
+                if problem is not None:
+                    raise ValueError(f"delta: document {docno}: {problem}")
+            latest[docno] = record
+
+
+def require_known_revisions(memtable: Memtable, commits: Sequence[CollectionChanges]) -> None:
+    """Refuse rows made from a revision that their document does not have yet.
+
+    Of documents in the memtable; `RowTable` looks at the others, when rows are used.
+
+    Parameters
+    ----------
+    memtable : Memtable
+        With the changes of the commits.
+
+    Raises
+    ------
+    ValueError
+    """
+    docnos, _, revisions = memtable.revisions()
+    if not len(docnos):
+        return
+    for changes in commits:
+        for label, batch in changes.rows.items():
+            place = np.minimum(np.searchsorted(docnos, batch.docno), len(docnos) - 1)
+            revision = np.where(docnos[place] == batch.docno, revisions[place], DELETED)
+            row = row_ahead(batch.revision, revision)
+            if row is not None:
+                raise ValueError(
+                    f"delta: a row of {label!r} made from revision {batch.revision[row]} of "
+                    f"document {batch.docno[row]}, which is at {revision[row]}"
+                )
 
 
 def _read_documents(

@@ -17,7 +17,7 @@ from vstore.errors import CorruptionError
 from vstore.index.ranges import expand_ranges
 from vstore.recent import Recent
 from vstore.segment.documents import DELETED
-from vstore.segment.vectors import RowBatch, VectorSegment
+from vstore.segment.vectors import RowBatch, VectorSegment, row_ahead
 
 if TYPE_CHECKING:
     from vstore.segment.document_table import DocumentTable, SealedDocuments
@@ -133,6 +133,12 @@ class RowTable:
             parts.append(masks.part(segment))
         if batch is not None:
             revision = self._documents.revision[batch.docno]
+            ahead = row_ahead(batch.revision, revision)
+            if ahead is not None:  # of a sealed document: others were checked when they were read
+                raise self._documents.corrupt(
+                    f"a row of {self.label!r} made from revision {batch.revision[ahead]} of "
+                    f"document {batch.docno[ahead]}, which is at {revision[ahead]}"
+                )
             fresh = (revision == batch.revision) & (revision != DELETED)
             live = fresh
             if self._sealed.serve_stale:

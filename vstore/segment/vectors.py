@@ -88,6 +88,18 @@ class RowBatch:
         )
 
 
+def row_ahead(made_from: Array, revision: Array) -> int | None:
+    """Return the first row made from a revision that its document does not have yet, if any.
+
+    Parameters
+    ----------
+    made_from, revision : u64 (n,)
+        Of each row, and of its document; 0 of a deleted one, whose revision before nobody knows.
+    """
+    ahead = (made_from > revision) & (revision != 0)
+    return int(np.argmax(ahead)) if bool(ahead.any()) else None
+
+
 def concat_batches(batches: Sequence[RowBatch]) -> RowBatch:
     """Join batches from old to new; of a docno in several the newest one's rows stay."""
     if len(batches) == 1:

@@ -228,7 +228,7 @@ class Draft:
             raise LimitExceededError(
                 f"documents of collection {handle.name!r}",
                 limit="DOCUMENTS_MAX",
-                found=pending.next_docno + fresh,
+                found=None if handle.scope is not None else pending.next_docno + fresh,
                 allowed=DOCUMENTS_MAX,
             )
         docnos[docnos < 0] = np.arange(pending.next_docno, pending.next_docno + fresh)

@@ -115,7 +115,7 @@ def _kept(values: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What must hold before a version may serve alone; None for what need not.
+    """What must hold before a version may serve alone; None for what need not. Shares are 0 to 1.
 
     That no deleted document can be found in either version is always demanded. A gate that has
     nothing to measure does not pass, whatever it asks for: a tenant without documents, a version
@@ -124,13 +124,14 @@ class Gates:
     Attributes
     ----------
     coverage : float
-        Least share of live documents with fresh vectors.
+        Least share of live documents with fresh vectors. Of a collection with documents a version
+        must have some that it can return, even if 0 is asked for.
     traffic_coverage : float or None
         Least share of hits that were of such documents.
     stale : float or None
         Most share of live documents whose vectors are all of an older revision.
     dead_letters : int or None
-        Most documents that could not be embedded.
+        Most documents that could not be embedded; at least 0.
     recall : float or None
         Least recall at 10 of searches by graph against exact ones, asked with stored vectors.
     quality : Judged or None
@@ -162,15 +163,28 @@ def gate(
     )
 
 
-def coverage_gate(coverage: Coverage, *, required: float, is_empty: bool) -> GateResult:
+def coverage_gate(
+    coverage: Coverage, *, required: float, returnable: int, is_empty: bool
+) -> GateResult:
     """Measure coverage against the least that is allowed.
 
     Parameters
     ----------
+    returnable : int
+        Live documents with rows that a search may return, stale ones where those are served.
     is_empty : bool
         The whole collection has no document.
     """
     detail = f"{coverage.fresh:,} of {coverage.live:,} documents"
+    if coverage.live and not returnable:  # measured, but a version that finds nothing covers none
+        return gate(
+            "coverage",
+            coverage.share,
+            required,
+            evidence=0,
+            unit="documents that it can return",
+            detail=detail,
+        )
     conclusive = coverage.live > 0 or is_empty
     return GateResult(
         "coverage",

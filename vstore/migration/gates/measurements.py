@@ -74,7 +74,10 @@ def cutover_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult
     weighted = gates.traffic_coverage is not None
     reached = _coverage(snapshot, view, version, mask, weighted=weighted)
     is_empty = handle.scope is None and not view.documents.live_count
-    results = [coverage_gate(reached, required=gates.coverage, is_empty=is_empty)]
+    returnable = int(np.count_nonzero(mask & table.has_served))
+    results = [
+        coverage_gate(reached, required=gates.coverage, returnable=returnable, is_empty=is_empty)
+    ]
     if gates.traffic_coverage is not None:
         detail = f"{reached.hits_fresh:,} of {reached.hits:,} hits"
         found = gate(

@@ -20,17 +20,18 @@ def checked_gates(gates: object) -> Gates:
     Raises
     ------
     InvalidArgumentError
-        They are none, or a bound is no number.
+        They are none, or a bound is no number or outside its range.
     """
     if not isinstance(gates, Gates):
         raise InvalidArgumentError(f"gates: expected Gates, found {gates!r:.60}")
     numbers: dict[str, float] = {
-        name: check_number(getattr(gates, name), what=f"gates: {name}")
+        name: check_number(getattr(gates, name), what=f"gates: {name}", least=0.0, most=1.0)
         for name in _SHARES
         if name == "coverage" or getattr(gates, name) is not None
     }
     if gates.dead_letters is not None:
-        numbers["dead_letters"] = check_whole(gates.dead_letters, what="gates: dead_letters")
+        dead = check_whole(gates.dead_letters, what="gates: dead_letters", least=0)
+        numbers["dead_letters"] = dead
     given: object = gates.quality  # callers without a type checker pass anything
     judged = None
     if given is not None:

@@ -67,7 +67,9 @@ def routes(handle: Handle) -> dict[str, RouteState]:
     return dict(handle.view().state.routes)
 
 
-def read_both(handle: Handle, version: str, *, fusion: str, reason: str, by: str) -> None:
+def read_both(
+    handle: Handle, version: str, *, fusion: str, force: bool, reason: str, by: str
+) -> None:
     """Route to a dual read of the serving version and this one."""
     if fusion not in get_args(FusionName):
         raise InvalidArgumentError(
@@ -76,21 +78,26 @@ def read_both(handle: Handle, version: str, *, fusion: str, reason: str, by: str
     if fusion.startswith(BRIDGED):
         handle.view().version(version)
         _require_bridge(handle, route(handle).serving, version)
-    _read_two(handle, "dual", version, "read_both", reason, by, fusion=fusion)
+    _read_two(handle, "dual", version, "read_both", force, reason, by, fusion=fusion)
 
 
-def read_cascade(handle: Handle, version: str, *, reason: str, by: str) -> None:
+def read_cascade(handle: Handle, version: str, *, force: bool, reason: str, by: str) -> None:
     """Route to candidates of the serving version, ordered by this one where it has them."""
-    _read_two(handle, "cascade", version, "read_cascade", reason, by)
+    _read_two(handle, "cascade", version, "read_cascade", force, reason, by)
 
 
-def read_canary(handle: Handle, version: str, *, percent: int, reason: str, by: str) -> None:
+def read_canary(
+    handle: Handle, version: str, *, percent: int, force: bool, reason: str, by: str
+) -> None:
     """Let a version answer a share of the queries."""
     percent = check_whole(percent, what="percent", least=0, most=100)
-    _read_two(handle, "canary", version, f"canary {percent} %", reason, by, percent=percent)
+    name = f"canary {percent} %"
+    _read_two(handle, "canary", version, name, force, reason, by, percent=percent)
 
 
-def read_bridge(handle: Handle, version: str, *, source: str, reason: str, by: str) -> None:
+def read_bridge(
+    handle: Handle, version: str, *, source: str, force: bool, reason: str, by: str
+) -> None:
     """Let a version serve queries of another one, mapped by a fitted bridge.
 
     Raises
@@ -100,7 +107,7 @@ def read_bridge(handle: Handle, version: str, *, source: str, reason: str, by: s
     """
     handle.view().version(source)
     _require_bridge(handle, source, version)
-    _read_two(handle, "bridge", version, "read_bridge", reason, by, source=source)
+    _read_two(handle, "bridge", version, "read_bridge", force, reason, by, source=source)
 
 
 def _require_bridge(handle: Handle, source: str, target: str) -> None:
@@ -116,30 +123,52 @@ def _read_two(  # noqa: PLR0917 - private
     mode: str,
     version: str,
     name: str,
+    force: object,
     reason: str,
     by: str,
     **more: object,
 ) -> None:
     handle.view().version(version)
     key = key_of(handle)
-    moment = moment_of(handle, reason, by)
+    force, moment = _checked_force(force, name, reason), moment_of(handle, reason, by)
     change_route(
         handle,
         lambda state: routing.read_two(state, mode, version, moment, key=key, **more),  # type: ignore[arg-type]
         Operation(name, note(version, key, reason)),
+        key=key,
+        force=force,
     )
 
 
-def shadow(handle: Handle, version: str | None, *, percent: int, reason: str, by: str) -> None:
+def _checked_force(force: object, name: str, reason: str) -> bool:
+    """Return whether a route is wanted for a tenant that has no document yet."""
+    force = check_switch(force, what="force")
+    if force and not reason:
+        raise InvalidArgumentError(f"{name}: force=True needs a reason=, which is recorded")
+    return force
+
+
+def shadow(
+    handle: Handle,
+    version: str | None,
+    *,
+    percent: int,
+    force: bool,
+    reason: str,
+    by: str,
+) -> None:
     """Also ask a version, of a share of the queries; None for none."""
     if version is not None:
         handle.view().version(version)
     percent = check_whole(percent, what="percent", least=0, most=100)
+    force = _checked_force(force, "shadow", reason)
     key, moment = key_of(handle), moment_of(handle, reason, by)
     change_route(
         handle,
         lambda state: routing.shadow(state, version or "", percent, moment, key=key),
         Operation("shadow", note(version or "none", key, reason)),
+        key=key,
+        force=force,
     )
 
 
@@ -176,7 +205,7 @@ def cutover(
         return routing.cut_over(state, version, gates=results, force=force, moment=moment, key=key)
 
     name = "cutover (forced)" if force else "cutover"
-    change_route(handle, edit, Operation(name, note(version, key, reason)))
+    change_route(handle, edit, Operation(name, note(version, key, reason)), key=key, force=force)
     return results
 
 
@@ -202,12 +231,19 @@ def gates_of(min_coverage: float) -> Gates:
 
 
 def rollback(handle: Handle, *, reason: str, by: str) -> Coverage:
-    """Return to the version that served before, and say how much of the collection it covers."""
+    """Return to the version that served before, and say how much of the collection it covers.
+
+    Raises
+    ------
+    StateError
+        Nothing served before, it is retired, or the tenant has neither a route nor a document.
+    """
     key, moment = key_of(handle), moment_of(handle, reason, by)
     change_route(
         handle,
         lambda state: routing.roll_back(state, moment, key=key),
         Operation("rollback", note("", key, reason)),
+        key=key,
     )
     return coverage(handle, route(handle).serving)
 
@@ -220,6 +256,7 @@ def follow_default(handle: Handle, *, reason: str) -> None:
         handle,
         lambda state: routing.follow_default(state, key),
         Operation("follow_default", note("", key, reason)),
+        key=key,
     )
 
 
@@ -232,6 +269,7 @@ def retire(handle: Handle, version: str, *, reason: str) -> None:
         handle,
         lambda state: routing.retire(state, version, moment),
         Operation("retire", note(version, "", reason)),
+        key=routing.DEFAULT_ROUTE,
     )
 
 
@@ -268,28 +306,62 @@ def change_route(
     handle: Handle,
     edit: Callable[[CollectionState], CollectionState],
     operation: Operation,
+    *,
+    key: str,
+    force: bool | None = None,
 ) -> None:
     """Commit what an edit makes of the collection's routes.
+
+    Parameters
+    ----------
+    key : str
+        Of the route that is changed.
+    force : bool or None
+        Make a route for a tenant that has no document; None where a caller cannot ask for it.
 
     Raises
     ------
     InvalidArgumentError
         Another field has routes of its own.
+    StateError
+        A route would be made for a tenant that has no document, and is not forced.
     LimitExceededError, ReadOnlyError, NotFoundError, StorageError
     """
     handle.require_writable()
 
-    def checked(state: CollectionState) -> CollectionState:
-        edited = edit(state)
+    def checked(before: CollectionState) -> CollectionState:
+        edited = edit(before)
+        if key in edited.routes.keys() - before.routes.keys() and _is_empty_tenant(handle, key):
+            if not force:
+                raise _no_tenant(handle, key, may_force=force is not None)
+            route = edited.routes[key]._replace(forced=True)
+            edited = edited._replace(routes={**edited.routes, key: route})
         fields = {key.partition("=")[0] for key in edited.routes if key}
         if len(fields) > 1:
             raise InvalidArgumentError(
                 f"routes: values of {' and of '.join(sorted(fields))}; a search must know which "
                 "route is its, so that only one field has routes of its own"
             )
-        require_count("routes", len(edited.routes), "ROUTES_MAX", ROUTES_MAX)
-        longest = max(len(key.encode()) for key in edited.routes)
-        require_count("bytes of a route's key", longest, "ROUTE_KEY_BYTES_MAX", ROUTE_KEY_BYTES_MAX)
+        count, telling = len(edited.routes), handle.scope is None
+        require_count("routes", count, "ROUTES_MAX", ROUTES_MAX, telling=telling)
+        size_bytes = len(key.encode())
+        require_count(
+            "bytes of a route's key", size_bytes, "ROUTE_KEY_BYTES_MAX", ROUTE_KEY_BYTES_MAX
+        )
         return edited
 
     handle.change_part(checked, operation)
+
+
+def _is_empty_tenant(handle: Handle, key: str) -> bool:
+    """Whether a route is a tenant's that has no document; asked with the writer's turn."""
+    view = handle.view_at(handle.file.current())
+    return key != routing.DEFAULT_ROUTE and not view.documents.live_count
+
+
+def _no_tenant(handle: Handle, key: str, *, may_force: bool) -> StateError:
+    force = ", or pass force=True with a reason" if may_force else ""
+    return StateError(
+        f"collection {handle.name!r} has no document with {key!r:.200}, and no route of "
+        f"its own was made: is the value right? Write its documents first{force}."
+    )
