@@ -11,6 +11,7 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, documents, rows, seal, spec, store_in
+from vstore.query.plan import scans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ def test_how_many_hits(kind: Any) -> None:
         expected = docs.search(axis(0), version=OLD, k=k).ids
         assert docs.search(axis(0), version=OLD, k=kind(k)).ids == expected
         assert docs.search_batch(axis(0)[None], version=OLD, k=kind(k))[0].ids == expected
-        assert docs.explain(axis(0), version=OLD, k=kind(k)).plan
+        assert scans(docs.explain(axis(0), version=OLD, k=kind(k)).plan)[0].k == k
         epoch = kind(docs.store.epoch)
         found = docs.compare_epochs(axis(0), before=epoch, after=epoch, version=OLD, k=kind(k))
         assert not found.changes

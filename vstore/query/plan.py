@@ -1,17 +1,20 @@
 """Plans: what a search will do and why, as frozen nodes that print.
 
-`planner` makes them, `executor` runs them and fills in `Actuals`.
+`planner` makes the nodes, `execution` runs them. Nodes of two kinds are never equal, whatever their
+fields.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class FlatScan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FlatScan:
     """Score rows of one version exactly.
 
     Attributes
@@ -42,7 +45,8 @@ class FlatScan(NamedTuple):
     reason: str
 
 
-class GraphSearch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GraphSearch:
     """Follow the graph of one segment on codes.
 
     Attributes
@@ -81,7 +85,8 @@ class FilteredGraphSearch(GraphSearch):
     __slots__ = ()
 
 
-class CodeScan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CodeScan:
     """Score the codes of the rows of one segment that pass.
 
     Attributes
@@ -100,7 +105,8 @@ class CodeScan(NamedTuple):
     reason: str
 
 
-class Rerank(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rerank:
     """Score the best candidates by codes again, exactly, with their vectors."""
 
     child: GraphSearch | CodeScan
@@ -108,21 +114,24 @@ class Rerank(NamedTuple):
     reason: str
 
 
-class Merge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Merge:
     """Merge the hits of the parts of one version by their exact scores."""
 
     children: tuple[FlatScan | Rerank, ...]
     reason: str
 
 
-class Collapse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Collapse:
     """Keep the best chunk of each document."""
 
     child: FlatScan | Rerank | Merge
     reason: str
 
 
-class DualRead(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DualRead:
     """Read two versions and fuse them, explicitly.
 
     Attributes
@@ -144,7 +153,8 @@ class DualRead(NamedTuple):
     reason: str
 
 
-class Cascade(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cascade:
     """Let the new version order the old one's candidates, where it has them.
 
     Attributes
@@ -162,7 +172,8 @@ class Cascade(NamedTuple):
     reason: str
 
 
-class Bridge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bridge:
     """Search a version with queries of another one, mapped into its space.
 
     Attributes
@@ -221,13 +232,13 @@ def segments(node: PlanNode) -> dict[str, tuple[str, ...]]:
 def plan_to_dict(node: PlanNode) -> dict[str, object]:
     """Return a plan as plain data."""
     result: dict[str, object] = {"node": type(node).__name__}
-    for name, value in zip(node._fields, node, strict=True):
-        result[name] = _plain(value)
+    for field in fields(node):
+        result[field.name] = _plain(getattr(node, field.name))
     return result
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, PlanNode):  # before the tuples, for it is one
+    if isinstance(value, PlanNode):
         return plan_to_dict(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
