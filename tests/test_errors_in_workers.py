@@ -251,3 +251,22 @@ def test_errors_come_home_from_workers(tmp_path: Path, kind: str, start: str) ->
     assert isinstance(error, LockedError)
     assert (error.path, error.waited_s) == (path, 0)
     assert path in str(error)
+
+
+class Hooks:
+    def __init__(self) -> None:
+        self.hook = lambda: 1
+
+
+def test_what_cannot_be_sent_is_found_inside_of_objects_and_circles() -> None:
+    error = errors.EmbeddingError("does not answer")
+    cause = RuntimeError("provider")
+    cause.response = Hooks()  # type: ignore[attr-defined]
+    error.__cause__ = cause
+    circle: list[object] = []
+    circle.append(circle)
+    error.circle = circle  # type: ignore[attr-defined]
+    found = pickle.loads(pickle.dumps(error))
+    assert str(found) == "does not answer"
+    assert "provider" in str(found.__cause__)
+    assert found.circle[0] is found.circle

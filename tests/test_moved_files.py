@@ -17,6 +17,7 @@ from vstore.engine import vacuum as vacuums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 ROOT = Path(__file__).parents[1]
 WAIT_S = 60.0
@@ -530,3 +531,50 @@ def test_a_reader_of_another_processes_store_follows_its_vacuum_only(
         replace(path, other)
         with pytest.raises(vstore.FileMovedError):
             reader.refresh()
+
+
+def test_a_refresh_refuses_another_history_each_time(path: Path, tmp_path: Path) -> None:
+    """Also the second time, when the reader has seen the other history's superblock."""
+    copy = tmp_path / "copy.vstore"
+    shutil.copyfile(path, copy)
+    with vstore.open(path) as store:
+        upsert(store)
+    with vstore.open(path, mode="r") as reader:
+        known = reader.collection("docs").ids()
+        with vstore.open(copy) as store:
+            for number in range(4):
+                store.collection("docs").upsert([f"other {number}"], texts=["y" * number])
+        path.write_bytes(copy.read_bytes())
+        for _ in range(3):
+            with pytest.raises(vstore.FileMovedError, match="of another commit"):
+                reader.refresh()
+        assert reader.collection("docs").ids() == known
+
+
+def test_a_refresh_that_was_interrupted_is_made_up_for_by_the_next(path: Path) -> None:
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == "load_snapshot":
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    with vstore.open(path) as store, vstore.open(path, mode="r") as reader:
+        upsert(store)
+        sys.settrace(interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                reader.refresh()
+        finally:
+            sys.settrace(None)
+        assert reader.refresh()
+        assert reader.epoch == store.epoch
+        assert not reader.refresh()
+
+
+def test_relaxed_commits_in_a_file_that_moved_are_not_called_unwritten(path: Path) -> None:
+    store = vstore.open(path, durability="relaxed")
+    upsert(store)
+    path.rename(path.with_suffix(".moved"))
+    with pytest.raises(vstore.FileMovedError, match="may not survive a power loss") as refused:
+        store.close()
+    assert "Nothing was written" not in str(refused.value)
+    assert store.closed

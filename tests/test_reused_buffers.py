@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vstore
-from tests.small_store import OLD, documents, rows
+from tests.small_store import OLD, documents, rows, spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,3 +157,21 @@ def test_an_embedding_function_may_yield_its_buffer() -> None:
     docs.upsert(range(COUNT), texts=["some text"] * COUNT)
     docs.backfill(OLD, lambda _: into_array())  # type: ignore[arg-type,return-value]
     assert np.array_equal(stored(docs), ROWS)
+
+
+def test_generators_inside_of_embeddings_run_before_the_turn() -> None:
+    docs = documents()
+
+    def made(number: int) -> Iterator[Array]:
+        docs.upsert([f"inside {number}"], texts=["x"])  # which waits for the writer's turn
+        yield from rows(2)
+
+    for number, write in enumerate(
+        (
+            lambda vectors: docs.upsert(["a", "b"], vectors={OLD: vectors}),
+            lambda vectors: docs.add_vectors(OLD, ["a", "b"], vectors),
+        )
+    ):
+        write(vstore.Embeddings(spec(), made(number)))  # type: ignore[arg-type,no-untyped-call]
+    assert docs.coverage(OLD).fresh == 2
+    assert len(docs) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, contents, documents, rows, seal, spec, store_in
+from vstore.engine.pending import Pending
 from vstore.limits import SEAL_BYTES
 from vstore.storage.memory import MemoryMedium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import FrameType
 
 
 class LeftEarlyError(Exception):
@@ -310,3 +313,68 @@ def test_metadata_counts_towards_sealing() -> None:
     deltas = store.info()["deltas_since_full_manifest"]
     assert isinstance(deltas, int)
     assert deltas < 10
+
+
+def _raise_at_the_third_record(draft: Callable[[], object]) -> None:
+    """Run a call that ends in the middle of its changes."""
+    found = 0
+
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal found
+        if event == "call" and frame.f_code is Pending.put.__code__:
+            found += 1
+            if found == 3:
+                sys.settrace(None)
+                raise ZeroDivisionError
+
+    sys.settrace(interrupt)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            draft()
+    finally:
+        sys.settrace(None)
+
+
+@pytest.mark.parametrize("goes_on", ["the same collection", "another one", "not at all"])
+def test_a_call_that_ended_in_the_middle_of_its_changes_ends_the_transaction(goes_on: str) -> None:
+    docs = documents()
+    other = documents(docs.store, name="other")
+    docs.upsert(["a", "b", "c"], texts=["a", "b", "c"])
+    before = contents(docs)
+
+    def write() -> None:
+        with docs.store.transaction() as tx:
+            tx.upsert(other, ["z"], texts=["z"])
+            _raise_at_the_third_record(
+                lambda: tx.upsert(docs, ["a", "b", "c", "d"], texts=list("1234"))
+            )
+            if goes_on != "not at all":
+                tx.upsert(docs if goes_on == "the same collection" else other, ["y"], texts=["y"])
+
+    with pytest.raises(vstore.TransactionError, match="ended while it made its changes"):
+        write()
+    assert contents(docs) == before
+    assert len(other) == 0
+    docs.upsert(["d"], texts=["d"])
+    assert docs.store.check().ok
+
+
+def test_damage_that_a_call_meets_is_met_before_it_changes_anything(tmp_path: Path) -> None:
+    path = tmp_path / "docs.vstore"
+    vectors = rows(2_000)
+    ids = [str(number) for number in range(2_000)]
+    with vstore.open(path) as store:
+        documents(store).upsert(ids, texts=ids, vectors={OLD: vectors})
+    data = bytearray(path.read_bytes())
+    # The numbers of the vectors' documents; those of the documents' own segment come after them.
+    data[data.index(np.arange(1_000, 1_010, dtype="<u4").tobytes())] ^= 1
+    path.write_bytes(data)
+    with vstore.open(path) as store:
+        docs = store.collection("docs")
+        with store.transaction() as tx:
+            with pytest.raises(vstore.CorruptionError):
+                tx.upsert(docs, ["1", "new"], texts=["1", "new"], vectors={OLD: vectors[:2]})
+            tx.upsert(docs, ["small"], texts=["small"])
+        assert docs.ids() == [*ids, "small"]
+    with vstore.open(path) as store:
+        assert "small" in store.collection("docs")

@@ -372,10 +372,10 @@ class FileMovedError(StorageError):
     path, problem : str
     """
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(self, path: str, problem: str, *, lost: str = "Nothing was written") -> None:
         super().__init__(
-            f"{path}: {problem}. Nothing was written. Close this handle, see which file is the "
-            "right one, and open the store again."
+            f"{path}: {problem}. {lost}. Close this handle, see which file is the right one, and "
+            "open the store again."
         )
         self.path = path
         self.problem = problem

@@ -18,6 +18,7 @@ from tests.crash.forgery import Block, assemble, blocks_of, newest_slot
 from tests.small_store import rows
 from vstore.api.opening import open_medium
 from vstore.errors import CorruptionError, VstoreError
+from vstore.manifest.delta import replaces_segments
 from vstore.storage.layout import BlockKind
 from vstore.storage.memory import MemoryMedium
 
@@ -914,3 +915,10 @@ def test_what_a_graph_says_of_itself_is_checked(graph_image: bytes, name: str) -
     assert not checked(forged).ok
     with pytest.raises(CorruptionError):
         open_medium(MemoryMedium(forged), mode="r", verify="full")
+
+
+def test_an_edit_without_a_path_replaces_no_segments() -> None:
+    """A check looks at edits of deltas before anything has read them."""
+    assert not replaces_segments([[]])
+    assert not replaces_segments([[], 3, None])
+    assert not replaces_segments({})

@@ -289,3 +289,68 @@ def test_a_run_that_may_make_one_batch_gets_past_poison_at_the_front() -> None:
             break
     assert sorted(letters(docs)) == [0, 1]
     assert docs.coverage(NEW).fresh == 4
+
+
+class ClientError(Exception):
+    """As botocore's: the response is a mapping."""
+
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(code)
+        self.response = {
+            "Error": {"Code": code},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "passes"),
+    [
+        ("ThrottlingException", 429, True),
+        ("ThrottlingException", 400, True),
+        ("InternalFailure", 500, True),
+        ("ValidationException", 400, False),
+        ("AccessDeniedException", 403, False),
+    ],
+)
+def test_a_response_that_is_a_mapping_tells_too(code: str, status: int, passes: bool) -> None:
+    assert is_transient(ClientError(code, status)) is passes
+
+
+@pytest.mark.parametrize("policy", ["allow", "queue"])
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 64])
+def test_all_that_was_put_off_is_tried_again_whatever_the_batches(
+    policy: Any, batch_size: int
+) -> None:
+    docs = corpus(40)
+    docs.set_dual_write(policy)
+    poison = {docs.ids()[number] for number in range(3, 40, 8)}
+
+    def embed_most(batch: Sequence[vstore.Document]) -> Any:
+        if any(document.id in poison for document in batch):
+            raise TimeoutError("slow text")
+        return embed(batch)
+
+    migration = docs.migrate(OLD, NEW, embed_most, batch_size=batch_size)
+    report = migration.run()
+    assert (report.done, report.failed, report.status) == (35, 5, "done")
+    assert {letter.id for letter in migration.dead_letters} == poison
+
+
+def test_a_letter_whose_document_has_nothing_to_map_is_passed_over() -> None:
+    store = vstore.open(":memory:")
+    docs = store.create_collection("docs")
+    docs.create_version("a", vstore.EmbeddingSpec("a", 4))
+    docs.create_version("b", vstore.EmbeddingSpec("b", 4), provenance="mapped")
+    vectors = np.eye(4, dtype=np.float32)
+    docs.upsert(["1", "2"], texts=["1", "2"], vectors={"a": vectors[:2]})
+    docs.upsert(["bad"], texts=["bad"])
+
+    def make(batch: Sequence[vstore.Document]) -> Any:
+        if any(document.id == "bad" for document in batch):
+            raise ValueError("refused")
+        return vectors[: len(batch)]
+
+    assert docs.migrate("a", "b", make).run().failed == 1
+    docs.upsert(["3"], texts=["3"], vectors={"a": vectors[2:3]})
+    report = docs.migrate("a", "b", from_vectors=lambda given: given).run()
+    assert (report.done, report.failed) == (1, 1)

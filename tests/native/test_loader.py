@@ -226,3 +226,15 @@ def test_flavours_go_from_the_most_capable_to_the_least() -> None:
         needs = [len(kind.features) + len(kind.implied) for kind in kinds]
         assert len(kinds) >= 2
         assert needs[-1] == min(needs)
+
+
+def test_a_forked_child_has_no_part_in_its_parent_s_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It could neither wait for it nor read what it made, and took that for a failure."""
+    state = loader._State()
+    state.compiler, state.output = object(), "output"  # type: ignore[assignment]
+    monkeypatch.setattr(loader, "_state", state)
+    loader._after_fork()
+    assert state.compiler is None
+    assert not state.final

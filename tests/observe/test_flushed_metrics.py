@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from vstore.storage.memory import MemoryMedium
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from vstore import Collection, Store
 
@@ -281,3 +283,31 @@ def test_a_hot_first_backfill_goes_by_what_this_handle_has_counted() -> None:
 
     docs.migrate(OLD, "new", embed=embed, order="hot", batch_size=3).run()
     assert set(seen[:3]) == set(hot)
+
+
+@pytest.mark.parametrize("function", ["take", "publish", "_wake_upkeep", "flushed"])
+def test_an_interrupt_in_a_flush_counts_nothing_twice(function: str, tmp_path: Path) -> None:
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "return" and frame.f_code.co_name == function:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    def watch(frame: FrameType, event: str, argument: object) -> Any:
+        interrupt(frame, event, argument)
+        return watch
+
+    with vstore.open(tmp_path / "docs.vstore") as store:
+        docs = filled(store)
+        for _ in range(3):
+            docs.search(axis(0), version=OLD, k=1)
+        hits = docs.hits()
+        sys.settrace(watch)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                store.flush_metrics()
+        finally:
+            sys.settrace(None)
+        assert queries(store) == 3
+        store.flush_metrics()
+        assert queries(store) == queries(store, stored=True) == 3
+        assert docs.hits() == hits

@@ -7,10 +7,25 @@ does not import; they are known by name.
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from typing import Final
 
 _CAUSES_MAX: Final = 8  # wrapped in each other
 _RETRY_STATUSES: Final = frozenset({408, 425, 429})  # and all from 500 on
+# Codes of cloud services, some of which come with status 400.
+_BUSY_CODES: Final = frozenset(
+    {
+        "ModelNotReadyException",
+        "ModelTimeoutException",
+        "ProvisionedThroughputExceededException",
+        "RequestTimeout",
+        "ServiceUnavailableException",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
 _STATUS_NAMES: Final = ("status_code", "http_status", "status", "code")
 _NETWORK_ERRNOS: Final = frozenset(
     getattr(errno, name)
@@ -71,6 +86,8 @@ def is_transient(error: BaseException) -> bool:
     for _ in range(_CAUSES_MAX):
         if seen is None:
             break
+        if _busy_code(seen):
+            return True
         status = _http_status(seen)
         if status is not None:
             return status in _RETRY_STATUSES or status >= 500
@@ -84,10 +101,22 @@ def is_transient(error: BaseException) -> bool:
     return False
 
 
+def _busy_code(error: BaseException) -> bool:
+    """Whether a response as botocore keeps it, a mapping, says that the service is busy."""
+    return _entry(_attribute(error, "response"), "Error", "Code") in _BUSY_CODES
+
+
+def _entry(mapping: object, *names: str) -> object:
+    for name in names:
+        mapping = mapping.get(name) if isinstance(mapping, Mapping) else None
+    return mapping if isinstance(mapping, str | int) else None
+
+
 def _http_status(error: BaseException) -> int | None:
-    for holder in (error, _attribute(error, "response")):
-        for name in _STATUS_NAMES:
-            value = _attribute(holder, name)
+    response = _attribute(error, "response")
+    found = [_entry(response, "ResponseMetadata", "HTTPStatusCode")]
+    for holder in (error, response):
+        for value in (*found, *(_attribute(holder, name) for name in _STATUS_NAMES)):
             if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
                 return value
     return None

@@ -31,30 +31,36 @@ def flush_metrics(open_file: OpenFile) -> bool:
     Raises
     ------
     ReadOnlyError, LockedError, StateError, StorageError, CorruptionError
-        Nothing is lost: it is counted still, and can be written later.
+        The counters could not be written. They are counted still, and can be written later.
     """
-    taken: Unflushed | None = None
+    observer, before = open_file.observer, -1
+    searched = False
 
     def edit(state: StoreState) -> StoreState:
-        nonlocal taken
+        nonlocal before, searched
         # In the writer's turn, so that no vacuum comes between counting and writing.
-        taken = open_file.observer.take()
-        if not taken:
+        before = open_file.snapshot.epoch
+        taken = observer.take()
+        searched = bool(taken)
+        if not searched:
             return state
         return _added(open_file.container, open_file.snapshot, state, taken)
 
     try:
         open_file.change(edit, Operation("flush_metrics"))
     except BaseException:
-        if taken is not None:
-            open_file.observer.put_back(taken)
+        # An interrupt may have come after the commit: then the file has the counts.
+        superblock = open_file.container.superblock
+        if superblock is not None and 0 <= before < superblock.epoch:
+            observer.flushed()
+        else:
+            observer.put_back()
         raise
-    assert taken is not None, "the edit was made"
-    if not taken:
-        open_file.observer.put_back(taken)
-        return False
-    open_file.observer.flushed(taken)
-    return True
+    if searched:
+        observer.flushed()
+    else:
+        observer.put_back()
+    return searched
 
 
 def stored_metrics(snapshot: Snapshot) -> Metrics:

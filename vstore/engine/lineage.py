@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from vstore.storage.file import Medium
 
 
-def require_in_place(medium: Medium, container: Container) -> None:
+def require_in_place(
+    medium: Medium, container: Container, *, lost: str = "Nothing was written"
+) -> None:
     """Refuse to write into a file that its path no longer names, or that somebody wrote over.
+
+    Parameters
+    ----------
+    lost : str
+        What the error says of the data.
 
     Raises
     ------
@@ -28,6 +35,7 @@ def require_in_place(medium: Medium, container: Container) -> None:
         raise FileMovedError(
             medium.name,
             "the path no longer names the file that is open: it was renamed, removed or replaced",
+            lost=lost,
         )
     container.require_own()
 
@@ -43,11 +51,15 @@ def newest(medium: Medium, known: Snapshot) -> Snapshot:
     container = known.container
     if not medium.is_current(container.file):
         return _replaced(medium, known)
-    if not container.reload():
+    container.reload()
+    # What the snapshot is of tells, not whether the superblock moved: an earlier call may have read
+    # the superblock, and failed after that.
+    tip = container.manifest_ref()
+    if tip == known.tip:
         return known
     if not container.holds(known.tip):
         raise _other_history(medium.name, known)
-    return load_snapshot(container, known.cache, container.manifest_ref(), known=known)
+    return load_snapshot(container, known.cache, tip, known=known)
 
 
 def _replaced(medium: Medium, known: Snapshot) -> Snapshot:

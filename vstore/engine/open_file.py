@@ -499,7 +499,12 @@ class OpenFile:
         container = self.container
         if self.closed or not container.writable or container.poisoned or container.settled:
             return
-        lineages.require_in_place(self.medium, container)  # else nobody would find the commits
+        lineages.require_in_place(  # else nobody would find the commits
+            self.medium,
+            container,
+            lost="Commits since the last sync are in the file that was open here, and may not "
+            "survive a power loss",
+        )
         container.settle()
 
     def moment(self, reason: str = "") -> Moment:

@@ -92,7 +92,9 @@ def apply(plain: Plain, edits: object) -> None:
 
 def replaces_segments(edits: object) -> bool:
     """Whether edits from a file give a version other segments."""
-    paths = [edit[0] for edit in edits if isinstance(edit, list)] if isinstance(edits, list) else []
+    if not isinstance(edits, list):
+        return False
+    paths = [edit[0] for edit in edits if isinstance(edit, list) and edit]
     return any(isinstance(path, list) and path[4:] == ["segments"] for path in paths)
 
 

@@ -68,6 +68,7 @@ class _State:
         self.kernels: NativeKernels | None = None
         self.compiler: subprocess.Popen[bytes] | None = None
         self.output: str | BinaryIO = ""
+        self.parents: object = None  # of a fork: the parent's compiler and output, not to be ended
         self.reason = ""
         self.cache_problem = ""
         self.final = False  # no use to look again
@@ -79,6 +80,9 @@ _state = _State()
 def _after_fork() -> None:
     # Held, maybe, by a thread that is not there any more.
     _state.lock = threading.RLock()
+    # The parent's child: nobody else can wait for it, or read what it made.
+    _state.parents = (_state.compiler, _state.output)
+    _state.compiler, _state.output = None, ""
 
 
 if hasattr(os, "register_at_fork"):

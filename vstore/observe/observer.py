@@ -83,6 +83,7 @@ class Observer:
         self._events: dict[str, int] = {}
         self._unflushed: Metrics | None = None
         self._flushed: Metrics | None = None
+        self._taken: Unflushed | None = None
         self._hits: dict[str, HitCounter] = {}
         self._is_new = True
         self._first: Recorded | None = None
@@ -203,7 +204,8 @@ class Observer:
         """Return the counters of this handle, and of others if they are given, as a copy."""
         self._fold()
         total = counters.Metrics()
-        for one in (self._flushed, self._counted(), *others):
+        taken = None if self._taken is None else self._taken.metrics
+        for one in (self._flushed, taken, self._counted(), *others):
             if one is not None:
                 total.merge(one)
         return total
@@ -235,15 +237,20 @@ class Observer:
 
     @locked
     def take(self) -> Unflushed:
-        """Return what no file has yet, and hold it no longer; see `put_back` and `flushed`."""
+        """Return what no file has yet, and set it apart until `put_back` or `flushed`."""
+        self.put_back()  # what an interrupt left
         self._fold()
-        taken = Unflushed(self._counted(), self._hits)
-        self._unflushed, self._hits = None, {}
-        return taken
+        counted = self._counted()
+        # One line, between whose parts no interrupt comes.
+        self._taken, self._unflushed, self._hits = Unflushed(counted, self._hits), None, {}
+        return self._taken
 
     @locked
-    def put_back(self, taken: Unflushed) -> None:
-        """Hold again what could not be written."""
+    def put_back(self) -> None:
+        """Count what was taken among what no file has: it could not be written."""
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return
         self._counted().merge(taken.metrics)
         for name, hits in taken.hits.items():
             mine = self._hits.setdefault(name, hits)
@@ -251,8 +258,11 @@ class Observer:
                 mine.merge(hits)
 
     @locked
-    def flushed(self, taken: Unflushed) -> None:
-        """Take note of what was written: it remains this handle's."""
+    def flushed(self) -> None:
+        """Count what was taken among what the file has and this handle counted."""
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return
         if self._flushed is None:
             self._flushed = counters.Metrics()
         self._flushed.merge(taken.metrics)

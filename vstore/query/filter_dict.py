@@ -169,6 +169,8 @@ def _plain(value: object) -> object:
     if isinstance(value, dt.datetime):
         return value.isoformat()
     if isinstance(value, np.datetime64):
+        if np.isnat(value):
+            raise FilterError("a filter on a missing time (NaT): use exists() of the field")
         return f"{np.datetime_as_string(value, unit='us')}Z"
     plain: object = value.item() if isinstance(value, np.generic) else value
     return _scalar(plain, "value")

@@ -107,9 +107,9 @@ class Hit(_Lookup):
         place: tuple[CollectionView, int] | None = getattr(self, "_source", None)
         if place is None:
             raise ClosedError(
-                f"the document of hit {self.id!r} was not looked at before the hit was pickled. "
-                "Read hit.document, hit.text or hit.metadata before, or get(ids) of a store that "
-                "is open"
+                f"hit {self.id!r} was not made by a search here: it was unpickled, or is a copy "
+                "made by dataclasses.replace, and nobody had looked at its document before. Read "
+                "hit.document, hit.text or hit.metadata before, or get(ids) of a store that is open"
             )
         return place
 

@@ -256,10 +256,15 @@ def _timestamp(value: object) -> int:
 def _microseconds(value: np.datetime64) -> int:
     if np.isnat(value):
         raise _RejectedError(": store None for a missing time")
-    year = 1970 + int(value.astype("M8[Y]").astype(np.int64))
-    if not dt.MINYEAR <= year <= dt.MAXYEAR:  # else its microseconds may overflow
-        raise _RejectedError(": outside the years 1 to 9999 (UTC)")
-    return int(value.astype("M8[us]").astype(np.int64))
+    try:
+        year = 1970 + int(value.astype("M8[Y]").astype(np.int64))
+        if dt.MINYEAR <= year <= dt.MAXYEAR:  # else its microseconds may overflow
+            return int(value.astype("M8[us]").astype(np.int64))
+    except OverflowError:  # units between which NumPy cannot convert
+        raise _RejectedError(
+            f": its unit is {np.datetime_data(value)[0]}; convert it to microseconds"
+        ) from None
+    raise _RejectedError(": outside the years 1 to 9999 (UTC)")
 
 
 def _json(value: object) -> object:

@@ -151,11 +151,7 @@ class Draft:
         ClosedError, FileMovedError, StorageError, MissingVectorsError
             See `OpenFile.finish`.
         """
-        if any(pending.unfinished for pending in self._pending.values()):
-            raise TransactionError(
-                "a call of this transaction was interrupted while it made its changes; nothing "
-                "was committed. Do the writes again in a new transaction"
-            )
+        self._require_finished()
         turn = None if self._turn is None else self._turn()
         if turn is None:
             raise TransactionError("the with block that held this transaction is gone")
@@ -167,6 +163,13 @@ class Draft:
         if turn is not None:
             turn.end()
         self._snapshot = None
+
+    def _require_finished(self) -> None:
+        if any(pending.unfinished for pending in self._pending.values()):
+            raise TransactionError(
+                "a call of this transaction ended while it made its changes, by an interrupt or an "
+                "error; nothing is committed. Do the writes again in a new transaction"
+            )
 
     def _open_snapshot(self) -> Snapshot:
         if self._snapshot is None:
@@ -256,19 +259,23 @@ class Draft:
             new.records(), before, given, unsourced=bool(batches) and pending.wants_sources
         )
         require_scope(handle, pending, [*before.values(), *after])
-        pending.reserve(fresh)
         numbers = docnos.tolist()
         revisions = np.array([record.revision for record in after], np.uint64)
         changed = np.setdiff1d(known, [*kept, *unsourced]).astype(np.int64)
+        # Only a hash tells that vectors which are there are of what the given ones are of. What is
+        # read may be damaged, so it is read before anything changes.
+        told = [] if force or given.hashes is None else [i for i in kept if given.hashes[i]]
+        idle = {
+            label: [i for i in told if pending.has_fresh(label, numbers[i], after[i].revision)]
+            for label in batches
+        }
+        pending.reserve(fresh)
         pending.forget_rows(docnos[changed])
         pending.restamp_rows(docnos[np.array(unsourced, np.int64)], epoch)
-        # Only a hash tells that vectors which are there are of what the given ones are of.
-        told = [] if force or given.hashes is None else [i for i in kept if given.hashes[i]]
-        written, skipped = {}, {}
         for label, rows in batches.items():
-            idle = [i for i in told if pending.has_fresh(label, numbers[i], after[i].revision)]
-            rows.add_to(pending, docnos, revisions, skipped=idle)
-            written[label], skipped[label] = count - len(idle), len(idle)
+            rows.add_to(pending, docnos, revisions, skipped=idle[label])
+        skipped = {label: len(rows) for label, rows in idle.items()}
+        written = {label: count - len(rows) for label, rows in idle.items()}
         for i, record in enumerate(after):
             if i not in before or not identical(before[i], record):
                 pending.put(numbers[i], record)
@@ -408,6 +415,7 @@ class Draft:
 
     def _of(self, handle: Handle) -> Pending:
         snapshot = self._open_snapshot()
+        self._require_finished()
         handle.require_writable()
         if handle.file is not self._file:
             raise InvalidArgumentError(

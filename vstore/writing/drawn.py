@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from vstore.embedding.embedder import Embeddings
 from vstore.segment.copies import drawn_copies
 
 _T = TypeVar("_T")
@@ -19,7 +20,10 @@ def drawn(values: _T) -> _T:
     Iterables without a length become lists of copies, also as the values of a mapping; all else is
     returned as it is.
     """
-    if isinstance(values, Mapping):
+    if isinstance(values, Embeddings):
+        if _is_drawn_from(values.vectors):
+            return Embeddings(values.spec, drawn_copies(values.vectors))  # type: ignore[arg-type,return-value]  # checked later
+    elif isinstance(values, Mapping):
         if any(_is_drawn_from(value) for value in values.values()):
             return {name: drawn(value) for name, value in values.items()}  # type: ignore[return-value]
     elif _is_drawn_from(values):
@@ -28,4 +32,6 @@ def drawn(values: _T) -> _T:
 
 
 def _is_drawn_from(values: object) -> bool:
+    if isinstance(values, Embeddings):
+        return _is_drawn_from(values.vectors)
     return hasattr(values, "__iter__") and not hasattr(values, "__len__")

@@ -206,7 +206,9 @@ class Run:
         # to be embedded first, it is looked for before each batch.
         size = self._work.batch_size
         in_turn = view.state.dual_write != "queue"
-        span = min(len(docnos), max(size, SEAL_DOCUMENTS) if in_turn else size)
+        span = len(docnos)  # second tries are taken once a run
+        if phase == "first":
+            span = min(span, max(size, SEAL_DOCUMENTS) if in_turn else size)
         for start in range(0, span, size):
             if not self._batches_left():
                 return False
@@ -231,6 +233,7 @@ class Run:
         lacking = known[~view.rows(self._target).has_fresh[known]]
         items = self._work.vectors.items(view, lacking)
         if not items:
+            self._second.pass_over(view, lacking)
             return True
         price = self._work.spending.price_per_unit
         units = [

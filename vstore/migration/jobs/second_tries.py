@@ -39,6 +39,11 @@ class SecondTries:
             else:
                 self._put_off[_key(failure)] = failure
 
+    def pass_over(self, view: CollectionView, docnos: IntArray) -> None:
+        """Leave letters as they are whose documents have nothing to make vectors from now."""
+        revisions = view.documents.revision[docnos].tolist()
+        self._lettered.update(zip(view.documents.ids(docnos), revisions, strict=True))
+
     def without_put_off(self, view: CollectionView, docnos: IntArray) -> IntArray:
         """Return the documents that were not put off."""
         if not self._put_off:
