@@ -7,7 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 import vstore
+from tests.quoted_names import Module, Package, Quotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -105,6 +108,42 @@ def test_no_folder_is_a_hall() -> None:
     total = lines.total()
     sizes = "\n".join(f"{n:6} {n / total:6.1%}  {folder}" for folder, n in lines.most_common())
     assert max(lines.values()) <= FOLDER_SHARE_MAX * total, sizes
+
+
+@pytest.fixture(scope="module")
+def package() -> Package:
+    """Return all names of the package."""
+    return Package()
+
+
+def test_names_in_backticks_are_there(package: Package) -> None:
+    unknown = [
+        f"{module.path.relative_to(PACKAGE.parent)}:{quoted.line}: `{quoted.name}`"
+        for module in package.modules.values()
+        for quoted in module.quotations()
+        if not package.knows(quoted, module)
+    ]
+    assert not unknown, "\n".join(unknown) + (
+        "\nA name of another module is written with what it is in: `Collection.search`, "
+        "`columns.build_column`; code and values stand in double backticks."
+    )
+
+
+def test_names_that_are_not_there_are_found(package: Package) -> None:
+    module = package.modules["vstore.engine.handle"]
+    at = next(q.inside for q in module.quotations() if q.inside)
+
+    def known(name: str, where: Module = module, inside: tuple[ast.AST, ...] = at) -> bool:
+        return package.knows(Quotation(name, 1, inside), where)  # type: ignore[arg-type]
+
+    for name in ("view", "Handle.view", "scope", "snapshot", "Collection.search", "vstore.open",
+                 "engine.handle", "columns.build_column", "K_MAX", "numpy.clip", "tests/crash",
+                 "threading.Condition", "with", "ValueError", "Store"):  # fmt: skip
+        assert known(name), name
+    for name in ("viewed", "Handle.viewed", "build_column", "columns.build", "engine.handles",
+                 "Collection.searched", "Collector.search", "vstore.opened", "K_LEAST",
+                 "numpy.clap", "tests/crashes", "store.Store.view"):  # fmt: skip
+        assert not known(name), name
 
 
 def test_no_class_is_a_tower_of_its_own_parts() -> None:

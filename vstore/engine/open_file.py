@@ -52,7 +52,7 @@ else:  # not what a search needs
 
 Durability: TypeAlias = Literal["full", "relaxed"]
 RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
-CLOSE_WAIT_S: Final = 1.0  # how long `close` lets another thread's transaction go on
+CLOSE_WAIT_S: Final = 1.0  # how long `OpenFile.close` lets another thread's transaction go on
 
 _T = TypeVar("_T")
 

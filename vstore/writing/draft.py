@@ -1,7 +1,8 @@
 """Drafts: what one commit will do to documents and rows, checked call by call.
 
 `api.transaction.Transaction` is the face of a draft; services that write make drafts of their own
-by `write`. A draft holds the writer's turn from `open` to `end`, whatever interrupts it.
+by `write`. A draft holds the writer's turn from `Draft.open` to `Draft.end`, whatever interrupts
+it.
 """
 
 from __future__ import annotations

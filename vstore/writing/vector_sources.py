@@ -152,4 +152,4 @@ def _mapped(function: MapRows, rows: list[Array]) -> list[Array] | Embeddings:
             f"found shape {vectors.shape}"
         )
     parts = np.split(vectors, np.cumsum(counts)[:-1])
-    return Embeddings(made.spec, parts) if isinstance(made, Embeddings) else parts  # type: ignore[arg-type]  # as `chunked` takes it
+    return Embeddings(made.spec, parts) if isinstance(made, Embeddings) else parts  # type: ignore[arg-type]  # as `input.chunked` takes it
