@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,6 +146,36 @@ def test_names_that_are_not_there_are_found(package: Package) -> None:
                  "Collection.searched", "Collector.search", "vstore.opened", "K_LEAST",
                  "numpy.clap", "tests/crashes", "store.Store.view"):  # fmt: skip
         assert not known(name), name
+
+
+def exceptions(docstring: str) -> dict[str, str]:
+    """Return what the section of exceptions says, by the names that it says it of."""
+    found: dict[str, str] = {}
+    section = docstring.partition("Raises\n------\n")[2]
+    for line in re.split(r"\n\w+\n---", section)[0].splitlines():
+        if line.startswith(" ") and found:
+            found[next(reversed(found))] += line
+        elif line and found and next(reversed(found)).endswith(","):  # a list over several lines
+            names, _ = found.popitem()
+            found[f"{names} {line}"] = ""
+        elif line:
+            found[line] = ""
+    return found
+
+
+def test_public_calls_say_when_they_raise() -> None:
+    silent = []
+    for name in vstore.__all__:
+        value = getattr(vstore, name)
+        parts = vars(value) if inspect.isclass(value) else {}
+        for what, item in {name: value, **{f"{name}.{key}": parts[key] for key in parts}}.items():
+            said = exceptions(inspect.getdoc(item) or "")
+            silent += [f"{what}: {names}" for names, when in said.items() if not when.strip()]
+    assert not silent, "\n".join(silent)
+    assert exceptions("Raises\n------\nA, B,\nC\nD\n    If it is.\n\nNotes\n-----\nMore.") == {
+        "A, B, C": "",
+        "D": "    If it is.",
+    }
 
 
 def test_no_class_is_a_tower_of_its_own_parts() -> None:

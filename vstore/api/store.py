@@ -165,6 +165,7 @@ class Store(OpenHandle):
         Raises
         ------
         NotFoundError
+            There is no such collection.
         """
         self.open_file.current().collection(name)
         return Collection(self, self._handle(name))
@@ -189,7 +190,10 @@ class Store(OpenHandle):
         ------
         AlreadyExistsError
             The name is taken; with ``exist_ok``, by a collection without one of the fields.
-        InvalidArgumentError, LimitExceededError
+        InvalidArgumentError
+            The name is empty or has control characters, or a field's type is none of these.
+        LimitExceededError
+            The name is too long, or there are too many collections or fields; see `limits`.
         """
         name = check_name(name, what="collection name")
         checked = schema.check_fields({} if fields is None else fields)
@@ -252,7 +256,10 @@ class Store(OpenHandle):
 
         Raises
         ------
-        AlreadyExistsError, NotFoundError
+        AlreadyExistsError
+            There is such a tag; `untag` removes it.
+        NotFoundError
+            The file no longer has the epoch.
         """
         name = check_name(name, what="tag")
         note = check_note(note, what="note")
@@ -275,6 +282,7 @@ class Store(OpenHandle):
         Raises
         ------
         NotFoundError
+            There is no such tag.
         """
         return edits.tagged_epoch(self.open_file.current().state, require_text(tag, what="tag"))
 
@@ -290,7 +298,10 @@ class Store(OpenHandle):
 
         Raises
         ------
-        ReadOnlyError, ClosedError, StorageError
+        ReadOnlyError, ClosedError
+            This handle is not the store's writer, or was closed.
+        StorageError
+            A write failed before: the store must be opened again.
         LockedError
             The other transaction did not end in time.
         StateError
@@ -306,7 +317,12 @@ class Store(OpenHandle):
 
         Raises
         ------
-        LockedError, ReadOnlyError, StorageError
+        StateError
+            This thread has a transaction open.
+        ReadOnlyError
+            This handle is not the store's writer.
+        StorageError
+            The operating system refuses to write.
         """
         self.open_file.optimize()
 
