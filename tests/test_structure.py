@@ -191,3 +191,18 @@ def test_no_class_is_a_tower_of_its_own_parts() -> None:
         while only := [b for b in bases[tower[-1]] if b in bases and subclasses[b] == 1]:
             tower.append(only[0])
         assert len(tower) <= TOWER_MAX, " -> ".join(tower)
+
+
+def test_class_names_are_nouns() -> None:
+    """A participle alone, `Wanted` or `Taken`, does not say what it holds."""
+    nouns = {"Ranking", "Numbering", "Spending", "Deferred", "Judged"}
+    to_rename = {"Executed", "Fetched", "Filtered", "Found", "Fused", "Resolved",
+                 "Searched", "Wanted", "_Prepared"}  # fmt: skip
+    participle = re.compile(r"_?[A-Z][a-z]*(ed|ing|ound|een|nown|aken|iven|ept)")
+    found = {
+        node.name
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and participle.fullmatch(node.name)
+    }
+    assert found <= nouns | to_rename

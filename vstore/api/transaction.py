@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vstore.writing.draft import Draft
 
 
-class _Leaving:
+class _ExitMethod:
     """``__exit__`` of a transaction, looked up by ``with`` before it calls ``__enter__``.
 
     What it returns holds the turn, and only the ``with`` statement holds that. So an interrupt
@@ -74,7 +74,7 @@ class Transaction(OpenHandle):
             traceback: TracebackType | None,
         ) -> None: ...
     else:
-        __exit__ = _Leaving()
+        __exit__ = _ExitMethod()
 
     def _leave(
         self,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vstore.engine.open_file import OpenFile
     from vstore.engine.snapshot import Snapshot
     from vstore.manifest.state import StoreState
-    from vstore.observe.observer import Unflushed
+    from vstore.observe.observer import UnflushedCounts
     from vstore.storage.container import Container
 
 
@@ -33,7 +33,7 @@ def flush_metrics(open_file: OpenFile) -> bool:
     ReadOnlyError, LockedError, StateError, StorageError, CorruptionError
         Nothing is lost: it is counted still, and can be written later.
     """
-    taken: Unflushed | None = None
+    taken: UnflushedCounts | None = None
 
     def edit(state: StoreState) -> StoreState:
         nonlocal taken
@@ -71,7 +71,7 @@ def stored_metrics(snapshot: Snapshot) -> Metrics:
 
 
 def _added(
-    container: Container, snapshot: Snapshot, state: StoreState, taken: Unflushed
+    container: Container, snapshot: Snapshot, state: StoreState, taken: UnflushedCounts
 ) -> StoreState:
     total = stored_metrics(snapshot)
     total.merge(taken.metrics)

@@ -64,8 +64,8 @@ CommitStep: TypeAlias = (
 )
 
 
-class Collected(Protocol):
-    """What a writer has collected, and asks to be committed."""
+class CommitRequest(Protocol):
+    """Changes that a writer has collected for one commit."""
 
     def changes(self) -> Mapping[str, CollectionChanges]:
         """Return changes of documents and rows, by collection."""
@@ -297,7 +297,7 @@ class OpenFile:
             self._wake_upkeep()
         return self.snapshot
 
-    def finish(self, turn: Turn, finished: Collected) -> None:
+    def finish(self, turn: Turn, request: CommitRequest) -> None:
         """Commit what a transaction collected, after the steps that every commit takes.
 
         Raises
@@ -315,10 +315,10 @@ class OpenFile:
             )
             raise ClosedError(f"{self.name}: {reason}; nothing of it was committed")
         lineages.require_in_place(self.medium, self.container)
-        changes = finished.changes()
-        state = self._stepped(finished.edited(self.snapshot.state), changes)
+        changes = request.changes()
+        state = self._stepped(request.edited(self.snapshot.state), changes)
         if changes or state is not self.snapshot.state:
-            self._commit(state, changes, finished.operation())
+            self._commit(state, changes, request.operation())
 
     def _exclusively(self, body: Callable[[], _T]) -> _T:
         """Run something while nobody else writes."""

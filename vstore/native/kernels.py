@@ -134,7 +134,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`calls.Answered`."""
+    """`calls.Answers`."""
 
     row: Any
     score: Any

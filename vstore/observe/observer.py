@@ -37,7 +37,7 @@ else:  # not what a search needs
 _TALLIES: Final = 32  # ways of asking that are tallied at a time
 
 
-class Recorded(NamedTuple):
+class SearchRecord(NamedTuple):
     """The arguments of `Observer.record`."""
 
     batch: TracedBatch
@@ -48,8 +48,8 @@ class Recorded(NamedTuple):
     family: str
 
 
-class Unflushed(NamedTuple):
-    """What no file has yet."""
+class UnflushedCounts(NamedTuple):
+    """Counters and hits that no file has yet."""
 
     metrics: Metrics
     hits: Mapping[str, HitCounter]
@@ -85,7 +85,7 @@ class Observer:
         self._flushed: Metrics | None = None
         self._hits: dict[str, HitCounter] = {}
         self._is_new = True
-        self._first: Recorded | None = None
+        self._first: SearchRecord | None = None
 
     @cached_property
     def shadows(self) -> shadow.Shadows:
@@ -114,21 +114,21 @@ class Observer:
         family : str
             What the caller calls such queries.
         """
-        recorded = Recorded(batch, k, view, docnos, tenant, family)
+        search = SearchRecord(batch, k, view, docnos, tenant, family)
         if self._is_new:
             # A process that asks one question need not import what counts them.
-            self._is_new, self._first = False, recorded
+            self._is_new, self._first = False, search
             return
         self._tally_first()
-        self._tally(recorded)
+        self._tally(search)
 
     def _tally_first(self) -> None:
         first, self._first = self._first, None
         if first is not None:
             self._tally(first)
 
-    def _tally(self, recorded: Recorded) -> None:
-        batch, k, view, docnos, tenant, family = recorded
+    def _tally(self, search: SearchRecord) -> None:
+        batch, k, view, docnos, tenant, family = search
         key = (id(batch.plan), tenant, family)
         mine = self._tallies.get(key)
         if mine is None:
@@ -234,15 +234,15 @@ class Observer:
     # Flushing.
 
     @locked
-    def take(self) -> Unflushed:
+    def take(self) -> UnflushedCounts:
         """Return what no file has yet, and hold it no longer; see `put_back` and `flushed`."""
         self._fold()
-        taken = Unflushed(self._counted(), self._hits)
+        taken = UnflushedCounts(self._counted(), self._hits)
         self._unflushed, self._hits = None, {}
         return taken
 
     @locked
-    def put_back(self, taken: Unflushed) -> None:
+    def put_back(self, taken: UnflushedCounts) -> None:
         """Hold again what could not be written."""
         self._counted().merge(taken.metrics)
         for name, hits in taken.hits.items():
@@ -251,7 +251,7 @@ class Observer:
                 mine.merge(hits)
 
     @locked
-    def flushed(self, taken: Unflushed) -> None:
+    def flushed(self, taken: UnflushedCounts) -> None:
         """Take note of what was written: it remains this handle's."""
         if self._flushed is None:
             self._flushed = counters.Metrics()

@@ -15,7 +15,7 @@ import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.engine.filtering import passing
-from vstore.engine.pending import Pending
+from vstore.engine.pending import PendingChanges
 from vstore.engine.turns import Turn
 from vstore.errors import (
     InvalidArgumentError,
@@ -105,7 +105,7 @@ class Draft:
         self._held: Turn | None = None  # unless the `with` statement holds it
         self._snapshot: Snapshot | None = None
         self._used = False
-        self._pending: dict[str, Pending] = {}
+        self._pending: dict[str, PendingChanges] = {}
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
         self._edits: list[Callable[[StoreState], StoreState]] = []
@@ -407,7 +407,7 @@ class Draft:
 
     # Steps.
 
-    def _of(self, handle: Handle) -> Pending:
+    def _of(self, handle: Handle) -> PendingChanges:
         snapshot = self._open_snapshot()
         handle.require_writable()
         if handle.file is not self._file:
@@ -417,14 +417,14 @@ class Draft:
             )
         pending = self._pending.get(handle.name)
         if pending is None:
-            pending = Pending(snapshot.collection(handle.name))
+            pending = PendingChanges(snapshot.collection(handle.name))
             self._pending[handle.name] = pending
         return pending
 
     def _checked(
         self,
         handle: Handle,
-        pending: Pending,
+        pending: PendingChanges,
         label: str,
         vectors: object,
         count: int,
