@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from vstore.storage.faulty import FaultyMedium
 
 from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.rules import check_rules
@@ -24,6 +23,7 @@ from vstore.engine.commit import append_commit
 from vstore.engine.pending import PendingChanges
 from vstore.manifest import codec
 from vstore.manifest.commit import chain, read_commit
+from vstore.testing import FaultyMedium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
