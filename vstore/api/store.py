@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from vstore.manifest import edits
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState
-    from vstore.observe import prometheus
     from vstore.observe.metrics import Metrics
     from vstore.observe.trace import Trace
     from vstore.segment import sequences
@@ -44,7 +43,6 @@ else:  # not what a search needs
     history = Deferred("vstore.engine.history")
     manifest_info = Deferred("vstore.inspection.manifest_info")
     drafts = Deferred("vstore.writing.draft")
-    prometheus = Deferred("vstore.observe.prometheus")
     sequences = Deferred("vstore.segment.sequences")
     readers = Deferred("vstore.api.reader")
     schema = Deferred("vstore.writing.schema")
@@ -402,10 +400,6 @@ class Store(OpenHandle):
         self.open_file.require_own_process()
         shadows = [report.to_dict() for report in self.observer.shadows.reports()]
         return {**self.counters(stored=stored).to_dict(), "shadows": shadows}
-
-    def metrics_text(self, *, stored: bool = False) -> str:
-        """Return counters in the text format that Prometheus reads; see `metrics`."""
-        return prometheus.render(self.counters(stored=stored))
 
     def counters(self, *, stored: bool = False) -> Metrics:
         """Return counters as they are kept, a copy; see `metrics`."""

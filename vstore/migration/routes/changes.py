@@ -105,6 +105,7 @@ def read_bridge(
     StateError
         There is no bridge between them.
     """
+    force = check_switch(force, what="force")
     handle.view().version(source)
     _require_bridge(handle, source, version)
     _read_two(handle, "bridge", version, "read_bridge", force, reason, by, source=source)
