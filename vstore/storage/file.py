@@ -44,9 +44,10 @@ class StorageFile(Protocol):
         ...
 
     def view(self, offset: int, length: int) -> memoryview:
-        """Return a read-only view of bytes that no one will write again.
+        """Return a read-only view of bytes that no one will write again, or a copy of them.
 
-        It stays valid after `close` for as long as someone holds it.
+        It stays valid after `close` for as long as someone holds it. Where the offset is a multiple
+        of 16, its address is one, too.
         """
         ...
 
