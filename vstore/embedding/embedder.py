@@ -60,6 +60,7 @@ def require_embedder(embedder: object) -> Embedder:
     Raises
     ------
     InvalidArgumentError
+        It lacks a method or the spec of an `Embedder`.
     """
     if not isinstance(embedder, Embedder):
         raise InvalidArgumentError(

@@ -63,6 +63,7 @@ def stored_metrics(snapshot: Snapshot) -> Metrics:
     Raises
     ------
     CorruptionError
+        The record of the counters is damaged.
     """
     ref = snapshot.state.metrics
     if ref is None:

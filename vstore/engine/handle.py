@@ -105,6 +105,7 @@ class Handle:
         Raises
         ------
         ClosedError
+            The store is closed, or was opened by a parent process.
         """
         return self.file.current() if self.pinned is None else self.pinned
 
@@ -114,6 +115,7 @@ class Handle:
         Raises
         ------
         ClosedError
+            The store is closed, or was opened by a parent process.
         NotFoundError
             The collection was dropped.
         """
@@ -174,6 +176,7 @@ class Handle:
         Raises
         ------
         ScopeError
+            The handle is scoped.
         """
         if self.scope is not None:
             raise ScopeError(

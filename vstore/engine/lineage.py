@@ -23,6 +23,7 @@ def require_in_place(medium: Medium, container: Container) -> None:
     Raises
     ------
     FileMovedError
+        The file was renamed, removed, replaced, or written over.
     """
     if not medium.is_current(container.file):
         raise FileMovedError(

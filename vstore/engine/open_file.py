@@ -186,6 +186,7 @@ class OpenFile:
         Raises
         ------
         ClosedError
+            The process was forked after the store was opened.
         """
         if self._generation != fork.generation():
             self.current()

@@ -75,6 +75,7 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
         Raises
         ------
         CorruptGraphError
+            Arrays of the graph contradict each other.
         """
         scratch = self._scratch(rows, question)
         try:

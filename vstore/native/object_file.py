@@ -81,6 +81,7 @@ class LoadedObject:
         Raises
         ------
         ValueError
+            The object file has no such function.
         """
         if name not in self._offsets:
             raise ValueError(f"object file: no function {name!r}")

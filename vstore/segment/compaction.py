@@ -232,6 +232,7 @@ def extended_graph(
     Raises
     ------
     CorruptionError
+        The levels of its nodes do not ascend.
     """
     with_graph = [
         (segment.rows, number)

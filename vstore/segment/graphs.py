@@ -265,6 +265,7 @@ def check_graph(segment: VectorSegment) -> None:
     Raises
     ------
     CorruptionError
+        Nodes, links, levels or rows contradict each other.
     """
     index = segment.graph
     if index is None:

@@ -46,6 +46,7 @@ def require_scope(
     Raises
     ------
     ScopeError
+        A document is, or would be, outside.
     """
     if handle.scope is None:
         return

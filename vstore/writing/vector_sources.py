@@ -64,6 +64,7 @@ class VectorSource:
         Raises
         ------
         InvalidArgumentError
+            There is neither an embedding function nor a map.
         """
         if self._embed is None and self._from_vectors is None:
             raise InvalidArgumentError("migrate: pass embed or from_vectors=, which make vectors")

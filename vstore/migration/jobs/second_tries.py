@@ -67,6 +67,7 @@ class SecondTries:
         Raises
         ------
         EmbeddingError
+            Documents are put off.
         """
         if self._put_off:
             raise put_off_error(list(self._put_off.values()), self._target)

@@ -227,6 +227,7 @@ def gates_of(min_coverage: float) -> Gates:
     Raises
     ------
     InvalidArgumentError
+        It is no number from 0 to 1.
     """
     return Gates(coverage=check_number(min_coverage, what="min_coverage", least=0, most=1))
 
