@@ -21,8 +21,8 @@ from rich.table import Table
 
 from benchmarks.measure import machine, save
 from vstore.demo.corpus import load_scifact
-from vstore.embedding.embedder import HashingEmbedder
 from vstore.guarding import canaries, geometry
+from vstore.testing import HashingEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vstore.demo.corpus import ScifactDemo, load_scifact
-from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
 from vstore.guarding.canaries import COSINE_MIN, compare_canaries
+from vstore.testing import HashingEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -419,7 +419,7 @@ def test_a_process_without_descriptors_is_told_so_whatever_it_calls(tmp_path: Pa
             lambda: docs.search(both, version="w", old_version="v", mode="dual"),
             lambda: docs.upsert(["x"], vectors={"v": [q]}),
             lambda: store.check(),
-            lambda: store.metrics_text(),
+            lambda: store.metrics(stored=True),
             lambda: docs.check_gates("w"),
             lambda: docs.migrate("v", "w", lambda batch: np.ones((len(batch), 8))).run(),
             lambda: docs.fit_bridge("v", "w"),

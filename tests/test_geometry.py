@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vstore.demo.corpus import ScifactDemo, load_scifact
-from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
 from vstore.guarding.geometry import (
     COORDINATES_MAX,
@@ -22,6 +21,7 @@ from vstore.guarding.geometry import (
     learn,
     suspect,
 )
+from vstore.testing import HashingEmbedder
 
 if TYPE_CHECKING:
     from vstore.types import Array

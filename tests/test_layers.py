@@ -19,6 +19,8 @@ SYSTEM = {
     "os", "io", "mmap", "fcntl", "msvcrt", "tempfile", "shutil", "pathlib", "socket", "subprocess",
     "signal", "ctypes", "multiprocessing", "glob", "fileinput", "sqlite3", "urllib", "http",
 }  # fmt: skip
+# What users' tests need; the command line makes vectors of texts with it.
+TESTS_ONLY = ("testing", "cli", "demo", "__init__.py")
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "dbm"}
 FREE = ("storage", "cli", "demo", "native", "adapters", "evaluation", "__main__.py")
 WRITERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "touch",
@@ -72,6 +74,12 @@ def test_only_storage_touches_the_operating_system(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & SYSTEM
     if path.relative_to(PACKAGE).parts[0] in ("index", "segment", "query", "manifest", "migration"):
         assert not set(calls(path)) & WRITERS
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_no_module_needs_what_is_for_tests(path: Path) -> None:
+    if path.relative_to(PACKAGE).parts[0] not in TESTS_ONLY:
+        assert not [name for name in imports(path) if name.startswith("vstore.testing")]
 
 
 @pytest.mark.parametrize("path", modules("query", "migration"), ids=name_of)

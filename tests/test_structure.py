@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 import vstore
+from tests.quoted_names import Module, Package, Quotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -107,6 +112,87 @@ def test_no_folder_is_a_hall() -> None:
     assert max(lines.values()) <= FOLDER_SHARE_MAX * total, sizes
 
 
+@pytest.fixture(scope="module")
+def package() -> Package:
+    """Return all names of the package."""
+    return Package()
+
+
+def test_names_in_backticks_are_there(package: Package) -> None:
+    unknown = [
+        f"{module.path.relative_to(PACKAGE.parent)}:{quoted.line}: `{quoted.name}`"
+        for module in package.modules.values()
+        for quoted in module.quotations()
+        if not package.knows(quoted, module)
+    ]
+    assert not unknown, "\n".join(unknown) + (
+        "\nA name of another module is written with what it is in: `Collection.search`, "
+        "`columns.build_column`; code and values stand in double backticks."
+    )
+
+
+def test_names_that_are_not_there_are_found(package: Package) -> None:
+    module = package.modules["vstore.engine.handle"]
+    at = next(q.inside for q in module.quotations() if q.inside)
+
+    def known(name: str, where: Module = module, inside: tuple[ast.AST, ...] = at) -> bool:
+        return package.knows(Quotation(name, 1, inside), where)  # type: ignore[arg-type]
+
+    for name in ("view", "Handle.view", "scope", "snapshot", "Collection.search", "vstore.open",
+                 "engine.handle", "columns.build_column", "K_MAX", "numpy.clip", "tests/crash",
+                 "threading.Condition", "with", "ValueError", "Store"):  # fmt: skip
+        assert known(name), name
+    for name in ("viewed", "Handle.viewed", "build_column", "columns.build", "engine.handles",
+                 "Collection.searched", "Collector.search", "vstore.opened", "K_LEAST",
+                 "numpy.clap", "tests/crashes", "store.Store.view"):  # fmt: skip
+        assert not known(name), name
+
+
+def exceptions(docstring: str) -> dict[str, str]:
+    """Return what the section of exceptions says, by the names that it says it of."""
+    found: dict[str, str] = {}
+    section = docstring.partition("Raises\n------\n")[2]
+    for line in re.split(r"\n\w+\n---", section)[0].splitlines():
+        if line.startswith(" ") and found:
+            found[next(reversed(found))] += line
+        elif line and found and next(reversed(found)).endswith(","):  # a list over several lines
+            names, _ = found.popitem()
+            found[f"{names} {line}"] = ""
+        elif line:
+            found[line] = ""
+    return found
+
+
+def test_public_calls_say_when_they_raise() -> None:
+    silent = []
+    for name in vstore.__all__:
+        value = getattr(vstore, name)
+        parts = vars(value) if inspect.isclass(value) else {}
+        for what, item in {name: value, **{f"{name}.{key}": parts[key] for key in parts}}.items():
+            said = exceptions(inspect.getdoc(item) or "")
+            silent += [f"{what}: {names}" for names, when in said.items() if not when.strip()]
+    assert not silent, "\n".join(silent)
+    assert exceptions("Raises\n------\nA, B,\nC\nD\n    If it is.\n\nNotes\n-----\nMore.") == {
+        "A, B, C": "",
+        "D": "    If it is.",
+    }
+
+
+def test_functions_say_when_they_raise() -> None:
+    """An exception that stands alone has a condition; a list is of what callees raise."""
+    not_yet = {"native", "query", "searching"}
+    silent = [
+        f"{module}.{node.name}: {names}"
+        for module, tree in TREES.items()
+        if not not_yet & {*module.split(".")[1:2]}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for names, when in exceptions(ast.get_docstring(node) or "").items()
+        if not when.strip() and "," not in names
+    ]
+    assert not silent, "\n".join(silent)
+
+
 def test_no_class_is_a_tower_of_its_own_parts() -> None:
     """A base with a single subclass, which has a base with a single subclass, is one class cut."""
     bases: dict[str, list[str]] = {}
@@ -120,3 +206,18 @@ def test_no_class_is_a_tower_of_its_own_parts() -> None:
         while only := [b for b in bases[tower[-1]] if b in bases and subclasses[b] == 1]:
             tower.append(only[0])
         assert len(tower) <= TOWER_MAX, " -> ".join(tower)
+
+
+def test_class_names_are_nouns() -> None:
+    """A participle alone, `Wanted` or `Taken`, does not say what it holds."""
+    nouns = {"Ranking", "Numbering", "Spending", "Deferred", "Judged"}
+    to_rename = {"Executed", "Fetched", "Filtered", "Found", "Fused", "Resolved",
+                 "Searched", "Wanted", "_Prepared"}  # fmt: skip
+    participle = re.compile(r"_?[A-Z][a-z]*(ed|ing|ound|een|nown|aken|iven|ept)")
+    found = {
+        node.name
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and participle.fullmatch(node.name)
+    }
+    assert found <= nouns | to_rename

@@ -38,8 +38,13 @@ CALLS: dict[str, Call] = {
     "Collection.create_version": lambda docs, **o: docs.create_version("v", spec("v"), **o),
     "Collection.cutover": lambda docs, **o: docs.cutover(NEW, reason="r", **o),
     "Collection.explain": lambda docs, **o: docs.explain(axis(0), version=OLD, **o),
+    "Collection.read_both": lambda docs, **o: docs.read_both(NEW, reason="r", **o),
+    "Collection.read_bridge": lambda docs, **o: docs.read_bridge(NEW, source=OLD, **o),
+    "Collection.read_canary": lambda docs, **o: docs.read_canary(NEW, percent=1, reason="r", **o),
+    "Collection.read_cascade": lambda docs, **o: docs.read_cascade(NEW, reason="r", **o),
     "Collection.search": lambda docs, **o: docs.search(axis(0), version=OLD, **o),
     "Collection.search_batch": lambda docs, **o: docs.search_batch(rows(2), version=OLD, **o),
+    "Collection.shadow": lambda docs, **o: docs.shadow(NEW, reason="r", **o),
     "Collection.upsert": lambda docs, **o: docs.upsert(["b"], vectors={OLD: rows(1)}, **o),
     "Collection.upsert_texts": lambda docs, **o: docs.upsert_texts(
         ["b"], ["x"], embedder=EMBEDDER, **o
@@ -50,7 +55,6 @@ CALLS: dict[str, Call] = {
     "Store.counters": lambda docs, **o: docs.store.counters(**o),
     "Store.create_collection": lambda docs, **o: docs.store.create_collection("more", **o),
     "Store.metrics": lambda docs, **o: docs.store.metrics(**o),
-    "Store.metrics_text": lambda docs, **o: docs.store.metrics_text(**o),
     "Transaction.add_vectors": lambda docs, **o: in_transaction(
         docs, "add_vectors", NEW, ["a"], rows(1), **o
     ),
@@ -96,7 +100,7 @@ def test_a_switch_that_is_no_bool_is_refused(name: str, switch: str, value: obje
     with pytest.raises(vstore.InvalidArgumentError, match=f"{switch}: expected a bool"):
         CALLS[name](docs, **{switch: value})
     assert contents(docs) == before
-    if not (name.endswith(".cutover") or name == "EmbeddingSpec"):
+    if not (name.endswith((".cutover", ".read_bridge")) or name == "EmbeddingSpec"):
         CALLS[name](docs, **{switch: np.True_})
 
 

@@ -59,7 +59,8 @@ and of one migration::
                            searching/bridging.py: queries over it
 
 ``engine/reading.py`` gives documents and vectors back, by id and by filter. ``inspection/`` looks
-at a file: check.py, whether it is whole; manifest_info.py, what it says.
+at a file: check.py, whether it is whole; manifest_info.py, what it says. ``testing/`` is for tests,
+users' and vstore's own: faulty_medium.py, power_loss.py, hashing_embedder.py.
 
 Invariants, each with a test: only ``storage/`` touches the operating system; ``index/`` does no
 I/O; the planner reads no vector and no file; nothing is overwritten in place but the two superblock
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from vstore.api.reader import Reader
     from vstore.api.store import Store
     from vstore.api.transaction import Transaction
-    from vstore.embedding.embedder import Embedder, Embeddings, HashingEmbedder
+    from vstore.embedding.embedder import Embedder, Embeddings
     from vstore.engine.coverage import Coverage
     from vstore.engine.version_info import VersionInfo
     from vstore.errors import (
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from vstore.searching.result_batch import SearchResults
     from vstore.searching.results import SearchResult
     from vstore.segment.user_document import Document
+    from vstore.testing.hashing_embedder import HashingEmbedder
     from vstore.writing.counts import DeleteCounts, UpsertCounts, VectorCounts
 
 __version__ = "0.1.0.dev0"
@@ -197,7 +199,6 @@ _MODULES = {
     "vstore.embedding.embedder": (
         "Embedder",
         "Embeddings",
-        "HashingEmbedder",
     ),
     "vstore.guarding.guard_changes": ("GuardInfo",),
     "vstore.migration.jobs.migration": ("Migration",),
@@ -211,6 +212,7 @@ _MODULES = {
     "vstore.searching.result_batch": ("SearchResults",),
     "vstore.searching.results": ("SearchResult",),
     "vstore.api.store": ("Store",),
+    "vstore.testing.hashing_embedder": ("HashingEmbedder",),
     "vstore.api.transaction": ("Transaction",),
     "vstore.engine.version_info": ("VersionInfo",),
 }

@@ -35,6 +35,6 @@ class cached_property(Generic[_Value]):  # noqa: N801 - it stands for the standa
         if instance is None:
             return self
         value = self._compute(instance)
-        # Looked up before this descriptor from now on, since it has no `__set__`.
+        # Looked up before this descriptor from now on, since it has no ``__set__``.
         instance.__dict__[self._name] = value
         return value

@@ -286,8 +286,8 @@ class EmbeddingError(VstoreError):
     """Vectors could not be made; the cause is the last error of what should have made them.
 
     The function fails whatever the documents are, the service that it calls does not answer, or
-    documents failed and nothing shows that it is their fault. `upsert_texts` raises it for one text
-    too. Nothing of the batch under way was written; what was written before stays.
+    documents failed and nothing shows that it is their fault. `Collection.upsert_texts` raises it
+    for one text too. Nothing of the batch under way was written; what was written before stays.
     """
 
 

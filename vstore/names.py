@@ -16,6 +16,7 @@ def check_name(value: object, *, what: str) -> str:
     InvalidArgumentError
         It is no text, is empty, is padded with blanks, or has a control character.
     LimitExceededError
+        It is longer than `NAME_BYTES_MAX`.
     """
     name = require_text(value, what=what)
     if not name or name != name.strip():
@@ -36,6 +37,7 @@ def require_text(value: object, *, what: str) -> str:
     Raises
     ------
     InvalidArgumentError
+        It is no str.
     """
     if not isinstance(value, str):
         raise InvalidArgumentError(f"{what}: expected a str, found {value!r:.60}")

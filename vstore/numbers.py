@@ -21,6 +21,7 @@ def check_whole(
     Raises
     ------
     InvalidArgumentError
+        It is no int, or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise InvalidArgumentError(f"{what}: expected an int, found {short_repr(value)}")
@@ -37,6 +38,7 @@ def check_number(
     Raises
     ------
     InvalidArgumentError
+        It is no number, NaN, or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise InvalidArgumentError(f"{what}: expected a number, found {short_repr(value)}")
@@ -56,6 +58,7 @@ def check_count(value: object, *, what: str) -> int:
     Raises
     ------
     InvalidArgumentError
+        It is no int, or less than 1.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InvalidArgumentError(f"{what}: expected an int >= 1, found {short_repr(value)}")

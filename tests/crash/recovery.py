@@ -9,13 +9,10 @@ from blake3 import blake3
 from tests.crash.workload import Dump, FrozenClock, dump
 from vstore.api.opening import open_medium
 from vstore.errors import CorruptionError, NotAStoreError
-from vstore.storage.faulty import FaultyMedium, Operation
-from vstore.storage.memory import MemoryContent, MemoryFile, MemoryMedium
+from vstore.storage.memory import MemoryMedium
 from vstore.storage.recovery import choose_slot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vstore import Store
     from vstore.storage.file import Medium
 
@@ -125,25 +122,3 @@ def _committed(image: bytes) -> bytes:
     except CorruptionError:
         return image
     return image[: slot.committed_length]
-
-
-def medium_after(journal: Sequence[Operation]) -> FaultyMedium:
-    """Return the medium as the running system sees it behind some operations, its writer dead.
-
-    What it records from now on comes after them, so that a power loss can still take back what the
-    dead writer had not synced.
-    """
-    medium = FaultyMedium()
-    contents = [MemoryContent()]
-    for operation in journal:
-        if operation.kind == "create":
-            contents.append(MemoryContent())
-        elif operation.kind == "write":
-            MemoryFile(contents[operation.file]).write(operation.offset, [operation.data])
-        elif operation.kind == "truncate":
-            MemoryFile(contents[operation.file]).truncate(operation.offset)
-        elif operation.kind == "rename":
-            medium._current = operation.file
-    medium._files = contents
-    medium.journal = list(journal)
-    return medium

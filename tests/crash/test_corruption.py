@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash.workload import SHORT_LIFE, TWO_VERSIONS_LIFE, record
-from vstore.storage.faulty import FaultyMedium
 from vstore.storage.packing import pack, unpack
+from vstore.testing import FaultyMedium
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.recovery import Recoveries, mark, medium_after, reopen
+from tests.crash.recovery import Recoveries, mark, reopen
 from tests.crash.workload import WHOLE_LIFE, Dump, Recording, dump, record
 from vstore.engine import open_file as open_files
-from vstore.storage.faulty import DAMAGES, Damage, FaultyMedium, survivors
+from vstore.testing import DAMAGES, Damage, FaultyMedium, power_losses, survivors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 RANDOM_DAMAGES: tuple[Damage, ...] = ("reordered", "torn512", "torn4096")
 SYNC_EVERY = 5
@@ -51,18 +51,6 @@ def acceptable(recording: Recording, position: int) -> list[Dump]:
     return [s.state for s in recording.states[first : done + in_flight]]
 
 
-def points(recording: Recording, step: int, seeds: int) -> Iterator[tuple[int, Damage, int, bytes]]:
-    """Yield every point of a sweep: position, damage, seed, and the file that survives."""
-    journal = recording.medium.journal
-    count = 0
-    for position in range(len(journal) + 1):
-        for damage, seed in damages(seeds):
-            count += 1
-            if count % step == 0:
-                image = survivors(journal, position, damage=damage, seed=seed)
-                yield position, damage, seed, image
-
-
 def describe(recording: Recording, position: int, damage: Damage, seed: int) -> str:
     """Say where a crash was, to find it again."""
     done = [s.step for s in recording.states if s.position <= position]
@@ -76,7 +64,7 @@ def test_power_loss_leaves_the_last_acknowledged_state_or_the_one_in_flight(
     step: int, record_property: Callable[[str, object], None]
 ) -> None:
     recording, recoveries = full_run(), Recoveries(thorough=step == 1)
-    for position, damage, seed, image in points(recording, step, seeds=3):
+    for position, damage, seed, image in power_losses(recording.medium, seeds=3, step=step):
         where = describe(recording, position, damage, seed)
         try:
             found = recoveries.of(image)
@@ -95,8 +83,8 @@ def test_a_crash_during_recovery_changes_nothing(
 ) -> None:
     recording = full_run()
     survived, recoveries = Recoveries(thorough=False), Recoveries(thorough=step == 1)
-    for _, _, _, image in points(recording, step, seeds=1):
-        survived.of(image)
+    for loss in power_losses(recording.medium, step=step):
+        survived.of(loss.file)
     for image, first in survived.distinct():
         medium = FaultyMedium(image)
         store = reopen(medium)
@@ -125,7 +113,7 @@ def test_power_loss_after_another_writer_took_over_from_a_killed_one(
     recording, recoveries = full_run(), Recoveries(thorough=step == 1)
     journal = recording.medium.journal
     for killed in range(0, len(journal) + 1, step):
-        medium = medium_after(journal[:killed])
+        medium = FaultyMedium.after(journal[:killed])
         store = reopen(medium)
         state = dump(store)
         assert state in acceptable(recording, killed), describe(recording, killed, "kept", 0)
@@ -162,7 +150,7 @@ def test_relaxed_power_loss_leaves_an_epoch_not_older_than_the_last_sync(
     step: int, record_property: Callable[[str, object], None]
 ) -> None:
     recording, recoveries = relaxed_run(), Recoveries(thorough=step == 1)
-    for position, damage, seed, image in points(recording, step, seeds=3):
+    for position, damage, seed, image in power_losses(recording.medium, seeds=3, step=step):
         where = describe(recording, position, damage, seed)
         try:
             found = recoveries.of(image)

@@ -241,7 +241,7 @@ def test_a_handler_may_close_the_store_in_the_middle_of_a_commit(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("ask", ["metrics", "metrics_text", "traces"])
+@pytest.mark.parametrize("ask", ["metrics", "counters", "traces"])
 def test_a_forked_child_waits_for_no_thread_of_its_parent(ask: str) -> None:
     store = vstore.open(":memory:")
     held, done = threading.Event(), threading.Event()

@@ -15,8 +15,8 @@ import pytest
 from tests.crash.recovery import Recoveries, mark
 from tests.crash.workload import SHORT_LIFE, Recording, Run, dump, record
 from vstore.errors import StorageError
-from vstore.storage.faulty import Failure, FaultyMedium, Operation, survivors
 from vstore.storage.layout import BLOCKS_START
+from vstore.testing import Failure, FaultyMedium, Operation, survivors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,10 +12,10 @@ from tests.crash.answers import checked
 from tests.crash.recovery import Recoveries, reopen
 from tests.crash.workload import FrozenClock, dump
 from vstore.api.opening import open_medium
-from vstore.storage.faulty import DAMAGES, Failure, FaultyMedium, survivors
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.superblock import Superblock, read_slots
+from vstore.testing import DAMAGES, Failure, FaultyMedium, survivors
 
 if TYPE_CHECKING:
     from vstore.engine.open_file import Durability

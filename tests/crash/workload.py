@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from vstore import Collection, Document, Reader, Store
-    from vstore.storage.faulty import FaultyMedium
     from vstore.storage.file import Medium
+    from vstore.testing import FaultyMedium
     from vstore.types import Array
 
 Dump: TypeAlias = dict[str, Any]

@@ -17,9 +17,9 @@ from vstore.manifest import codec
 from vstore.segment import vectors as vector_segments
 from vstore.segment.sealed import write_segment
 from vstore.storage import layout
-from vstore.storage.faulty import FaultyMedium
 from vstore.storage.layout import BlockKind
 from vstore.storage.superblock import Superblock, read_slots
+from vstore.testing import FaultyMedium
 
 ROWS = np.eye(4, dtype=np.float32)
 

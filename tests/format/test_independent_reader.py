@@ -18,7 +18,7 @@ from tests.format.independent_reader import SpecError, read_file
 from tests.format.rules import check_rules
 from vstore import Collection, EmbeddingSpec, Store
 from vstore.api.opening import open_medium
-from vstore.storage.faulty import FaultyMedium
+from vstore.testing import FaultyMedium
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,7 +30,7 @@ from vstore.segment.column_types import TIMESTAMP_MAX_US, TIMESTAMP_MIN_US, Fiel
 from vstore.segment.columns import ARRAY_DTYPES
 from vstore.segment.documents import DocumentRecord
 from vstore.storage import layout, recovery
-from vstore.storage.faulty import FaultyMedium
+from vstore.testing import FaultyMedium
 
 if TYPE_CHECKING:
     from vstore.types import Array

@@ -20,10 +20,10 @@ from vstore import (
 )
 from vstore.api.opening import open_medium
 from vstore.engine.commit import append_commit
-from vstore.engine.pending import Pending
+from vstore.engine.pending import PendingChanges
 from vstore.manifest import codec
 from vstore.manifest.commit import chain, read_commit
-from vstore.storage.faulty import FaultyMedium
+from vstore.testing import FaultyMedium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,13 +137,13 @@ def test_a_gap_between_docnos_is_refused() -> None:
         docs = store.create_collection("docs")
         docs.create_version("v", SPEC)
         with pytest.MonkeyPatch.context() as patch:
-            begin = Pending.__init__
+            begin = PendingChanges.__init__
 
-            def far_away(pending: Pending, *arguments: Any) -> None:
+            def far_away(pending: PendingChanges, *arguments: Any) -> None:
                 begin(pending, *arguments)
                 pending.next_docno = 4_000_000_000
 
-            patch.setattr(Pending, "__init__", far_away)
+            patch.setattr(PendingChanges, "__init__", far_away)
             with contextlib.suppress(MemoryError):
                 docs.upsert(["a"], vectors={"v": np.ones((1, 2), np.float32)})
     with pytest.raises(CorruptionError, match="gap between docnos"):

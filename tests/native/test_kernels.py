@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.native.data import changed, clustered, lengths, over
 from vstore.index.building import build_index
-from vstore.index.construction import Growing
+from vstore.index.construction import GrowingGraph
 from vstore.index.quantizer import half_lengths
 from vstore.native import loader
 from vstore.native.arrays import (
@@ -317,10 +317,10 @@ def test_a_graph_grown_in_two_steps_is_the_one_extended_from_a_copy(native: Nati
     graph = built(clustered(2_000, 40), "l2", native).arrays
     codes, half = (graph.high, graph.low), half_lengths(graph.codes())
     options: dict[str, Any] = {"M": 6, "ef_construction": 40, "kernels": native}
-    growing = Growing(codes, half, **options)
+    growing = GrowingGraph(codes, half, **options)
     first = growing.grow(1_500)
     copied = changed(first, links=first.links.copy(), upper=first.upper.copy())
-    extended = Growing(codes, half, **options, before=copied).grow(2_000)
+    extended = GrowingGraph(codes, half, **options, before=copied).grow(2_000)
     grown = growing.grow(2_000)
     assert grown.links.tobytes() == extended.links.tobytes()
     assert grown.upper.tobytes() == extended.upper.tobytes()

@@ -15,8 +15,8 @@ import vstore
 from tests.small_store import OLD, axis, documents, rows, seal, store_in
 from vstore.api.opening import open_medium
 from vstore.errors import CorruptionError, InvalidArgumentError, ReadOnlyError, StorageError
-from vstore.storage.faulty import Failure, FaultyMedium
 from vstore.storage.memory import MemoryMedium
+from vstore.testing import Failure, FaultyMedium
 
 if TYPE_CHECKING:
     from pathlib import Path

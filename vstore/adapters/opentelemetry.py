@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vstore.errors import MissingDependencyError
 from vstore.numbers import check_switch
-from vstore.observe.prometheus import COUNTERS, EVENTS, KINDS, LATENCY, MIXED, labels_of
+from vstore.observe.instruments import COUNTERS, EVENTS, KINDS, LATENCY, MIXED, labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ _QUANTILES = (0.5, 0.99)
 def register(store: Store, *, provider: Any = None, stored: bool = False) -> None:  # noqa: ANN401 - typed by a library that may be missing
     """Register observable instruments that read a store's counters when they are collected.
 
-    Counters have the names of `observe.prometheus`, with dots. An observable instrument cannot be a
-    histogram, so that of latencies its count, its sum and two quantiles are given. After the store
-    is closed nothing more is reported.
+    Counters have the names of `observe.instruments`, with dots. An observable instrument cannot be
+    a histogram, so that of latencies its count, its sum and two quantiles are given. After the
+    store is closed nothing more is reported.
 
     Parameters
     ----------

@@ -297,6 +297,7 @@ class Collection(OpenHandle):
         Raises
         ------
         NotFoundError
+            The collection has no such version, or was dropped.
         """
         return version_info.version_info(self._handle.view(), label)
 
@@ -470,8 +471,20 @@ class Collection(OpenHandle):
 
         Raises
         ------
-        VersionMismatchError, InvalidVectorError, InvalidArgumentError, FilterError, NotFoundError,
-        StateError, CorruptionError
+        InvalidArgumentError, InvalidVectorError, FilterError
+            An argument is not what it should be, options contradict each other, a vector is not
+            finite, or the filter asks for what the fields do not have.
+        MissingQueryVectorError
+            The query has no vector of a version that is read, and no embedder makes one.
+        VersionMismatchError
+            The query's stamp or dimension is not that of the version, or it is a bare array without
+            ``version``.
+        NotFoundError
+            No such version, or the collection was dropped.
+        StateError
+            A version that is read is retired, or the collection has no version yet.
+        CorruptionError
+            A block that the search reads fails its checksum.
         """
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
@@ -784,6 +797,7 @@ class Collection(OpenHandle):
         GateError
             What is measured does not find ``min_recall`` of its own 10 neighbours, mapped.
         StateError
+            Too few documents have vectors of both versions, or a version is retired.
         """
         return bridges.fit(
             self._handle,
@@ -884,7 +898,10 @@ class Collection(OpenHandle):
 
         Raises
         ------
-        NotFoundError, CorruptionError
+        NotFoundError
+            The collection has no such version.
+        CorruptionError
+            What the version knows fails its checksum; `relearn_geometry` replaces it.
         ScopeError
             The handle is scoped, and what was learned is of everybody's documents.
         """
@@ -909,8 +926,15 @@ class Collection(OpenHandle):
 
         Raises
         ------
-        InvalidArgumentError, InvalidVectorError, VersionMismatchError, LimitExceededError,
+        InvalidArgumentError, InvalidVectorError, LimitExceededError
+            Texts and vectors are not as many, a vector is no vector of the version, or there are
+            too many texts or one is too long.
+        VersionMismatchError
+            The stamp is not that of the version.
         NotFoundError
+            The collection has no such version.
+        ScopeError
+            The handle is scoped, and canaries are everybody's.
         """
         canary_checks.set_canaries(self._handle, version, texts, vectors)
 

@@ -12,7 +12,7 @@ from vstore.engine.open_file import OpenFile
 from vstore.engine.snapshot import SegmentCache, load_snapshot
 from vstore.errors import InvalidArgumentError
 from vstore.numbers import check_number, check_switch
-from vstore.storage.file import PathMedium, path_text
+from vstore.storage.file import Medium, PathMedium, path_text
 from vstore.storage.opening import open_container
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from vstore.inspection import check
     from vstore.storage import memory
     from vstore.storage.container import Container, Verify
-    from vstore.storage.file import Medium
 else:  # not what a search needs
     check = Deferred("vstore.inspection.check")
     memory = Deferred("vstore.storage.memory")
@@ -35,7 +34,7 @@ OpenMode: TypeAlias = Literal["rw", "r"]
 
 
 def open_store(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Medium,
     *,
     mode: OpenMode = "rw",
     create: bool = True,
@@ -52,8 +51,9 @@ def open_store(
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or Medium
         The file; ``":memory:"`` for a store without one. A leading ``~/`` is the home directory.
+        Any other place of bytes that has the methods of `storage.file.Medium` will do, too.
     mode : {"rw", "r"}
         "rw" makes this the one writer; "r" takes no lock and needs no write permission.
     create : bool
@@ -88,8 +88,9 @@ def open_store(
     StorageError
         The operating system refuses, or the path leads to what is no regular file.
     """
-    place = path_text(path)
     create = check_switch(create, what="create")
+    other = path if type(path) is not str and isinstance(path, Medium) else None
+    place = "" if other is not None else path_text(path)
     in_memory = place == ":memory:"
     if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
         raise InvalidArgumentError(
@@ -97,7 +98,7 @@ def open_store(
             "without create=False, epoch= and tag="
         )
     return open_medium(
-        memory.MemoryMedium() if in_memory else PathMedium(place),
+        other or (memory.MemoryMedium() if in_memory else PathMedium(place)),
         mode=mode,
         create=create,
         epoch=epoch,

@@ -38,6 +38,7 @@ class Reader(OpenHandle):
         Raises
         ------
         NotFoundError
+            There is no such collection at this epoch.
         """
         self._snapshot.collection(name)
         return Collection(self._store, self._store._handle(name).at(self._snapshot))

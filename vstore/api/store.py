@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from vstore.manifest import edits
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Equivalence, StoreState
-    from vstore.observe import prometheus
     from vstore.observe.metrics import Metrics
     from vstore.observe.trace import Trace
     from vstore.segment import sequences
@@ -44,7 +43,6 @@ else:  # not what a search needs
     history = Deferred("vstore.engine.history")
     manifest_info = Deferred("vstore.inspection.manifest_info")
     drafts = Deferred("vstore.writing.draft")
-    prometheus = Deferred("vstore.observe.prometheus")
     sequences = Deferred("vstore.segment.sequences")
     readers = Deferred("vstore.api.reader")
     schema = Deferred("vstore.writing.schema")
@@ -165,6 +163,7 @@ class Store(OpenHandle):
         Raises
         ------
         NotFoundError
+            There is no such collection.
         """
         self.open_file.current().collection(name)
         return Collection(self, self._handle(name))
@@ -189,7 +188,10 @@ class Store(OpenHandle):
         ------
         AlreadyExistsError
             The name is taken; with ``exist_ok``, by a collection without one of the fields.
-        InvalidArgumentError, LimitExceededError
+        InvalidArgumentError
+            The name is empty or has control characters, or a field's type is none of these.
+        LimitExceededError
+            The name is too long, or there are too many collections or fields; see `limits`.
         """
         name = check_name(name, what="collection name")
         checked = schema.check_fields({} if fields is None else fields)
@@ -252,7 +254,10 @@ class Store(OpenHandle):
 
         Raises
         ------
-        AlreadyExistsError, NotFoundError
+        AlreadyExistsError
+            There is such a tag; `untag` removes it.
+        NotFoundError
+            The file no longer has the epoch.
         """
         name = check_name(name, what="tag")
         note = check_note(note, what="note")
@@ -275,6 +280,7 @@ class Store(OpenHandle):
         Raises
         ------
         NotFoundError
+            There is no such tag.
         """
         return edits.tagged_epoch(self.open_file.current().state, require_text(tag, what="tag"))
 
@@ -290,7 +296,10 @@ class Store(OpenHandle):
 
         Raises
         ------
-        ReadOnlyError, ClosedError, StorageError
+        ReadOnlyError, ClosedError
+            This handle is not the store's writer, or was closed.
+        StorageError
+            A write failed before: the store must be opened again.
         LockedError
             The other transaction did not end in time.
         StateError
@@ -306,7 +315,12 @@ class Store(OpenHandle):
 
         Raises
         ------
-        LockedError, ReadOnlyError, StorageError
+        StateError
+            This thread has a transaction open.
+        ReadOnlyError
+            This handle is not the store's writer.
+        StorageError
+            The operating system refuses to write.
         """
         self.open_file.optimize()
 
@@ -386,10 +400,6 @@ class Store(OpenHandle):
         self.open_file.require_own_process()
         shadows = [report.to_dict() for report in self.observer.shadows.reports()]
         return {**self.counters(stored=stored).to_dict(), "shadows": shadows}
-
-    def metrics_text(self, *, stored: bool = False) -> str:
-        """Return counters in the text format that Prometheus reads; see `metrics`."""
-        return prometheus.render(self.counters(stored=stored))
 
     def counters(self, *, stored: bool = False) -> Metrics:
         """Return counters as they are kept, a copy; see `metrics`."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vstore.writing.draft import Draft
 
 
-class _Leaving:
+class _ExitMethod:
     """``__exit__`` of a transaction, looked up by ``with`` before it calls ``__enter__``.
 
     What it returns holds the turn, and only the ``with`` statement holds that. So an interrupt
@@ -74,7 +74,7 @@ class Transaction(OpenHandle):
             traceback: TracebackType | None,
         ) -> None: ...
     else:
-        __exit__ = _Leaving()
+        __exit__ = _ExitMethod()
 
     def _leave(
         self,
@@ -142,8 +142,16 @@ class Transaction(OpenHandle):
 
         Raises
         ------
-        InvalidArgumentError, InvalidVectorError, VersionMismatchError, ScopeError,
-        LimitExceededError, NotFoundError, StateError, TransactionError
+        InvalidArgumentError, InvalidVectorError, LimitExceededError
+            An argument is not what it should be, or too large; nothing of the call is kept.
+        VersionMismatchError
+            A stamp or a dimension is not that of the version.
+        NotFoundError, StateError
+            No such version, or it is retired.
+        ScopeError
+            Through a scoped handle: an id is taken outside, or a document would leave the scope.
+        TransactionError
+            The transaction has ended.
         MissingVectorsError
             When the transaction commits: the collection's dual-write policy is "require", and a
             document that is new or changed has no vectors of a version in use.
@@ -223,7 +231,14 @@ class Transaction(OpenHandle):
 
         Raises
         ------
-        NotFoundError, InvalidVectorError, VersionMismatchError, StateError
+        NotFoundError
+            No such version; or, without ``revisions``, an id is unknown.
+        InvalidVectorError
+            A vector is not finite, zero under cosine, or looks like one of another space.
+        VersionMismatchError
+            The stamp or the dimension is not that of the version.
+        StateError
+            The version is retired.
         """
         return self._draft.add_vectors(
             handle_of(collection),

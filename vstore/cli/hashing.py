@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
+from vstore.testing import HashingEmbedder
 
 if TYPE_CHECKING:
     from vstore.engine.version_info import VersionInfo

@@ -27,8 +27,8 @@ from vstore.cli.plain_text import counted
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, facts, heading
 from vstore.cli.vector_file import RowOwners, json_lines, line_id, open_matrix, read_owners
-from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError, VstoreError
+from vstore.testing import HashingEmbedder
 from vstore.types import Array, DocumentId
 
 DocumentsFile = Annotated[

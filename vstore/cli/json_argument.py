@@ -14,6 +14,7 @@ def json_argument(value: str, *, name: str) -> object:
     Raises
     ------
     InvalidArgumentError
+        It is not JSON, or the file is not UTF-8.
     """
     if value.startswith("@"):
         return json_file(Path(value[1:]))

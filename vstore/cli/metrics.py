@@ -11,7 +11,11 @@ from vstore.cli.plain_text import counted, size
 from vstore.cli.report import Report, View, facts, heading
 
 Prometheus = Annotated[
-    bool, typer.Option("--prometheus", help="The stored counters, as text for Prometheus.")
+    bool,
+    typer.Option(
+        "--prometheus",
+        help="The stored counters, as text for Prometheus; needs vstore[prometheus].",
+    ),
 ]
 
 
@@ -24,7 +28,9 @@ def metrics(store: StorePath, *, prometheus: Prometheus = False, as_json: AsJson
     """
     with open_to_read(store) as opened:
         if prometheus:
-            text = opened.metrics_text(stored=True)
+            from vstore.adapters.prometheus import text as prometheus_text
+
+            text = prometheus_text(opened, stored=True)
             return Report({"prometheus": text}, [], text=text)
         view: View = [
             heading(f"{opened.path}: epoch {opened.epoch}"),

@@ -33,6 +33,7 @@ def require_file(path: Path) -> None:
     Raises
     ------
     NotFoundError
+        There is no such file.
     """
     if not path.exists():
         raise NotFoundError(f"{path}: no such file. Make a store with `vstore init {path}`.")
@@ -62,6 +63,7 @@ def pick_collection(store: Store, name: str | None) -> Collection:
     InvalidArgumentError
         No name was given and there are several.
     NotFoundError
+        There is no such collection, or none at all.
     """
     if name is not None:
         return store.collection(name)

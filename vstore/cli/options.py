@@ -51,8 +51,8 @@ Embed = Annotated[
         "--embed", help="Make the vectors from the texts; only for versions of vstore/hashing."
     ),
 ]
-# Read by `main` from the command line itself, since also an error in it must be JSON; declared so
-# that the parser accepts it and --help shows it.
+# Read by `cli.main` from the command line itself, since also an error in it must be JSON; declared
+# so that the parser accepts it and --help shows it.
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, errors on stderr.")
 ]

@@ -42,6 +42,7 @@ def search_arguments(collection: Collection, options: QueryOptions) -> dict[str,
     Raises
     ------
     InvalidArgumentError
+        Not one of --query and --text is given, or a value is not JSON.
     """
     mode = options.mode
     if mode is None and options.old_version is not None:

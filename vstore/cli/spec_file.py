@@ -20,10 +20,10 @@ from inspect import signature
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vstore.cli.json_argument import json_file
-from vstore.embedding.embedder import HashingEmbedder
 from vstore.errors import InvalidArgumentError
 from vstore.manifest.spec import EmbeddingSpec
 from vstore.names import check_name
+from vstore.testing import HashingEmbedder
 from vstore.writing.schema import check_fields
 
 if TYPE_CHECKING:

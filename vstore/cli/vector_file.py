@@ -25,6 +25,7 @@ def open_vectors(path: Path) -> Array:
     Raises
     ------
     InvalidArgumentError
+        The file is no array of vectors.
     """
     try:
         # np.load would also take an archive, and says how to run the pickle that a file may be.
@@ -81,6 +82,7 @@ def read_owners(path: Path) -> RowOwners:
     Raises
     ------
     InvalidArgumentError
+        A line has no id, or a revision that contradicts another line.
     """
     chunks: dict[DocumentId, list[tuple[int, int]]] = {}
     revisions: dict[DocumentId, int] = {}
@@ -108,6 +110,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, object]]:
     Raises
     ------
     InvalidArgumentError
+        A line is not JSON.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

@@ -97,6 +97,7 @@ class Calls:
         Raises
         ------
         TimeoutError
+            The call does not return in time.
         EmbeddingError
             Too many calls hang.
         """

@@ -48,8 +48,8 @@ class Failure(NamedTuple):
         return error_text(self.error)
 
 
-class Embedded(NamedTuple):
-    """What came of a batch.
+class EmbeddingOutcome(NamedTuple):
+    """Vectors of a batch, the documents that failed, and those put off.
 
     Attributes
     ----------

@@ -38,6 +38,7 @@ class EmbedderRegistry:
         Raises
         ------
         InvalidArgumentError
+            It is no `Embedder`.
         """
         fingerprint = embedders.require_embedder(embedder).spec.fingerprint
         self._embedders[fingerprint] = embedder

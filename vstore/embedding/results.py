@@ -29,6 +29,7 @@ def require_synchronous(function: object, *, what: str) -> None:
     Raises
     ------
     InvalidArgumentError
+        It is a coroutine function or an asynchronous generator.
     """
     for known in (function, getattr(function, "__call__", None)):  # noqa: B004 - of an instance
         if inspect.iscoroutinefunction(known) or inspect.isasyncgenfunction(known):

@@ -304,6 +304,7 @@ def append_commit(container: Container, record: Commit) -> BlockRef:
     Raises
     ------
     LimitExceededError
+        The commit is longer than `MANIFEST_BYTES_MAX`.
     """
     payload = record.encode()
     if len(payload) > MANIFEST_BYTES_MAX:

@@ -46,6 +46,7 @@ def passing(view: CollectionView, where: Where) -> BoolArray:
     Raises
     ------
     FilterError
+        It is no filter, or asks for what the fields do not have.
     """
     bound = bound_filter(view, where)
     if bound is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vstore.engine.open_file import OpenFile
     from vstore.engine.snapshot import Snapshot
     from vstore.manifest.state import StoreState
-    from vstore.observe.observer import Unflushed
+    from vstore.observe.observer import UnflushedCounts
     from vstore.storage.container import Container
 
 
@@ -69,6 +69,7 @@ def stored_metrics(snapshot: Snapshot) -> Metrics:
     Raises
     ------
     CorruptionError
+        The record of the counters is damaged.
     """
     ref = snapshot.state.metrics
     if ref is None:
@@ -77,7 +78,7 @@ def stored_metrics(snapshot: Snapshot) -> Metrics:
 
 
 def _added(
-    container: Container, snapshot: Snapshot, state: StoreState, taken: Unflushed
+    container: Container, snapshot: Snapshot, state: StoreState, taken: UnflushedCounts
 ) -> StoreState:
     total = stored_metrics(snapshot)
     total.merge(taken.metrics)

@@ -1,8 +1,8 @@
 """Handles: a collection of an open file, at a snapshot, inside a scope. Services take these.
 
-A handle never changes. Everything that is asked of the collection is asked of its `view`, which
-knows nothing of what is outside the scope; what concerns the whole collection is refused through a
-scoped handle by `require_unscoped` and `require_whole`.
+A handle never changes. Everything that is asked of the collection is asked of its `Handle.view`,
+which knows nothing of what is outside the scope; what concerns the whole collection is refused
+through a scoped handle by `Handle.require_unscoped` and `Handle.require_whole`.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class Handle:
         Raises
         ------
         ClosedError
+            The store is closed, or was opened by a parent process.
         """
         return self.file.current() if self.pinned is None else self.pinned
 
@@ -114,6 +115,7 @@ class Handle:
         Raises
         ------
         ClosedError
+            The store is closed, or was opened by a parent process.
         NotFoundError
             The collection was dropped.
         """
@@ -174,6 +176,7 @@ class Handle:
         Raises
         ------
         ScopeError
+            The handle is scoped.
         """
         if self.scope is not None:
             raise ScopeError(

@@ -85,6 +85,7 @@ def dropped(container: Container, ref: BlockRef) -> list[tuple[int, int, Operati
     Raises
     ------
     CorruptionError
+        The block is damaged, or is no history.
     """
     try:
         listed = unpack(container.read(ref, BlockKind.HISTORY), bytes_max=MANIFEST_BYTES_MAX)

@@ -22,6 +22,7 @@ def stored_hits(snapshot: Snapshot, name: str) -> Array:
     Raises
     ------
     CorruptionError
+        The record of the hits is damaged.
     """
     view = snapshot.collection(name)
     if view.state.hits is None:

@@ -30,6 +30,7 @@ def require_in_place(
     Raises
     ------
     FileMovedError
+        The file was renamed, removed, replaced, or written over.
     """
     if not medium.is_current(container.file):
         raise FileMovedError(

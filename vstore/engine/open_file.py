@@ -52,7 +52,7 @@ else:  # not what a search needs
 
 Durability: TypeAlias = Literal["full", "relaxed"]
 RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
-CLOSE_WAIT_S: Final = 1.0  # how long `close` lets another thread's transaction go on
+CLOSE_WAIT_S: Final = 1.0  # how long `OpenFile.close` lets another thread's transaction go on
 
 _T = TypeVar("_T")
 
@@ -64,8 +64,8 @@ CommitStep: TypeAlias = (
 )
 
 
-class Collected(Protocol):
-    """What a writer has collected, and asks to be committed."""
+class CommitRequest(Protocol):
+    """Changes that a writer has collected for one commit."""
 
     def changes(self) -> Mapping[str, CollectionChanges]:
         """Return changes of documents and rows, by collection."""
@@ -186,6 +186,7 @@ class OpenFile:
         Raises
         ------
         ClosedError
+            The process was forked after the store was opened.
         """
         if self._generation != fork.generation():
             self.current()
@@ -297,7 +298,7 @@ class OpenFile:
             self._wake_upkeep()
         return self.snapshot
 
-    def finish(self, turn: Turn, finished: Collected) -> None:
+    def finish(self, turn: Turn, request: CommitRequest) -> None:
         """Commit what a transaction collected, after the steps that every commit takes.
 
         Raises
@@ -315,10 +316,10 @@ class OpenFile:
             )
             raise ClosedError(f"{self.name}: {reason}; nothing of it was committed")
         lineages.require_in_place(self.medium, self.container)
-        changes = finished.changes()
-        state = self._stepped(finished.edited(self.snapshot.state), changes)
+        changes = request.changes()
+        state = self._stepped(request.edited(self.snapshot.state), changes)
         if changes or state is not self.snapshot.state:
-            self._commit(state, changes, finished.operation())
+            self._commit(state, changes, request.operation())
 
     def _exclusively(self, body: Callable[[], _T]) -> _T:
         """Run something while nobody else writes."""

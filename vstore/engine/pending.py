@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from vstore.types import Array, DocumentId, IntArray
 
 
-class Pending:
-    """What a transaction will do to a collection, over the view it began with.
+class PendingChanges:
+    """Changes of a transaction to a collection, over the view that it began with.
 
     Attributes
     ----------

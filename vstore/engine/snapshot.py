@@ -173,6 +173,7 @@ class CollectionView:
         Raises
         ------
         NotFoundError
+            The collection has no such version.
         """
         version = self.state.versions.get(require_text(label, what="version label"))
         if version is None:
@@ -269,6 +270,7 @@ class Snapshot:
         Raises
         ------
         NotFoundError
+            There is no such collection at this epoch.
         """
         view = self._views.get(require_text(name, what="collection name"))
         if view is None:
@@ -302,6 +304,7 @@ def load_snapshot(
     Raises
     ------
     CorruptionError
+        A commit is damaged, or contradicts those before it.
     """
     commits = chain(container, tip, known=known.place if known else None)
     if not commits:

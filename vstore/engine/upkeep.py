@@ -147,7 +147,11 @@ class Upkeep:
 
     def _builders(self, rows: int) -> Kernels | None:
         found = builders(rows)
-        return None if found is None else cast("Kernels", _Stoppable(found, lambda: self._ending))
+        return (
+            None
+            if found is None
+            else cast("Kernels", _StoppableKernels(found, lambda: self._ending))
+        )
 
 
 def _as_ours(error: Exception) -> VstoreError:
@@ -157,7 +161,7 @@ def _as_ours(error: Exception) -> VstoreError:
     return StorageError(f"upkeep: {type(error).__name__}: {error}")
 
 
-class _Stoppable:
+class _StoppableKernels:
     """Kernels that end a build between two batches when they are told to."""
 
     def __init__(self, kernels: Kernels, is_ending: Callable[[], bool]) -> None:

@@ -118,6 +118,7 @@ def version_info(view: CollectionView, label: str) -> VersionInfo:
     Raises
     ------
     NotFoundError
+        The collection has no such version.
     """
     version = view.version(label)
     table = view.rows(label)

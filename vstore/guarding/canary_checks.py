@@ -257,6 +257,7 @@ def require_no_drift(handle: Handle, label: str, embedder: Embedder, calls: Call
     Raises
     ------
     EmbedderDriftError
+        It makes other vectors now.
     EmbeddingError
         The embedder cannot embed the canaries, which it could.
     """

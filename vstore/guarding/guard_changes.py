@@ -74,6 +74,7 @@ def check_policy(policy: object) -> GeometryPolicy:
     Raises
     ------
     InvalidArgumentError
+        It is none of the policies.
     """
     for known in POLICIES:
         if policy == known:

@@ -82,6 +82,7 @@ def read_guard(plain: PlainReader) -> Guard:
     Raises
     ------
     ValueError
+        A value is missing, or is none that vstore writes.
     """
     dimension = plain.integer("dimension", maximum=DIMENSION_MAX)
     if not dimension:

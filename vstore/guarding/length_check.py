@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.engine.pending import Pending
+from vstore.engine.pending import PendingChanges
 from vstore.errors import InvalidVectorError
 from vstore.guarding.alarms import LOGGER, count_suspects
 from vstore.guarding.learning import current_rows
@@ -39,7 +39,7 @@ _NORMS_MAX: Final = 4_096
 def check_lengths(
     handle: Handle,
     snapshot: Snapshot,
-    pending: Pending,
+    pending: PendingChanges,
     version: VersionState,
     checked: CheckedVectors,
     *,
@@ -107,7 +107,7 @@ def require_lengths(handle: Handle, label: str, checked: CheckedVectors) -> None
     InvalidVectorError, CorruptionError
     """
     snapshot = handle.snapshot()
-    pending = Pending(snapshot.collection(handle.name))
+    pending = PendingChanges(snapshot.collection(handle.name))
     version, where = pending.view.version(label), f"vectors[{label!r}]"
     check_lengths(handle, snapshot, pending, version, checked, where=where, flagging=False)
 
@@ -134,7 +134,7 @@ def _flag(  # noqa: PLR0917 - all of them are in the message
 
 
 def _known(
-    pending: Pending, version: VersionState, guard: Guard, norms: Array
+    pending: PendingChanges, version: VersionState, guard: Guard, norms: Array
 ) -> tuple[Lengths | None, bool]:
     """Return the lengths of the version's rows, and whether they were written by earlier calls."""
     if guard.geometry is not None:
@@ -146,7 +146,7 @@ def _known(
     return lengths_of(np.concatenate([written, norms])), False
 
 
-def _norms(pending: Pending, version: VersionState) -> Array:
+def _norms(pending: PendingChanges, version: VersionState) -> Array:
     """Return lengths of a version's rows before this call, the transaction's included."""
     view, label = pending.view, version.label
     if version.segments:
@@ -168,7 +168,7 @@ def _may_refuse(version: VersionState, guard: Guard) -> bool:
 
 
 def _impossible(  # noqa: PLR0917 - a step of `check_lengths`, and all that it knows
-    pending: Pending,
+    pending: PendingChanges,
     version: VersionState,
     checked: CheckedVectors,
     norms: Array,
@@ -217,7 +217,7 @@ def _has_zeros(view: CollectionView, label: str) -> bool:
 
 
 def _sample(
-    pending: Pending, version: VersionState, checked: CheckedVectors, odd: IntArray
+    pending: PendingChanges, version: VersionState, checked: CheckedVectors, odd: IntArray
 ) -> Array:
     """Return some rows of the version and of the call, without the odd ones, float32."""
     stored, _ = current_rows(pending.view, version.label, most=_SAMPLE)

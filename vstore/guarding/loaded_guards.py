@@ -49,6 +49,7 @@ def guard_of(snapshot: Snapshot, version: VersionState) -> LoadedGuard:
     Raises
     ------
     CorruptionError
+        The record of the guard is damaged.
     """
     ref = version.guard
     if ref is None:

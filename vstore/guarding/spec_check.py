@@ -49,6 +49,7 @@ def require_open(version: VersionState, *, where: str) -> None:
     Raises
     ------
     StateError
+        The version is retired.
     """
     if version.retired_us is not None:
         raise StateError(f"{where}: version {version.label!r} is retired")

@@ -23,8 +23,8 @@ _EXTENDED_SHARE_MIN: Final = 0.5  # a graph of fewer of the rows is not worth ke
 _SCALE_DRIFT_MAX: Final = 1.3  # new rows that need another scale need other codes
 
 
-class Extended(NamedTuple):
-    """A graph to be extended.
+class ExtendableGraph(NamedTuple):
+    """A graph that new rows are added to.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ def build_index(
     kernels: Kernels,
     docno: Array | None = None,
     threads: int | None = None,
-    before: Extended | None = None,
+    before: ExtendableGraph | None = None,
 ) -> GraphIndex:
     """Return a graph over all rows, with its measured recall; the same for any number of threads.
 
@@ -58,7 +58,7 @@ def build_index(
         Document of each row, ascending, if some have several.
     threads : int, optional
         One for each processor if not given.
-    before : Extended, optional
+    before : ExtendableGraph, optional
         A graph that has many of the rows already; it is used if that is worth it.
     """
     fitted = quantizer.fit(vectors, metric)
@@ -82,7 +82,7 @@ def build_index(
 
     threads = threads or processors()
     arrays = None if before is None else before.graph.arrays
-    growing = construction.Growing(
+    growing = construction.GrowingGraph(
         planes,
         half,
         M=M,
@@ -109,9 +109,9 @@ def build_index(
         known = np.ones(len(vectors), np.bool_)
         known[added[-held_out:]] = False
         arrays = growing.grow(max(done, int(node[known].max()) + 1))
-        asked = measuring.Asked(vectors, norms, docno, known, added[-held_out:], node)
+        probe = measuring.RecallProbe(vectors, norms, docno, known, added[-held_out:], node)
         partial = searchable(arrays, GraphRecall())
-        newest = measuring.measure(partial, asked, metric, kernels, threads)
+        newest = measuring.measure(partial, probe, metric, kernels, threads)
         # Only new rows were held out; the old ones may be harder to tell apart.
         measured = newest if before is None else measured.merged(newest)
     return searchable(growing.grow(count), measured)
@@ -149,7 +149,7 @@ def distinct(old: Array, new: Array) -> tuple[Array, Array]:
     return kept, number[representative[len(old) :]].astype(np.uint32)
 
 
-def _worth_extending(before: Extended, fitted: Quantizer, M: int) -> bool:
+def _worth_extending(before: ExtendableGraph, fitted: Quantizer, M: int) -> bool:
     index, old = before.graph, before.graph.quantizer
     nodes, rows = index.arrays.nodes, len(before.node)
     used = np.zeros(nodes, np.bool_)

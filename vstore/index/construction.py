@@ -59,7 +59,7 @@ def mixed(numbers: Array) -> Array:
         return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
-class Growing:
+class GrowingGraph:
     """A graph that grows over codes that are all there, under the Euclidean distance.
 
     Its memory is allocated once, for all codes: as `grow` returns parts of it, a graph that was

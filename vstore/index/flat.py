@@ -68,7 +68,7 @@ def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> l
     # One margin for all parts: the k-th best may be in one, its rival in another.
     margins = 2 * np.max([_rounding_bound(part, lengths, metric) for part in parts], axis=0)
     narrowed = [
-        _Narrowed.of(number, part, margins, wide=_exceeds_float32(part, lengths, metric))
+        _NarrowedPart.of(number, part, margins, wide=_exceeds_float32(part, lengths, metric))
         for number, part in enumerate(parts)
     ]
     for part in narrowed:
@@ -80,7 +80,7 @@ def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> l
     ]
 
 
-class _Narrowed(NamedTuple):
+class _NarrowedPart(NamedTuple):
     """A part, reduced to its allowed rows where that is cheaper."""
 
     number: int
@@ -91,7 +91,7 @@ class _Narrowed(NamedTuple):
     wide: bool  # score in float64
 
     @classmethod
-    def of(cls, number: int, part: ScanPart, margins: Array, *, wide: bool) -> _Narrowed:
+    def of(cls, number: int, part: ScanPart, margins: Array, *, wide: bool) -> _NarrowedPart:
         if part.allowed is not None:
             rows = np.flatnonzero(part.allowed)
             if len(rows) <= _GATHER_SHARE * len(part.allowed):
@@ -184,7 +184,7 @@ class _Pool:
 def _collect(
     pools: list[_Pool],
     scores: Array,
-    part: _Narrowed,
+    part: _NarrowedPart,
     start: int,
     end: int,
 ) -> None:
@@ -233,7 +233,7 @@ def _exceeds_float32(part: ScanPart, lengths: Array, metric: Metric) -> bool:
 
 def _rescored(
     pool: _Pool,
-    narrowed: Sequence[_Narrowed],
+    narrowed: Sequence[_NarrowedPart],
     query: Array,
     metric: Metric,
     k: int,
@@ -258,7 +258,7 @@ def _rescored(
     return Found(number[order], row[order], score[order])
 
 
-def _group_rows(part: _Narrowed, first_rows: IntArray) -> IntArray:
+def _group_rows(part: _NarrowedPart, first_rows: IntArray) -> IntArray:
     """Return the part's own row numbers of all rows of the groups that start at some rows."""
     if part.part.distinct:
         rows = first_rows

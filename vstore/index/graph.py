@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vstore.index.quantizer import Quantizer
     from vstore.manifest.spec import Metric
     from vstore.native.arrays import GraphArrays
-    from vstore.native.calls import Answered, Question
+    from vstore.native.calls import Answers, Question
     from vstore.types import Array
 else:  # what a search without a filter does not need
     resolution = Deferred("vstore.index.resolution")
@@ -61,7 +61,7 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
         question: Question,
         *,
         mark: bool = False,
-    ) -> Answered:
+    ) -> Answers:
         """Return the k best rows for each query.
 
         Parameters
@@ -75,6 +75,7 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
         Raises
         ------
         CorruptGraphError
+            Arrays of the graph contradict each other.
         """
         scratch = self._scratch(rows, question)
         try:

@@ -82,8 +82,8 @@ class _Sample(NamedTuple):
         return self._replace(queries=self.queries[:count], worst=self.worst[:count])
 
 
-class Asked(NamedTuple):
-    """Rows to ask for, and those among which to find what is like them.
+class RecallProbe(NamedTuple):
+    """Rows whose neighbours a graph is asked for, and the rows among which they are sought.
 
     Attributes
     ----------
@@ -114,16 +114,16 @@ def held_out(rows: int, new: int) -> int:
 
 
 def measure(
-    index: GraphIndex, asked: Asked, metric: Metric, kernels: Kernels, threads: int
+    index: GraphIndex, probe: RecallProbe, metric: Metric, kernels: Kernels, threads: int
 ) -> GraphRecall:
     """Measure recall against exact search, over rows and over documents."""
     with ThreadPoolExecutor(threads) as pool:
-        measurement = _Measurement(index, asked, metric, kernels, (pool, threads))
-        everything = np.arange(len(asked.vectors), dtype=np.uint32)
+        measurement = _Measurement(index, probe, metric, kernels, (pool, threads))
+        everything = np.arange(len(probe.vectors), dtype=np.uint32)
         rows = measurement.curves(everything, distinct=True)
-        if asked.docno is None:
+        if probe.docno is None:
             return GraphRecall(rows)
-        return GraphRecall(rows, measurement.curves(asked.docno, distinct=False))
+        return GraphRecall(rows, measurement.curves(probe.docno, distinct=False))
 
 
 class _Measurement:
@@ -132,19 +132,19 @@ class _Measurement:
     def __init__(
         self,
         index: GraphIndex,
-        asked: Asked,
+        probe: RecallProbe,
         metric: Metric,
         kernels: Kernels,
         workers: tuple[ThreadPoolExecutor, int],
     ) -> None:
-        self._index, self._asked, self._metric, self._kernels = index, asked, metric, kernels
+        self._index, self._probe, self._metric, self._kernels = index, probe, metric, kernels
         self._pool, self._threads = workers
         self._allowed: tuple[Array, Array] | None = None
         nodes = index.arrays.nodes
-        if bool((asked.node[asked.rows] < nodes).any()):  # rows whose codes others have as well
+        if bool((probe.node[probe.rows] < nodes).any()):  # rows whose codes others have as well
             permitted = np.zeros(nodes, np.bool_)
-            permitted[asked.node[asked.known]] = True
-            self._allowed = permitted, asked.known
+            permitted[probe.node[probe.known]] = True
+            self._allowed = permitted, probe.known
 
     def curves(self, groups: Array, *, distinct: bool) -> RecallCurves:
         """Return a curve for each k that is small beside what there is.
@@ -154,17 +154,17 @@ class _Measurement:
         groups, distinct
             As in `ScanPart`.
         """
-        asked = self._asked
-        part = ScanPart(asked.vectors, asked.norms, groups, distinct, asked.known)
-        rows = self._index.rows_of(asked.vectors, self._metric, None if distinct else groups)
-        available = len(np.unique(groups[asked.known]))
+        probe = self._probe
+        part = ScanPart(probe.vectors, probe.norms, groups, distinct, probe.known)
+        rows = self._index.rows_of(probe.vectors, self._metric, None if distinct else groups)
+        available = len(np.unique(groups[probe.known]))
         ks = [k for k in KS if k == 1 or k * _GROUPS_PER_K <= available]
-        known = np.flatnonzero(asked.known)
+        known = np.flatnonzero(probe.known)
         spread = np.linspace(0, len(known) - 1, _OWN_QUERIES[1]).astype(np.int64)
         kinds = [
-            (asked.vectors[asked.rows].astype(np.float32), _QUERIES),
+            (probe.vectors[probe.rows].astype(np.float32), _QUERIES),
             # In a graph, but as anyone's near-copy: hard to reach for a row that few link to.
-            (asked.vectors[known[spread]].astype(np.float32), _OWN_QUERIES),
+            (probe.vectors[known[spread]].astype(np.float32), _OWN_QUERIES),
         ]
         curves = []
         for few, many in itertools.zip_longest(ks[::2], ks[1::2]):  # one scan for two of them
@@ -208,7 +208,7 @@ class _Measurement:
             if points[-1].recall >= _ENOUGH[k]:
                 break
         # With the rows that were held out, each has more near-copies, and more is in the way.
-        more = len(self._asked.known) / np.count_nonzero(self._asked.known)
+        more = len(self._probe.known) / np.count_nonzero(self._probe.known)
         wider = tuple(point._replace(ef=math.ceil(more * point.ef)) for point in points)
         return curve._replace(keep=k + int(_MARGIN * (keep - k)), points=wider)
 

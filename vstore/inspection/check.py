@@ -322,6 +322,7 @@ def verify_snapshot(snapshot: Snapshot) -> None:
     Raises
     ------
     CorruptionError
+        A block is damaged, or contradicts another.
     """
     verified: set[int] = set()
     for collection in snapshot.state.collections.values():

@@ -24,6 +24,7 @@ def check_documents(snapshot: Snapshot, name: str) -> None:
     Raises
     ------
     CorruptionError
+        One of these does not hold.
     """
     try:
         docnos = _docno_by_id(snapshot, name)
@@ -66,6 +67,7 @@ def require_lives(snapshot: Snapshot, name: str) -> None:
     Raises
     ------
     CorruptionError
+        A document has an older revision than before.
     """
     table = snapshot.collection(name).documents
     created, revision = (np.zeros(table.docno_end, np.uint64) for _ in range(2))
@@ -96,6 +98,7 @@ def require_revisions(snapshot: Snapshot, name: str, *, sealed: bool = True) -> 
     Raises
     ------
     CorruptionError
+        A row is ahead of its document.
     """
     view = snapshot.collection(name)
     for label in view.state.versions:

@@ -104,6 +104,7 @@ def read_commit(container: Container, ref: BlockRef) -> Commit:
     Raises
     ------
     CorruptionError
+        The block is damaged, or is no commit.
     """
     try:
         return _decode(unpack(container.read(ref, BlockKind.COMMIT)))
@@ -172,6 +173,7 @@ def _require_follows(container: Container, newer: Commit, older: Place) -> None:
     Raises
     ------
     CorruptionError
+        Epochs, times, depths or bases do not fit.
     """
     problem = None
     if newer.epoch <= older.epoch or newer.time_us < older.time_us:

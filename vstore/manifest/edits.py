@@ -94,6 +94,7 @@ def create_version(collection: CollectionState, version: VersionState) -> Collec
     AlreadyExistsError
         The label is taken, or another open version has this geometry.
     LimitExceededError
+        There are `VERSIONS_MAX` already.
     """
     if version.label in collection.versions:
         raise AlreadyExistsError(
@@ -116,6 +117,7 @@ def declare_equivalent(
     InvalidArgumentError
         Their dimensions or metrics differ, or there is no reason.
     LimitExceededError
+        There are `EQUIVALENCES_MAX` already.
     """
     if not moment.reason:
         raise InvalidArgumentError("declare_equivalent: needs a reason, which is recorded")
@@ -155,6 +157,7 @@ def tagged_epoch(state: StoreState, name: str) -> int:
     Raises
     ------
     NotFoundError
+        There is no such tag.
     """
     tag = state.tags.get(name)
     if tag is None:
@@ -174,6 +177,7 @@ def require_count(what: str, found: int, limit: str, allowed: int, *, telling: b
     Raises
     ------
     LimitExceededError
+        More are found than allowed.
     """
     if found > allowed:
         told = found if telling else None

@@ -16,6 +16,7 @@ def require_no_later(state: StoreState, epoch: int) -> None:
     Raises
     ------
     ValueError
+        It does; the message says where.
     """
     for name, tag in state.tags.items():
         _require(f"tags[{name!r}].epoch", tag.epoch, epoch)

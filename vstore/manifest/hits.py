@@ -53,6 +53,7 @@ def read_hits(plain: PlainReader) -> Hits:
     Raises
     ------
     ValueError
+        A value is missing, or is none that vstore writes.
     """
     docno, count = plain.binary("docno"), plain.binary("count")
     if len(docno) % 4 or len(count) != 2 * len(docno):

@@ -174,6 +174,7 @@ def stop(collection: CollectionState, target: str, note: str) -> CollectionState
     Raises
     ------
     StateError
+        There is no such job, or its status does not allow it.
     """
     job = _require(collection, target, "stop")
     return _with_job(collection, job._replace(status="stopped", note=cut(note)))
@@ -185,6 +186,7 @@ def cancel(collection: CollectionState, target: str, note: str) -> CollectionSta
     Raises
     ------
     StateError
+        There is no such job, or its status does not allow it.
     """
     job = _require(collection, target, "cancel")
     return _with_job(collection, job._replace(status="cancelled", note=cut(note)))
@@ -203,6 +205,7 @@ def finish(
     Raises
     ------
     StateError
+        There is no such job, or its status does not allow it.
     """
     job = _require(collection, target, "finish")
     return _with_job(
@@ -217,6 +220,7 @@ def retry_failed(collection: CollectionState, target: str) -> CollectionState:
     Raises
     ------
     StateError
+        There is no such job, or its status does not allow it.
     """
     job = _require(collection, target, "retry_failed")
     if not job.dead:

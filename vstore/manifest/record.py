@@ -44,6 +44,7 @@ def read_record(
     Raises
     ------
     CorruptionError
+        The block is damaged, or ``read`` does not believe it.
     """
     try:
         return read(PlainReader(unpack(container.read(ref, BlockKind.RECORD)), what))

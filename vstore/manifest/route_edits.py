@@ -22,8 +22,8 @@ DEFAULT_ROUTE: Final = ""
 _PREVIOUS_MAX: Final = 16  # rollbacks that stay possible
 
 
-class Measured(Protocol):
-    """What a gate measured before a cutover."""
+class GateMeasurement(Protocol):
+    """A gate's measurement before a cutover: what it found, and what it asks for."""
 
     @property
     def name(self) -> str:
@@ -163,7 +163,7 @@ def cut_over(
     collection: CollectionState,
     new: str,
     *,
-    gates: Sequence[Measured],
+    gates: Sequence[GateMeasurement],
     force: bool,
     moment: Moment,
     key: str = DEFAULT_ROUTE,
@@ -172,7 +172,7 @@ def cut_over(
 
     Parameters
     ----------
-    gates : sequence of Measured
+    gates : sequence of GateMeasurement
         What was measured.
     force : bool
         Go on in spite of gates that fail; needs a reason, which is recorded.

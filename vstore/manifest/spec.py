@@ -189,6 +189,7 @@ def require_spec(value: object, *, what: str) -> EmbeddingSpec:
     Raises
     ------
     InvalidArgumentError
+        It is no `EmbeddingSpec`.
     """
     if not isinstance(value, EmbeddingSpec):
         raise InvalidArgumentError(f"{what}: expected an EmbeddingSpec, found {value!r:.60}")

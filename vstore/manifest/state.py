@@ -1,7 +1,7 @@
 """The complete state of a store at one epoch, as frozen values.
 
 Nothing here is a count or a flag that could contradict the data: what is fresh, covered or serving
-is computed (`segment.freshness`, `manifest.lifecycle`) from these facts and the segments.
+is computed (`segment.row_table`, `manifest.lifecycle`) from these facts and the segments.
 """
 
 from __future__ import annotations

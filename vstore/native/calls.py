@@ -62,7 +62,7 @@ class Question(NamedTuple):
 NO_NODES: Final = np.zeros(0, np.int64)
 
 
-class Answered(NamedTuple):
+class Answers(NamedTuple):
     """Answers to some queries.
 
     Attributes
@@ -123,7 +123,7 @@ class NativeKernels:
         scratch: AnswerScratch,
         queries: Array,
         question: Question,
-    ) -> Answered:
+    ) -> Answers:
         """Find the k best rows for each query: by codes first, then by their vectors.
 
         Parameters
@@ -136,20 +136,20 @@ class NativeKernels:
         """
         single = scratch.single
         if len(queries) == 1 and single is not None and single.question is question:
-            answered = single.answered
-            if answered is None:
-                answered = _outputs(scratch, 1, question)
-                _fill(scratch, single.query, question, answered)
-                single.answered = answered  # not before the block is whole: Ctrl-C may come
+            answers = single.answers
+            if answers is None:
+                answers = _outputs(scratch, 1, question)
+                _fill(scratch, single.query, question, answers)
+                single.answers = answers  # not before the block is whole: Ctrl-C may come
             single.query[:] = queries
             _check(self._answer(scratch.address))
-            return Answered(*(array.copy() for array in answered[:4]))
+            return Answers(*(array.copy() for array in answers[:4]))
         scratch.single = None  # what the block holds is no longer its, whatever happens below
-        answered = _outputs(scratch, len(queries), question)
-        _fill(scratch, queries, question, answered)
+        answers = _outputs(scratch, len(queries), question)
+        _fill(scratch, queries, question, answers)
         _check(self._answer(scratch.address))
         scratch.single = SingleQuery(question, np.empty_like(queries[:1]))
-        return answered
+        return answers
 
     def insert(self, graph: GraphArrays, scratch: Scratch, start: int, end: int, ef: int) -> None:
         """Choose links of nodes start..end in the graph of the nodes before ``start``."""
@@ -180,16 +180,16 @@ class SingleQuery:
     Converting six addresses takes longer than copying from the same memory every time.
     """
 
-    __slots__ = ("answered", "query", "question")
+    __slots__ = ("answers", "query", "question")
 
     def __init__(self, question: Question, query: Array) -> None:
         self.question = question
         self.query = query
-        self.answered: Answered | None = None  # made when the question comes a second time
+        self.answers: Answers | None = None  # made when the question comes a second time
 
 
-def _outputs(scratch: AnswerScratch, count: int, question: Question) -> Answered:
-    return Answered(
+def _outputs(scratch: AnswerScratch, count: int, question: Question) -> Answers:
+    return Answers(
         np.empty((count, question.k), np.uint32),
         np.empty((count, question.k)),
         np.empty(count, np.int64),
@@ -197,7 +197,7 @@ def _outputs(scratch: AnswerScratch, count: int, question: Question) -> Answered
     )
 
 
-def _fill(scratch: AnswerScratch, queries: Array, question: Question, answered: Answered) -> None:
+def _fill(scratch: AnswerScratch, queries: Array, question: Question, answers: Answers) -> None:
     """Write what changes from call to call into a block."""
     ef, kept, refine, keep, k, wanted, allowed, _ = question
     scratch.block[scratch.fixed :] = (
@@ -213,8 +213,8 @@ def _fill(scratch: AnswerScratch, queries: Array, question: Question, answered: 
         0 if allowed is None else address(allowed[0]),
         0 if allowed is None else address(allowed[1]),
         allowed is not None,
-        *(address(array) for array in answered[:4]),
-        answered.scored.shape[1],
+        *(address(array) for array in answers[:4]),
+        answers.scored.shape[1],
     )
 
 

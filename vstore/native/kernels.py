@@ -134,7 +134,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`calls.Answered`."""
+    """`calls.Answers`."""
 
     row: Any
     score: Any
@@ -424,7 +424,7 @@ def _scan(query, graph, wanted, wanted_count, pool, room):
     return OK
 
 
-# Building: under the Euclidean distance, so that `bias` is half of each code's squared length.
+# Building: under the Euclidean distance, so that ``bias`` is half of each code's squared length.
 
 
 @_inner
@@ -572,7 +572,7 @@ def _sums(vectors, rows, is_half, base, metric, at, length):
 
 @_inner
 def _row_sums(vectors, rows, is_half, base, metric):
-    """Sum terms and squares: `steps` says which lengths to sum, and when to add two sums."""
+    """Sum terms and squares: `rows.steps` says which lengths to sum, and when to add two sums."""
     stack, depth, at = rows.stack, np.int64(0), np.int64(0)
     for i in range(rows.steps_count):
         length = rows.steps[np.uint64(i)]
@@ -591,7 +591,7 @@ def _row_sums(vectors, rows, is_half, base, metric):
 
 @_inner
 def _length(rows, query):
-    """Return a query's Euclidean length, as `reference.length_of` does; the query is in `wide`."""
+    """Return a query's Euclidean length, as `reference.length_of` does; the query is in ``rows.wide``."""
     squares, _ = _row_sums(query, rows, np.int64(0), np.int64(0), np.int64(1))
     return np.sqrt(squares)
 

@@ -2,7 +2,7 @@
 
 LLVM's own loader takes 50 ms to import and start; this takes one. It knows just what the kernels'
 objects contain: code and constants, references between them, and calls of functions that are not
-there. Those belong to error paths that a kernel never takes, and end in a trap; but for `memset`,
+there. Those belong to error paths that a kernel never takes, and end in a trap; but for ``memset``,
 which LLVM makes of loops, and which is here as machine code.
 
 The references are described in the x86-64 psABI, section 4.4, and the layout in the ELF
@@ -81,6 +81,7 @@ class LoadedObject:
         Raises
         ------
         ValueError
+            The object file has no such function.
         """
         if name not in self._offsets:
             raise ValueError(f"object file: no function {name!r}")

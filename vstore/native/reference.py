@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vstore.native.arrays import EXPANDED, LEVELS_MAX, NONE, rounded
-from vstore.native.calls import Answered, CorruptGraphError
+from vstore.native.calls import Answers, CorruptGraphError
 
 if TYPE_CHECKING:
     from vstore.native.arrays import AnswerScratch, GraphArrays, Rows, Scratch
@@ -38,9 +38,9 @@ class ReferenceKernels:
         scratch: AnswerScratch,
         queries: Array,
         question: Question,
-    ) -> Answered:
+    ) -> Answers:
         """Find the k best rows for each query."""
-        answered = Answered(
+        answers = Answers(
             np.full((len(queries), question.k), NONE, np.uint32),
             np.full((len(queries), question.k), -np.inf),
             np.zeros(len(queries), np.int64),
@@ -65,12 +65,12 @@ class ReferenceKernels:
                 _, first = np.unique(rows.groups[found[best]], return_index=True)
                 best = best[np.sort(first)]
             best = best[: question.k]
-            answered.row[i, : len(best)] = found[best]
-            answered.score[i, : len(best)] = scores[best]
-            answered.distances[i] = distances
+            answers.row[i, : len(best)] = found[best]
+            answers.score[i, : len(best)] = scores[best]
+            answers.distances[i] = distances
             if question.report:
-                answered.scored[i, : len(found)] = found[np.lexsort((found, -scores))]
-        return answered
+                answers.scored[i, : len(found)] = found[np.lexsort((found, -scores))]
+        return answers
 
     def insert(self, graph: GraphArrays, scratch: Scratch, start: int, end: int, ef: int) -> None:
         """Choose links of nodes."""

@@ -41,6 +41,7 @@ def read_metrics(plain: PlainReader) -> Metrics:
     Raises
     ------
     ValueError
+        A value is missing, or is none that vstore writes.
     """
     width = plain.integer("width", maximum=2**63)
     if width < 1 or width & (width - 1):

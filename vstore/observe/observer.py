@@ -37,7 +37,7 @@ else:  # not what a search needs
 _TALLIES: Final = 32  # ways of asking that are tallied at a time
 
 
-class Recorded(NamedTuple):
+class SearchRecord(NamedTuple):
     """The arguments of `Observer.record`."""
 
     batch: TracedBatch
@@ -48,8 +48,8 @@ class Recorded(NamedTuple):
     family: str
 
 
-class Unflushed(NamedTuple):
-    """What no file has yet."""
+class UnflushedCounts(NamedTuple):
+    """Counters and hits that no file has yet."""
 
     metrics: Metrics
     hits: Mapping[str, HitCounter]
@@ -83,10 +83,10 @@ class Observer:
         self._events: dict[str, int] = {}
         self._unflushed: Metrics | None = None
         self._flushed: Metrics | None = None
-        self._taken: Unflushed | None = None
+        self._taken: UnflushedCounts | None = None
         self._hits: dict[str, HitCounter] = {}
         self._is_new = True
-        self._first: Recorded | None = None
+        self._first: SearchRecord | None = None
 
     @cached_property
     def shadows(self) -> shadow.Shadows:
@@ -115,21 +115,21 @@ class Observer:
         family : str
             What the caller calls such queries.
         """
-        recorded = Recorded(batch, k, view, docnos, tenant, family)
+        search = SearchRecord(batch, k, view, docnos, tenant, family)
         if self._is_new:
             # A process that asks one question need not import what counts them.
-            self._is_new, self._first = False, recorded
+            self._is_new, self._first = False, search
             return
         self._tally_first()
-        self._tally(recorded)
+        self._tally(search)
 
     def _tally_first(self) -> None:
         first, self._first = self._first, None
         if first is not None:
             self._tally(first)
 
-    def _tally(self, recorded: Recorded) -> None:
-        batch, k, view, docnos, tenant, family = recorded
+    def _tally(self, search: SearchRecord) -> None:
+        batch, k, view, docnos, tenant, family = search
         key = (id(batch.plan), tenant, family)
         mine = self._tallies.get(key)
         if mine is None:
@@ -236,13 +236,13 @@ class Observer:
     # Flushing.
 
     @locked
-    def take(self) -> Unflushed:
+    def take(self) -> UnflushedCounts:
         """Return what no file has yet, and set it apart until `put_back` or `flushed`."""
         self.put_back()  # what an interrupt left
         self._fold()
         counted = self._counted()
         # One line, between whose parts no interrupt comes.
-        self._taken, self._unflushed, self._hits = Unflushed(counted, self._hits), None, {}
+        self._taken, self._unflushed, self._hits = UnflushedCounts(counted, self._hits), None, {}
         return self._taken
 
     @locked

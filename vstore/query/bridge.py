@@ -1,8 +1,9 @@
 """Bridges: maps from one embedding space into another.
 
 A bridge answers a query that has the vector of one version only, by an estimate of the other one.
-It is never better than what was measured: `bridge_fitting` holds documents back, maps them as if
-they were queries, and compares the neighbours found with their own. `bridge_gate` asks for that.
+It is never better than what was measured: `bridges.fitting` holds documents back, maps them as if
+they were queries, and compares the neighbours found with their own. `bridges.measuring.bridge_gate`
+asks for that.
 
 All kinds are affine, ``y = (x - source_mean) @ matrix + target_mean``:
 

@@ -7,8 +7,8 @@ ranks, over recent queries and without judgments: a `GainCurve`.
 
 That is right where the new version is far better. Where both are about as good, it is not: the old
 version's best document is then better than the new version says on average, and expecting only
-that much of it pushes it out. So `trust` says how far to go. At 0 ranks are compared as they are,
-which is nearly `fusion.slots`; between, the gain is the geometric mean of both views.
+that much of it pushes it out. So ``trust`` says how far to go. At 0 ranks are compared as they are,
+which is nearly `slots.slots`; between, the gain is the geometric mean of both views.
 
 Before the first document is migrated the answer is the old ranking, and after the last one the new
 one, whatever the curve: two lists are merged, each in its own order.

@@ -49,7 +49,7 @@ class VersionStatistics(NamedTuple):
 
 
 class MappedQueries(NamedTuple):
-    """Queries of another version, mapped by a bridge; see `manifest.state.BridgeState`."""
+    """Queries of another version, mapped by a bridge; see `manifest.job_state.BridgeState`."""
 
     source: str
     kind: str

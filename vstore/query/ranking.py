@@ -72,7 +72,7 @@ class Fused(NamedTuple):
     ----------
     key : int
     score : float
-        Of the symmetric rules the sum they ordered by. Of `slots` and `evidence` the document's
+        Of the symmetric rules the sum they ordered by. Of `slots` and `imputed` the document's
         score in the version that answered; scores of different sources are not comparable.
     source : int
         Index of the list whose vector answers for it; in a dual read 0 is old and 1 is new.

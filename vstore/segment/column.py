@@ -56,7 +56,7 @@ class Column(ABC):
 
     @abstractmethod
     def normalized(self, row: int) -> object | None:
-        """Return the canonical value of a row, from which `build_column` rebuilds equal bytes."""
+        """Return a row's canonical value, which `columns.build_column` makes the same bytes of."""
 
     def value(self, row: int) -> object | None:
         """Return the value of a row as users see it, or None where it is missing."""

@@ -1,8 +1,8 @@
 """The flat arrays beneath columns: checks on untrusted ones, and slices addressed by offsets.
 
-Slices are variable-length runs of one `data` array: slice ``i`` is
-``data[offsets[i] : offsets[i + 1]]``, `offsets` is int64 of shape (slices + 1,), starts at 0, never
-decreases and ends at ``len(data)``. Offsets are signed because NumPy turns uint64 and int64
+Slices are variable-length runs of one ``data`` array: slice ``i`` is
+``data[offsets[i] : offsets[i + 1]]``, ``offsets`` is int64 of shape (slices + 1,), starts at 0,
+never decreases and ends at ``len(data)``. Offsets are signed because NumPy turns uint64 and int64
 together into float64.
 """
 

@@ -11,8 +11,8 @@ json                       ``offsets`` into ``bytes``: one msgpack value per row
 =========================  ====================================================================
 
 A column is immutable and may lie over read-only mapped arrays; nothing is copied to open one.
-Everything that touches all rows is vectorised: opening, filtering, `take` and `concat_columns`.
-Equal values give equal bytes, however the column came about: built, merged, or cut.
+Everything that touches all rows is vectorised: opening, filtering, `Column.take` and
+`concat_columns`. Equal values give equal bytes, whether a column was built, merged, or cut.
 """
 
 from __future__ import annotations

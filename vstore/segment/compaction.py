@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from vstore.index import building
-    from vstore.index.building import Extended
+    from vstore.index.building import ExtendableGraph
     from vstore.index.construction import Kernels
     from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment import graphs
@@ -211,7 +211,7 @@ def graph_of(
     kernels: FindKernels,
     *,
     epoch: int,
-    before: Extended | None = None,
+    before: ExtendableGraph | None = None,
 ) -> SegmentRef:
     """Return a segment with a graph; as it is if it has one, or nothing can build one."""
     segment = VectorSegment(container, ref, version.spec)
@@ -224,7 +224,7 @@ def graph_of(
 
 def extended_graph(
     segments: Sequence[VectorSegment | RowBatch], merged: MergedRows | Merge, *, whole: bool = False
-) -> Extended | None:
+) -> ExtendableGraph | None:
     """Return the largest graph of some merged segments, to be extended by the other rows.
 
     With ``whole``, None if a row of it is not among the merged ones.
@@ -232,6 +232,7 @@ def extended_graph(
     Raises
     ------
     CorruptionError
+        The levels of its nodes do not ascend.
     """
     with_graph = [
         (segment.rows, number)
@@ -252,4 +253,4 @@ def extended_graph(
     if whole and (graph.ghosts or np.count_nonzero(mine) < segment.rows):
         return None
     node[mine] = graph.node[merged.row[mine]]
-    return building.Extended(graph, node)
+    return building.ExtendableGraph(graph, node)

@@ -34,7 +34,7 @@ from vstore.segment.vectors import NODE_ARRAYS, VectorSegment
 
 if TYPE_CHECKING:
     from vstore.index import building, construction
-    from vstore.index.building import Extended
+    from vstore.index.building import ExtendableGraph
     from vstore.index.construction import Kernels
     from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment.vectors import RowBatch
@@ -53,7 +53,7 @@ def build_graph(
     version: VersionState,
     kernels: Kernels,
     *,
-    before: Extended | None = None,
+    before: ExtendableGraph | None = None,
 ) -> GraphIndex:
     """Build the graph of some rows of the file ``name``, in memory.
 
@@ -265,6 +265,7 @@ def check_graph(segment: VectorSegment) -> None:
     Raises
     ------
     CorruptionError
+        Nodes, links, levels or rows contradict each other.
     """
     index = segment.graph
     if index is None:

@@ -23,7 +23,7 @@ from vstore.segment.merging import Merge
 from vstore.segment.vectors import DTYPES, RowBatch, VectorSegment, seal_rows
 
 if TYPE_CHECKING:
-    from vstore.index.building import Extended
+    from vstore.index.building import ExtendableGraph
     from vstore.index.graph import GraphIndex
     from vstore.manifest.state import SegmentRef, VersionState
     from vstore.segment import graphs
@@ -92,7 +92,7 @@ def _graph(
     rows: VectorSegment | RowBatch,
     kernels: FindKernels,
     *,
-    before: Extended | None = None,
+    before: ExtendableGraph | None = None,
 ) -> GraphIndex | None:
     found = kernels(len(rows.docno))
     if found is None:

@@ -111,6 +111,7 @@ def require_succession(memtable: Memtable, commits: Sequence[CollectionChanges])
     Raises
     ------
     ValueError
+        They cannot follow.
     """
     ids: dict[int, DocumentId] = {}
     docnos: dict[DocumentId, int] = {}
@@ -147,6 +148,7 @@ def require_known_revisions(memtable: Memtable, commits: Sequence[CollectionChan
     Raises
     ------
     ValueError
+        A row is ahead of its document.
     """
     docnos, _, revisions = memtable.revisions()
     if not len(docnos):

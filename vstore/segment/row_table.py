@@ -2,7 +2,7 @@
 
 A row is *current* if no newer batch of its version holds its document, and *fresh* if besides its
 document is alive and still at the revision the row was made from. Both are computed here, from
-revisions, and stored nowhere (`design`: derive, don't flag). So a late row can never come back.
+revisions, and stored nowhere (derive, don't flag). So a late row can never come back.
 """
 
 from __future__ import annotations

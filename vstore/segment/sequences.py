@@ -47,6 +47,7 @@ def listed(values: Iterable[object], *, what: str, ordered: bool = True) -> list
     Raises
     ------
     InvalidArgumentError
+        It is no sequence of values, or is a set where order matters.
     """
     try:
         if not _is_no_column(values) and not (ordered and is_unordered(values)):

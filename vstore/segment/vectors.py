@@ -329,6 +329,7 @@ class VectorSegment(SealedSegment):
         Raises
         ------
         CorruptionError
+            A component is NaN or infinite.
         """
         for start in range(0, self.rows, _ROWS_AT_ONCE):
             if not np.isfinite(self.vectors[start : start + _ROWS_AT_ONCE]).all():

@@ -1,7 +1,8 @@
 """The storage seam: the only operations vstore asks of an operating system.
 
 `StorageFile` is one open file, `Medium` the place a store lives (a path, or memory). Paths are
-here, the files at them in `real_file.py`, the other implementations in `memory.py` and `faulty.py`.
+here, the files at them in `real_file.py`, the other implementations in `memory.py` and
+`testing/faulty_medium.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from vstore.errors import InvalidArgumentError, LockedError, NotFoundError, StorageError
 from vstore.storage import layout
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class StorageFile(Protocol):
-    """One open file. Reads and writes are positioned; none moves a shared cursor."""
+    """One open file. Reads and writes are positioned; none moves a shared cursor.
+
+    Methods raise `StorageError` where the system refuses, and `ClosedError` after `close`.
+    """
 
     @property
     def closed(self) -> bool:
@@ -40,9 +44,10 @@ class StorageFile(Protocol):
         ...
 
     def view(self, offset: int, length: int) -> memoryview:
-        """Return a read-only view of bytes that no one will write again.
+        """Return a read-only view of bytes that no one will write again, or a copy of them.
 
-        It stays valid after `close` for as long as someone holds it.
+        It stays valid after `close` for as long as someone holds it. Where the offset is a multiple
+        of 16, its address is one, too.
         """
         ...
 
@@ -74,8 +79,15 @@ class StorageFile(Protocol):
         ...
 
 
+@runtime_checkable
 class Medium(Protocol):
-    """The place a store lives."""
+    """The place a store lives. ``vstore.open`` takes any object with these methods.
+
+    Attributes
+    ----------
+    name : str
+        For messages, and as ``Store.path``.
+    """
 
     name: str
 

@@ -40,6 +40,7 @@ def require_regular(place: str | int, *, name: str) -> None:
     Raises
     ------
     StorageError
+        It is a directory, a device, a pipe or a socket.
     OSError
         As ``os.stat``.
     """

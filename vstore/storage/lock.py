@@ -2,7 +2,7 @@
 
 Own code, because no library fits: filelock keeps a second file, and portalocker locks the start of
 the file, which on Windows would stop readers from reading it. POSIX record locks are no choice: the
-process loses them when it closes *any* descriptor of the file. `flock` belongs to the open file
+process loses them when it closes *any* descriptor of the file. ``flock`` belongs to the open file
 description, so two handles of one process exclude each other as two processes do.
 
 On Windows a lock is mandatory for the bytes it covers, so it covers one far beyond any data.

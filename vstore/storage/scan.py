@@ -48,7 +48,7 @@ def scan_blocks(file: StorageFile, start: int, end: int) -> Iterator[ScannedBloc
 
 
 def _payload_problem(file: StorageFile, block: BlockRef) -> str | None:
-    hasher = blake3()  # by one thread, see `blake3_digest`
+    hasher = blake3()  # by one thread, see `packing.blake3_digest`
     position, payload_end = block.offset + FRAME_BYTES, block.offset + FRAME_BYTES + block.length
     while position < payload_end:
         piece = file.read(position, min(STREAM_BYTES, payload_end - position))

@@ -20,11 +20,11 @@ class UpsertCounts:
     vectors_written, vectors_skipped : dict
         Documents by version label; skipped ones have fresh vectors of an unchanged source already.
     failed : dict of id to str
-        Of `upsert_texts`: documents whose texts could not be embedded, and why. They are as they
-        were.
+        Of `Collection.upsert_texts`: documents whose texts could not be embedded, and why. They are
+        as they were.
     overtaken : tuple of ids
-        Of `upsert_texts`: documents that somebody else wrote or deleted while their vectors were
-        made. They are as that write left them.
+        Of `Collection.upsert_texts`: documents that somebody else wrote or deleted while their
+        vectors were made. They are as that write left them.
     """
 
     inserted: int

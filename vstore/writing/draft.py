@@ -1,7 +1,8 @@
 """Drafts: what one commit will do to documents and rows, checked call by call.
 
 `api.transaction.Transaction` is the face of a draft; services that write make drafts of their own
-by `write`. A draft holds the writer's turn from `open` to `end`, whatever interrupts it.
+by `write`. A draft holds the writer's turn from `Draft.open` to `Draft.end`, whatever interrupts
+it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.engine.filtering import passing
-from vstore.engine.pending import Pending
+from vstore.engine.pending import PendingChanges
 from vstore.engine.turns import Turn
 from vstore.errors import (
     InvalidArgumentError,
@@ -104,7 +105,7 @@ class Draft:
         self._held: Turn | None = None  # unless the `with` statement holds it
         self._snapshot: Snapshot | None = None
         self._used = False
-        self._pending: dict[str, Pending] = {}
+        self._pending: dict[str, PendingChanges] = {}
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
         self._edits: list[Callable[[StoreState], StoreState]] = []
@@ -413,7 +414,7 @@ class Draft:
 
     # Steps.
 
-    def _of(self, handle: Handle) -> Pending:
+    def _of(self, handle: Handle) -> PendingChanges:
         snapshot = self._open_snapshot()
         self._require_finished()
         handle.require_writable()
@@ -424,14 +425,14 @@ class Draft:
             )
         pending = self._pending.get(handle.name)
         if pending is None:
-            pending = Pending(snapshot.collection(handle.name))
+            pending = PendingChanges(snapshot.collection(handle.name))
             self._pending[handle.name] = pending
         return pending
 
     def _checked(
         self,
         handle: Handle,
-        pending: Pending,
+        pending: PendingChanges,
         label: str,
         vectors: object,
         count: int,

@@ -33,6 +33,7 @@ def set_policy(handle: Handle, policy: DualWrite, *, reason: str) -> None:
     Raises
     ------
     InvalidArgumentError
+        It is none of the policies.
     """
     if policy not in DUAL_WRITES:
         raise InvalidArgumentError(

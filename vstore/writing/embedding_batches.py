@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import numpy as np
 
 from vstore.embedding.calls import may_pass
-from vstore.embedding.outcomes import Embedded, Failure, error_text, named
+from vstore.embedding.outcomes import EmbeddingOutcome, Failure, error_text, named
 from vstore.embedding.transient_errors import is_transient
 from vstore.errors import EmbeddingError, InvalidVectorError
 from vstore.guarding import spec_check as guard
@@ -110,7 +110,9 @@ class BatchEmbedder:
         self._kept: set[DocumentId] = set()  # in this batch
         self._end: EmbeddingError | None = None
 
-    def embed(self, items: Sequence[Item], *, again: bool = False, last: bool = False) -> Embedded:
+    def embed(
+        self, items: Sequence[Item], *, again: bool = False, last: bool = False
+    ) -> EmbeddingOutcome:
         """Return vectors of the documents, and which have none.
 
         Parameters
@@ -128,7 +130,7 @@ class BatchEmbedder:
             batch was embedded before, that is returned, and the next call raises.
         """
         self._go_on()
-        result = Embedded([], [], [], [])
+        result = EmbeddingOutcome([], [], [], [])
         suspects: list[Failure] = []
         self._again = again
         isolate = self._isolate or again
@@ -156,7 +158,7 @@ class BatchEmbedder:
         if self._end is not None:
             raise self._end
 
-    def _fit(self, items: Sequence[Item], result: Embedded) -> Sequence[Item]:
+    def _fit(self, items: Sequence[Item], result: EmbeddingOutcome) -> Sequence[Item]:
         """Return the documents that can have vectors; the others are to blame, without a call."""
         fit = []
         for item in items:
@@ -170,7 +172,7 @@ class BatchEmbedder:
     def _embed(
         self,
         items: Sequence[Item],
-        result: Embedded,
+        result: EmbeddingOutcome,
         suspects: list[Failure],
         *,
         tried: int,
@@ -198,7 +200,7 @@ class BatchEmbedder:
         for part in (items[:middle], items[middle:]):
             self._embed(part, result, suspects, tried=tried, whole=False, isolate=isolate)
 
-    def _keep(self, items: Sequence[Item], vectors: list[Array], result: Embedded) -> None:
+    def _keep(self, items: Sequence[Item], vectors: list[Array], result: EmbeddingOutcome) -> None:
         if self._check is not None:
             self._check(np.concatenate(vectors))
         self._note_success(items[-1])
@@ -278,7 +280,7 @@ class BatchEmbedder:
             f"than {self._failures_max} in a row, by failures_max."
         )
 
-    def _judge(self, suspects: list[Failure], result: Embedded) -> None:
+    def _judge(self, suspects: list[Failure], result: EmbeddingOutcome) -> None:
         """Try documents again that failed before the function worked."""
         is_up = True
         for suspect in suspects:
@@ -304,7 +306,9 @@ class BatchEmbedder:
                 _after(suspect, errors, errors[-1])
             )
 
-    def _embeds(self, item: Item, calls: int, errors: list[Exception], result: Embedded) -> bool:
+    def _embeds(
+        self, item: Item, calls: int, errors: list[Exception], result: EmbeddingOutcome
+    ) -> bool:
         """Return whether one of so many calls for a document works; else note their errors."""
         for _ in range(calls):
             try:

@@ -15,7 +15,7 @@ from vstore.writing.input import chunked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.engine.pending import Pending
+    from vstore.engine.pending import PendingChanges
     from vstore.manifest.state import StoreState
     from vstore.segment.validation import CheckedVectors
     from vstore.types import Array, IntArray
@@ -29,7 +29,12 @@ class GivenVectors(NamedTuple):
     counts: IntArray | None
 
     def add_to(
-        self, pending: Pending, docnos: Array, revisions: Array, *, skipped: Sequence[int] = ()
+        self,
+        pending: PendingChanges,
+        docnos: Array,
+        revisions: Array,
+        *,
+        skipped: Sequence[int] = (),
     ) -> None:
         """Add the rows to a collection's uncommitted changes.
 
@@ -53,7 +58,7 @@ class GivenVectors(NamedTuple):
 
 
 def check_given(
-    pending: Pending,
+    pending: PendingChanges,
     label: str,
     vectors: object,
     count: int,

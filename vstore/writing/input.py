@@ -149,6 +149,7 @@ def require_size(i: int, row: dict[str, object]) -> None:
     Raises
     ------
     LimitExceededError
+        The metadata are longer than `METADATA_BYTES_MAX`.
     """
     # Strings of this many characters cannot pack to more than the limit; others are measured.
     if all(isinstance(v, str | int | float) for v in row.values()) and (

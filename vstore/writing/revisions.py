@@ -17,7 +17,7 @@ from vstore.segment.documents import DELETED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.engine.pending import Pending
+    from vstore.engine.pending import PendingChanges
     from vstore.segment.documents import DocumentRecord
     from vstore.types import IntArray
     from vstore.writing.input import DocumentInput
@@ -72,7 +72,7 @@ def merged_records(
     return new, kept, changed
 
 
-def change_unsourced(pending: Pending, docnos: IntArray, epoch: int) -> None:
+def change_unsourced(pending: PendingChanges, docnos: IntArray, epoch: int) -> None:
     """Give documents whose source counts as changed the revision of the commit being made.
 
     Rows that the transaction already has for them are of the same source, and stay.
@@ -83,7 +83,7 @@ def change_unsourced(pending: Pending, docnos: IntArray, epoch: int) -> None:
     pending.restamp_rows(docnos, epoch)
 
 
-def replaced(pending: Pending, label: str, docnos: IntArray, epoch: int) -> IntArray:
+def replaced(pending: PendingChanges, label: str, docnos: IntArray, epoch: int) -> IntArray:
     """Return the documents that have fresh vectors in a version, from before this transaction."""
     revisions = pending.revisions(docnos)
     return np.array(

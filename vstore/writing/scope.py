@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.engine.handle import Handle
-    from vstore.engine.pending import Pending
+    from vstore.engine.pending import PendingChanges
     from vstore.segment.columns import Column
     from vstore.segment.documents import DocumentRecord
     from vstore.types import BoolArray, DocumentId
 
 
-def in_scope(handle: Handle, pending: Pending, records: Sequence[DocumentRecord]) -> BoolArray:
+def in_scope(
+    handle: Handle, pending: PendingChanges, records: Sequence[DocumentRecord]
+) -> BoolArray:
     """Return by record whether it is inside the handle's scope, (n,)."""
     if handle.scope is None or not records:
         return np.ones(len(records), np.bool_)
@@ -36,12 +38,15 @@ def in_scope(handle: Handle, pending: Pending, records: Sequence[DocumentRecord]
     return evaluate(handle.bound_scope(pending.view), column, len(records))
 
 
-def require_scope(handle: Handle, pending: Pending, records: Sequence[DocumentRecord]) -> None:
+def require_scope(
+    handle: Handle, pending: PendingChanges, records: Sequence[DocumentRecord]
+) -> None:
     """Refuse live documents outside the handle's scope.
 
     Raises
     ------
     ScopeError
+        A document is, or would be, outside.
     """
     if handle.scope is None:
         return
@@ -55,7 +60,7 @@ def require_scope(handle: Handle, pending: Pending, records: Sequence[DocumentRe
         )
 
 
-def require_known(handle: Handle, pending: Pending, ids: Sequence[DocumentId]) -> list[int]:
+def require_known(handle: Handle, pending: PendingChanges, ids: Sequence[DocumentId]) -> list[int]:
     """Return the docnos of documents that exist, for this handle.
 
     Raises

@@ -53,8 +53,8 @@ class Texts(NamedTuple):
     metadata: list[dict[str, object]] | None
 
 
-class Seen(NamedTuple):
-    """A document as a snapshot has it; no record if it is not there, or deleted."""
+class StoredDocument(NamedTuple):
+    """A document as a snapshot has it; its record is None if it is missing or deleted."""
 
     docno: int
     record: DocumentRecord | None
@@ -64,7 +64,7 @@ class Seen(NamedTuple):
         """Of the document's source."""
         return DELETED if self.record is None else self.record.revision
 
-    def has_newer_metadata(self, before: Seen) -> bool:
+    def has_newer_metadata(self, before: StoredDocument) -> bool:
         """Whether somebody else has changed the metadata of a document of the same revision."""
         if self.record is None or before.record is None:
             return False
@@ -249,17 +249,17 @@ class TextBatches:
 
     # Steps.
 
-    def _seen(self, view: CollectionView, rows: Sequence[int]) -> dict[int, Seen]:
+    def _seen(self, view: CollectionView, rows: Sequence[int]) -> dict[int, StoredDocument]:
         """Return by row what is there of its document."""
         docnos = view.documents.find([self._given.ids[row] for row in rows]).tolist()
         found = {}
         for row, docno in zip(rows, docnos, strict=True):
             record = view.documents.record(docno) if docno >= 0 else None
             alive = record is not None and record.revision != DELETED
-            found[row] = Seen(docno, record if alive else None)
+            found[row] = StoredDocument(docno, record if alive else None)
         return found
 
-    def _lacks(self, view: CollectionView, label: str, row: int, seen: Seen) -> bool:
+    def _lacks(self, view: CollectionView, label: str, row: int, seen: StoredDocument) -> bool:
         """Whether a text is new to its document, or has no fresh vectors in a version."""
         if seen.record is None or seen.record.source_hash != self._hashes[row]:
             return True
@@ -269,7 +269,7 @@ class TextBatches:
         self,
         rows: list[int],
         before: CollectionView,
-        seen: dict[int, Seen],
+        seen: dict[int, StoredDocument],
         vectors: dict[str, dict[str, Array]],
     ) -> None:
         if not rows:
@@ -292,7 +292,7 @@ class TextBatches:
         draft: Draft,
         rows: list[int],
         before: CollectionView,
-        seen: dict[int, Seen],
+        seen: dict[int, StoredDocument],
         vectors: dict[str, dict[str, Array]],
     ) -> tuple[list[int], list[UpsertCounts], dict[str, int]]:
         """Write rows whose documents are as they were seen; return which, and what that did."""

@@ -64,6 +64,7 @@ class VectorSource:
         Raises
         ------
         InvalidArgumentError
+            There is neither an embedding function nor a map.
         """
         if self._embed is None and self._from_vectors is None:
             raise InvalidArgumentError("migrate: pass embed or from_vectors=, which make vectors")
@@ -152,4 +153,4 @@ def _mapped(function: MapRows, rows: list[Array]) -> list[Array] | Embeddings:
             f"found shape {vectors.shape}"
         )
     parts = np.split(vectors, np.cumsum(counts)[:-1])
-    return Embeddings(made.spec, parts) if isinstance(made, Embeddings) else parts  # type: ignore[arg-type]  # as `chunked` takes it
+    return Embeddings(made.spec, parts) if isinstance(made, Embeddings) else parts  # type: ignore[arg-type]  # as `input.chunked` takes it

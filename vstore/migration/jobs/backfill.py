@@ -41,7 +41,7 @@ from vstore.writing import draft as drafts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vstore.embedding.outcomes import Embedded, Item
+    from vstore.embedding.outcomes import EmbeddingOutcome, Item
     from vstore.embedding.spending import Spending
     from vstore.engine.handle import Handle
     from vstore.manifest.job_state import JobState
@@ -286,7 +286,7 @@ class Run:
         self.skipped += stale
         self.batches += 1
 
-    def _add(self, draft: Draft, embedded: Embedded) -> tuple[int, int]:
+    def _add(self, draft: Draft, embedded: EmbeddingOutcome) -> tuple[int, int]:
         if not embedded.documents:
             return 0, 0
         counts = draft.add_vectors(
@@ -298,7 +298,7 @@ class Run:
         )
         return counts.written, counts.stale
 
-    def _letters(self, embedded: Embedded) -> tuple[DeadLetter, ...]:
+    def _letters(self, embedded: EmbeddingOutcome) -> tuple[DeadLetter, ...]:
         now_us = self._file.time_us()
         return tuple(
             DeadLetter(

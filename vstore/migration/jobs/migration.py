@@ -83,7 +83,7 @@ class Migration(OpenHandle):
         while others can be embedded: where nothing can, the run ends with `EmbeddingError`, and the
         documents stay as they are.
     timeout_s : float, optional
-        Give up on a call after so long; see `embedding_calls.Calls` for what becomes of it.
+        Give up on a call after so long; see `embedding.calls.Calls` for what becomes of it.
     rate_per_s : float, optional
         Calls a second.
     failures_max : int

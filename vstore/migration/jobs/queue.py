@@ -112,6 +112,7 @@ def check_order(order: object, field: object, fields: Mapping[str, FieldType]) -
     Raises
     ------
     InvalidArgumentError
+        There is no such order, or the field does not fit it.
     """
     if order not in ("id", "hot", "field"):
         raise InvalidArgumentError(f"order: expected id, hot or field, found {order!r:.60}")

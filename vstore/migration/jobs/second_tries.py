@@ -10,7 +10,7 @@ from vstore.embedding.outcomes import put_off_error
 from vstore.embedding.transient_errors import is_transient
 
 if TYPE_CHECKING:
-    from vstore.embedding.outcomes import Embedded, Failure
+    from vstore.embedding.outcomes import EmbeddingOutcome, Failure
     from vstore.engine.snapshot import CollectionView
     from vstore.migration.jobs.queue import Queue
     from vstore.types import DocumentId, IntArray
@@ -30,7 +30,7 @@ class SecondTries:
         self._put_off: dict[tuple[DocumentId, int], Failure] = {}
         self._last_try = False
 
-    def note(self, embedded: Embedded, phase: Phase) -> None:
+    def note(self, embedded: EmbeddingOutcome, phase: Phase) -> None:
         """Take note of what came of a batch."""
         self._lettered.update(map(_key, embedded.failures))
         for failure in embedded.put_off:
@@ -72,6 +72,7 @@ class SecondTries:
         Raises
         ------
         EmbeddingError
+            Documents are put off.
         """
         if self._put_off:
             raise put_off_error(list(self._put_off.values()), self._target)

@@ -105,6 +105,7 @@ def read_bridge(
     StateError
         There is no bridge between them.
     """
+    force = check_switch(force, what="force")
     handle.view().version(source)
     _require_bridge(handle, source, version)
     _read_two(handle, "bridge", version, "read_bridge", force, reason, by, source=source)
@@ -226,6 +227,7 @@ def gates_of(min_coverage: float) -> Gates:
     Raises
     ------
     InvalidArgumentError
+        It is no number from 0 to 1.
     """
     return Gates(coverage=check_number(min_coverage, what="min_coverage", least=0, most=1))
 

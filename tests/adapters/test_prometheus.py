@@ -1,19 +1,43 @@
-"""The text that Prometheus reads, read by Prometheus' own parser."""
+"""Counters as Prometheus' own client library collects and parses them."""
 
 from __future__ import annotations
 
-from typing import Any
+import builtins
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.small_store import NEW, OLD, axis, documents, rows, spec
+from vstore.adapters import prometheus
+from vstore.errors import InvalidArgumentError, MissingDependencyError
 from vstore.observe.latency import BUCKETS
 from vstore.observe.metrics import Metrics
-from vstore.observe.prometheus import render
 from vstore.observe.slices import Slice
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
 NASTY = 'a "quoted" \\ back\\nslash\nand a newline é'
+
+
+class Counted:
+    """A collector of given counters."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        return prometheus.families(self._metrics)
+
+
+def render(metrics: Metrics) -> str:
+    registry = CollectorRegistry()
+    registry.register(Counted(metrics))
+    return generate_latest(registry).decode()
 
 
 def families(text: str) -> dict[str, Any]:
@@ -28,7 +52,7 @@ def test_every_counter_has_its_help_type_and_value() -> None:
     docs.search(axis(0), version=OLD, k=3)
     docs.search(axis(0), version=OLD, k=8)
     docs.search({OLD: axis(0), NEW: axis(1)}, mode="dual", version=NEW, old_version=OLD)
-    found = families(docs.store.metrics_text())
+    found = families(prometheus.text(docs.store))
     assert {name: family.type for name, family in found.items()} == {
         **dict.fromkeys(
             [
@@ -90,3 +114,45 @@ def test_epochs_are_added_up() -> None:
         metrics.slices.counts(Slice("docs", "", "", "matched", ("v",), epoch)).queries += 2
     (sample,) = families(render(metrics))["vstore_queries"].samples
     assert sample.value == 6
+
+
+def test_a_registry_asks_each_time_until_the_store_is_closed() -> None:
+    docs = documents()
+    docs.upsert(list(range(5)), vectors={OLD: rows(5)})
+    registry = CollectorRegistry(auto_describe=True)
+    registry.register(prometheus.StoreCollector(docs.store))
+    labels = {"collection": docs.name, "tenant": "", "family": "", "mode": "matched"}
+    for asked in (1, 2):
+        docs.search(axis(0), version=OLD, k=2)
+        assert registry.get_sample_value("vstore_hits_total", {**labels, "versions": OLD}) == (
+            2 * asked
+        )
+    with pytest.raises(ValueError, match="vstore_queries"):  # one store, or series would be mixed
+        registry.register(prometheus.StoreCollector(docs.store))
+    docs.store.close()
+    assert generate_latest(registry) == b""
+
+
+def test_stored_counters_are_those_of_the_file() -> None:
+    docs = documents()
+    docs.upsert(list(range(5)), vectors={OLD: rows(5)})
+    docs.search(axis(0), version=OLD, k=2)
+    docs.store.flush_metrics()
+    (sample,) = families(prometheus.text(docs.store, stored=True))["vstore_queries"].samples
+    assert sample.value == 1
+    with pytest.raises(InvalidArgumentError, match="stored"):
+        prometheus.StoreCollector(docs.store, stored="yes")  # type: ignore[arg-type]
+
+
+def test_without_the_library_an_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = builtins.__import__
+
+    def without(name: str, *rest: Any, **options: Any) -> Any:
+        if name.startswith("prometheus_client"):
+            raise ImportError(name)
+        return imported(name, *rest, **options)
+
+    docs = documents()
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingDependencyError, match="prometheus"):
+        prometheus.text(docs.store)
