@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from vstore.native import loader
 
 if TYPE_CHECKING:
+    from vstore.engine.open_file import Indexing
     from vstore.index.construction import Kernels
     from vstore.segment.compaction import FindKernels
 
-Indexing: TypeAlias = Literal["inline", "background", "manual"]
 _REFERENCE_ROWS_MAX: Final = 5_000  # NumPy builds graphs a thousand times slower
 
 

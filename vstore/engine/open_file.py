@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from vstore.deferred import Deferred
 from vstore.engine.snapshot import load_snapshot
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from vstore.engine import lineage as lineages
     from vstore.engine import upkeep as upkeeps
     from vstore.engine import vacuum as vacuums
-    from vstore.engine.indexing import Indexing
     from vstore.engine.snapshot import Snapshot
     from vstore.manifest import edits
     from vstore.manifest.edits import Moment
@@ -51,6 +50,9 @@ else:  # not what a search needs
     writer = Deferred("vstore.engine.commit")
 
 Durability: TypeAlias = Literal["full", "relaxed"]
+Indexing: TypeAlias = Literal["inline", "background", "manual"]
+DURABILITIES: Final[tuple[Durability, ...]] = get_args(Durability)
+INDEXINGS: Final[tuple[Indexing, ...]] = get_args(Indexing)
 RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
 CLOSE_WAIT_S: Final = 1.0  # how long `close` lets another thread's transaction go on
 

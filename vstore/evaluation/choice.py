@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ndcg_at_k
 from vstore.evaluation.significance import ALPHA, QUERIES_MIN, PairedTest, better_than
-from vstore.query.fusion import DEFAULT_FUSION
+from vstore.fusions import DEFAULT_FUSION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping, Sequence

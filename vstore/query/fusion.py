@@ -20,10 +20,6 @@ refused. ``k`` is at least 1.
 
 from __future__ import annotations
 
-from typing import Final
-
-from vstore.fusions import FUSIONS as FUSIONS
-from vstore.fusions import FusionName as FusionName  # noqa: TC001  # handed on
 from vstore.query.expected_gain import NO_CURVE as NO_CURVE
 from vstore.query.expected_gain import GainCurve as GainCurve
 from vstore.query.expected_gain import expected_gain as expected_gain
@@ -43,6 +39,3 @@ from vstore.query.symmetric import dbsf as dbsf
 from vstore.query.symmetric import min_max as min_max
 from vstore.query.symmetric import rrf as rrf
 from vstore.query.symmetric import zscore as zscore
-
-DEFAULT_FUSION: Final[FusionName] = "slots"
-BRIDGED: Final = "bridged-"

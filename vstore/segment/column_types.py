@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from vstore import limits
 from vstore.errors import InvalidArgumentError
+from vstore.manifest.state import FieldType
 from vstore.shown import short_repr
 
 if TYPE_CHECKING:
@@ -48,18 +48,6 @@ _MICROSECOND: Final = dt.timedelta(microseconds=1)
 # Years 1 to 9999: a stored timestamp that `datetime` cannot hold could never be given back.
 TIMESTAMP_MIN_US: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 TIMESTAMP_MAX_US: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
-
-
-class FieldType(StrEnum):
-    """Type of one metadata field; the value is its name in manifests and in the API."""
-
-    KEYWORD = "keyword"
-    KEYWORDS = "keywords"
-    INT = "int"
-    FLOAT = "float"
-    BOOL = "bool"
-    TIMESTAMP = "timestamp"
-    JSON = "json"
 
 
 def normalize_value(field: str, field_type: FieldType, value: object) -> object:
