@@ -40,7 +40,7 @@ PACKAGE = Path(__file__).parents[2] / "vstore"
 
 # Constants of `limits.py` that no file depends on.
 NOT_OF_THE_FORMAT = {
-    "KIB", "MIB", "GIB", "FILTER_NODES_MAX", "FILTER_DEPTH_MAX", "K_MAX", "SEAL_DOCUMENTS",
+    "KIB", "MIB", "FILTER_NODES_MAX", "FILTER_DEPTH_MAX", "K_MAX", "SEAL_DOCUMENTS",
     "SEAL_BYTES", "SEAL_COMMITS", "MERGE_FANOUT", "VIEW_BYTES_MIN", "STREAM_BYTES",
     "THREADS_MAX", "DEAD_SHARE_MAX", "POOL_MAX", "WINDOW_BYTES_MIN",
 }  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Of the old ranking that is rescored. On SciFact from half coverage on, 20 lose .01 to .03 nDCG@10
 # against 100, and 200 gain nothing more.
 CASCADE_DEPTH: Final = 100
-_REFERENCE_DEPTH: Final = 50  # as `evidence` has in a dual read
+_REFERENCE_DEPTH: Final = 50  # as the rule "evidence" has in a dual read
 
 
 def cascade(

@@ -72,7 +72,7 @@ class Fused(NamedTuple):
     ----------
     key : int
     score : float
-        Of the symmetric rules the sum they ordered by. Of `slots` and `evidence` the document's
+        Of the symmetric rules the sum they ordered by. Of `slots` and `imputed` the document's
         score in the version that answered; scores of different sources are not comparable.
     source : int
         Index of the list whose vector answers for it; in a dual read 0 is old and 1 is new.
@@ -102,15 +102,3 @@ def check_apart(
             f"dual read: document {min(both)} is in the old ranking, {contradiction}; "
             "it would be returned twice"
         )
-
-
-def disjoint(old: Ranking, new: Ranking, migrated: BoolArray) -> tuple[Ranking, Ranking]:
-    """Return the old list without its migrated documents, and the new list.
-
-    Parameters
-    ----------
-    migrated : bool, as ``old.keys``
-    """
-    unmigrated = old.where(~migrated)
-    check_apart(unmigrated.keys, new.keys.tolist())
-    return unmigrated, new
