@@ -8,7 +8,8 @@ from vstore.api.commit_steps import COMMIT_STEPS
 from vstore.api.store import Store
 from vstore.clock import SystemClock
 from vstore.deferred import Deferred
-from vstore.engine.open_file import DURABILITIES, INDEXINGS, OpenFile
+from vstore.engine.indexing import INDEXINGS
+from vstore.engine.open_file import DURABILITIES, OpenFile
 from vstore.engine.snapshot import SegmentCache, load_snapshot
 from vstore.errors import InvalidArgumentError
 from vstore.names import check_choice
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from vstore.clock import Clock
     from vstore.engine import commit as writer
-    from vstore.engine.open_file import Durability, Indexing
+    from vstore.engine.indexing import Indexing
+    from vstore.engine.open_file import Durability
     from vstore.inspection import check
     from vstore.storage import memory
     from vstore.storage.container import Container, Verify

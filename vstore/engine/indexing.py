@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from vstore.native import loader
 
 if TYPE_CHECKING:
-    from vstore.engine.open_file import Indexing
     from vstore.index.construction import Kernels
     from vstore.segment.compaction import FindKernels
 
+Indexing: TypeAlias = Literal["inline", "background", "manual"]
+INDEXINGS: Final[tuple[Indexing, ...]] = get_args(Indexing)
 _REFERENCE_ROWS_MAX: Final = 5_000  # NumPy builds graphs a thousand times slower
 
 

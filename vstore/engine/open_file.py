@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vstore.engine import lineage as lineages
     from vstore.engine import upkeep as upkeeps
     from vstore.engine import vacuum as vacuums
+    from vstore.engine.indexing import Indexing
     from vstore.engine.snapshot import Snapshot
     from vstore.manifest import edits
     from vstore.manifest.edits import Moment
@@ -50,9 +51,7 @@ else:  # not what a search needs
     writer = Deferred("vstore.engine.commit")
 
 Durability: TypeAlias = Literal["full", "relaxed"]
-Indexing: TypeAlias = Literal["inline", "background", "manual"]
 DURABILITIES: Final[tuple[Durability, ...]] = get_args(Durability)
-INDEXINGS: Final[tuple[Indexing, ...]] = get_args(Indexing)
 RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
 CLOSE_WAIT_S: Final = 1.0  # how long `close` lets another thread's transaction go on
 

@@ -10,6 +10,7 @@ from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_
 from vstore.manifest import edits
 from vstore.manifest import route_edits as routing
 from vstore.manifest.commit import Operation
+from vstore.manifest.plain import U64_MAX
 from vstore.manifest.spec import require_spec
 from vstore.manifest.state import (
     FIELD_TYPES,
@@ -21,7 +22,6 @@ from vstore.manifest.state import (
 )
 from vstore.names import check_choice, check_name
 from vstore.numbers import check_switch, check_whole
-from vstore.segment.column_types import UINT64_MAX
 from vstore.writing import existing
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def create_version(
     stale_policy = check_choice(stale_policy, STALE_POLICIES, what="stale_policy")
     provenance = check_choice(provenance, PROVENANCES, what="provenance")
     require_spec(spec, what="spec")
-    retire_grace_s = check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
+    retire_grace_s = check_whole(retire_grace_s, what="retire_grace_s", least=0, most=U64_MAX)
     settings = _graph_settings(M, ef_construction, graph_rows_min)
     exist_ok = check_switch(exist_ok, what="exist_ok")
     wanted = VersionState(
