@@ -9,6 +9,7 @@ from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, MissingQueryVectorError, StateError
 from vstore.fusions import DEFAULT_FUSION, FUSIONS
 from vstore.guarding import spec_check as guard
+from vstore.manifest.state import SEARCH_MODES
 from vstore.names import check_choice
 
 if TYPE_CHECKING:
@@ -92,15 +93,13 @@ def resolve(
     """
     if options.fusion is not None:
         check_choice(options.fusion, FUSIONS, what="fusion")
+    if options.mode is not None:
+        check_choice(options.mode, SEARCH_MODES, what="mode")
     key, route = route_for(view, bound)
     if options.mode in ("dual", "cascade", "bridge"):
         return _both_named(options)._replace(key=key)
     if options.old_version is not None:
         raise InvalidArgumentError("old_version: needs mode='dual', 'cascade' or 'bridge'")
-    if options.mode not in (None, "matched"):
-        raise InvalidArgumentError(
-            f"mode: expected 'matched', 'dual', 'cascade' or 'bridge', found {options.mode!r:.60}"
-        )
     if options.version is not None:
         return Resolved("matched", options.version, key=key)
     if route is None:
