@@ -42,7 +42,7 @@ class Resolved(NamedTuple):
     origin : str
         Who decided, for people.
     key : str
-        Of the route that did, or that applies where the caller decided.
+        Key of the route that chose the versions, or would have.
     """
 
     mode: ReadMode

@@ -47,55 +47,53 @@ _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
 class Migration(OpenHandle):
     """A durable job that gives documents their vectors of a version. Made by `Collection.migrate`.
 
-    The job lives in the store; this handle only says how to run it, and any number of them may look
-    at it. One runs it at a time; if its process dies, the next one goes on at once.
+    The job is in the store; this handle says how to run it. Any number of handles may look at a job,
+    and one at a time runs it. If its process dies, the next run goes on at once.
 
     Parameters
     ----------
     source, target : str
-        Versions. The source, which may be empty, is what the job migrates from: it is recorded, and
-        read by ``from_vectors``.
+        Versions. The job migrates from the source, which may be empty; the job records the source,
+        and ``from_vectors`` reads its rows.
     embed : Embedder or callable, optional
         The callable gets documents and returns (n, dimension) vectors, `Embeddings`, or one
         (chunks, dimension) array per document. None for a handle that only looks.
     from_vectors : callable, optional
-        Instead: gets fresh rows of the source version, float32 (n, dimension), and returns as many
-        of the target, which is declared with ``provenance="mapped"``.
+        In place of ``embed``: gets fresh rows of the source version, float32 (n, dimension), and
+        returns as many of the target, which must be declared with ``provenance="mapped"``.
     order : {"id", "hot", "field"}, default "id"
-        "hot": what was found most often comes first, or what has the largest ``order_field``, a
-        number. "field": by the value of ``order_field``, for example tenant by tenant. Documents
-        without a value come last. Where the collection's dual-write policy is "queue", documents
-        that changed since the job began come first of all.
+        "hot" begins with the documents that were found most often, or have the largest
+        ``order_field``, a number. "field" goes by the value of ``order_field``, for example tenant
+        by tenant. Documents without a value come last. Under the dual-write policy "queue",
+        documents that changed since the job began come before all others.
     batch_size : int, default 256
-        Documents a commit, and at most so many a call.
+        Documents per commit; a call of ``embed`` gets no more.
     documents_max, units_max, cost_max : optional
-        Caps on what the job has done, used and spent in all its runs. It stops before it would
-        exceed one; run it again with a higher one.
+        Caps on what all runs of the job together do, use and spend. The job stops before it would
+        exceed a cap; a run with a higher cap goes on.
     unit, count_units, price_per_unit : optional
-        What is counted of a document, by default the characters of its text, and what each unit
-        costs, by default 0.
-        Calls that fail are not counted.
+        What is counted of a document, by default the characters of its text, and the price of one
+        unit, by default 0. Calls that fail are not counted.
     retries : int, default 0
-        Tries after a call that failed, with exponential backoff; needs the extra ``migrate``. A
-        batch that goes on failing is split until the documents that make it fail are known. Those
-        that still fail when others can be embedded become dead letters, which each run tries again
-        once, after all else; so do documents without a text, where an `Embedder` needs one, without
-        a call. Errors that are transient by nature (lost connections, timeouts, HTTP 429 and 5xx;
-        see `transient_errors`) make dead letters only of documents that fail alone again and again
-        while others can be embedded: where nothing can, the run ends with `EmbeddingError`, and the
-        documents stay as they are.
+        Further tries of a call that failed, with exponential backoff; needs the extra ``migrate``.
+        A batch that still fails is split until the documents at fault are known. They become dead
+        letters if others can be embedded, and so do documents without a text where an `Embedder`
+        needs one. Each run tries dead letters once more, after all other documents. Transient
+        errors (lost connections, timeouts, HTTP 429 and 5xx; see `transient_errors`) make dead
+        letters only of documents that fail alone, again and again, while others can be embedded.
+        Where nothing can be embedded the run ends with `EmbeddingError`, and no document is blamed.
     timeout_s : float, optional
-        Give up on a call after so long; see `embedding_calls.Calls` for what becomes of it.
+        Give up on a call after so long; `embedding.calls.Calls` says what becomes of it.
     rate_per_s : float, optional
         Calls a second.
     failures_max : int, default 32
-        After so many documents in a row that fail each by itself the job stops, unless a document
-        that has vectors can be embedded again: it is the function.
+        The job stops after so many documents in a row that fail each by itself, because the
+        function is at fault then. It goes on if a document that has vectors can still be embedded.
     check : callable, optional
         Gets the rows of each call, (n, dimension), before anything is written, and may raise.
     isolate : bool, default True
-        False: a call that fails after its retries ends the run with its error, instead of the
-        search for the documents that make it fail.
+        False: a call that fails after its retries ends the run with its error; the documents at
+        fault are not searched for.
     """
 
     def __init__(
