@@ -10,13 +10,15 @@ import pytest
 from vstore.demo.corpus import load_scifact
 from vstore.errors import InvalidArgumentError, StateError
 from vstore.evaluation.measures import mean_ndcg_at_k
+from vstore.manifest.job_state import BRIDGE_KINDS
 from vstore.manifest.spec import METRICS
-from vstore.migration.bridges.fitting import KINDS, PAIRS_MIN, fit_bridge
+from vstore.migration.bridges.fitting import PAIRS_MIN, fit_bridge
 from vstore.migration.bridges.measuring import bridge_gate, bridge_recall
 from vstore.query.bridge import unit_rows
 
 if TYPE_CHECKING:
-    from vstore.query.bridge import Bridge, BridgeKind
+    from vstore.manifest.job_state import BridgeKind
+    from vstore.query.bridge import Bridge
     from vstore.types import Array
 
 PAIRS, DIMENSION = 600, 24
@@ -37,7 +39,7 @@ def rotation(rows: int, columns: int, *, seed: int = 1) -> Array:
     return np.asarray(np.linalg.qr(square)[0][:rows, :columns])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BRIDGE_KINDS)
 def test_a_rotated_space_is_found_again(kind: BridgeKind) -> None:
     source = cloud()
     target = (source @ rotation(DIMENSION, DIMENSION)).astype(np.float32)
@@ -75,7 +77,7 @@ def test_low_rank_finds_the_few_directions_that_are_there() -> None:
 
 
 @pytest.mark.parametrize(("source_dimension", "target_dimension"), [(24, 40), (40, 24)])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BRIDGE_KINDS)
 def test_dimensions_may_differ(
     kind: BridgeKind, source_dimension: int, target_dimension: int
 ) -> None:
@@ -152,7 +154,7 @@ def test_the_same_pairs_and_seed_give_the_same_bridge() -> None:
 
 def test_a_source_without_variance_maps_to_the_target_s_mean() -> None:
     target = cloud()
-    for kind in KINDS:
+    for kind in BRIDGE_KINDS:
         bridge = fit_bridge(np.ones((PAIRS, 5)), target, metric="inner_product", kinds=[kind])
         assert np.isfinite(bridge.matrix).all()
         np.testing.assert_allclose(bridge.apply(np.ones((1, 5)))[0], bridge.target_mean, atol=1e-6)

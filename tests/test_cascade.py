@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vstore.errors import InvalidArgumentError
 from vstore.query.cascade import cascade
-from vstore.query.fusion import Fused, Ranking
+from vstore.query.ranking import Fused, Ranking
 
 CANDIDATES_MAX = 20
 

@@ -9,7 +9,7 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, documents, rows, seal, spec
-from vstore.query.fusion import FusionName
+from vstore.fusions import FusionName
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import Metric

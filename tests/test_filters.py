@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from vstore import limits
 from vstore.errors import FilterError, LimitExceededError
+from vstore.manifest.state import FieldType
 from vstore.query.filter import (
     And,
     Comparison,
@@ -32,7 +33,7 @@ from vstore.query.filter import (
     filter_to_dict,
 )
 from vstore.query.filter_evaluation import evaluate
-from vstore.segment.columns import FieldType, build_column, normalize_value
+from vstore.segment.columns import build_column, normalize_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,18 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vstore.errors import InvalidArgumentError
-from vstore.query.fusion import (
-    Candidates,
-    Fused,
-    Ranking,
-    dbsf,
-    disjoint,
-    min_max,
-    rrf,
-    slots,
-    slots_by_evidence,
-    zscore,
-)
+from vstore.query.ranking import Fused, Ranking
+from vstore.query.slots import Candidates, slots, slots_by_evidence
+from vstore.query.symmetric import dbsf, min_max, rrf, zscore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +104,7 @@ class Backfill:
 
     def disjoint(self) -> tuple[Ranking, Ranking]:
         old = self.old(DOCUMENTS_MAX)
-        return disjoint(old, self.new(DOCUMENTS_MAX), self.migrated(old))
+        return old.where(~self.migrated(old)), self.new(DOCUMENTS_MAX)
 
 
 @st.composite
@@ -360,8 +351,6 @@ def test_a_document_that_would_come_twice_is_refused() -> None:
     unmigrated = np.zeros(2, np.bool_)
     with pytest.raises(InvalidArgumentError, match=r"document 2 .* not migrated"):
         slots(old, ranking(2), unmigrated, k=2)
-    with pytest.raises(InvalidArgumentError, match=r"document 2 .* not migrated"):
-        disjoint(old, ranking(2), unmigrated)
     with pytest.raises(InvalidArgumentError, match=r"document 1 .* new-only"):
         slots(old, ranking(1), ~unmigrated, k=2, new_only=[1])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vstore.errors import InvalidArgumentError
-from vstore.evaluation.choice import choose_fusion, clicked
+from vstore.evaluation.choice import choose_fusion
 
 QUERIES = 120
 RELEVANT = 0  # of every query
@@ -64,10 +64,6 @@ def test_queries_without_judgments_are_left_out() -> None:
     choice = choose_fusion(given, [{1: 1}, {}, {3: 2}], coverage=0.5)
     assert choice.queries == 2
     assert choice.default_ndcg == 1
-
-
-def test_what_people_chose_are_judgments() -> None:
-    assert clicked([["a", "b"], []]) == [{"a": 1.0, "b": 1.0}, {}]
 
 
 @pytest.mark.parametrize(

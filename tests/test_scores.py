@@ -15,9 +15,9 @@ from tests.small_store import NEW, OLD, axis, documents, rows, store_in
 from vstore.demo.corpus import ScifactDemo, load_scifact
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import mean_ndcg_at_k
+from vstore.fusions import FUSIONS
 from vstore.limits import K_MAX
 from vstore.query.execution import reciprocal_ranks
-from vstore.query.fusion import FUSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

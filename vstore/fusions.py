@@ -18,4 +18,6 @@ FusionName: TypeAlias = Literal[
     "bridged-imputed",
     "auto",
 ]
+DEFAULT_FUSION: Final[FusionName] = "slots"
+BRIDGED: Final = "bridged-"  # what the rules that need a bridge begin with
 FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

@@ -11,7 +11,6 @@ from typing import Final
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-GIB: Final = 1024 * MIB
 
 # What a user may store.
 DIMENSION_MAX: Final = 65_535  # fits u16 in any index; no published model comes near

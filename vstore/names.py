@@ -1,11 +1,17 @@
-"""Names and notes from a caller, checked."""
+"""Names, notes and choices from a caller, checked."""
 
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING, TypeVar
 
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.limits import NAME_BYTES_MAX, REASON_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 def check_name(value: object, *, what: str) -> str:
@@ -42,6 +48,20 @@ def require_text(value: object, *, what: str) -> str:
     if not isinstance(value, str):
         raise InvalidArgumentError(f"{what}: expected a str, found {value!r:.60}")
     return value if type(value) is str else str.__str__(value)  # of NumPy's, or an enum's, the text
+
+
+def check_choice(value: object, choices: Collection[_Choice], *, what: str) -> _Choice:
+    """Return the one of some texts that a value is.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is none of them.
+    """
+    for choice in choices:
+        if isinstance(value, str) and value == choice:
+            return choice
+    raise InvalidArgumentError(f"{what}: expected one of {', '.join(choices)}, found {value!r:.60}")
 
 
 def _bounded(value: str, what: str, allowed: int, limit: str) -> str:

@@ -10,8 +10,9 @@ from benchmarks.quality.moment import Moment, scored
 from benchmarks.quality.pairs import K
 from vstore.query.cascade import cascade
 from vstore.query.expected_gain import expected_gain
-from vstore.query.fusion import dbsf, evidence, rrf, slots, slots_by_evidence, zscore
-from vstore.query.imputed import IMPUTED_DEPTH, imputed
+from vstore.query.fusion import dbsf, rrf, slots, zscore
+from vstore.query.imputed import EVIDENCE_SHARE, IMPUTED_DEPTH, NO_IMPUTATION, imputed
+from vstore.query.slots import slots_by_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,9 @@ RULES: dict[str, Rule] = {
     "dbsf": lambda one, _, __: dbsf([one.left, one.new], k=K),
     "zscore": lambda one, _, __: zscore([one.left, one.new], k=K),
     "slots": lambda one, _, __: slots(one.old, one.new, one.migrated, k=K),
-    "evidence": lambda one, _, coverage: evidence(*scored(one), k=K, coverage=coverage),
+    "evidence": lambda one, _, coverage: imputed(
+        *scored(one), k=K, coverage=coverage, imputation=NO_IMPUTATION, new_share=EVIDENCE_SHARE
+    ),
     "evidence, slots kept": lambda one, _, __: slots_by_evidence(
         *scored(one), k=K, depth=IMPUTED_DEPTH
     ),

@@ -126,7 +126,7 @@ def test_chunks_are_hits_of_their_own_on_request(run: Callable[..., Ran], store:
         (("--text", "a", "--where", "{"), "--where: not JSON"),
         (("--text", "a", "--where", "{}"), "expected the keys field, op and value"),
         (("--text", "a", "--k", 0), "expected an int >= 1"),
-        (("--text", "a", "--mode", "both"), "expected 'matched', 'dual'"),
+        (("--text", "a", "--mode", "both"), "expected one of matched, dual"),
         (("--text", "a", "--epoch", 1, "--tag", "x"), "pass epoch or tag"),
     ],
 )

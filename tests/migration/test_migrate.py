@@ -207,6 +207,12 @@ def test_a_cap_on_units_needs_something_to_count() -> None:
     assert docs.coverage(NEW).complete
 
 
+def test_an_option_that_there_is_not_is_refused() -> None:
+    docs = corpus(1)
+    with pytest.raises(TypeError, match="no option 'batch'"):
+        docs.migrate(OLD, NEW, embed, batch=3)  # type: ignore[call-arg]
+
+
 # Stopping, cancelling, retiring.
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Self
 from vstore.deferred import Deferred
 from vstore.engine.open_handle import OpenHandle, opening
 from vstore.errors import InvalidArgumentError
+from vstore.fusions import DEFAULT_FUSION
 from vstore.manifest.spec import suggest_label
 from vstore.numbers import check_switch
 from vstore.searching.parameters import (
-    Mode,
     Queries,
     Query,
     SearchOptions,
@@ -39,12 +39,21 @@ if TYPE_CHECKING:
     from vstore.engine.coverage import Coverage
     from vstore.engine.handle import Handle
     from vstore.evaluation.choice import RuleChoice
+    from vstore.fusions import FusionName
     from vstore.guarding import canary_checks, guard_changes, learning
     from vstore.guarding.canary_checks import CanaryReport
     from vstore.guarding.guard_changes import GuardInfo
     from vstore.guarding.guard_record import GeometryPolicy
+    from vstore.manifest.job_state import BridgeKind
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import DualWrite, Provenance, RouteState, StalePolicy, StorageType
+    from vstore.manifest.state import (
+        DualWrite,
+        Provenance,
+        RouteState,
+        SearchMode,
+        StalePolicy,
+        StorageType,
+    )
     from vstore.migration.bridges import bridges
     from vstore.migration.gates import gates as gating
     from vstore.migration.gates import measurements as gate_measurements
@@ -57,9 +66,8 @@ if TYPE_CHECKING:
     from vstore.migration.routes import changes as routes
     from vstore.migration.routes import fusion_choice
     from vstore.observe.shadow import ShadowReport
-    from vstore.query.bridge import Bridge, BridgeKind
+    from vstore.query.bridge import Bridge
     from vstore.query.filter import Filter, Where
-    from vstore.query.fusion import FusionName
     from vstore.searching import epoch_comparison, hits, result_batch
     from vstore.searching.results import SearchResult
     from vstore.segment.user_document import Document
@@ -421,7 +429,7 @@ class Collection(OpenHandle):
         version: str | None = None,
         k: int = 10,
         where: Where = None,
-        mode: Mode | None = None,
+        mode: SearchMode | None = None,
         old_version: str | None = None,
         fusion: FusionName | None = None,
         collapse: bool = True,
@@ -509,7 +517,7 @@ class Collection(OpenHandle):
         version: str | None = None,
         k: int = 10,
         where: Where = None,
-        mode: Mode | None = None,
+        mode: SearchMode | None = None,
         old_version: str | None = None,
         fusion: FusionName | None = None,
         collapse: bool = True,
@@ -554,7 +562,7 @@ class Collection(OpenHandle):
         version: str | None = None,
         k: int = 10,
         where: Where = None,
-        mode: Mode | None = None,
+        mode: SearchMode | None = None,
         old_version: str | None = None,
         fusion: FusionName | None = None,
         collapse: bool = True,
@@ -582,7 +590,7 @@ class Collection(OpenHandle):
         version: str | None = None,
         k: int = 10,
         where: Where = None,
-        mode: Mode | None = None,
+        mode: SearchMode | None = None,
         old_version: str | None = None,
         fusion: FusionName | None = None,
         recall: float | None = None,
@@ -703,7 +711,7 @@ class Collection(OpenHandle):
         self,
         version: str,
         *,
-        fusion: FusionName = "slots",
+        fusion: FusionName = DEFAULT_FUSION,
         force: bool = False,
         reason: str = "",
         by: str = "",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from vstore.api.commit_steps import COMMIT_STEPS
 from vstore.api.store import Store
 from vstore.clock import SystemClock
 from vstore.deferred import Deferred
-from vstore.engine.open_file import OpenFile
+from vstore.engine.indexing import INDEXINGS
+from vstore.engine.open_file import DURABILITIES, OpenFile
 from vstore.engine.snapshot import SegmentCache, load_snapshot
 from vstore.errors import InvalidArgumentError
+from vstore.names import check_choice
 from vstore.numbers import check_number, check_switch
+from vstore.storage.container import VERIFIES
 from vstore.storage.file import Medium, PathMedium, path_text
 from vstore.storage.opening import open_container
 
@@ -31,6 +34,7 @@ else:  # not what a search needs
     writer = Deferred("vstore.engine.commit")
 
 OpenMode: TypeAlias = Literal["rw", "r"]
+OPEN_MODES: Final[tuple[OpenMode, ...]] = get_args(OpenMode)
 
 
 def open_store(
@@ -129,15 +133,12 @@ def open_medium(
 ) -> Store:
     """Open a store in any medium; `open_store` documents the rest."""
     for name, value, choices in (
-        ("mode", mode, ("rw", "r")),
-        ("verify", verify, ("lazy", "full", "off")),
-        ("durability", durability, ("full", "relaxed")),
-        ("indexing", indexing, ("inline", "background", "manual")),
+        ("mode", mode, OPEN_MODES),
+        ("verify", verify, VERIFIES),
+        ("durability", durability, DURABILITIES),
+        ("indexing", indexing, INDEXINGS),
     ):
-        if value not in choices:
-            raise InvalidArgumentError(
-                f"{name}: expected one of {', '.join(choices)}, found {value!r:.60}"
-            )
+        check_choice(value, choices, what=name)
     if epoch is not None and tag is not None:
         raise InvalidArgumentError("open: pass epoch or tag, not both")
     timeout_s = check_number(timeout_s, what="timeout_s")

@@ -20,6 +20,7 @@ from vstore.cli.options import (
 from vstore.cli.plain_text import counted
 from vstore.cli.report import Report, facts, heading
 from vstore.errors import InvalidArgumentError
+from vstore.fusions import DEFAULT_FUSION
 from vstore.inspection.manifest_info import route_data
 from vstore.migration.gates.gates import GateResult
 
@@ -101,7 +102,7 @@ def route(
     with open_to_write(store, wait=wait) as opened:
         docs = pick_slice(opened, collection, slice_)
         if read_both is not None:
-            rule: Any = fusion or "slots"  # the engine checks it
+            rule: Any = fusion or DEFAULT_FUSION  # the engine checks it
             docs.read_both(read_both, fusion=rule, reason=reason, by=by)
         elif canary is not None:
             docs.read_canary(

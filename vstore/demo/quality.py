@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vstore.api.collection import Collection
     from vstore.api.store import Store
     from vstore.demo.corpus import ScifactDemo
-    from vstore.query.fusion import FusionName
+    from vstore.fusions import FusionName
     from vstore.types import BoolArray, DocumentId
 
 K: Final = 10

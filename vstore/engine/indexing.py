@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from vstore.native import loader
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vstore.segment.compaction import FindKernels
 
 Indexing: TypeAlias = Literal["inline", "background", "manual"]
+INDEXINGS: Final[tuple[Indexing, ...]] = get_args(Indexing)
 _REFERENCE_ROWS_MAX: Final = 5_000  # NumPy builds graphs a thousand times slower
 
 

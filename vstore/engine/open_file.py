@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from vstore.deferred import Deferred
 from vstore.engine.snapshot import load_snapshot
@@ -51,6 +51,7 @@ else:  # not what a search needs
     writer = Deferred("vstore.engine.commit")
 
 Durability: TypeAlias = Literal["full", "relaxed"]
+DURABILITIES: Final[tuple[Durability, ...]] = get_args(Durability)
 RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
 CLOSE_WAIT_S: Final = 1.0  # how long `OpenFile.close` lets another thread's transaction go on
 

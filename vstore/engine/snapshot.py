@@ -10,9 +10,9 @@ from vstore.errors import CorruptionError, NotFoundError
 from vstore.manifest.codec import plain_store, read_store
 from vstore.manifest.commit import Commit, Place, chain
 from vstore.manifest.epochs import require_no_later
+from vstore.manifest.state import FieldType
 from vstore.names import require_text
 from vstore.recent import Recent
-from vstore.segment.column_types import FieldType
 from vstore.segment.document_table import DocumentTable, SealedDocuments
 from vstore.segment.documents import DocumentSegment
 from vstore.segment.memtable import EMPTY, Memtable

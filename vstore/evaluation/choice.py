@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ndcg_at_k
 from vstore.evaluation.significance import ALPHA, QUERIES_MIN, PairedTest, better_than
-from vstore.query.fusion import DEFAULT_FUSION
+from vstore.fusions import DEFAULT_FUSION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
 Id = TypeVar("Id", bound="Hashable")
 
@@ -112,7 +112,8 @@ def choose_fusion(
     answers : mapping of rule to answers
         Each rule's ranked ids, one list per query, all at the same coverage.
     judgments : sequence of mapping of id to gain
-        One per query; see `clicked`. Queries without a gain above 0 are left out.
+        One per query; what people clicked has gain 1, and favours the rule whose answers they
+        were shown. Queries without a gain above 0 are left out.
     coverage : float
         Recorded with the choice.
     default : str
@@ -166,11 +167,3 @@ def choose_fusion(
         k=k,
         coverage=coverage,
     )
-
-
-def clicked(choices: Sequence[Collection[Id]]) -> list[dict[Id, float]]:
-    """Return what people chose, query by query, as judgments of gain 1.
-
-    People choose from what they are shown: this favours the rule whose answers were logged.
-    """
-    return [dict.fromkeys(ids, 1.0) for ids in choices]

@@ -167,17 +167,6 @@ def mean_recall_at_k(
     )
 
 
-def mean_recall_against_exact(
-    found: Sequence[ScoredIds], exact: Sequence[ScoredIds], *, k: int, tolerance: float = 0.0
-) -> float:
-    """Return the mean recall@k against exact search over the queries that match anything."""
-    return _mean(
-        recall_against_exact(approximate, truth, k=k, tolerance=tolerance)
-        for approximate, truth in zip(found, exact, strict=True)
-        if len(truth.ids)
-    )
-
-
 def _mean(values: Iterable[float]) -> float:
     measured = list(values)
     if not measured:

@@ -1,7 +1,14 @@
 """Whether a difference between two systems, measured on the same queries, is more than luck.
 
-Queries differ far more from each other than systems do, so only the differences query by query are
-looked at. No distribution is assumed: the test flips their signs, the interval draws them again.
+Queries differ far more from each other than systems do, so only the differences query by query
+count. No distribution is assumed: the test flips their signs, the interval resamples them.
+
+The tests are a one-sided randomization test (Fisher, The Design of Experiments, 1935; for retrieval
+Smucker, Allan, Carterette, CIKM 2007) and, for several contenders, its largest studentised
+difference (Westfall, Young, Resampling-Based Multiple Testing, 1993). The observed signs count as
+one of the patterns drawn (Phipson, Smyth, SAGMB 9(1), 2010), so no p-value is 0. The interval is
+the percentile bootstrap's (Efron, 1979). NumPy alone, because gates test in the core install, which
+has no SciPy.
 """
 
 from __future__ import annotations
@@ -11,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.random import default_rng  # NumPy would import it at its first use
 
 from vstore.errors import InvalidArgumentError
 
@@ -114,32 +120,8 @@ def not_worse(
     InvalidArgumentError
         Fewer than two queries, lists of different lengths, a value that is not finite, or a
         parameter outside its range.
-
-    Notes
-    -----
-    One-sided randomization test: Fisher, The Design of Experiments, 1935; for retrieval Smucker,
-    Allan, Carterette, CIKM 2007. The observed pattern counts as one of the patterns drawn (Phipson,
-    Smyth, SAGMB 9(1), 2010), so p is never 0. The interval is the percentile bootstrap's (Efron,
-    1979).
     """
-    before, after = np.asarray(old, np.float64), np.asarray(new, np.float64)
-    _check(before, after, margin, alpha, resamples)
-    differences = after - before
-    rng = default_rng(seed)
-    low, high = _interval(differences, alpha, resamples, rng)
-    return PairedTest(
-        queries=len(differences),
-        evidence=_evidence(before, after),
-        old_mean=float(before.mean()),
-        new_mean=float(after.mean()),
-        difference=float(differences.mean()),
-        low=low,
-        high=high,
-        p_value=_p_value(differences + margin, resamples, rng),
-        margin=margin,
-        alpha=alpha,
-        seed=seed,
-    )
+    return _paired_tests(old, {"": new}, margin, alpha, resamples, seed)[""]
 
 
 def better_than(
@@ -156,127 +138,83 @@ def better_than(
     is better, the chance that any passes is alpha. Since all are tried with the same sign patterns,
     contenders that resemble each other cost little.
 
-    Parameters
-    ----------
-    baseline : array-like of float (n,)
-        A measure of each query, larger is better.
-    contenders : mapping of name to array-like of float (n,)
-        The same of each contender.
-    alpha, resamples, seed
-        As for `not_worse`.
-
     Raises
     ------
     InvalidArgumentError
         As `not_worse`.
-
-    Notes
-    -----
-    Largest studentised difference: Westfall, Young, Resampling-Based Multiple Testing, 1993.
     """
-    before = np.asarray(baseline, np.float64)
+    return _paired_tests(baseline, contenders, 0.0, alpha, resamples, seed)
+
+
+def _paired_tests(  # noqa: PLR0917 - the options of both
+    old: npt.ArrayLike,
+    contenders: Mapping[str, npt.ArrayLike],
+    margin: float,
+    alpha: float,
+    resamples: int,
+    seed: int,
+) -> dict[str, PairedTest]:
+    before = np.asarray(old, np.float64)
     afters = {name: np.asarray(values, np.float64) for name, values in contenders.items()}
     for after in afters.values():
-        _check(before, after, 0.0, alpha, resamples)
+        _check(before, after, margin, alpha, resamples)
     if not afters:
         return {}
-    rng = default_rng(seed)
-    differences = np.stack([after - before for after in afters.values()], axis=1)
-    p_values = _adjusted_p_values(differences, resamples, rng)
-    tests = {}
-    for name, difference, p_value in zip(afters, differences.T, p_values, strict=True):
-        low, high = _interval(difference, alpha, resamples, rng)
-        tests[name] = PairedTest(
+    rng = np.random.default_rng(seed)
+    differences = {name: after - before for name, after in afters.items()}
+    intervals = [_interval(one, alpha, resamples, rng) for one in differences.values()]
+    p_values = _p_values(np.stack([*differences.values()], axis=1) + margin, resamples, rng)
+    return {
+        name: PairedTest(
             queries=len(before),
-            evidence=_evidence(before, afters[name]),
+            evidence=int(np.count_nonzero((before != 0) | (afters[name] != 0))),
             old_mean=float(before.mean()),
             new_mean=float(afters[name].mean()),
             difference=float(difference.mean()),
             low=low,
             high=high,
             p_value=p_value,
-            margin=0.0,
+            margin=margin,
             alpha=alpha,
             seed=seed,
         )
-    return tests
-
-
-def bootstrap_interval(
-    values: npt.ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap's confidence interval of a mean.
-
-    Parameters
-    ----------
-    values : array-like of float (n,)
-        One per query; finite, at least one.
-    confidence : float
-        In (0, 1).
-    """
-    measured = np.asarray(values, np.float64)
-    if measured.ndim != 1 or not len(measured) or not np.isfinite(measured).all():
-        raise InvalidArgumentError(
-            f"bootstrap: values of shape {measured.shape}; expected one finite number per query"
+        for (name, difference), (low, high), p_value in zip(
+            differences.items(), intervals, p_values, strict=True
         )
-    if not 0 < confidence < 1:
-        raise InvalidArgumentError(f"bootstrap: confidence={confidence}; expected one in (0, 1)")
-    return _interval(measured, (1 - confidence) / 2, resamples, default_rng(seed))
+    }
 
 
 def _check(before: Array, after: Array, margin: float, alpha: float, resamples: int) -> None:
-    if before.ndim != 1 or before.shape != after.shape:
-        raise InvalidArgumentError(
-            f"paired test: values of shapes {before.shape} and {after.shape}; expected one number "
-            "per query from each, in the same order"
-        )
-    if len(before) < QUERIES_MIN:
-        raise InvalidArgumentError(
-            f"paired test: {len(before)} queries; expected at least {QUERIES_MIN}, and some "
-            "hundreds to see small differences"
-        )
-    if not (np.isfinite(before).all() and np.isfinite(after).all()):
-        raise InvalidArgumentError("paired test: a value is NaN or infinite; leave that query out")
-    if not 0 <= margin < np.inf:
-        raise InvalidArgumentError(f"paired test: margin={margin}; expected at least 0")
-    if not 0 < alpha < 0.5:
-        raise InvalidArgumentError(f"paired test: alpha={alpha}; expected one in (0, 0.5)")
-    if resamples < 1:
-        raise InvalidArgumentError(f"paired test: resamples={resamples}; expected at least 1")
+    shapes = f"values of shapes {before.shape} and {after.shape}"
+    finite = np.isfinite(before).all() and np.isfinite(after).all()
+    for is_right, problem in (
+        (before.ndim == 1 and before.shape == after.shape, f"{shapes}; expected one per query"),
+        (before.size >= QUERIES_MIN, f"{before.size} queries; expected at least {QUERIES_MIN}"),
+        (finite, "a value is NaN or infinite; leave that query out"),
+        (0 <= margin < np.inf, f"margin={margin}; expected at least 0"),
+        (0 < alpha < 0.5, f"alpha={alpha}; expected one in (0, 0.5)"),
+        (resamples >= 1, f"resamples={resamples}; expected at least 1"),
+    ):
+        if not is_right:
+            raise InvalidArgumentError(f"paired test: {problem}")
 
 
-def _evidence(before: Array, after: Array) -> int:
-    return int(np.count_nonzero((before != 0) | (after != 0)))
+def _p_values(differences: Array, resamples: int, rng: np.random.Generator) -> list[float]:
+    """Return, by column of (queries, contenders), how rarely chance does as well.
 
-
-def _p_value(shifted: Array, resamples: int, rng: np.random.Generator) -> float:
-    """Return the share of sign patterns whose sum is no less than that of the pattern observed."""
-    floor = shifted.sum() - _ROUNDING * np.abs(shifted).sum()
-    as_good = patterns = 0
-    for signs in _sign_patterns(len(shifted), resamples, rng):
-        as_good += int(np.count_nonzero(signs @ shifted >= floor))
-        patterns += len(signs)
-    return as_good / patterns
-
-
-def _adjusted_p_values(differences: Array, resamples: int, rng: np.random.Generator) -> list[float]:
-    """Return by column the share of sign patterns whose largest t is no less than its own."""
-    squares = np.mean(differences**2, axis=0)  # the same for all signs
-    own = _studentised(differences.mean(axis=0), squares)
-    floors = own - _ROUNDING * np.abs(np.where(np.isfinite(own), own, 0))
-    as_good, patterns = np.zeros(len(own), np.int64), 0
-    for signs in _sign_patterns(len(differences), resamples, rng):
-        largest = _studentised(signs @ differences / len(differences), squares).max(axis=1)
-        as_good += np.count_nonzero(largest[:, None] >= floors, axis=0)
+    That is the share of sign patterns whose largest statistic over all columns is no less than the
+    column's own. The statistic is the sum over the column's root mean square: signs do not change
+    the latter, so Student's t is the same increasing function of it in every column.
+    """
+    scale = np.sqrt(np.mean(differences**2, axis=0))
+    scaled = differences / np.where(scale == 0, 1, scale)
+    floors = scaled.sum(axis=0) - _ROUNDING * np.abs(scaled).sum(axis=0)
+    as_good, patterns = np.zeros(len(floors), np.int64), 0
+    for signs in _sign_patterns(len(scaled), resamples, rng):
+        largest = (signs @ scaled).max(axis=1, keepdims=True)
+        as_good += np.count_nonzero(largest >= floors, axis=0)
         patterns += len(signs)
     return [float(count / patterns) for count in as_good]
-
-
-def _studentised(means: Array, squares: Array) -> Array:
-    """Return means in standard deviations; infinite if there is no deviation, 0 if all is 0."""
-    deviations = np.sqrt(np.maximum(squares - means**2, 0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(means == 0, 0.0, means / deviations))
 
 
 def _sign_patterns(count: int, resamples: int, rng: np.random.Generator) -> Iterator[Array]:

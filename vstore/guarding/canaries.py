@@ -49,11 +49,6 @@ class CanaryComparison(NamedTuple):
     kept: float
     sentence: str
 
-    @property
-    def accepted(self) -> bool:
-        """Whether the embedder may write to the version."""
-        return self.verdict == "same"
-
 
 def compare_canaries(stored: Array, fresh: Array, *, metric: str) -> CanaryComparison:
     """Compare the vectors of some texts as a version stored them and as an embedder makes them now.

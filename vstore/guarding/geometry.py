@@ -184,9 +184,6 @@ class Verdict(NamedTuple):
         The departure from which on it is suspicious; infinite where nothing can be told.
     expected : tuple[float, float]
         Where the average of as many own rows lies.
-    unrelated_p : float
-        Chance that as many vectors of an unrelated space depart as little as these; 1 where
-        nothing can be told.
     """
 
     suspicious: bool
@@ -194,7 +191,6 @@ class Verdict(NamedTuple):
     departure: float
     limit: float
     expected: tuple[float, float]
-    unrelated_p: float
 
 
 def learn(vectors: Array) -> GeometryStatistics:
@@ -282,7 +278,6 @@ def suspect(statistics: GeometryStatistics, vectors: Array, *, kind: Kind) -> Ve
             departure=0.0,
             limit=math.inf,
             expected=(-math.inf, math.inf),
-            unrelated_p=1.0,
         )
     departure = float(_departures(statistics, units).mean())
     # Rows that resemble each other are less evidence: the mean of their squared cosines, between
@@ -291,17 +286,15 @@ def suspect(statistics: GeometryStatistics, vectors: Array, *, kind: Kind) -> Ve
     moments = units @ units.T if rows < units.shape[1] else units.T @ units
     concentration = float(np.vdot(moments, moments)) / rows**2
     limit = _limit(statistics, rows=rows, concentration=concentration)
-    own, unrelated = _deviations(statistics)
+    own, _ = _deviations(statistics)
     width = _OWN_DEVIATIONS * own / math.sqrt(rows)
     shift = _QUERY_SHIFT if kind == "query" else 0.0
-    z = (1 - departure) / (unrelated * math.sqrt(concentration))
     return Verdict(
         suspicious=departure > limit,
         rows=rows,
         departure=departure,
         limit=limit,
         expected=(-width, shift + width),
-        unrelated_p=0.5 * math.erfc(z / math.sqrt(2)),
     )
 
 

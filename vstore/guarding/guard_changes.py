@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from vstore.errors import CorruptionError, InvalidArgumentError
+from vstore.errors import CorruptionError
 from vstore.guarding.guard_record import POLICIES, Guard, plain_guard
 from vstore.guarding.loaded_guards import guard_of
 from vstore.manifest.commit import Operation
 from vstore.manifest.record import append_record
-from vstore.names import check_note
+from vstore.names import check_choice, check_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,12 +76,7 @@ def check_policy(policy: object) -> GeometryPolicy:
     InvalidArgumentError
         It is none of the policies.
     """
-    for known in POLICIES:
-        if policy == known:
-            return known
-    raise InvalidArgumentError(
-        f"geometry: expected one of {', '.join(POLICIES)}, found {policy!r:.60}"
-    )
+    return check_choice(policy, POLICIES, what="geometry")
 
 
 def set_policy(handle: Handle, label: str, policy: GeometryPolicy, *, reason: str) -> None:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from vstore.guarding.geometry import suspect
+from vstore.segment.validation import UNIT_TOLERANCE
 
 if TYPE_CHECKING:
-    from vstore.guarding.geometry import GeometryStatistics, Kind
+    from vstore.guarding.geometry import GeometryStatistics
     from vstore.types import Array
 
 MistakeKind: TypeAlias = Literal[
     "overflow", "unnormalised", "normalised", "quantised", "scaled", "metric"
 ]
 
-UNIT_TOLERANCE: Final = 1e-2  # as where vectors are validated
 CODES_MIN: Final = 4.0  # times as long as rows: codes of one byte are far longer than vectors
 SCALED_MIN: Final = 2.0  # beyond nearly all rows' lengths: texts of one model differ by less
 VARIED_MIN: Final = 1.5  # 95 % quantile over 5 % quantile: lengths that say something
@@ -74,7 +74,6 @@ def name_mistake(
     *,
     metric: str,
     normalized: bool,
-    kind: Kind = "documents",
     telling: bool = True,
 ) -> Mistake | None:
     """Return the likeliest mistake, None if lengths and values are as they should be.
@@ -110,10 +109,10 @@ def name_mistake(
     here = _lengths(np.quantile(lengths, _MOST), len(lengths))
     if statistics is None:
         return _against_declaration(here, metric=metric, normalized=normalized)
-    if suspect(statistics, values, kind=kind).suspicious:
+    if suspect(statistics, values, kind="documents").suspicious:
         return None  # another space: its lengths explain nothing
     rows = _lengths(statistics.lengths[1:4], statistics.rows)
-    found = _against_rows(rows, here, values, metric=metric, kind=kind, telling=telling)
+    found = _against_rows(rows, here, values, metric=metric, telling=telling)
     return found or _against_declaration(here, metric=metric, normalized=normalized)
 
 
@@ -136,11 +135,9 @@ def _lengths(quantiles: Array, rows: int) -> _Lengths:
 
 
 def _against_rows(
-    rows: _Lengths, here: _Lengths, values: Array, *, metric: str, kind: Kind, telling: bool
+    rows: _Lengths, here: _Lengths, values: Array, *, metric: str, telling: bool
 ) -> Mistake | None:
-    what = "Queries" if kind == "query" else "Vectors"
-    # A query's length scales all its scores alike, unless they are distances.
-    ranks = metric == "l2" or (metric == "inner_product" and kind == "documents")
+    ranks = metric != "cosine"
     ratio = here.median / rows.median
     span = f"lengths of {rows.low:.4g} to {rows.high:.4g}" if telling else "other lengths"
     if ratio >= CODES_MIN and _are_codes(values):
@@ -148,7 +145,7 @@ def _against_rows(
             kind="quantised",
             changes_results=ranks,
             sentence=(
-                f"{what} are integers of lengths near {here.median:.4g}, where the version's "
+                f"Vectors are integers of lengths near {here.median:.4g}, where the version's "
                 f"rows {f'have {rows.median:.4g}' if telling else 'are shorter'}, and point the "
                 "same way: they look like int8 codes of the model's vectors. Multiply them by the "
                 "scale they were coded with, or send the vectors themselves."
@@ -159,7 +156,7 @@ def _against_rows(
             kind="unnormalised",
             changes_results=ranks,
             sentence=(
-                f"{what} fit the version's directions and have lengths of {here.low:.4g} to "
+                f"Vectors fit the version's directions and have lengths of {here.low:.4g} to "
                 f"{here.high:.4g}, where its rows have length 1: they look like the same "
                 "model's vectors, sent unnormalised. Divide each by its length, or make a "
                 "version whose spec says that vectors are not normalised."
@@ -167,13 +164,11 @@ def _against_rows(
         )
     # One vector may have length 1 by chance, where rows have lengths around it.
     if here.unit and not rows.unit and (here.equal or not rows.low <= 1 <= rows.high):
-        if kind == "query" and metric == "inner_product":
-            return _cosine_queries(span)
         return Mistake(
             kind="normalised",
             changes_results=ranks,
             sentence=(
-                f"{what} fit the version's directions and have length 1, where its rows have "
+                f"Vectors fit the version's directions and have length 1, where its rows have "
                 f"{span}: they look like the same "
                 "model's vectors, normalised. Send them as the model returns them, or make a "
                 "version whose spec says that vectors are normalised."
@@ -193,7 +188,7 @@ def _against_rows(
         return Mistake(
             kind="scaled",
             changes_results=ranks,
-            sentence=f"{what} fit the version's directions and {told if telling else untold}",
+            sentence=f"Vectors fit the version's directions and {told if telling else untold}",
         )
     return None
 
@@ -219,19 +214,6 @@ def _against_declaration(here: _Lengths, *, metric: str, normalized: bool) -> Mi
             f"factor of {VARIED_MIN:g} and more: a model whose lengths differ so much may "
             "have been trained for the inner product. See its card; if so, declare "
             'metric="inner_product".'
-        ),
-    )
-
-
-def _cosine_queries(span: str) -> Mistake:
-    return Mistake(
-        kind="metric",
-        changes_results=True,
-        sentence=(
-            "Queries have length 1 and are compared by inner product with rows that have "
-            f"{span}: longer rows win whatever they say. Where "
-            "queries are normalised, documents are meant to be, too: declare "
-            'metric="cosine", or send queries as the model returns them.'
         ),
     )
 

@@ -19,9 +19,9 @@ from vstore.manifest.commit import ancestry
 from vstore.manifest.delta import replaces_segments
 from vstore.manifest.hits import read_hits
 from vstore.manifest.record import read_record, records_of
+from vstore.manifest.state import FieldType
 from vstore.observe.metrics_record import read_metrics
 from vstore.query.bridge_record import read_map, stored_bridge
-from vstore.segment.columns import FieldType
 from vstore.segment.documents import DocumentSegment
 from vstore.segment.vectors import VectorSegment
 from vstore.storage.container import Container

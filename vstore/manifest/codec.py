@@ -32,6 +32,7 @@ from vstore.manifest.plain import Plain, PlainReader, plain_ref
 from vstore.manifest.spec import METRICS, EmbeddingSpec, Extra
 from vstore.manifest.state import (
     DUAL_WRITES,
+    FIELD_TYPES,
     PROVENANCES,
     STALE_POLICIES,
     STORAGE_TYPES,
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from vstore.manifest.job_state import BridgeState, FusionChoice, JobState
 else:  # a store without migrations has none
     codec_jobs = Deferred("vstore.manifest.codec_jobs")
-
-FIELD_TYPES = ("keyword", "keywords", "int", "float", "bool", "timestamp", "json")
 
 
 # Writing: one function per state, in the order of the schema.

@@ -7,7 +7,7 @@
                     running, stopped -cancel-> cancelled -start-> running
                     done -retry_failed-> stopped
 
-What is left to do is no part of a job: it is a scan over the documents.
+A job does not record what is left to do: a scan over the documents finds that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Transition: TypeAlias = Literal[
     "start", "resume", "record_batch", "stop", "finish", "cancel", "retry_failed"
 ]
-# None: there is no job. A batch may come in after a stop: it was under way, and is paid for.
+# None: no job. A batch is recorded after a stop too: it was under way, and has been paid for.
 LEGAL: Final[Mapping[Transition, tuple[JobStatus | None, ...]]] = {
     "start": (None, "done", "cancelled"),
     "resume": ("running", "stopped"),
@@ -44,7 +44,7 @@ LEGAL: Final[Mapping[Transition, tuple[JobStatus | None, ...]]] = {
 
 
 class JobSettings(NamedTuple):
-    """What whoever runs a job wants of it; `JobState` describes the fields."""
+    """What a runner asks of a job; `JobState` describes the fields."""
 
     order: JobOrder = "id"
     order_field: str = ""
@@ -55,14 +55,14 @@ class JobSettings(NamedTuple):
 
 
 class BatchRecord(NamedTuple):
-    """What one batch did; `JobState` describes what is added up.
+    """What one batch did; `JobState` describes the sums that it is added to.
 
     Attributes
     ----------
     dead : tuple[DeadLetter, ...]
-        Of documents that could not be embedded.
+        One for each document that could not be embedded.
     tried : Container[DocumentId]
-        All documents of the batch: what older letters say of them no longer counts.
+        Ids of the batch's documents; their older dead letters are dropped.
     """
 
     done: int
@@ -116,8 +116,8 @@ def resume(
     Parameters
     ----------
     source : str
-        Version that the runner migrates from. A job that a write opened, from no version or
-        without a batch so far, takes it.
+        Version that the runner migrates from. It becomes the job's, if the job has no source or no
+        batch so far, as one that a write opened.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def stop(collection: CollectionState, target: str, note: str) -> CollectionState
     Raises
     ------
     StateError
-        There is no such job, or its status does not allow it.
+        The job is not running.
     """
     job = _require(collection, target, "stop")
     return _with_job(collection, job._replace(status="stopped", note=cut(note)))
@@ -186,7 +186,7 @@ def cancel(collection: CollectionState, target: str, note: str) -> CollectionSta
     Raises
     ------
     StateError
-        There is no such job, or its status does not allow it.
+        The job is over, or has not begun.
     """
     job = _require(collection, target, "cancel")
     return _with_job(collection, job._replace(status="cancelled", note=cut(note)))
@@ -205,7 +205,7 @@ def finish(
     Raises
     ------
     StateError
-        There is no such job, or its status does not allow it.
+        The job is not running.
     """
     job = _require(collection, target, "finish")
     return _with_job(
@@ -220,7 +220,7 @@ def retry_failed(collection: CollectionState, target: str) -> CollectionState:
     Raises
     ------
     StateError
-        There is no such job, or its status does not allow it.
+        The job has not begun.
     """
     job = _require(collection, target, "retry_failed")
     if not job.dead:

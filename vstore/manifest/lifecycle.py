@@ -5,20 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from vstore.manifest.state import CollectionState
 
 Lifecycle: TypeAlias = Literal["declared", "backfilling", "ready", "serving", "draining", "retired"]
-MAIN_PATH: Final[tuple[Lifecycle, ...]] = (
-    "declared",
-    "backfilling",
-    "ready",
-    "serving",
-    "draining",
-    "retired",
-)
 
 
 def lifecycle(collection: CollectionState, label: str, *, covered: bool) -> Lifecycle:

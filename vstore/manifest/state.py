@@ -6,6 +6,7 @@ is computed (`segment.row_table`, `manifest.lifecycle`) from these facts and the
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Never, TypeAlias, get_args
 
 from vstore.frozen import FrozenDict
@@ -20,15 +21,32 @@ if TYPE_CHECKING:
 StorageType: TypeAlias = Literal["float32", "float16"]
 StalePolicy: TypeAlias = Literal["hide", "serve"]
 Provenance: TypeAlias = Literal["embedded", "mapped"]
-ReadMode: TypeAlias = Literal["matched", "dual", "cascade", "bridge", "canary"]
+SearchMode: TypeAlias = Literal["matched", "dual", "cascade", "bridge"]
+ReadMode: TypeAlias = Literal[SearchMode, "canary"]
 DualWrite: TypeAlias = Literal["allow", "queue", "require"]
 
 STORAGE_TYPES: Final[tuple[StorageType, ...]] = get_args(StorageType)
 STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
 PROVENANCES: Final[tuple[Provenance, ...]] = get_args(Provenance)
+SEARCH_MODES: Final[tuple[SearchMode, ...]] = get_args(SearchMode)
 READ_MODES: Final[tuple[ReadMode, ...]] = get_args(ReadMode)
 DUAL_WRITES: Final[tuple[DualWrite, ...]] = get_args(DualWrite)
 _EMPTY: Final[Mapping[str, Never]] = FrozenDict({})
+
+
+class FieldType(StrEnum):
+    """Type of one metadata field; the value is its name in manifests and in the API."""
+
+    KEYWORD = "keyword"
+    KEYWORDS = "keywords"
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    JSON = "json"
+
+
+FIELD_TYPES: Final = tuple(FieldType)
 
 
 class SegmentRef(NamedTuple):

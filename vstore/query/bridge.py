@@ -16,7 +16,7 @@ All kinds are affine, ``y = (x - source_mean) @ matrix + target_mean``:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -24,10 +24,10 @@ from vstore.errors import InvalidArgumentError, InvalidVectorError
 from vstore.segment.validation import as_array, require_finite
 
 if TYPE_CHECKING:
+    from vstore.manifest.job_state import BridgeKind
     from vstore.manifest.spec import Metric
     from vstore.types import Array, FloatArray
 
-BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
 # On SciFact and Cranfield .25 to .75 are nearly as good; 1 is too much at low coverage.
 BLEND_WEIGHT: Final = 0.5
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vstore.errors import CorruptionError
 from vstore.limits import DIMENSION_MAX
+from vstore.manifest.job_state import BRIDGE_KINDS
 from vstore.manifest.record import read_record
 from vstore.manifest.spec import METRICS
-from vstore.query.bridge import Bridge, BridgeKind
+from vstore.query.bridge import Bridge
 
 if TYPE_CHECKING:
     from vstore.manifest.job_state import BridgeState
@@ -51,7 +52,7 @@ def read_map(plain: PlainReader) -> Bridge:
             f"{len(target_mean)} dimensions"
         )
     return Bridge(
-        kind=plain.choice("kind", get_args(BridgeKind)),
+        kind=plain.choice("kind", BRIDGE_KINDS),
         penalty=plain.real("penalty"),
         rank=plain.integer("rank", maximum=DIMENSION_MAX),
         matrix=matrix.reshape(len(source_mean), len(target_mean)),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 import numpy as np
 
 from vstore.errors import FilterError, InvalidArgumentError
+from vstore.manifest.state import FieldType
 from vstore.query.filter_dict import filter_from_dict, filter_to_dict
 from vstore.query.filter_tree import (
     And,
@@ -31,7 +32,7 @@ from vstore.query.filter_tree import (
     Or,
     describe,
 )
-from vstore.segment.column_types import FieldType, normalize_value
+from vstore.segment.column_types import normalize_value
 from vstore.shown import short_repr
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@
 Here that is asked, by expected reciprocal ranks under the combined score of both versions. The new
 score that an unmigrated document lacks is imputed: what migrated documents with such an old score
 have, as a line and the spread around it, an `Imputation`. `imputed` uses one that was learnt from
-recent queries, without judgments; `evidence` makes one for each query, from the documents that it
-found itself.
+recent queries, without judgments; the rule "evidence" makes one for each query, from the documents
+that the query found itself.
 
 To expect only that much of an unmigrated document makes the new version the judge of the old one.
 That is right where it is far better, and wrong where it is not (see `expected_gain`). So the gain
@@ -40,7 +40,7 @@ NEW_SHARE: Final = 0.9  # of the new version's standard score in the combined on
 TRUST: Final = 0.125
 DRAWS: Final = 9  # 25 are no better
 PAIRS_MIN: Final = 100  # scores of fewer documents say little about a line
-EVIDENCE_SHARE: Final = NEW_WEIGHT / (1 + NEW_WEIGHT)  # of the new version, in `evidence`
+EVIDENCE_SHARE: Final = NEW_WEIGHT / (1 + NEW_WEIGHT)  # of the new version, in the rule "evidence"
 
 # What one query's documents are expected to say, and of how many that is worth: the mean over ten
 # pairs of models in `benchmarks/quality`. The fewer documents the new version has, the lower does
@@ -161,8 +161,8 @@ def imputed(
     trust : float
         In [0, 1]: how far the imputed ranks are taken for the truth.
     new, new_only, new_only_share
-        As for `evidence`: documents that live in the new version alone stand before the candidate
-        that follows them there.
+        Documents that live in the new version alone stand before the candidate that follows them
+        there.
 
     Raises
     ------
@@ -216,37 +216,6 @@ def imputed(
     # Stable: equal gains keep each version's order, and old before new.
     merged = sorted([*unmoved, *moved], key=lambda one: -one[0])
     return [hit for _, hit in merged[:k]]
-
-
-def evidence(
-    old: Ranking,
-    migrated: BoolArray,
-    candidates: Candidates,
-    *,
-    k: int,
-    coverage: float,
-    new: Ranking | None = None,
-    new_only: Collection[int] = (),
-    new_only_share: float = 0.0,
-) -> list[Fused]:
-    """Order all documents by the evidence of both versions, the new one's counting double.
-
-    `imputed` with that weight, and without anything learnt. Exactly the old ranking before
-    anything is migrated, but not the new one after: each version knows something that the other
-    does not, and at full coverage that is no less true.
-    """
-    return imputed(
-        old,
-        migrated,
-        candidates,
-        k=k,
-        coverage=coverage,
-        imputation=NO_IMPUTATION,
-        new_share=EVIDENCE_SHARE,
-        new=new,
-        new_only=new_only,
-        new_only_share=new_only_share,
-    )
 
 
 def imputation_of_one(z_old: Array, z_new: Array, coverage: float) -> Imputation:

@@ -50,6 +50,7 @@ class Wanted(NamedTuple):
 
 
 ANY: Final = Wanted()  # of a caller who says nothing
+EXACT: Final = Wanted(exact=True)  # of what compares answers with the true ones
 
 
 class PartStatistics(NamedTuple):

@@ -102,15 +102,3 @@ def check_apart(
             f"dual read: document {min(both)} is in the old ranking, {contradiction}; "
             "it would be returned twice"
         )
-
-
-def disjoint(old: Ranking, new: Ranking, migrated: BoolArray) -> tuple[Ranking, Ranking]:
-    """Return the old list without its migrated documents, and the new list.
-
-    Parameters
-    ----------
-    migrated : bool, as ``old.keys``
-    """
-    unmigrated = old.where(~migrated)
-    check_apart(unmigrated.keys, new.keys.tolist())
-    return unmigrated, new

@@ -110,7 +110,7 @@ def slots_by_evidence(
     Exactly the old ranking before anything is migrated, but not the new one after: each version
     knows something that the other does not, and at full coverage that is no less true.
 
-    What `imputed.evidence` answers as long as there is no candidate, and a cascade always.
+    What `imputed.imputed` answers as long as there is no candidate, and a cascade always.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.fusions import BRIDGED
 from vstore.index.ranges import expand_ranges
 from vstore.native import reference
 from vstore.query import fusion
@@ -61,7 +62,7 @@ class TwoReads(NamedTuple):
 
 def executed(rule: str, reads: TwoReads) -> Execution:
     """Run a dual read by a fusion rule; of a bridged one the old queries are blended already."""
-    rule = rule.removeprefix(fusion.BRIDGED)
+    rule = rule.removeprefix(BRIDGED)
     if rule == "slots":
         return _slots(reads)
     return ListedExecution(fused(rule, reads))

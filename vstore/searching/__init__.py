@@ -1,1 +1,12 @@
-"""Room."""
+"""How is a question answered?
+
+In: a query as a caller gives it, and a `Handle`. Out: a result that outlives the store, with the
+plan that found it.
+
+- One snapshot serves one search.
+- The caller, the query's stamp or a route decides which versions are read; a hit is of a version
+  that the plan names.
+- Queries pass the guard before they are scored, and are counted after they are answered.
+
+Not here: scoring and plans (`query`, `index`), choosing a route (`migration/routes`), writing.
+"""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.engine.filtering import bound_filter, passing
 from vstore.observe.hit_changes import REASONS, HitFacts, reasons
-from vstore.query.paths import Wanted
+from vstore.query.paths import EXACT
 from vstore.searching.parameters import one_query
 from vstore.searching.resolving import resolve
 from vstore.searching.results import SearchResult
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from vstore.observe.hit_changes import Reason
     from vstore.searching.parameters import Query, SearchOptions
     from vstore.types import BoolArray, DocumentId
-
-_EXACT: Final = Wanted(exact=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +173,7 @@ def _answer(handle: Handle, query: Query, options: SearchOptions, epoch: int) ->
         searched = run(handle, snapshot, queries, options, resolved, bound, counted=False)
         return SearchResult(searched, 0)
 
-    found, exact = asked(options), asked(options._replace(wanted=_EXACT))
+    found, exact = asked(options), asked(options._replace(wanted=EXACT))
     return _Answer(
         view,
         passing(view, options.where),

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vstore.engine.snapshot import CollectionView
+    from vstore.manifest.state import FieldType
     from vstore.query.execution import RowHit
     from vstore.query.plan import PlanNode
-    from vstore.segment.column_types import FieldType
     from vstore.segment.documents import DocumentRecord
     from vstore.segment.user_document import Document
     from vstore.types import DocumentId

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from vstore import numbers
     from vstore.embedding import embedder as embedders
     from vstore.embedding.embedder import Embeddings
+    from vstore.fusions import FusionName
+    from vstore.manifest.state import SearchMode
     from vstore.query.filter import Where
-    from vstore.query.fusion import FusionName
     from vstore.types import Array
 else:  # what a search by a vector does not need
     embedders = Deferred("vstore.embedding.embedder")
@@ -30,7 +31,6 @@ else:  # what a search by a vector does not need
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
-Mode: TypeAlias = Literal["matched", "dual", "cascade", "bridge"]
 
 
 class SearchOptions(NamedTuple):
@@ -47,7 +47,7 @@ class SearchOptions(NamedTuple):
     version: str | None = None
     k: int = 10
     where: Where = None
-    mode: Mode | None = None
+    mode: SearchMode | None = None
     old_version: str | None = None
     fusion: FusionName | None = None
     collapse: bool = True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vstore.evaluation.measures import ScoredIds
 from vstore.observe.recall_sample import recall_of
 from vstore.query.executor import execute
-from vstore.query.paths import Wanted
+from vstore.query.paths import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from vstore.query.execution import Execution, RowHit
     from vstore.query.fetching import VersionRead
     from vstore.types import BoolArray
-
-_EXACT: Final = Wanted(exact=True)
 
 
 def compare(
@@ -50,7 +48,7 @@ def compare(
     chosen = [number for number in range(len(batch.summaries)) if sampler.due()]
     if not chosen:
         return
-    exactly = [read._replace(queries=read.queries[chosen], wanted=_EXACT) for read in reads]
+    exactly = [read._replace(queries=read.queries[chosen], wanted=EXACT) for read in reads]
     exact = execute(batch.plan, exactly, matching, k=k, collapse=collapse, curve=curve)
     for place, number in enumerate(chosen):
         recall = recall_of(

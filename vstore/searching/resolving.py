@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, MissingQueryVectorError, StateError
+from vstore.fusions import DEFAULT_FUSION, FUSIONS
 from vstore.guarding import spec_check as guard
+from vstore.manifest.state import SEARCH_MODES
+from vstore.names import check_choice
 
 if TYPE_CHECKING:
     from vstore.embedding import embedder as embedders
@@ -16,14 +19,12 @@ if TYPE_CHECKING:
     from vstore.engine.snapshot import CollectionView
     from vstore.manifest import route_edits as routing
     from vstore.manifest.state import ReadMode, RouteState, StoreState
-    from vstore.query import fusion as fusions
     from vstore.query import implied_values as slices
     from vstore.query.filter import Filter
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.types import Array
 else:  # what a search by a vector without a filter does not need
     embedders = Deferred("vstore.embedding.embedder")
-    fusions = Deferred("vstore.query.fusion")
     routing = Deferred("vstore.manifest.route_edits")
     slices = Deferred("vstore.query.implied_values")
 
@@ -41,7 +42,7 @@ class Resolved(NamedTuple):
     origin : str
         Who decided, for people.
     key : str
-        Of the route that did, or that applies where the caller decided.
+        Key of the route that chose the versions, or would have.
     """
 
     mode: ReadMode
@@ -90,19 +91,15 @@ def resolve(
     ------
     InvalidArgumentError, StateError, VersionMismatchError
     """
-    if options.fusion is not None and options.fusion not in fusions.FUSIONS:
-        raise InvalidArgumentError(
-            f"fusion: expected one of {', '.join(fusions.FUSIONS)}, found {options.fusion!r:.60}"
-        )
+    if options.fusion is not None:
+        check_choice(options.fusion, FUSIONS, what="fusion")
+    if options.mode is not None:
+        check_choice(options.mode, SEARCH_MODES, what="mode")
     key, route = route_for(view, bound)
     if options.mode in ("dual", "cascade", "bridge"):
         return _both_named(options)._replace(key=key)
     if options.old_version is not None:
         raise InvalidArgumentError("old_version: needs mode='dual', 'cascade' or 'bridge'")
-    if options.mode not in (None, "matched"):
-        raise InvalidArgumentError(
-            f"mode: expected 'matched', 'dual', 'cascade' or 'bridge', found {options.mode!r:.60}"
-        )
     if options.version is not None:
         return Resolved("matched", options.version, key=key)
     if route is None:
@@ -128,7 +125,7 @@ def _both_named(options: SearchOptions) -> Resolved:
         raise InvalidArgumentError(f"mode={mode!r}: pass version= (new) and old_version=")
     if options.version == options.old_version:
         raise InvalidArgumentError(f"mode={mode!r}: version and old_version are the same")
-    fusion = (options.fusion or fusions.DEFAULT_FUSION) if mode == "dual" else ""
+    fusion = (options.fusion or DEFAULT_FUSION) if mode == "dual" else ""
     return Resolved(mode, options.version, options.old_version, fusion)
 
 

@@ -10,6 +10,7 @@ from vstore.deferred import Deferred
 from vstore.engine.filtering import bound_filter
 from vstore.engine.snapshot import matching_documents
 from vstore.errors import InvalidArgumentError
+from vstore.fusions import BRIDGED, DEFAULT_FUSION
 from vstore.guarding import spec_check as guard
 from vstore.manifest.spec import short
 from vstore.native import loader
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from vstore.guarding import query_check
     from vstore.manifest.job_state import BridgeState
     from vstore.query import filter as filters
-    from vstore.query import fusion as fusions
     from vstore.query.filter import Filter
     from vstore.query.plan import PlanNode
     from vstore.searching import bridging, hits, quick, recall_check, side_reads
@@ -52,7 +52,6 @@ else:  # what a search by a vector without a filter does not need
     bridging = Deferred("vstore.searching.bridging")
     embedders = Deferred("vstore.embedding.embedder")
     filters = Deferred("vstore.query.filter")
-    fusions = Deferred("vstore.query.fusion")
     hits = Deferred("vstore.searching.hits")
     query_check = Deferred("vstore.guarding.query_check")
     recall_check = Deferred("vstore.searching.recall_check")
@@ -187,7 +186,7 @@ def run(  # noqa: PLR0917 - all of them are what a search is
 
 
 def _is_bridged(rule: str) -> bool:
-    return bool(rule) and rule.startswith(fusions.BRIDGED)  # a read of one version has no rule
+    return bool(rule) and rule.startswith(BRIDGED)  # a read of one version has no rule
 
 
 def _noted(
@@ -333,7 +332,7 @@ def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[f
         known = choice is not None and choice.chosen == resolved.fusion
         return resolved.fusion, "", choice.curve if known and choice is not None else ()
     if choice is None:
-        default = fusions.DEFAULT_FUSION
+        default = DEFAULT_FUSION
         return default, f"{default}, since no rule was measured for the two", ()
     measured = f"{choice.queries:,} judged queries at {choice.coverage:.1%} coverage"
     why = f"{choice.chosen}, chosen by {measured if choice.queries else 'judged queries'}"

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from vstore.manifest.state import FieldType
 from vstore.segment.column_arrays import BYTE_DTYPE, OFFSET_DTYPE, check_count, reject_rows
 from vstore.segment.column_dictionary import CODE_DTYPE, DICTIONARY_DTYPES
-from vstore.segment.column_types import ComparisonOperator, FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vstore.segment.column_arrays import ByteArray
+    from vstore.segment.column_types import ComparisonOperator
     from vstore.types import Array, BoolArray
 
 ARRAY_DTYPES: Final[Mapping[FieldType, Mapping[str, str]]] = {

@@ -24,13 +24,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from vstore import limits
 from vstore.errors import InvalidArgumentError
+from vstore.manifest.plain import U64_MAX
+from vstore.manifest.state import FieldType
 from vstore.shown import short_repr
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ ComparisonOperator: TypeAlias = Literal["==", "<", "<=", ">", ">="]
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
-UINT64_MAX: Final = 2**64 - 1
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _PLAIN: Final = (str, int, float, bool)
@@ -48,18 +48,6 @@ _MICROSECOND: Final = dt.timedelta(microseconds=1)
 # Years 1 to 9999: a stored timestamp that `datetime` cannot hold could never be given back.
 TIMESTAMP_MIN_US: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 TIMESTAMP_MAX_US: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
-
-
-class FieldType(StrEnum):
-    """Type of one metadata field; the value is its name in manifests and in the API."""
-
-    KEYWORD = "keyword"
-    KEYWORDS = "keywords"
-    INT = "int"
-    FLOAT = "float"
-    BOOL = "bool"
-    TIMESTAMP = "timestamp"
-    JSON = "json"
 
 
 def normalize_value(field: str, field_type: FieldType, value: object) -> object:
@@ -156,7 +144,7 @@ def _json_scalar_problem(item: object) -> str | None:
     if isinstance(item, str):
         return None if _is_unicode(item) else f"{short_repr(item)} is not valid Unicode"
     if isinstance(item, int):
-        fits = INT64_MIN <= item <= UINT64_MAX
+        fits = INT64_MIN <= item <= U64_MAX
         return None if fits else f"{short_repr(item)} does not fit in 64 bits"
     if isinstance(item, float):
         return None if math.isfinite(item) else f"{item} is not a JSON number"

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from vstore.manifest.state import FieldType
 from vstore.segment.column import ARRAY_DTYPES, Column
 from vstore.segment.column_arrays import check_layout
-from vstore.segment.column_types import FieldType, normalize_value
+from vstore.segment.column_types import normalize_value
 from vstore.segment.json_column import JsonColumn
 from vstore.segment.keyword_columns import KeywordColumn, KeywordsColumn
 from vstore.segment.scalar_columns import BoolColumn, NumericColumn

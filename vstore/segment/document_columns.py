@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vstore.manifest.state import FieldType
 from vstore.segment import columns
-from vstore.segment.column_types import FieldType
 from vstore.segment.documents import NO_HASH, Blobs
 from vstore.segment.ids import EncodedIds, encode_ids, hash_ids, offsets_of
 from vstore.segment.sealed import write_segment

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vstore.errors import CorruptionError
+    from vstore.manifest.state import FieldType
     from vstore.segment import columns
-    from vstore.segment.column_types import FieldType
     from vstore.segment.columns import Column
     from vstore.segment.memtable import Memtable
     from vstore.types import Array, BoolArray, DocumentId, IntArray

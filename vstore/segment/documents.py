@@ -15,7 +15,7 @@ from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
 from vstore.manifest.plain import U64_MAX
-from vstore.segment.column_types import FieldType
+from vstore.manifest.state import FieldType
 from vstore.segment.ids import (
     EncodedIds,
     decode_id,

@@ -24,8 +24,8 @@ from vstore.storage.packing import checked_map
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vstore.manifest.state import FieldType
     from vstore.segment.column_arrays import ByteArray
-    from vstore.segment.column_types import FieldType
     from vstore.types import Array, BoolArray, IntArray
 
 

@@ -32,8 +32,9 @@ from vstore.segment.column_dictionary import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vstore.manifest.state import FieldType
     from vstore.segment.column_arrays import ByteArray, CodeArray
-    from vstore.segment.column_types import ComparisonOperator, FieldType
+    from vstore.segment.column_types import ComparisonOperator
     from vstore.types import Array, BoolArray, IntArray
 
 _CODE_PROBLEM: Final = "a code is not in the dictionary"

@@ -15,8 +15,9 @@ from vstore.limits import (
     TEXT_BYTES_MAX,
 )
 from vstore.manifest.plain import U64_MAX
+from vstore.manifest.state import FieldType
 from vstore.segment.changes import CollectionChanges
-from vstore.segment.columns import FieldType, normalize_value
+from vstore.segment.columns import normalize_value
 from vstore.segment.documents import (
     DELETED,
     NO_HASH,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import numpy as np
 
+from vstore.manifest.state import FieldType
 from vstore.segment.column import ARRAY_DTYPES, Column, check_presence, presence_of
 from vstore.segment.column_arrays import BYTE_DTYPE, check_count, reject_rows
 from vstore.segment.column_types import (
     TIMESTAMP_MAX_US,
     TIMESTAMP_MIN_US,
     ComparisonOperator,
-    FieldType,
     timestamp_to_datetime,
 )
 

@@ -6,7 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vstore.segment.column_types import FieldType, copied_json, timestamp_to_datetime
+from vstore.manifest.state import FieldType
+from vstore.segment.column_types import copied_json, timestamp_to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

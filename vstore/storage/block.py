@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Final, NamedTuple
 
 from blake3 import blake3
@@ -12,7 +11,7 @@ from vstore.storage import layout
 from vstore.storage.layout import ALIGNMENT, FRAME_BYTES, FRAME_HASHED_BYTES, HASH_BYTES, BlockKind
 from vstore.storage.packing import shown
 
-_FRAME: Final = struct.Struct("<4sHHQ32s16s")
+_FRAME: Final = layout.packing(layout.FRAME)
 
 
 class BlockRef(NamedTuple):

@@ -8,7 +8,7 @@ A commit appends blocks, syncs, writes the older slot, syncs. What stands behind
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from blake3 import blake3
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vstore.types import Bytes
 
 Verify: TypeAlias = Literal["lazy", "full", "off"]
+VERIFIES: Final[tuple[Verify, ...]] = get_args(Verify)
 
 
 class Container:

@@ -12,6 +12,7 @@ Nothing is overwritten except the older slot. All integers are little-endian, al
 from __future__ import annotations
 
 import enum
+import struct
 from typing import Final, NamedTuple
 
 # Like PNG's: the high bit catches 7-bit transfer, CR LF and the lone LF catch text-mode
@@ -89,3 +90,12 @@ KNOWN_INCOMPAT: Final = 0
 def aligned(offset: int) -> int:
     """Round a byte offset up to the next multiple of `ALIGNMENT`."""
     return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def packing(fields: tuple[Field, ...]) -> struct.Struct:
+    """Struct of a layout; the gaps between its fields become pad bytes, which pack as zero."""
+    code, position = "<", 0
+    for field in fields:
+        code += f"{field.offset - position}x{field.code}"
+        position = field.offset + struct.calcsize("<" + field.code)
+    return struct.Struct(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Final, NamedTuple
 
 from blake3 import blake3
@@ -16,17 +15,7 @@ from vstore.errors import (
 from vstore.storage import layout
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES, SLOT_HASHED_BYTES
 
-
-def _packing(fields: tuple[layout.Field, ...]) -> struct.Struct:
-    """Struct of a layout; the gaps between its fields become pad bytes, which pack as zero."""
-    code, position = "<", 0
-    for field in fields:
-        code += f"{field.offset - position}x{field.code}"
-        position = field.offset + struct.calcsize("<" + field.code)
-    return struct.Struct(code)
-
-
-_SLOT: Final = _packing(layout.SUPERBLOCK[:-1])
+_SLOT: Final = layout.packing(layout.SUPERBLOCK[:-1])
 _HASH_OFFSET: Final = layout.SUPERBLOCK[-1].offset
 _ZERO_TAIL: Final = bytes(SLOT_HASHED_BYTES - _SLOT.size)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.errors import InvalidArgumentError, MissingVectorsError
+from vstore.errors import MissingVectorsError
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.commit import Operation
 from vstore.manifest.state import DUAL_WRITES
-from vstore.names import check_note
+from vstore.names import check_choice, check_note
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def set_policy(handle: Handle, policy: DualWrite, *, reason: str) -> None:
     InvalidArgumentError
         It is none of the policies.
     """
-    if policy not in DUAL_WRITES:
-        raise InvalidArgumentError(
-            f"dual_write: expected one of {', '.join(DUAL_WRITES)}, found {policy!r:.60}"
-        )
+    policy = check_choice(policy, DUAL_WRITES, what="dual_write")
     check_note(reason, what="reason")
     note = f"{policy}: {reason}" if reason else policy
     handle.change(lambda state: state._replace(dual_write=policy), Operation("dual_write", note))

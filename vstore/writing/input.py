@@ -11,7 +11,8 @@ from blake3 import blake3
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
 from vstore.limits import CHUNKS_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX
-from vstore.segment.columns import FieldType, normalize_value
+from vstore.manifest.state import FieldType
+from vstore.segment.columns import normalize_value
 from vstore.segment.copies import drawn_copies
 from vstore.segment.sequences import one_per_id
 from vstore.segment.validation import as_array

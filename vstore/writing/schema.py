@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError
 from vstore.limits import EF_MAX, FIELDS_MAX, GRAPH_M_MAX, GRAPH_M_MIN, SEGMENT_ROWS_MAX
 from vstore.manifest import edits
 from vstore.manifest import route_edits as routing
 from vstore.manifest.commit import Operation
+from vstore.manifest.plain import U64_MAX
 from vstore.manifest.spec import require_spec
 from vstore.manifest.state import (
+    FIELD_TYPES,
     PROVENANCES,
     STALE_POLICIES,
     STORAGE_TYPES,
     GraphSettings,
     VersionState,
 )
-from vstore.names import check_name
+from vstore.names import check_choice, check_name
 from vstore.numbers import check_switch, check_whole
-from vstore.segment.column_types import UINT64_MAX, FieldType
 from vstore.writing import existing
 
 if TYPE_CHECKING:
     from vstore.engine.handle import Handle
     from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import CollectionState, Provenance, StalePolicy, StorageType
-
-
-Choice = TypeVar("Choice")
 
 
 def add_field(handle: Handle, name: str, field_type: str, *, exist_ok: bool) -> None:
@@ -76,11 +74,11 @@ def create_version(
     """
     handle.require_unscoped("create_version")
     label = check_name(label, what="version label")
-    storage = _choice("storage", storage, STORAGE_TYPES)
-    stale_policy = _choice("stale_policy", stale_policy, STALE_POLICIES)
-    provenance = _choice("provenance", provenance, PROVENANCES)
+    storage = check_choice(storage, STORAGE_TYPES, what="storage")
+    stale_policy = check_choice(stale_policy, STALE_POLICIES, what="stale_policy")
+    provenance = check_choice(provenance, PROVENANCES, what="provenance")
     require_spec(spec, what="spec")
-    retire_grace_s = check_whole(retire_grace_s, what="retire_grace_s", least=0, most=UINT64_MAX)
+    retire_grace_s = check_whole(retire_grace_s, what="retire_grace_s", least=0, most=U64_MAX)
     settings = _graph_settings(M, ef_construction, graph_rows_min)
     exist_ok = check_switch(exist_ok, what="exist_ok")
     wanted = VersionState(
@@ -111,24 +109,9 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
         raise InvalidArgumentError(f"fields: expected a mapping of name to type: {fields!r:.60}")
     for name, field_type in fields.items():
         plain = check_name(name, what="field name")
-        try:
-            checked[plain] = str(FieldType(field_type))
-        except ValueError as error:
-            known = ", ".join(FieldType)
-            raise InvalidArgumentError(
-                f"field {name!r}: expected one of {known}, found {field_type!r:.60}"
-            ) from error
+        checked[plain] = str(check_choice(field_type, FIELD_TYPES, what=f"field {name!r}"))
     edits.require_count("fields", len(checked), "FIELDS_MAX", FIELDS_MAX)
     return checked
-
-
-def _choice(what: str, value: object, choices: tuple[Choice, ...]) -> Choice:
-    for choice in choices:
-        if isinstance(value, str) and value == choice:
-            return choice
-    raise InvalidArgumentError(
-        f"{what}: expected one of {', '.join(map(str, choices))}, found {value!r:.60}"
-    )
 
 
 def _graph_settings(M: int, ef_construction: int, rows_min: int | None) -> GraphSettings | None:

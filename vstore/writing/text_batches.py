@@ -22,7 +22,7 @@ from vstore.segment.user_document import Document
 from vstore.writing import draft as drafts
 from vstore.writing.embedding_batches import BatchEmbedder
 from vstore.writing.revisions import identical
-from vstore.writing.vector_sources import VectorSource
+from vstore.writing.vector_sources import OTHERS_TRIED, VectorSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 # Embedded to see whether an embedder works, where nothing else is known to be embeddable.
 _WORD: Final = Item(Document("a word", 0, 0, None, {}, "word"))
-_OTHERS_TRIED: Final = 64
 
 
 class Texts(NamedTuple):
@@ -156,7 +155,7 @@ class TextEmbedder:
     def _others(self) -> Iterator[Item]:
         """Yield texts that come later, spread over them."""
         rows = range(self._next_row, len(self._texts.ids))
-        for row in reversed(rows[:: len(rows) // _OTHERS_TRIED + 1]):
+        for row in reversed(rows[:: len(rows) // OTHERS_TRIED + 1]):
             if self._texts.texts[row]:
                 yield Item(Document(self._texts.ids[row], 0, 0, None, {}, self._texts.texts[row]))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from vstore.embedding.calls import calls_of
 from vstore.embedding.embedder import Embedder, require_embedder
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.guarding import spec_check as guard
 from vstore.guarding.canary_checks import require_no_drift
+from vstore.names import check_choice
 from vstore.numbers import check_count, check_switch
 from vstore.segment.ids import validate_ids
 from vstore.segment.sequences import listed, one_per_id
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from vstore.types import DocumentId, Metadata
 
 OnError: TypeAlias = Literal["raise", "skip"]
+ON_ERRORS: Final[tuple[OnError, ...]] = get_args(OnError)
 Embedders: TypeAlias = "Embedder | Sequence[Embedder] | Mapping[str, Embedder]"
 
 
@@ -77,8 +79,7 @@ def upsert_texts(
     MissingVectorsError
         The collection requires vectors of a version that no embedder is given for.
     """
-    if on_error not in ("raise", "skip"):
-        raise InvalidArgumentError(f"on_error: expected raise or skip, found {on_error!r:.60}")
+    on_error = check_choice(on_error, ON_ERRORS, what="on_error")
     trust_geometry = check_switch(trust_geometry, what="trust_geometry")
     named = _named(embedder)
     batch_size = check_count(batch_size, what="batch_size")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Embed: TypeAlias = "Embedder | Callable[[Sequence[Document]], Array | Embeddings | Sequence[Array]]"
 MapRows: TypeAlias = "Callable[[Array], Array | Embeddings]"
 _KNOWN_GOOD_TRIED: Final = 16
-_OTHERS_TRIED: Final = 64
+OTHERS_TRIED: Final = 64  # documents that may show that it is not the function that fails
 
 
 class VectorSource:
@@ -96,7 +96,7 @@ class VectorSource:
     def others(self, view: CollectionView, label: str) -> Iterator[Item]:
         """Yield documents without fresh vectors of a version, spread over all that are left."""
         left = np.flatnonzero((view.documents.revision != 0) & ~view.rows(label).has_fresh)
-        places = np.unique(np.linspace(0, len(left) - 1, min(len(left), _OTHERS_TRIED)).astype(int))
+        places = np.unique(np.linspace(0, len(left) - 1, min(len(left), OTHERS_TRIED)).astype(int))
         for docno in left[places[::-1]]:
             for item in self.items(view, np.array([docno])):
                 if self.unfit(item) is None:

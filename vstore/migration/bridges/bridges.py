@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from vstore.errors import (
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
-from vstore.manifest.job_state import BridgeState
+from vstore.manifest.job_state import BRIDGE_KINDS, BridgeState
 from vstore.manifest.record import append_record
-from vstore.migration.bridges.fitting import KINDS, fit_bridge
+from vstore.migration.bridges.fitting import fit_bridge
 from vstore.migration.bridges.measuring import bridge_gate, bridge_recall
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.numbers import check_number, check_whole
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 
     from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView
+    from vstore.manifest.job_state import BridgeKind
     from vstore.manifest.state import CollectionState, VersionState
-    from vstore.query.bridge import Bridge, BridgeKind
+    from vstore.query.bridge import Bridge
     from vstore.segment.row_table import RowTable
     from vstore.types import Array, IntArray
-
-MIN_RECALL: Final = 0.8
 
 
 def fit(
@@ -72,7 +71,7 @@ def fit(
         *vectors,
         metric=versions[1].spec.metric,
         normalized=versions[1].spec.normalized,
-        kinds=KINDS if kinds is None else kinds,
+        kinds=BRIDGE_KINDS if kinds is None else kinds,
         seed=seed,
     )
     asked = None

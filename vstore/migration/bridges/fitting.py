@@ -7,16 +7,16 @@ more with those, and measured on held-out documents that nothing was fitted to o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.random import default_rng  # NumPy would import it at its first use
 
 from vstore.errors import InvalidArgumentError, StateError
+from vstore.manifest.job_state import BRIDGE_KINDS
 from vstore.migration.bridges.measuring import neighbour_recall
 from vstore.query.bridge import (
     Bridge,
-    BridgeKind,
     BridgeTrial,
     unit_rows,
 )
@@ -24,10 +24,10 @@ from vstore.query.bridge import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from vstore.manifest.job_state import BridgeKind
     from vstore.manifest.spec import Metric
     from vstore.types import Array, IntArray
 
-KINDS: Final[tuple[BridgeKind, ...]] = get_args(BridgeKind)
 PAIRS_MIN: Final = 200  # half of them held back: recall of fewer than 50 documents says little
 HELD_OUT_MIN: Final = 50
 HELD_OUT_MAX: Final = 1_000  # recall is then known to about .01
@@ -42,7 +42,7 @@ def fit_bridge(
     *,
     metric: Metric = "cosine",
     normalized: bool = False,
-    kinds: Collection[BridgeKind] = KINDS,
+    kinds: Collection[BridgeKind] = BRIDGE_KINDS,
     seed: int = 0,
 ) -> Bridge:
     """Fit a map from one space to another, and measure it on documents it has not seen.
@@ -117,9 +117,9 @@ def _check(source: Array, target: Array, kinds: Collection[BridgeKind]) -> None:
             f"bridge: source of shape {source.shape}, target of shape {target.shape}; expected two "
             "matrices with one row for each document that has both vectors"
         )
-    if not kinds or not set(kinds) <= set(KINDS):
+    if not kinds or not set(kinds) <= set(BRIDGE_KINDS):
         raise InvalidArgumentError(
-            f"bridge: kinds {tuple(kinds)!r:.80}; expected some of {', '.join(KINDS)}"
+            f"bridge: kinds {tuple(kinds)!r:.80}; expected some of {', '.join(BRIDGE_KINDS)}"
         )
     if len(source) < PAIRS_MIN:
         raise StateError(

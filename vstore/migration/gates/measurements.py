@@ -17,7 +17,7 @@ from vstore.migration.gates.judged_documents import require_documents
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.migration.jobs.queue import counting
 from vstore.numbers import check_switch
-from vstore.query.paths import ANY, Wanted
+from vstore.query.paths import ANY, EXACT, Wanted
 from vstore.searching.parameters import SearchOptions
 from vstore.searching.resolving import Resolved
 from vstore.searching.result_batch import SearchResults
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _RECALL_QUERIES: Final = 100
 _RECALL_K: Final = 10
-_EXACT: Final = Wanted(exact=True)
 
 
 def coverage(
@@ -173,7 +172,7 @@ def graph_recall(handle: Handle, version: str) -> tuple[float, int]:
     sample = _sampled_vectors(handle, version)
     if not len(sample):
         return 0.0, 0
-    exact = _asked(handle, sample, version, k=_RECALL_K, wanted=_EXACT)
+    exact = _asked(handle, sample, version, k=_RECALL_K, wanted=EXACT)
     found = _asked(handle, sample, version, k=_RECALL_K)
     recalls = [
         recall_against_exact(

@@ -18,6 +18,7 @@ from vstore.manifest.commit import Operation
 from vstore.migration.gates.measurements import coverage
 from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.backfill import Run, Work, scan
+from vstore.migration.jobs.options import MigrationOptions
 from vstore.migration.jobs.running import only_run
 from vstore.migration.jobs.status import (
     BackfillReport,
@@ -32,13 +33,13 @@ from vstore.writing.vector_sources import VectorSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Unpack
 
     from vstore.engine.handle import Handle
-    from vstore.manifest.job_state import DeadLetter, JobOrder, JobState
+    from vstore.manifest.job_state import DeadLetter, JobState
     from vstore.manifest.state import CollectionState
-    from vstore.segment.user_document import Document
     from vstore.types import Array
-    from vstore.writing.vector_sources import Embed, MapRows
+    from vstore.writing.vector_sources import Embed
 
 _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
 
@@ -46,54 +47,53 @@ _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
 class Migration(OpenHandle):
     """A durable job that gives documents their vectors of a version. Made by `Collection.migrate`.
 
-    The job lives in the store; this handle only says how to run it, and any number of them may look
-    at it. One runs it at a time; if its process dies, the next one goes on at once.
+    The job is in the store; this handle says how to run it. Any number of handles may look at a job,
+    and one at a time runs it. If its process dies, the next run goes on at once.
 
     Parameters
     ----------
     source, target : str
-        Versions. The source, which may be empty, is what the job migrates from: it is recorded, and
-        read by ``from_vectors``.
+        Versions. The job migrates from the source, which may be empty; the job records the source,
+        and ``from_vectors`` reads its rows.
     embed : Embedder or callable, optional
         The callable gets documents and returns (n, dimension) vectors, `Embeddings`, or one
         (chunks, dimension) array per document. None for a handle that only looks.
     from_vectors : callable, optional
-        Instead: gets fresh rows of the source version, float32 (n, dimension), and returns as many
-        of the target, which is declared with ``provenance="mapped"``.
-    order : {"id", "hot", "field"}
-        "hot": what was found most often comes first, or what has the largest ``order_field``, a
-        number. "field": by the value of ``order_field``, for example tenant by tenant. Documents
-        without a value come last. Where the collection's dual-write policy is "queue", documents
-        that changed since the job began come first of all.
-    batch_size : int
-        Documents a commit, and at most so many a call.
+        In place of ``embed``: gets fresh rows of the source version, float32 (n, dimension), and
+        returns as many of the target, which must be declared with ``provenance="mapped"``.
+    order : {"id", "hot", "field"}, default "id"
+        "hot" begins with the documents that were found most often, or have the largest
+        ``order_field``, a number. "field" goes by the value of ``order_field``, for example tenant
+        by tenant. Documents without a value come last. Under the dual-write policy "queue",
+        documents that changed since the job began come before all others.
+    batch_size : int, default 256
+        Documents per commit; a call of ``embed`` gets no more.
     documents_max, units_max, cost_max : optional
-        Caps on what the job has done, used and spent in all its runs. It stops before it would
-        exceed one; run it again with a higher one.
-    unit, count_units, price_per_unit
-        What is counted of a document, by default the characters of its text, and what that costs.
-        Calls that fail are not counted.
-    retries : int
-        Tries after a call that failed, with exponential backoff; needs the extra ``migrate``. A
-        batch that goes on failing is split until the documents that make it fail are known. Those
-        that still fail when others can be embedded become dead letters, which each run tries again
-        once, after all else; so do documents without a text, where an `Embedder` needs one, without
-        a call. Errors that are transient by nature (lost connections, timeouts, HTTP 429 and 5xx;
-        see `transient_errors`) make dead letters only of documents that fail alone again and again
-        while others can be embedded: where nothing can, the run ends with `EmbeddingError`, and the
-        documents stay as they are.
+        Caps on what all runs of the job together do, use and spend. The job stops before it would
+        exceed a cap; a run with a higher cap goes on.
+    unit, count_units, price_per_unit : optional
+        What is counted of a document, by default the characters of its text, and the price of one
+        unit, by default 0. Calls that fail are not counted.
+    retries : int, default 0
+        Further tries of a call that failed, with exponential backoff; needs the extra ``migrate``.
+        A batch that still fails is split until the documents at fault are known. They become dead
+        letters if others can be embedded, and so do documents without a text where an `Embedder`
+        needs one. Each run tries dead letters once more, after all other documents. Transient
+        errors (lost connections, timeouts, HTTP 429 and 5xx; see `transient_errors`) make dead
+        letters only of documents that fail alone, again and again, while others can be embedded.
+        Where nothing can be embedded the run ends with `EmbeddingError`, and no document is blamed.
     timeout_s : float, optional
-        Give up on a call after so long; see `embedding.calls.Calls` for what becomes of it.
+        Give up on a call after so long; `embedding.calls.Calls` says what becomes of it.
     rate_per_s : float, optional
         Calls a second.
-    failures_max : int
-        After so many documents in a row that fail each by itself the job stops, unless a document
-        that has vectors can be embedded again: it is the function.
+    failures_max : int, default 32
+        The job stops after so many documents in a row that fail each by itself, because the
+        function is at fault then. It goes on if a document that has vectors can still be embedded.
     check : callable, optional
         Gets the rows of each call, (n, dimension), before anything is written, and may raise.
-    isolate : bool
-        False: a call that fails after its retries ends the run with its error, instead of the
-        search for the documents that make it fail.
+    isolate : bool, default True
+        False: a call that fails after its retries ends the run with its error; the documents at
+        fault are not searched for.
     """
 
     def __init__(
@@ -102,32 +102,20 @@ class Migration(OpenHandle):
         source: str,
         target: str,
         embed: Embed | None = None,
-        *,
-        from_vectors: MapRows | None = None,
-        order: JobOrder = "id",
-        order_field: str | None = None,
-        batch_size: int = 256,
-        documents_max: int | None = None,
-        units_max: int | None = None,
-        cost_max: float | None = None,
-        unit: str = "characters",
-        count_units: Callable[[Document], int] | None = None,
-        price_per_unit: float = 0.0,
-        retries: int = 0,
-        timeout_s: float | None = None,
-        rate_per_s: float | None = None,
-        failures_max: int = 32,
-        check: Callable[[Array], object] | None = None,
-        isolate: bool = True,
+        **options: Unpack[MigrationOptions],
     ) -> None:
+        unknown = options.keys() - MigrationOptions.__optional_keys__
+        if unknown:
+            raise TypeError(f"a migration has no option {min(unknown)!r}")
         view = handle.view()
         self._version = view.version(target)
         if source:
             view.version(source)
         if source == target:
             raise InvalidArgumentError(f"migrate: {source!r} to itself")
-        batch_size = check_count(batch_size, what="batch_size")
+        order, order_field = options.get("order", "id"), options.get("order_field")
         backfill_queue.check_order(order, order_field, view.field_types)
+        from_vectors, unit = options.get("from_vectors"), options.get("unit", "characters")
         if from_vectors is not None and self._version.provenance != "mapped":
             raise InvalidArgumentError(
                 f"from_vectors: version {target!r} is declared with provenance='embedded'; vectors "
@@ -136,6 +124,9 @@ class Migration(OpenHandle):
         self._handle = handle
         self._target = target
         mapped_from = source if from_vectors is not None else ""
+        units_max, cost_max = _cap(options.get("units_max"), "units_max"), options.get("cost_max")
+        if cost_max is not None:
+            cost_max = check_number(cost_max, what="cost_max", least=0.0, most=1e18)
         self._work = Work(
             handle,
             target,
@@ -145,27 +136,30 @@ class Migration(OpenHandle):
                 order,
                 order_field or "",
                 unit,
-                _cap(documents_max, "documents_max"),
-                _cap(units_max, "units_max"),
-                None
-                if cost_max is None
-                else check_number(cost_max, what="cost_max", least=0.0, most=1e18),
+                _cap(options.get("documents_max"), "documents_max"),
+                units_max,
+                cost_max,
             ),
             VectorSource(embed, from_vectors, mapped_from=mapped_from),
             Spending(
                 unit=unit,
-                count=count_units,
-                price_per_unit=price_per_unit,
+                count=options.get("count_units"),
+                price_per_unit=options.get("price_per_unit", 0.0),
                 capped=units_max is not None or cost_max is not None,
             ),
-            batch_size,
+            check_count(options.get("batch_size", 256), what="batch_size"),
         )
         self._calls = calls_of(
-            handle.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s
+            handle.clock,
+            retries=options.get("retries", 0),
+            timeout_s=options.get("timeout_s"),
+            rate_per_s=options.get("rate_per_s"),
         )
-        self._check = check
-        self._isolate = check_switch(isolate, what="isolate")
-        self._failures_max = check_whole(failures_max, what="failures_max", least=1)
+        self._check = options.get("check")
+        self._isolate = check_switch(options.get("isolate", True), what="isolate")
+        self._failures_max = check_whole(
+            options.get("failures_max", 32), what="failures_max", least=1
+        )
 
     def __repr__(self) -> str:
         status = "not begun"

@@ -1,4 +1,4 @@
-"""The options of a migration, for those who pass them on."""
+"""The options of a migration: the one list of their names and types."""
 
 from __future__ import annotations
 

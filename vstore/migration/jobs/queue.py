@@ -8,8 +8,10 @@ import numpy as np
 
 from vstore.engine.hit_counts import stored_hits
 from vstore.errors import InvalidArgumentError
+from vstore.manifest.job_state import JOB_ORDERS
+from vstore.manifest.state import FieldType
+from vstore.names import check_choice
 from vstore.segment import columns
-from vstore.segment.column_types import FieldType
 from vstore.segment.keyword_columns import KeywordColumn
 from vstore.segment.scalar_columns import NumericColumn
 
@@ -114,8 +116,7 @@ def check_order(order: object, field: object, fields: Mapping[str, FieldType]) -
     InvalidArgumentError
         There is no such order, or the field does not fit it.
     """
-    if order not in ("id", "hot", "field"):
-        raise InvalidArgumentError(f"order: expected id, hot or field, found {order!r:.60}")
+    check_choice(order, JOB_ORDERS, what="order")
     if field is None:
         if order == "field":
             raise InvalidArgumentError("order='field' needs order_field=, the field to go by")

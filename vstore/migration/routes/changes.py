@@ -5,9 +5,10 @@ The decisions are pure functions in `manifest.route_edits`; here they meet the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError, StateError
+from vstore.fusions import BRIDGED, FUSIONS
 from vstore.limits import ROUTE_KEY_BYTES_MAX, ROUTES_MAX
 from vstore.manifest import route_edits as routing
 from vstore.manifest.commit import Operation
@@ -15,9 +16,8 @@ from vstore.manifest.edits import require_count
 from vstore.migration.gates.gates import Gates
 from vstore.migration.gates.measurements import coverage, cutover_gates, search_gates
 from vstore.migration.gates.parameters import checked_gates
-from vstore.names import check_name, check_note, require_text
+from vstore.names import check_choice, check_name, check_note, require_text
 from vstore.numbers import check_number, check_switch, check_whole
-from vstore.query.fusion import BRIDGED, FusionName
 from vstore.query.implied_values import implied_values
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ def read_both(
     handle: Handle, version: str, *, fusion: str, force: bool, reason: str, by: str
 ) -> None:
     """Route to a dual read of the serving version and this one."""
-    if fusion not in get_args(FusionName):
-        raise InvalidArgumentError(
-            f"fusion: expected one of {', '.join(get_args(FusionName))}, found {fusion!r:.60}"
-        )
+    fusion = check_choice(fusion, FUSIONS, what="fusion")
     if fusion.startswith(BRIDGED):
         handle.view().version(version)
         _require_bridge(handle, route(handle).serving, version)

@@ -8,6 +8,7 @@ import numpy as np
 
 from vstore.errors import InvalidArgumentError, NotFoundError, StateError
 from vstore.evaluation.choice import choose_fusion
+from vstore.fusions import BRIDGED
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
@@ -16,7 +17,7 @@ from vstore.migration.gates.judged_documents import checked_judgments, require_d
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.query.expected_gain import Observation, fit_gain_curve
 from vstore.query.fetching import VersionRead, fetch
-from vstore.query.fusion import BRIDGED, Candidates
+from vstore.query.fusion import Candidates
 from vstore.query.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
 from vstore.query.two_reads import TwoReads, fused, score
 from vstore.searching.bridging import blended
