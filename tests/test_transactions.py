@@ -11,7 +11,7 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, contents, documents, rows, seal, spec, store_in
-from vstore.engine.pending import Pending
+from vstore.engine.pending import PendingChanges
 from vstore.limits import SEAL_BYTES
 from vstore.storage.memory import MemoryMedium
 
@@ -321,7 +321,7 @@ def _raise_at_the_third_record(draft: Callable[[], object]) -> None:
 
     def interrupt(frame: FrameType, event: str, _argument: object) -> None:
         nonlocal found
-        if event == "call" and frame.f_code is Pending.put.__code__:
+        if event == "call" and frame.f_code is PendingChanges.put.__code__:
             found += 1
             if found == 3:
                 sys.settrace(None)

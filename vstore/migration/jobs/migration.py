@@ -47,8 +47,8 @@ _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
 class Migration(OpenHandle):
     """A durable job that gives documents their vectors of a version. Made by `Collection.migrate`.
 
-    The job is in the store; this handle says how to run it. Any number of handles may look at a job,
-    and one at a time runs it. If its process dies, the next run goes on at once.
+    The job is in the store; this handle says how to run it. Any number of handles may look at a
+    job, and one at a time runs it. If its process dies, the next run goes on at once.
 
     Parameters
     ----------
