@@ -10,6 +10,7 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, contents, documents, rows, spec
+from vstore.migration.jobs.options import MigrationOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ CALLS: dict[str, Call] = {
     "Collection.create_version": lambda docs, **o: docs.create_version("v", spec("v"), **o),
     "Collection.cutover": lambda docs, **o: docs.cutover(NEW, reason="r", **o),
     "Collection.explain": lambda docs, **o: docs.explain(axis(0), version=OLD, **o),
+    "Collection.migrate": lambda docs, **o: docs.migrate(OLD, NEW, embed, **o),
     "Collection.read_both": lambda docs, **o: docs.read_both(NEW, reason="r", **o),
     "Collection.read_bridge": lambda docs, **o: docs.read_bridge(NEW, source=OLD, **o),
     "Collection.read_canary": lambda docs, **o: docs.read_canary(NEW, percent=1, reason="r", **o),
@@ -85,6 +87,10 @@ def switches_of(name: str, function: Any) -> Iterator[tuple[str, str]]:
     except (TypeError, ValueError):  # an alias of types, or a class of Python's own
         return
     for parameter in parameters:
+        if "MigrationOptions" in str(parameter.annotation):
+            for option, kind in MigrationOptions.__annotations__.items():
+                if getattr(kind, "__forward_arg__", kind) in ("bool", bool):
+                    yield name, option
         if str(parameter.annotation) in ("bool", "<class 'bool'>"):
             yield name, parameter.name
 

@@ -4,8 +4,8 @@
 hold, and `routes` changes which version serves.
 
 In: a `Handle`, labels of versions, and functions or judgments of the caller. Out: measurements, and
-commits that each move a job, a route or a bridge by one step. The steps are pure functions in
-`manifest` (`job_edits.py`, `route_edits.py`); these rooms measure, embed and commit.
+commits that each move a job, a route or a bridge by one step. The steps are pure functions (in
+`manifest.job_edits` and `manifest.route_edits`); these rooms measure, embed and commit.
 
 Not here: a change of a route without an entry in the history, or a mix of two versions that nobody
 asked for.
