@@ -179,7 +179,7 @@ def test_an_embedder_from_outside_writes_searches_and_migrates() -> None:
         assert docs.search("an epoch, a commit", version="v2").ids[0] == 3
 
 
-# A field type: what each one needs is in four tables, and each is asked here from outside.
+# A field type: each is written, filtered and given back, as `FIELD_TRAITS` and `columns` say.
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 # By type: two values that differ, what is refused, and a filter that the first alone passes.

@@ -32,7 +32,7 @@ from vstore.query.filter_tree import (
     Or,
     describe,
 )
-from vstore.segment.column_types import normalize_value
+from vstore.segment.column_types import FIELD_TRAITS, normalize_value
 from vstore.shown import short_repr
 
 if TYPE_CHECKING:
@@ -60,16 +60,6 @@ __all__ = [
 
 Where: TypeAlias = "Filter | Mapping[str, object] | None"  # what a caller may give
 
-_ORDERED: Final = ("==", "<", "<=", ">", ">=", "in", "exists")
-_OPERATORS: Final[Mapping[FieldType, tuple[str, ...]]] = {
-    FieldType.KEYWORD: _ORDERED,  # by code point
-    FieldType.KEYWORDS: ("contains", "exists"),
-    FieldType.INT: _ORDERED,
-    FieldType.FLOAT: _ORDERED,
-    FieldType.BOOL: ("==", "in", "exists"),
-    FieldType.TIMESTAMP: _ORDERED,
-    FieldType.JSON: ("exists",),
-}
 _FIELDS_SHOWN: Final = 20
 
 
@@ -228,7 +218,7 @@ def _type_for(
     if name not in fields:
         raise FilterError(f"filter {describe(condition)}: {_unknown(name, fields)}")
     field_type = FieldType(fields[name])
-    allowed = _OPERATORS[field_type]
+    allowed = FIELD_TRAITS[field_type].operators
     if operator not in allowed:
         raise FilterError(
             f"filter {describe(condition)}: field {name!r} is of type {field_type}, "

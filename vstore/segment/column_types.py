@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -50,6 +50,24 @@ TIMESTAMP_MIN_US: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH) // _
 TIMESTAMP_MAX_US: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 
 
+class FieldTraits(NamedTuple):
+    """What tells the fields of one type from others; how they are stored is in `columns`.
+
+    Attributes
+    ----------
+    expected : str
+        Type and values, for messages.
+    canonical : callable
+        Returns the one value that is stored of all equal ones, or raises `_RejectedError`.
+    operators : tuple[str, ...]
+        Of filters.
+    """
+
+    expected: str
+    canonical: Callable[[object], object]
+    operators: tuple[str, ...]
+
+
 def normalize_value(field: str, field_type: FieldType, value: object) -> object:
     """Return the canonical value that a column of `field_type` stores.
 
@@ -70,10 +88,10 @@ def normalize_value(field: str, field_type: FieldType, value: object) -> object:
     if value is None:
         return None
     try:
-        return _NORMALIZERS[field_type](value)
+        return FIELD_TRAITS[field_type].canonical(value)
     except _RejectedError as rejected:
         raise InvalidArgumentError(
-            f"field {field!r} expects {_EXPECTED[field_type]}, "
+            f"field {field!r} expects {FIELD_TRAITS[field_type].expected}, "
             f"found {type(value).__name__} {short_repr(value)}{rejected}"
         ) from None
 
@@ -262,21 +280,19 @@ def _json(value: object) -> object:
     return copied_json(value)
 
 
-_EXPECTED: Final[Mapping[FieldType, str]] = {
-    FieldType.KEYWORD: "keyword (a str)",
-    FieldType.KEYWORDS: "keywords (a list of str)",
-    FieldType.INT: "int (64 bits)",
-    FieldType.FLOAT: "float (finite)",
-    FieldType.BOOL: "bool",
-    FieldType.TIMESTAMP: "timestamp (a timezone-aware datetime, or int microseconds since 1970)",
-    FieldType.JSON: "json (dict, list, str, int, float, bool or None)",
-}
-_NORMALIZERS: Final[Mapping[FieldType, Callable[[object], object]]] = {
-    FieldType.KEYWORD: _keyword,
-    FieldType.KEYWORDS: _keywords,
-    FieldType.INT: _int,
-    FieldType.FLOAT: _float,
-    FieldType.BOOL: _bool,
-    FieldType.TIMESTAMP: _timestamp,
-    FieldType.JSON: _json,
+_ORDERED: Final = ("==", "<", "<=", ">", ">=", "in", "exists")
+FIELD_TRAITS: Final[Mapping[FieldType, FieldTraits]] = {
+    FieldType.KEYWORD: FieldTraits("keyword (a str)", _keyword, _ORDERED),  # by code point
+    FieldType.KEYWORDS: FieldTraits("keywords (a list of str)", _keywords, ("contains", "exists")),
+    FieldType.INT: FieldTraits("int (64 bits)", _int, _ORDERED),
+    FieldType.FLOAT: FieldTraits("float (finite)", _float, _ORDERED),
+    FieldType.BOOL: FieldTraits("bool", _bool, ("==", "in", "exists")),
+    FieldType.TIMESTAMP: FieldTraits(
+        "timestamp (a timezone-aware datetime, or int microseconds since 1970)",
+        _timestamp,
+        _ORDERED,
+    ),
+    FieldType.JSON: FieldTraits(
+        "json (dict, list, str, int, float, bool or None)", _json, ("exists",)
+    ),
 }
