@@ -10,6 +10,7 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, contents, documents, rows, spec
+from vstore.migration.jobs.options import MigrationOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ CALLS: dict[str, Call] = {
     "Collection.create_version": lambda docs, **o: docs.create_version("v", spec("v"), **o),
     "Collection.cutover": lambda docs, **o: docs.cutover(NEW, reason="r", **o),
     "Collection.explain": lambda docs, **o: docs.explain(axis(0), version=OLD, **o),
+    "Collection.migrate": lambda docs, **o: docs.migrate(OLD, NEW, embed, **o),
     "Collection.read_both": lambda docs, **o: docs.read_both(NEW, reason="r", **o),
     "Collection.read_bridge": lambda docs, **o: docs.read_bridge(NEW, source=OLD, **o),
     "Collection.read_canary": lambda docs, **o: docs.read_canary(NEW, percent=1, reason="r", **o),
@@ -51,7 +53,6 @@ CALLS: dict[str, Call] = {
     ),
     "Collection.verify_embedder": lambda docs, **o: docs.verify_embedder(EMBEDDER, **o),
     "EmbeddingSpec": lambda _, **o: vstore.EmbeddingSpec("m", 4, **o),
-    "Migration": lambda docs, **o: docs.migrate(OLD, NEW, embed, **o),
     "Store.counters": lambda docs, **o: docs.store.counters(**o),
     "Store.create_collection": lambda docs, **o: docs.store.create_collection("more", **o),
     "Store.metrics": lambda docs, **o: docs.store.metrics(**o),
@@ -71,6 +72,9 @@ def switches() -> Iterator[tuple[str, str]]:
         if inspect.isclass(getattr(vstore, name)):
             yield from methods_of(name, getattr(vstore, name))
     yield from methods_of("Store", vstore.Store)  # which open() makes
+    for option, kind in MigrationOptions.__annotations__.items():
+        if kind.__forward_arg__ == "bool":
+            yield "Collection.migrate", option
 
 
 def methods_of(name: str, made: Any) -> Iterator[tuple[str, str]]:
@@ -108,3 +112,4 @@ def test_there_are_switches() -> None:
     found = list(switches())
     assert {name for name, _ in found} == set(CALLS)
     assert ("Collection.cutover", "force") in found
+    assert ("Collection.migrate", "isolate") in found
