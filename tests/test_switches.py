@@ -53,7 +53,6 @@ CALLS: dict[str, Call] = {
     ),
     "Collection.verify_embedder": lambda docs, **o: docs.verify_embedder(EMBEDDER, **o),
     "EmbeddingSpec": lambda _, **o: vstore.EmbeddingSpec("m", 4, **o),
-    "Migration": lambda docs, **o: docs.migrate(OLD, NEW, embed, **o),
     "Store.counters": lambda docs, **o: docs.store.counters(**o),
     "Store.create_collection": lambda docs, **o: docs.store.create_collection("more", **o),
     "Store.metrics": lambda docs, **o: docs.store.metrics(**o),
@@ -73,6 +72,9 @@ def switches() -> Iterator[tuple[str, str]]:
         if inspect.isclass(getattr(vstore, name)):
             yield from methods_of(name, getattr(vstore, name))
     yield from methods_of("Store", vstore.Store)  # which open() makes
+    for option, kind in MigrationOptions.__annotations__.items():
+        if kind.__forward_arg__ == "bool":
+            yield "Collection.migrate", option
 
 
 def methods_of(name: str, made: Any) -> Iterator[tuple[str, str]]:
@@ -114,3 +116,4 @@ def test_there_are_switches() -> None:
     found = list(switches())
     assert {name for name, _ in found} == set(CALLS)
     assert ("Collection.cutover", "force") in found
+    assert ("Collection.migrate", "isolate") in found

@@ -6,10 +6,15 @@ What a generator does while it is iterated is the caller's code: it may take lon
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from vstore.embedding.embedder import Embeddings
+from vstore.deferred import Deferred
 from vstore.segment.copies import drawn_copies
+
+if TYPE_CHECKING:
+    from vstore.embedding import embedder as embedders
+else:  # not what a search needs
+    embedders = Deferred("vstore.embedding.embedder")
 
 _T = TypeVar("_T")
 
@@ -20,9 +25,9 @@ def drawn(values: _T) -> _T:
     Iterables without a length become lists of copies, also as the values of a mapping; all else is
     returned as it is.
     """
-    if isinstance(values, Embeddings):
+    if isinstance(values, embedders.Embeddings):
         if _is_drawn_from(values.vectors):
-            return Embeddings(values.spec, drawn_copies(values.vectors))  # type: ignore[arg-type,return-value]  # checked later
+            return embedders.Embeddings(values.spec, drawn_copies(values.vectors))  # type: ignore[arg-type,return-value]  # checked later
     elif isinstance(values, Mapping):
         if any(_is_drawn_from(value) for value in values.values()):
             return {name: drawn(value) for name, value in values.items()}  # type: ignore[return-value]
@@ -32,6 +37,6 @@ def drawn(values: _T) -> _T:
 
 
 def _is_drawn_from(values: object) -> bool:
-    if isinstance(values, Embeddings):
+    if isinstance(values, embedders.Embeddings):
         return _is_drawn_from(values.vectors)
     return hasattr(values, "__iter__") and not hasattr(values, "__len__")
