@@ -89,10 +89,6 @@ def switches_of(name: str, function: Any) -> Iterator[tuple[str, str]]:
     except (TypeError, ValueError):  # an alias of types, or a class of Python's own
         return
     for parameter in parameters:
-        if "MigrationOptions" in str(parameter.annotation):
-            for option, kind in MigrationOptions.__annotations__.items():
-                if getattr(kind, "__forward_arg__", kind) in ("bool", bool):
-                    yield name, option
         if str(parameter.annotation) in ("bool", "<class 'bool'>"):
             yield name, parameter.name
 

@@ -30,7 +30,7 @@ def in_thread(call: Callable[[], object]) -> object:
 def test_readers_see_whole_commits_while_one_thread_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("store.writer", "store.pending", "store.transaction", "segment.compaction"):
+    for module in ("engine.commit", "engine.pending", "writing.draft", "segment.compaction"):
         monkeypatch.setattr(f"vstore.{module}.SEAL_DOCUMENTS", 8)
     monkeypatch.setattr("vstore.segment.compaction.MERGE_FANOUT", 3)
     store = store_in()

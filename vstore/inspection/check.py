@@ -289,15 +289,15 @@ def _check_collection(snapshot: Snapshot, collection: CollectionState, verified:
                 if sum(block.end - block.offset for block in rows.blocks()) != ref.size_bytes:
                     raise rows.corrupt("the manifest gives it another size")
         _ = snapshot.collection(collection.name).rows(version.label).parts
-        if version.guard is not None and version.guard.offset not in verified:
-            verified.add(version.guard.offset)
-            stored_guard(container, version)
 
 
 def _check_records(snapshot: Snapshot, verified: set[int]) -> None:
     for collection in snapshot.state.collections.values():
         for bridge in collection.bridges:
             stored_bridge(snapshot.container, collection, bridge)
+        for version in collection.versions.values():
+            if version.guard is not None and version.guard.offset not in verified:
+                stored_guard(snapshot.container, version)  # which has the version's dimension
     for what, ref in records_of(snapshot.state):
         if ref.offset not in verified:
             verified.add(ref.offset)
