@@ -36,6 +36,7 @@ from vstore.guarding.canary_checks import CanaryReport
 from vstore.guarding.geometry import is_suspect_query, suspect
 from vstore.guarding.guard_record import plain_guard, read_guard
 from vstore.guarding.loaded_guards import guard_of
+from vstore.guarding.query_check import QueryChecks
 from vstore.guarding.watch import LATEST
 from vstore.limits import CANARIES_MAX, CANARY_BYTES_MAX
 from vstore.manifest.commit import Operation
@@ -643,9 +644,10 @@ def test_queries_blended_over_a_bridge_are_not_taken_for_the_model_s_own(demo: S
     dual: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD}
     rules: dict[Any, set[str]] = {"slots": {OLD, NEW}, "bridged-slots": {NEW}}
     for fusion, watched in rules.items():
-        docs._handle.view().query_checks.clear()
+        checks = docs._handle.view().companions.of(QueryChecks)
+        checks.clear()
         docs.search(query, fusion=fusion, **dual)
-        assert set(docs._handle.view().query_checks) == watched
+        assert set(checks) == watched
 
 
 def test_questions_of_a_dual_read_one_by_one_are_judged_together(demo: ScifactDemo) -> None:

@@ -26,11 +26,14 @@ of one query::
     engine/scoped_view.py  what a scoped handle knows: applied here alone
     searching/parameters.py  what a caller may say, checked
     searching/resolving.py which versions: the caller, a stamp, or the route of the filter's tenant
-    searching/search.py    guard, plan, run, record; side_reads.py: canaries and shadows
+    searching/search.py    the one road; side_reads.py: canaries and shadows, a search for each way
+    searching/preparing.py  options to masks and plan; prepared.py: what is kept, and run: vectors
+                           checked, parts asked, the answer recorded
     guarding/query_check.py  the latest queries, watched for a model that changed (watch.py)
     query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
-    query/fetching.py      each segment by its path, the parts' answers merged
+    query/executor.py      what runs a plan; fetching.py: one version, each segment by its path;
+                           merging.py: the parts' answers
     index/flat.py          exact top k over arrays
     index/graph.py         a segment's graph: quantizer.py, construction.py; its recall by k:
                            measuring.py, curve.py; resolution.py: of what a filter lets through

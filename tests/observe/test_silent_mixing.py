@@ -15,8 +15,9 @@ from tests.small_store import NEW, OLD, axis, documents, rows, spec, store_in
 from vstore import EmbeddingSpec, StateError, field
 from vstore.native import loader
 from vstore.query.execution import Executed, ListedExecution
-from vstore.query.executor import execute
-from vstore.searching import search as searches
+from vstore.query.executor import executor_of
+from vstore.searching import prepared
+from vstore.searching.prepared import PreparedSearches
 
 if TYPE_CHECKING:
     from vstore import Collection
@@ -50,12 +51,12 @@ def test_hits_of_another_version_under_a_matched_plan_are_seen(
 
     def wrong(plan: Any, reads: Any, *rest: Any, **options: Any) -> Any:
         other = [read._replace(table=docs._handle.view().rows(NEW)) for read in reads]
-        return execute(plan, other, *rest, **options)
+        return executor_of(plan, other, *rest, **options)
 
     docs.search(axis(0), version=OLD)
     assert rates(docs)["silent"] == 0
-    monkeypatch.setattr(searches, "execute", wrong)
-    docs.search(axis(0), version=OLD)
+    monkeypatch.setattr(prepared, "executor_of", wrong)
+    docs.search(axis(0), version=OLD, k=9)  # another search, which is prepared anew
     assert rates(docs) == {"explicit": 0, "silent": 0.5}
     assert silent_slices(docs) == [OLD]
 
@@ -65,19 +66,24 @@ def test_two_versions_in_one_answer_under_a_matched_plan_are_seen(
 ) -> None:
     docs = two_versions()
 
-    def mixed(plan: Any, reads: Any, *rest: Any, **options: Any) -> Any:
-        both = [reads[0], reads[0]._replace(table=docs._handle.view().rows(NEW))]
-        lists = [execute(plan, [one], *rest, **options) for one in both]
-        hits = [hit for pair in zip(*(one.hits(0) for one in lists), strict=True) for hit in pair]
-        return ListedExecution([Executed(hits[: options["k"]], {})])
+    class Mixed:
+        def __init__(self, plan: Any, reads: Any, *rest: Any, **options: Any) -> None:
+            both = [reads[0], reads[0]._replace(table=docs._handle.view().rows(NEW))]
+            self.executors = [executor_of(plan, [one], *rest, **options) for one in both]
+            self.k = options["k"]
 
-    monkeypatch.setattr(searches, "execute", mixed)
+        def execute(self, queries: Any) -> Any:
+            lists = [one.execute(queries).hits(0) for one in self.executors]
+            hits = [hit for pair in zip(*lists, strict=True) for hit in pair]
+            return ListedExecution([Executed(hits[: self.k], {})])
+
+    monkeypatch.setattr(prepared, "executor_of", Mixed)
     result = docs.search(axis(0), version=OLD, k=6)
     assert {hit.version for hit in result} == {OLD, NEW}
     assert rates(docs)["silent"] == 1
 
 
-def test_a_broken_short_way_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_search_that_is_broken_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
     if loader.kernels(wait=True) is None:
         pytest.skip(f"no machine code here: {loader.status()['reason']}")
     docs = store_in().create_collection("docs")
@@ -87,9 +93,10 @@ def test_a_broken_short_way_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None
     query = clustered(1, 24, seed=3)[0]
     for _ in range(3):
         docs.search(query, version=OLD)
-    quick: Any = next(iter(docs._handle.view().quick._values.values()))
+    [search] = docs._handle.view().companions.of(PreparedSearches)
+    executor: Any = search._executor
     assert rates(docs)["silent"] == 0
-    monkeypatch.setattr(quick._reads[0], "table", docs._handle.view().rows(NEW))
+    monkeypatch.setattr(executor, "_table", docs._handle.view().rows(NEW))
     assert docs.search(query, version=OLD)[0].version == NEW
     assert rates(docs)["silent"] == 0.25
 

@@ -26,7 +26,7 @@ from vstore.searching.parameters import (
     several_queries,
     wanted_of,
 )
-from vstore.searching.search import ask, explain, search, search_one
+from vstore.searching.search import explain, search, search_one
 from vstore.writing.drawn import drawn
 
 if TYPE_CHECKING:
@@ -508,7 +508,7 @@ class Collection(OpenHandle):
             keys_of(None if key is None else (key,)),
             check_family(family),
         )
-        return ask(self._handle, query, options)
+        return search_one(self._handle, query, options)
 
     def search_batch(
         self,

@@ -12,12 +12,31 @@ from vstore.errors import FilterError
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vstore.engine.snapshot import CollectionView
     from vstore.query import filter as filters
     from vstore.query.filter import Filter, Where
     from vstore.types import BoolArray
 else:  # not what a search without a filter needs
     filters = Deferred("vstore.query.filter")
+
+
+def filter_of(where: Filter | Mapping[str, object]) -> Filter:
+    """Return a caller's filter, not yet checked against the fields.
+
+    Raises
+    ------
+    FilterError
+        It is neither a filter nor a dict that stands for one.
+    """
+    given: object = where  # callers without a type checker pass anything
+    if isinstance(given, filters.Filter):
+        return given
+    if isinstance(given, filters.FieldReference):
+        name = given.name
+        raise FilterError(f"field({name!r}) is no filter yet: compare it, or ask .exists()")
+    return filters.filter_from_dict(given)
 
 
 def bound_filter(view: CollectionView, where: Where) -> Filter | None:
@@ -32,11 +51,7 @@ def bound_filter(view: CollectionView, where: Where) -> Filter | None:
     """
     if where is None:
         return view.scope
-    if isinstance(where, filters.FieldReference):
-        name = where.name
-        raise FilterError(f"field({name!r}) is no filter yet: compare it, or ask .exists()")
-    tree = where if isinstance(where, filters.Filter) else filters.filter_from_dict(where)
-    bound = filters.bind(tree, view.field_types)
+    bound = filters.bind(filter_of(where), view.field_types)
     return bound if view.scope is None else view.scope & bound
 
 

@@ -143,7 +143,6 @@ class ScopedView(CollectionView):
     def __init__(self, whole: CollectionView, scope: Filter) -> None:
         self._whole = whole
         self._begin(whole.memtable, whole.cache, whole.field_types, scope)
-        self.bridges = whole.bridges  # maps, which hold nobody's documents
 
     @property
     def whole(self) -> CollectionView:

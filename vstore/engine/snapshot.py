@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from vstore.cached import cached_property
+from vstore.companions import Companions
 from vstore.deferred import Deferred
 from vstore.errors import CorruptionError, NotFoundError
 from vstore.manifest.codec import plain_store, read_store
@@ -42,20 +43,24 @@ else:  # what a store without unsealed commits, and a search without a filter, d
     scoped_view = Deferred("vstore.engine.scoped_view")
 
 
-_QUESTIONS: Final = 16  # kinds of them that a view remembers
 _SCOPES: Final = 8  # in use; each takes a byte for each document, and for each row it reads
-_GUARDS: Final = 64  # versions in use; each takes about 130 KB
 
 
 class SegmentCache:
-    """Opened segments of one file, shared by the snapshots of a handle."""
+    """Opened segments of one file, shared by the snapshots of a handle.
+
+    Attributes
+    ----------
+    companions : Companions
+        What higher floors keep for as long as the file is open.
+    """
 
     def __init__(self, container: Container) -> None:
         self.container = container
         self._documents: dict[tuple[int, ...], SealedDocuments] = {}
         self._rows: dict[tuple[object, ...], SealedRows] = {}
         self._segments: dict[int, DocumentSegment | VectorSegment] = {}
-        self.guards: Recent[BlockRef, Any] = Recent(_GUARDS)  # see `guarding.loaded_guards`
+        self.companions = Companions()
 
     def documents(self, refs: tuple[SegmentRef, ...]) -> SealedDocuments:
         """Return the sealed documents of a collection."""
@@ -121,12 +126,13 @@ class CollectionView:
     ----------
     scope : Filter | None
         Which documents it is confined to; None for all.
+    companions : Companions
+        What higher floors keep for as long as the view lives, such as prepared searches.
     """
 
     def __init__(self, state: CollectionState, memtable: Memtable, cache: SegmentCache) -> None:
         field_types = {name: FieldType(value) for name, value in state.fields.items()}
         self._known = state, DocumentTable(cache.documents(state.segments), memtable, field_types)
-        self.bridges: Recent[object, Any] = Recent()  # maps between versions, by their record
         self._begin(memtable, cache, field_types)
 
     def _begin(
@@ -141,11 +147,7 @@ class CollectionView:
         self.field_types = field_types
         self.scope = scope
         self._tables: dict[str, RowTable] = {}
-        # Of searches without a filter: a view never changes.
-        self.plans: Recent[object, Any] = Recent(_QUESTIONS)
-        self.query_checks: dict[str, Any] = {}  # by version, see `query_check`
-        self.asked: Recent[object, object] = Recent(_QUESTIONS)
-        self.quick: Recent[object, Any] = Recent(_QUESTIONS)
+        self.companions = Companions()
         self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
 
     @cached_property
@@ -272,9 +274,9 @@ class Snapshot:
         NotFoundError
             There is no such collection at this epoch.
         """
-        view = self._views.get(require_text(name, what="collection name"))
+        view = self._views.get(name) if type(name) is str else None
         if view is None:
-            state = self.state.collections.get(name)
+            state = self.state.collections.get(require_text(name, what="collection name"))
             if state is None:
                 known = ", ".join(self.state.collections) or "none"
                 raise NotFoundError(

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vstore.deferred import Deferred
 from vstore.errors import CorruptionError
-from vstore.guarding.guard_record import Guard, read_guard
-from vstore.guarding.watch import Watch
-from vstore.manifest.record import read_record
 from vstore.recent import Recent
+from vstore.storage.block import BlockRef
 
 if TYPE_CHECKING:
-    from vstore.engine.snapshot import Snapshot
+    from vstore.engine.snapshot import SegmentCache, Snapshot
+    from vstore.guarding import guard_record, watch
+    from vstore.guarding.guard_record import Guard
+    from vstore.guarding.watch import Watch
+    from vstore.manifest import record as records
     from vstore.manifest.state import VersionState
     from vstore.query.filter import Filter
     from vstore.storage.container import Container
+else:  # not what it takes to see that no guard was loaded yet
+    guard_record = Deferred("vstore.guarding.guard_record")
+    records = Deferred("vstore.manifest.record")
+    watch = Deferred("vstore.guarding.watch")
 
 
+_GUARDS: Final = 64  # versions in use; each takes about 130 KB
 _SCOPES: Final = 64  # whose latest vectors are kept apart; each takes about 130 KB
 
 
@@ -32,8 +40,11 @@ class LoadedGuard:
     def __init__(self, record: Guard) -> None:
         self.record = record
         judged = record.geometry is not None and record.policy != "off"
-        self.queries = Watch(record.geometry, "query") if judged and record.geometry else None
-        self.written = Watch(record.geometry, "documents") if judged and record.geometry else None
+        self.queries: Watch | None = None
+        self.written: Watch | None = None
+        if judged and record.geometry is not None:
+            self.queries = watch.Watch(record.geometry, "query")
+            self.written = watch.Watch(record.geometry, "documents")
         self._scoped: Recent[Filter, LoadedGuard] = Recent(_SCOPES)
 
     def within(self, scope: Filter | None) -> LoadedGuard:
@@ -43,21 +54,39 @@ class LoadedGuard:
         return self._scoped.get(scope, lambda: LoadedGuard(self.record))
 
 
+class _LoadedGuards(Recent[BlockRef, "LoadedGuard | CorruptionError"]):
+    """The guards of an open file by their records, or why one cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__(_GUARDS)
+
+
+def is_loaded(cache: SegmentCache, version: VersionState) -> bool:
+    """Whether a version's guard was read already, through any snapshot of the file."""
+    ref = version.guard
+    return ref is not None and cache.companions.of(_LoadedGuards).find(ref) is not None
+
+
 def guard_of(snapshot: Snapshot, version: VersionState) -> LoadedGuard:
+    """Return the guard of a version at a snapshot; see `guard_in`."""
+    return guard_in(snapshot.cache, version)
+
+
+def guard_in(cache: SegmentCache, version: VersionState) -> LoadedGuard:
     """Return the guard of a version; one that knows nothing if it has none.
 
     Raises
     ------
     CorruptionError
-        The record of the guard is damaged.
+        Its bytes are damaged, or it is another version's.
     """
     ref = version.guard
     if ref is None:
-        return LoadedGuard(Guard(version.spec.dimension))
-    known = snapshot.cache.guards.get(ref, lambda: _loaded(snapshot.container, version))
+        return LoadedGuard(guard_record.Guard(version.spec.dimension))
+    guards = cache.companions.of(_LoadedGuards)
+    known = guards.get(ref, lambda: _loaded(cache.container, version))
     if isinstance(known, CorruptionError):
         raise CorruptionError(known.path, known.problem, offset=known.offset)
-    assert isinstance(known, LoadedGuard)
     return known
 
 
@@ -79,7 +108,7 @@ def stored_guard(container: Container, version: VersionState) -> Guard:
     """
     ref = version.guard
     assert ref is not None, "asked of versions that have one"
-    guard = read_record(container, ref, read_guard, what="guard")
+    guard = records.read_record(container, ref, guard_record.read_guard, what="guard")
     if guard.dimension != version.spec.dimension:
         problem = f"a guard of {guard.dimension} dimensions, of a version of another number"
         raise CorruptionError(container.name, problem, offset=ref.offset)

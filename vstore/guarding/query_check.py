@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vstore.engine.handle import Handle
-    from vstore.engine.snapshot import Snapshot
+    from vstore.engine.snapshot import CollectionView, SegmentCache, Snapshot
     from vstore.guarding import alarms, lengths, watch
     from vstore.guarding import fitting_version as fitting
     from vstore.guarding import loaded_guards as guards
@@ -39,25 +39,21 @@ Noted: TypeAlias = "tuple[QueryCheck, str | None, Mapping[int, FloatArray]]"
 class QueryCheck:
     """Notes the queries of one version at one snapshot, by handles of one scope.
 
-    A process that asks a question or two does not wait for what is known of the version.
+    A process that asks a question or two does not wait for what is known of the version. Nor does
+    this hold the snapshot, whose views hold it.
     """
 
     def __init__(
-        self,
-        handle: Handle,
-        snapshot: Snapshot,
-        version: VersionState,
-        scope: Filter | None = None,
+        self, cache: SegmentCache, version: VersionState, scope: Filter | None = None
     ) -> None:
-        self._handle = handle
+        self._cache = cache
         self._scope = scope
-        self._snapshot = snapshot
         self._version = version
         self._label = version.label
         self._early: list[FloatArray] | None = None if version.guard is None else []
         self._damage: str | None = None
         self._watch: Watch | None = None
-        if version.guard is not None and snapshot.cache.guards.find(version.guard) is not None:
+        if version.guard is not None and guards.is_loaded(cache, version):
             self._load()  # an earlier snapshot's; else commits between queries would hide them
 
     def _load(self) -> None:
@@ -66,7 +62,7 @@ class QueryCheck:
         if early is None:
             return
         try:
-            loaded = guards.guard_of(self._snapshot, self._version).within(self._scope)
+            loaded = guards.guard_in(self._cache, self._version).within(self._scope)
             self._watch = loaded.queries
         except CorruptionError as error:
             # The answer does not depend on it, and whoever cannot write must be able to read.
@@ -75,7 +71,7 @@ class QueryCheck:
             for query in early:
                 self._watch.add(query)
 
-    def one(self, query: FloatArray) -> Noted | None:
+    def one(self, handle: Handle, snapshot: Snapshot, query: FloatArray) -> Noted | None:
         """Note one query, float32 (dimension,); None if there is nothing to judge it by."""
         window = self._watch
         if window is None:
@@ -90,13 +86,13 @@ class QueryCheck:
                 return None if self._damage is None else (self, self._damage, {})
         kept = query.copy()  # the caller may use the array again
         if window.add(kept) and window.due:
-            self._judge(window, watch.LATEST)
+            self._judge(handle, snapshot, window, watch.LATEST)
         return self, window.alarm, {0: kept}
 
-    def several(self, queries: Array) -> Noted | None:
+    def several(self, handle: Handle, snapshot: Snapshot, queries: Array) -> Noted | None:
         """Note queries, float32 (m, dimension); None if there is nothing to judge them by."""
         if len(queries) == 1:
-            return self.one(queries[0])
+            return self.one(handle, snapshot, queries[0])
         self._load()
         window = self._watch
         if window is None or not len(queries):
@@ -105,7 +101,7 @@ class QueryCheck:
         picked = np.linspace(0, len(queries) - 1, most).astype(np.int64)
         kept = queries[picked]
         window.extend(kept)
-        self._judge(window, len(queries))
+        self._judge(handle, snapshot, window, len(queries))
         if len(queries) < watch.EVIDENCE_MIN:
             return self, window.alarm, dict(enumerate(kept))
         # The direction of one alone would add nothing to what all say together; its length does.
@@ -143,17 +139,17 @@ class QueryCheck:
         low, high = known.usual(spec.dimension)
         return np.asarray((norms < low) | (norms > high))
 
-    def _judge(self, window: Watch, count: int) -> None:
+    def _judge(self, handle: Handle, snapshot: Snapshot, window: Watch, count: int) -> None:
         verdict = window.judge()
         if not verdict.suspicious:
             window.alarm = None
             return
-        alarms.count_suspects(self._handle, "suspect_queries", count)
+        alarms.count_suspects(handle, "suspect_queries", count)
         if window.alarm is not None:
             return
-        place = self._handle.name, self._label
+        place = handle.name, self._label
         fits = fitting.which_fits(
-            self._snapshot, window.latest(), of=place, kind="query", beyond=self._scope is None
+            snapshot, window.latest(), of=place, kind="query", beyond=self._scope is None
         )
         departure = alarms.departure_text(verdict, telling=self._scope is None)
         window.alarm = (
@@ -161,7 +157,21 @@ class QueryCheck:
             f"another space: their departure is {departure}"
             + (f"; they fit {fits}" if fits else "")
         )
-        alarms.LOGGER.warning("collection %r: %s", self._handle.name, window.alarm)
+        alarms.LOGGER.warning("collection %r: %s", handle.name, window.alarm)
+
+
+class QueryChecks(dict[str, QueryCheck]):
+    """What watches the queries of a view's versions, by label."""
+
+
+def check_of(view: CollectionView, label: str) -> QueryCheck:
+    """Return what watches a version's queries: the same for all searches of a view."""
+    checks = view.companions.of(QueryChecks)
+    check = checks.get(label)
+    if check is None:
+        made = QueryCheck(view.cache, view.version(label), view.scope)
+        check = checks.setdefault(label, made)
+    return check
 
 
 def suspicion(noted: Noted, number: int) -> str | None:

@@ -125,12 +125,12 @@ def check_queries(
             fix=f"Embed the query with {version.spec.model!r}, or search its own version.",
         )
         vectors = queries.vectors
-    if _is_sound_query(vectors, version.spec):
+    if is_sound_query(vectors, version.spec):
         return vectors
     return check_vectors(vectors, version.spec, storage="float32", where=where).vectors
 
 
-def _is_sound_query(vectors: object, spec: EmbeddingSpec) -> TypeGuard[Array]:
+def is_sound_query(vectors: object, spec: EmbeddingSpec) -> TypeGuard[Array]:
     """Whether this is one vector that `check_vectors` would return as it is.
 
     In a tenth of the time: the square of its length tells, for a NaN or an infinity makes it one.

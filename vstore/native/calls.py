@@ -143,7 +143,8 @@ class NativeKernels:
                 single.answers = answers  # not before the block is whole: Ctrl-C may come
             single.query[:] = queries
             _check(self._answer(scratch.address))
-            return Answers(*(array.copy() for array in answers[:4]))
+            row, score, distances, scored, _ = answers
+            return Answers(row.copy(), score.copy(), distances.copy(), scored.copy())
         scratch.single = None  # what the block holds is no longer its, whatever happens below
         answers = _outputs(scratch, len(queries), question)
         _fill(scratch, queries, question, answers)

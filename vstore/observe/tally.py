@@ -65,8 +65,18 @@ class Tally:
     """
 
     __slots__ = (
-        "_batch", "_docnos", "_family", "_k", "_others", "_seconds", "_tenant", "_view", "label",
-        "listed", "plan",
+        "__weakref__",
+        "_batch",
+        "_docnos",
+        "_family",
+        "_k",
+        "_others",
+        "_seconds",
+        "_tenant",
+        "_view",
+        "label",
+        "listed",
+        "plan",
     )  # fmt: skip
 
     def __init__(self, batch: TracedBatch, *, k: int, view: View, tenant: str, family: str) -> None:

@@ -70,7 +70,10 @@ class Beside:
         return made[1]
 
 
+class _BesideOthers(Recent[str, Beside]):
+    """What a version says of the others at its epoch, by their labels."""
+
+
 def beside(old: RowTable, new: RowTable) -> Beside:
     """Return what two versions say of each other; the same for all queries at a snapshot."""
-    found: Beside = new.beside.get(old.label, lambda: Beside(old, new))
-    return found
+    return new.companions.of(_BesideOthers).get(old.label, lambda: Beside(old, new))

@@ -124,8 +124,8 @@ class MatchedExecution:
 
     def docnos(self) -> IntArray:
         """Return the documents of all hits, query by query."""
-        docno = self._batch.docno
-        return np.asarray(docno.ravel() if self._batch.full else docno[docno >= 0])
+        docno: IntArray = self._batch.docno
+        return docno.ravel() if self._batch.full else docno[docno >= 0]
 
     def scores(self) -> Array:
         """Return the scores of all hits, query by query, float64."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from vstore.deferred import Deferred
-from vstore.query.execution import ListedExecution, MatchedExecution
-from vstore.query.fetching import fetch
+from vstore.query.execution import MatchedExecution
+from vstore.query.fetching import VersionSearch
 from vstore.query.plan import Cascade, DualRead
 
 if TYPE_CHECKING:
@@ -16,12 +16,40 @@ if TYPE_CHECKING:
     from vstore.query.execution import Execution
     from vstore.query.fetching import VersionRead
     from vstore.query.plan import PlanNode
-    from vstore.types import BoolArray
+    from vstore.types import Array, BoolArray
 else:  # not what a search of one version needs
     two_reads = Deferred("vstore.query.two_reads")
 
 
-def execute(
+class Executor(Protocol):
+    """A plan made ready to run: all of it but the queries."""
+
+    def execute(self, queries: Sequence[Array]) -> Execution:
+        """Answer queries, float32 (m, dimension) for each version that is read.
+
+        Raises
+        ------
+        CorruptionError
+            What a query reads of a segment is damaged.
+        """
+        ...
+
+
+class MatchedRead:
+    """A read of one version."""
+
+    def __init__(
+        self, read: VersionRead, matching: BoolArray | None, *, k: int, collapse: bool
+    ) -> None:
+        self._table = read.table
+        self._search = VersionSearch(read, matching, k, collapse=collapse).simplest
+
+    def execute(self, queries: Sequence[Array]) -> Execution:
+        """Answer queries; see `Executor.execute`."""
+        return MatchedExecution(self._table, self._search.fetch(queries[0]))
+
+
+def executor_of(
     plan: PlanNode,
     reads: Sequence[VersionRead],
     matching: BoolArray | None,
@@ -29,8 +57,8 @@ def execute(
     k: int,
     collapse: bool,
     curve: tuple[float, ...] = (),
-) -> Execution:
-    """Run a plan for each query.
+) -> Executor:
+    """Return what runs a plan.
 
     Parameters
     ----------
@@ -42,9 +70,10 @@ def execute(
         What the fusion rule has learnt.
     """
     if not isinstance(plan, DualRead | Cascade):
-        return MatchedExecution(reads[0].table, fetch(reads[0], matching, k, collapse=collapse))
+        return MatchedRead(reads[0], matching, k=k, collapse=collapse)
     old, new = reads
-    both = two_reads.TwoReads(old, new, matching, k, plan.coverage, curve)
     if isinstance(plan, Cascade):
-        return ListedExecution(two_reads.cascaded(both))
-    return two_reads.executed(plan.fusion, both)
+        return two_reads.CascadedReads((old, new), matching, k=k)
+    return two_reads.FusedReads(
+        plan.fusion, (old, new), matching, k=k, coverage=plan.coverage, curve=curve
+    )

@@ -1,4 +1,4 @@
-"""The best k of one version: each part searched by its path, the parts' answers merged."""
+"""The k best of one version: each part is searched by its path, the parts' answers are merged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.index.scan_part import ScanPart
 from vstore.limits import CHUNKS_MAX
@@ -17,36 +18,30 @@ from vstore.query.paths import ANY, FLAT, PartStatistics, Path, Wanted, choose_p
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
     from concurrent.futures import thread as futures
 
     from vstore.index import flat
     from vstore.index.construction import Kernels
-    from vstore.index.flat import Found
     from vstore.manifest.spec import Metric
-    from vstore.query import ranking
+    from vstore.query import merging, ranking
     from vstore.query.ranking import Ranking
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import Array, BoolArray, IntArray
 else:  # not what a search by a graph of one version needs
     flat = Deferred("vstore.index.flat")
     futures = Deferred("concurrent.futures.thread")
+    merging = Deferred("vstore.query.merging")
     ranking = Deferred("vstore.query.ranking")
 
 _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
 
 
 class VersionRead(NamedTuple):
-    """One version's side of a search.
-
-    Attributes
-    ----------
-    queries : float32 (m, dimension)
-    """
+    """One version's side of a search."""
 
     table: RowTable
     metric: Metric
-    queries: Array
     wanted: Wanted = ANY
 
 
@@ -98,21 +93,6 @@ class FetchedBatch(NamedTuple):
         return (self.one(query) for query in range(len(self.docno)))
 
 
-class SearchedPart(NamedTuple):
-    """A part, its rows that may be returned, and how it is searched.
-
-    Attributes
-    ----------
-    question : Question | None
-        What its graph is asked, if it is; the same object each time, by which kernels know it.
-    """
-
-    number: int
-    rows: ScanPart
-    path: Path
-    question: Question | None = None
-
-
 def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatistics:
     """Return what the planner needs to know of a part."""
     rows = part.rows
@@ -134,46 +114,68 @@ def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatis
     )
 
 
-def fetch(
-    read: VersionRead, matching: BoolArray | None, k: int, *, collapse: bool = True
-) -> FetchedBatch:
-    """Return the k best documents (or rows, without ``collapse``) of a version for each query.
+class VersionSearch:
+    """A search of one version for the k best documents, all but its queries.
+
+    It is made once for many queries, and belongs to the epoch of its table and to the kernels that
+    there were when it was made: without machine code, graphs are only followed if the caller asks.
 
     Parameters
     ----------
     matching : bool (docno_end,) or None
         Documents that may be returned; None for all.
+    collapse : bool
+        Whether hits are documents, and not rows.
     """
-    native = loader.kernels() if read.table.has_graphs else None
-    key = (k, collapse, read.wanted, native is None)
-    passing = filtered(read.table, matching)
-    scanned, by_codes = passing.searches.get(
-        key, lambda: _choose(read, passing, k, collapse=collapse, native=native is not None)
-    )
-    batches = [_by_codes(read, part, native or loader.reference(), k) for part in by_codes]
-    if scanned or not batches:
-        batches.append(_flat([part.rows for part in scanned], [p.number for p in scanned], read, k))
-    return batches[0] if len(batches) == 1 else _best(batches, read.table.parts, k)
 
+    def __init__(
+        self, read: VersionRead, matching: BoolArray | None, k: int, *, collapse: bool = True
+    ) -> None:
+        self._table, self._metric, self._k = read.table, read.metric, k
+        native = loader.kernels() if read.table.has_graphs else None
+        self._scanned: list[ScanPart] = []
+        self._scanned_numbers: list[int] = []
+        self._graphs: list[GraphPart] = []
+        passing = filtered(read.table, matching)
+        for number, part in enumerate(read.table.parts):
+            path = FLAT
+            if _has_graph(part):
+                statistics = part_statistics(passing, number, part)
+                path = choose_path(
+                    statistics, k, read.wanted, native=native is not None, collapse=collapse
+                )
+            rows = _scan_part(part, passing.rows(number), path, collapse=collapse)
+            if path.kind == "flat":
+                self._scanned.append(rows)
+                self._scanned_numbers.append(number)
+            else:
+                question = _question_of(path, rows, passing.nodes(number), k)
+                kernels = native or loader.reference()
+                self._graphs.append(GraphPart(read, number, rows, question, kernels))
 
-def _choose(
-    read: VersionRead, passing: Filtered, k: int, *, collapse: bool, native: bool
-) -> tuple[list[SearchedPart], list[SearchedPart]]:
-    """Return the parts to scan, and those to search by codes."""
-    scanned: list[SearchedPart] = []
-    by_codes: list[SearchedPart] = []
-    for number, part in enumerate(read.table.parts):
-        allowed = passing.rows(number)
-        path = FLAT
-        if _has_graph(part):
-            statistics = part_statistics(passing, number, part)
-            path = choose_path(statistics, k, read.wanted, native=native, collapse=collapse)
-        chosen = SearchedPart(number, _scan_part(part, allowed, path, collapse=collapse), path)
-        if path.kind == "flat":
-            scanned.append(chosen)
-        else:
-            by_codes.append(chosen._replace(question=_question_of(chosen, passing, k)))
-    return scanned, by_codes
+    @property
+    def simplest(self) -> VersionSearch | GraphPart:
+        """What finds the same in fewer steps: the only part, if it is searched by its graph."""
+        return self._graphs[0] if len(self._graphs) == 1 and not self._scanned else self
+
+    def fetch(self, queries: Array) -> FetchedBatch:
+        """Return the best for each query.
+
+        Parameters
+        ----------
+        queries : float32 (m, dimension), C-contiguous
+
+        Raises
+        ------
+        CorruptionError
+            What a query reads of a segment is damaged.
+        """
+        batches = [part.fetch(queries) for part in self._graphs]
+        parts = self._table.parts
+        if self._scanned or not batches:
+            found = flat.scan(self._scanned, queries, self._metric, self._k)
+            batches.append(merging.padded(found, self._scanned_numbers, parts))
+        return batches[0] if len(batches) == 1 else merging.best(batches, parts, self._k)
 
 
 def _has_graph(part: RowPart) -> bool:
@@ -193,85 +195,8 @@ def _scan_part(part: RowPart, allowed: BoolArray | None, path: Path, *, collapse
     return ScanPart(vectors, rows.norms, groups, distinct, allowed)
 
 
-def _flat(
-    scanned: Sequence[ScanPart], numbers: Sequence[int], read: VersionRead, k: int
-) -> FetchedBatch:
-    found = flat.scan(scanned, read.queries, read.metric, k)
-    return _padded(found, numbers, read.table.parts)
-
-
-def _padded(
-    found: Sequence[Found], numbers: Sequence[int], parts: Sequence[RowPart]
-) -> FetchedBatch:
-    width = max((len(one.row) for one in found), default=0)
-    shape = (len(found), width)
-    batch = FetchedBatch(
-        np.full(shape, -1), np.zeros(shape, np.int64), np.zeros(shape, np.int64),
-        np.full(shape, -np.inf),
-    )  # fmt: skip
-    for i, one in enumerate(found):
-        count = len(one.row)
-        for place in np.unique(one.part).tolist():
-            mine = np.flatnonzero(one.part == place)
-            batch.docno[i, mine] = parts[numbers[place]].rows.docno[one.row[mine]]
-            batch.part[i, mine] = numbers[place]
-        batch.row[i, :count], batch.score[i, :count] = one.row, one.score
-    return batch
-
-
-def _by_codes(read: VersionRead, chosen: SearchedPart, kernels: Kernels, k: int) -> FetchedBatch:
-    """Search one segment by codes and score again what was found; scan if that is too little."""
-    number, part, _, question = chosen
-    segment = read.table.parts[number].rows
-    assert isinstance(segment, VectorSegment)
-    vectors, graph, check = segment.searched
-    assert question is not None
-    little = reads_little(kernels, read.queries, question) and not check.is_worth_all
-    if not check.complete and not little:
-        segment.verify_nodes()
-    rows = graph.rows_of(vectors, read.metric, None if part.distinct else part.groups)
-    if not check.complete:
-        question = question._replace(report=True)
-
-    def answer(queries: Array) -> tuple[Array, Array]:
-        answered = graph.answer(kernels, rows, queries, question, mark=little and check.marks)
-        damage = check.damage(answered.scored, answered.nodes) if question.report else None
-        if damage is not None:
-            raise segment.corrupt(damage)
-        return answered.row, answered.score
-
-    try:
-        row, score = _in_threads(answer, read.queries, read.wanted.threads)
-    except CorruptGraphError as error:
-        raise segment.corrupt("graph: a link, level or row leads nowhere") from error
-    docno = segment.docno
-    if not (row[:, -1] == NONE).any():
-        return FetchedBatch(
-            docno[row].astype(np.int64), np.full(row.shape, number), row.astype(np.int64), score,
-            full=True,
-        )  # fmt: skip
-    missing = row == NONE
-    row = np.where(missing, 0, row).astype(np.int64)
-    batch = FetchedBatch(
-        np.where(missing, -1, docno[row].astype(np.int64)), np.full(row.shape, number), row, score
-    )
-    short = np.flatnonzero(np.array(batch.counts()) < min(k, _available(part)))
-    if len(short):
-        again = VersionRead(read.table, read.metric, read.queries[short], read.wanted)
-        whole = part._replace(vectors=segment.vectors)
-        return _replaced(batch, short, _flat([whole], [number], again, k))
-    return batch
-
-
-def reads_little(kernels: Kernels, queries: Array, question: Question) -> bool:
-    """Whether a search reads few nodes, and says which."""
-    return len(queries) == 1 and question.ef > 0 and kernels.name == "native"
-
-
-def _question_of(chosen: SearchedPart, passing: Filtered, k: int) -> Question:
-    """Return what a part's graph is asked."""
-    number, part, path, _ = chosen
-    nodes = passing.nodes(number)
+def _question_of(path: Path, part: ScanPart, nodes: BoolArray | None, k: int) -> Question:
+    """Return what a part's graph is asked, of which some nodes may be returned."""
     allowed = None if nodes is None or part.allowed is None else (nodes, part.allowed)
     wanted = None
     if path.kind == "codes":
@@ -280,54 +205,111 @@ def _question_of(chosen: SearchedPart, passing: Filtered, k: int) -> Question:
     return Question(path.ef, path.kept, path.refine, path.keep, k, wanted, allowed)
 
 
-def _in_threads(
-    answer: Callable[[Array], tuple[Array, Array]], queries: Array, threads: int
-) -> tuple[Array, Array]:
-    """Split queries among threads; kernels release the GIL."""
-    threads = min(threads, len(queries) // _QUERIES_PER_THREAD)
-    if threads < 2:
-        return answer(queries)
-    pieces = np.array_split(queries, threads)
-    with futures.ThreadPoolExecutor(threads - 1) as pool:
-        others = pool.map(answer, pieces[1:])
-        answers = [answer(pieces[0]), *others]
-    rows, scores = zip(*answers, strict=True)
-    return np.concatenate(rows), np.concatenate(scores)
+class GraphPart:
+    """A segment that is searched by codes, and what is asked of its graph.
 
+    Codes find candidates, which are scored again with their vectors. If that gives fewer rows than
+    there are, the segment is scanned.
 
-def _available(part: ScanPart) -> int:
-    """Return how many groups a part could give."""
-    groups = part.groups if part.allowed is None else part.groups[part.allowed]
-    return len(groups) if part.distinct else len(np.unique(groups))
+    Parameters
+    ----------
+    number : int
+        The part's number in its table.
+    question : Question
+        The same object for each query: kernels keep by its identity what they need not do again.
+    """
 
+    def __init__(
+        self,
+        read: VersionRead,
+        number: int,
+        part: ScanPart,
+        question: Question,
+        kernels: Kernels,
+    ) -> None:
+        segment = read.table.parts[number].rows
+        assert isinstance(segment, VectorSegment)
+        vectors, self._graph, self._check = segment.searched
+        self._rows = self._graph.rows_of(
+            vectors, read.metric, None if part.distinct else part.groups
+        )
+        self._read, self._number, self._part, self._segment = read, number, part, segment
+        self._kernels = kernels
+        self._question = question
+        self._reporting = question._replace(report=True)
+        # One query reads few nodes by machine code, which tells them: only those are verified.
+        self._tells = question.ef > 0 and kernels.name == "native"
+        self._numbers = np.full((1, question.k), number)
+        self._is_verified = False
 
-def _replaced(batch: FetchedBatch, queries: IntArray, other: FetchedBatch) -> FetchedBatch:
-    width = max(batch.docno.shape[1], other.docno.shape[1])
-    fills = (-1, 0, 0, -np.inf)
-    result = []
-    for mine, theirs, fill in zip(batch[:4], other[:4], fills, strict=True):
-        wide = np.full((len(mine), width), fill, mine.dtype)
-        wide[:, : mine.shape[1]] = mine
-        wide[queries] = fill
-        wide[queries, : theirs.shape[1]] = theirs
-        result.append(wide)
-    return _batch(result)
+    def fetch(self, queries: Array) -> FetchedBatch:
+        """Return the best of the segment for each query; see `VersionSearch.fetch`."""
+        question, mark = self._question, False
+        if not self._is_verified:
+            question, mark = self._verifying(queries)
+        try:
+            if len(queries) < 2 * _QUERIES_PER_THREAD or self._read.wanted.threads < 2:
+                row, score = self._answer(queries, question, mark)
+            else:
+                row, score = self._in_threads(queries, question)
+        except CorruptGraphError as error:
+            problem = "graph: a link, level or row leads nowhere"
+            raise self._segment.corrupt(problem) from error
+        count = len(row)
+        numbers = self._numbers if count == 1 else np.full(row.shape, self._number)
+        docno = self._segment.docno
+        if not (row[0, -1] == NONE if count == 1 else (row[:, -1] == NONE).any()):
+            return FetchedBatch(
+                docno[row].astype(np.int64), numbers, row.astype(np.int64), score, full=True
+            )
+        missing = row == NONE
+        row = np.where(missing, 0, row).astype(np.int64)
+        found = np.where(missing, -1, docno[row].astype(np.int64))
+        batch = FetchedBatch(found, numbers, row, score)
+        return self._completed(batch, queries)
 
+    def _answer(self, queries: Array, question: Question, mark: bool) -> tuple[Array, Array]:  # noqa: FBT001 - positional for `pool.map`
+        answered = self._graph.answer(self._kernels, self._rows, queries, question, mark=mark)
+        if question.report:
+            damage = self._check.damage(answered.scored, answered.nodes)
+            if damage is not None:
+                raise self._segment.corrupt(damage)
+        return answered.row, answered.score
 
-def _best(batches: Sequence[FetchedBatch], parts: Sequence[RowPart], k: int) -> FetchedBatch:
-    """Merge what parts found; no document is in two of them."""
-    columns = zip(*(batch[:4] for batch in batches), strict=True)
-    joined = _batch([np.concatenate(arrays, axis=1) for arrays in columns])
-    chunk = np.zeros(joined.docno.shape, np.int64)
-    for number, part in enumerate(parts):
-        if not part.rows.single:
-            mine = (joined.part == number) & (joined.docno >= 0)
-            chunk[mine] = part.rows.chunk[joined.row[mine]]
-    missing = joined.docno < 0
-    order = np.lexsort((chunk, joined.docno, -joined.score, missing), axis=1)[:, :k]
-    return _batch([np.take_along_axis(array, order, 1) for array in joined[:4]])
+    def _verifying(self, queries: Array) -> tuple[Question, bool]:
+        """Return what to ask so that all that is read is verified, and whether to mark nodes."""
+        check = self._check
+        if check.complete:
+            self._is_verified = True
+            return self._question, False
+        few = len(queries) == 1 and self._tells and not check.is_worth_all
+        if not few:
+            self._segment.verify_nodes()
+        return self._reporting, few and check.marks
 
+    def _in_threads(self, queries: Array, question: Question) -> tuple[Array, Array]:
+        """Split queries among threads; kernels release the GIL."""
+        threads = min(self._read.wanted.threads, len(queries) // _QUERIES_PER_THREAD)
+        first, *others = np.array_split(queries, threads)
+        with futures.ThreadPoolExecutor(threads - 1) as pool:
+            later = pool.map(lambda some: self._answer(some, question, mark=False), others)
+            answers = [self._answer(first, question, mark=False), *later]
+        rows, scores = zip(*answers, strict=True)
+        return np.concatenate(rows), np.concatenate(scores)
 
-def _batch(columns: Sequence[Array]) -> FetchedBatch:
-    docno, part, row, score = columns
-    return FetchedBatch(docno, part, row, score)
+    def _completed(self, batch: FetchedBatch, queries: Array) -> FetchedBatch:
+        """Scan the segment for those queries for which the graph found too few."""
+        short = np.flatnonzero(np.array(batch.counts()) < min(self._question.k, self._available))
+        if not len(short):
+            return batch
+        whole = self._part._replace(vectors=self._segment.vectors)
+        found = flat.scan([whole], queries[short], self._read.metric, self._question.k)
+        scanned = merging.padded(found, [self._number], self._read.table.parts)
+        return merging.replaced(batch, short, scanned)
+
+    @cached_property
+    def _available(self) -> int:
+        """Number of groups that the segment can give."""
+        part = self._part
+        groups = part.groups if part.allowed is None else part.groups[part.allowed]
+        return len(groups) if part.distinct else len(np.unique(groups))

@@ -6,7 +6,7 @@ few are kept with the snapshot.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,7 +24,6 @@ else:  # what a search without a filter does not need
     resolution = Deferred("vstore.index.resolution")
 
 _FEW: Final = 0.02  # of the rows that pass: near-copies that cannot matter
-_SEARCHES: Final = 16  # a caller may ask for any k and recall
 
 
 class Filtered:
@@ -43,7 +42,6 @@ class Filtered:
         self._counts: dict[int, int | None] = {}
         self._nodes: dict[int, BoolArray] = {}
         self._resolved: dict[int, float] = {}
-        self.searches: Recent[object, Any] = Recent(_SEARCHES)  # how parts are, by what was asked
 
     def rows(self, number: int) -> BoolArray | None:
         """Return by row of a part whether it may be returned; None if all may."""
@@ -95,8 +93,12 @@ class Filtered:
         return nodes
 
 
+class _FilteredTables(Recent[int, Filtered]):
+    """What the last few filters leave of a version, by the ids of their masks."""
+
+
 def filtered(table: RowTable, matching: BoolArray | None) -> Filtered:
-    """Return which rows of a version pass a filter: the same for the same mask."""
-    # What is remembered holds its mask, so that no other mask is where that one is.
-    found: Filtered = table.filtered.get(id(matching), lambda: Filtered(table.parts, matching))
-    return found
+    """Return which rows of a version pass a filter: the same object for the same mask."""
+    # A `Filtered` holds its mask, so that no other mask can have the same id meanwhile.
+    known = table.companions.of(_FilteredTables)
+    return known.get(id(matching), lambda: Filtered(table.parts, matching))

@@ -1,8 +1,8 @@
-"""Reads of two versions, run: what each version gives, and how they become one list."""
+"""Reads of two versions: what each version is asked, and how the answers become one list."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from vstore.fusions import BRIDGED
 from vstore.index.ranges import expand_ranges
 from vstore.native import reference
 from vstore.query import fusion
-from vstore.query.beside import Beside, beside
+from vstore.query.beside import beside
 from vstore.query.cascade import CASCADE_DEPTH, cascade
 from vstore.query.execution import (
     Executed,
@@ -19,7 +19,7 @@ from vstore.query.execution import (
     reciprocal_ranks,
     row_hit,
 )
-from vstore.query.fetching import Fetched, FetchedBatch, fetch
+from vstore.query.fetching import Fetched, VersionSearch
 from vstore.query.fused_execution import Sides, fused_slots
 from vstore.query.imputed import EVIDENCE_SHARE, IMPUTED_DEPTH, NEW_SHARE
 
@@ -27,18 +27,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.query.execution import Execution
-    from vstore.query.fetching import VersionRead
+    from vstore.query.fetching import FetchedBatch, VersionRead
     from vstore.segment.row_table import RowTable
-    from vstore.types import BoolArray, IntArray
+    from vstore.types import Array, BoolArray, IntArray
 
 SCORE_FUSION_DEPTH: Final = 100  # hits per version whose scores a score-based rule normalises
+_SYMMETRIC: Final = {
+    "rrf": fusion.rrf,
+    "zscore": fusion.zscore,
+    "dbsf": fusion.dbsf,
+    "minmax": fusion.min_max,
+}
+_IMPUTED: Final = ("evidence", "imputed")
 
 
-class TwoReads(NamedTuple):
-    """Two versions to be read for some queries.
+class FusedReads:
+    """A read of two versions whose answers one rule fuses: all of it but the queries.
 
-    Attributes
+    Parameters
     ----------
+    rule : str
+        See `query.fusion`. The old queries of a bridged rule are blended by the caller.
+    reads : the old version's and the new one's
     matching : bool (docno_end,) or None
         Documents that pass the filter.
     coverage : float
@@ -47,43 +57,157 @@ class TwoReads(NamedTuple):
         What the rule has learnt, see `FusionChoice`; empty if nothing.
     """
 
-    old: VersionRead
-    new: VersionRead
-    matching: BoolArray | None
-    k: int
-    coverage: float
-    curve: tuple[float, ...] = ()
+    def __init__(
+        self,
+        rule: str,
+        reads: tuple[VersionRead, VersionRead],
+        matching: BoolArray | None,
+        *,
+        k: int,
+        coverage: float,
+        curve: tuple[float, ...] = (),
+    ) -> None:
+        self._rule = rule.removeprefix(BRIDGED)
+        self._old, self._new = reads
+        self._tables = self._old.table, self._new.table
+        self._k, self._coverage, self._curve = k, coverage, curve
+        self._beside = beside(*self._tables)
+        depth, for_old = k, matching
+        if self._rule in _IMPUTED:
+            depth = max(k, IMPUTED_DEPTH)
+        elif self._rule in _SYMMETRIC:
+            depth, for_old = max(k, SCORE_FUSION_DEPTH), self._beside.left(matching)
+        self._searches = (
+            VersionSearch(self._old, for_old, depth).simplest,
+            VersionSearch(self._new, self._beside.eligible(matching), depth).simplest,
+        )
 
-    @property
-    def beside(self) -> Beside:
-        """What the two say of each other."""
-        return beside(self.old.table, self.new.table)
+    def execute(self, queries: Sequence[Array]) -> Execution:
+        """Answer as many queries of the old version as of the new one."""
+        batches = self._fetched(queries)
+        if self._rule == "slots" and not self._beside.new_only:
+            migrated = self._tables[1].has_fresh
+            whole = fused_slots(Sides(self._tables, batches), migrated, self._k)
+            if whole is not None:
+                return whole
+        return ListedExecution(self._fused(queries, batches))
+
+    def fused(self, queries: Sequence[Array]) -> list[Executed]:
+        """Answer queries, each by itself."""
+        return self._fused(queries, self._fetched(queries))
+
+    def _fetched(self, queries: Sequence[Array]) -> tuple[FetchedBatch, FetchedBatch]:
+        old, new = self._searches
+        return old.fetch(queries[0]), new.fetch(queries[1])
+
+    def _fused(
+        self, queries: Sequence[Array], batches: tuple[FetchedBatch, FetchedBatch]
+    ) -> list[Executed]:
+        one = self._by_evidence if self._rule in _IMPUTED else self._by_ranks
+        return [
+            one(*asked, *fetched)
+            for asked, fetched in zip(
+                zip(*queries, strict=True),
+                zip(*(batch.each() for batch in batches), strict=True),
+                strict=True,
+            )
+        ]
+
+    def _by_ranks(self, _: Array, __: Array, from_old: Fetched, from_new: Fetched) -> Executed:
+        """Fuse two ranked lists."""
+        k, two = self._k, self._beside
+        rankings = from_old.ranking(), from_new.ranking()
+        if self._rule == "slots":
+            ordered = fusion.slots(
+                *rankings,
+                two.migrated[from_old.docno],
+                k=k,
+                new_only=from_new.docno[~two.in_old[from_new.docno]].tolist(),
+                new_only_share=two.new_only_share,
+            )
+        elif self._rule == "expected-gain":
+            ordered = fusion.expected_gain(
+                *rankings,
+                two.migrated[from_old.docno],
+                k=k,
+                coverage=self._coverage,
+                curve=learnt_curve(self._curve),
+            )
+        else:
+            ordered = _SYMMETRIC[self._rule](rankings, k=k)
+        return _executed(ordered, self._tables, (from_old, from_new))
+
+    def _by_evidence(
+        self, old_query: Array, new_query: Array, from_old: Fetched, from_new: Fetched
+    ) -> Executed:
+        """Fuse by the evidence of both versions, the missing half of it estimated."""
+        migrated, in_old = self._beside.migrated, self._beside.in_old
+        new_share, imputation = EVIDENCE_SHARE, fusion.NO_IMPUTATION
+        if self._rule == "imputed":
+            new_share, imputation = NEW_SHARE, learnt_imputation(self._curve)
+        both = from_new.docno[in_old[from_new.docno]]
+        keys = np.union1d(from_old.docno[migrated[from_old.docno]], both)
+        scored = score(self._old, old_query, keys), score(self._new, new_query, keys)
+        ordered = fusion.imputed(
+            from_old.ranking(),
+            migrated[from_old.docno],
+            fusion.Candidates(keys, scored[0].score, scored[1].score),
+            k=self._k,
+            coverage=self._coverage,
+            imputation=imputation,
+            new_share=new_share,
+            new=from_new.ranking(),
+            new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
+            new_only_share=self._beside.new_only_share,
+        )
+        fetched = from_old, from_new
+        known = _joined(scored[0], from_old), _joined(scored[1], from_new)
+        return _executed(ordered, self._tables, fetched, known)
 
 
-def executed(rule: str, reads: TwoReads) -> Execution:
-    """Run a dual read by a fusion rule; of a bridged one the old queries are blended already."""
-    rule = rule.removeprefix(BRIDGED)
-    if rule == "slots":
-        return _slots(reads)
-    return ListedExecution(fused(rule, reads))
+class CascadedReads:
+    """A read of an old version whose candidates the new one orders, where it has them.
+
+    The new version is not searched: vectors of it are looked up.
+    """
+
+    def __init__(
+        self, reads: tuple[VersionRead, VersionRead], matching: BoolArray | None, *, k: int
+    ) -> None:
+        self._old, self._new = reads
+        self._k = k
+        self._search = VersionSearch(self._old, matching, max(k, CASCADE_DEPTH))
+
+    def execute(self, queries: Sequence[Array]) -> Execution:
+        """Answer as many queries of the old version as of the new one."""
+        tables = self._old.table, self._new.table
+        migrated = tables[1].has_fresh
+        results = []
+        batch = self._search.fetch(queries[0])
+        for new_query, from_old in zip(queries[1], batch.each(), strict=True):
+            moved = migrated[from_old.docno]
+            from_new = score(self._new, new_query, from_old.docno[moved])
+            ordered = cascade(from_old.ranking(), moved, from_new.score, k=self._k)
+            results.append(_executed(ordered, tables, (from_old, from_new)))
+        return ListedExecution(results)
 
 
-def fused(rule: str, reads: TwoReads) -> list[Executed]:
-    """Run a dual read by a fusion rule, query by query."""
-    if rule == "slots":
-        return _slots_by_query(reads, *_fetched_for_slots(reads))
-    if rule == "evidence":
-        return _imputed(reads, EVIDENCE_SHARE, fusion.NO_IMPUTATION)
-    if rule == "imputed":
-        return _imputed(reads, NEW_SHARE, learnt_imputation(reads.curve))
-    if rule == "expected-gain":
-        return _expected_gain(reads)
-    return _disjoint(rule, reads)
+def _executed(
+    ordered: Sequence[tuple[int, float, int]],
+    tables: tuple[RowTable, RowTable],
+    fetched: tuple[Fetched, Fetched],
+    known: tuple[Fetched, Fetched] | None = None,
+) -> Executed:
+    """Return one query's hits, and how many documents each version gave.
 
-
-def _fetch(read: VersionRead, matching: BoolArray | None, k: int) -> list[Fetched]:
-    """Return the k best documents of a version for each query."""
-    return list(fetch(read, matching, k).each())
+    Parameters
+    ----------
+    fetched : what the old and the new version found
+    known : what is known of either's documents besides; if not given, what was found
+    """
+    sides = list(zip(tables, known or fetched, strict=True))
+    counts = {table.label: len(found.docno) for table, found in zip(tables, fetched, strict=True)}
+    return Executed(_fused_hits(ordered, sides), counts)
 
 
 def _fused_hits(
@@ -108,47 +232,13 @@ def _fused_hits(
     return hits
 
 
-def _slots(reads: TwoReads) -> Execution:
-    old, new = reads.old.table, reads.new.table
-    batches = _fetched_for_slots(reads)
-    if not reads.beside.new_only:
-        whole = fused_slots(Sides((old, new), batches), new.has_fresh, reads.k)
-        if whole is not None:
-            return whole
-    return ListedExecution(_slots_by_query(reads, *batches))
+def score(read: VersionRead, query: Array, docnos: IntArray) -> Fetched:
+    """Score documents of a version exactly, each by its best row; all have served rows there.
 
-
-def _fetched_for_slots(reads: TwoReads) -> tuple[FetchedBatch, FetchedBatch]:
-    old, new, matching, k = reads[:4]
-    return fetch(old, matching, k), fetch(new, reads.beside.eligible(matching), k)
-
-
-def _slots_by_query(
-    reads: TwoReads, from_olds: FetchedBatch, from_news: FetchedBatch
-) -> list[Executed]:
-    old, new, k = reads.old, reads.new, reads.k
-    two = reads.beside
-    results = []
-    for from_old, from_new in zip(from_olds.each(), from_news.each(), strict=True):
-        fused = fusion.slots(
-            from_old.ranking(),
-            from_new.ranking(),
-            two.migrated[from_old.docno],
-            k=k,
-            new_only=from_new.docno[~two.in_old[from_new.docno]].tolist(),
-            new_only_share=two.new_only_share,
-        )
-        results.append(
-            Executed(
-                _fused_hits(fused, [(old.table, from_old), (new.table, from_new)]),
-                {old.table.label: len(from_old.docno), new.table.label: len(from_new.docno)},
-            )
-        )
-    return results
-
-
-def score(read: VersionRead, query: int, docnos: IntArray) -> Fetched:
-    """Score documents of a version exactly, each by its best row; all have served rows there."""
+    Parameters
+    ----------
+    query : float32 (dimension,)
+    """
     part, row = np.zeros(len(docnos), np.int64), np.zeros(len(docnos), np.int64)
     score = np.full(len(docnos), -np.inf)
     for number, rows_part in enumerate(read.table.parts):
@@ -158,9 +248,7 @@ def score(read: VersionRead, query: int, docnos: IntArray) -> Fetched:
         rows, owner = expand_ranges(starts, np.searchsorted(stored, wanted, side="right"))
         if rows_part.live is not None:
             rows, owner = rows[rows_part.live[rows]], owner[rows_part.live[rows]]
-        scores = reference.exact_scores(
-            rows_part.rows.vectors[rows], read.queries[query], read.metric
-        )
+        scores = reference.exact_scores(rows_part.rows.vectors[rows], query, read.metric)
         order = np.lexsort((rows, -scores, owner))
         mine, first = np.unique(owner[order], return_index=True)
         best = order[first]
@@ -173,67 +261,11 @@ def _joined(first: Fetched, second: Fetched) -> Fetched:
     return Fetched(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
-def _imputed(reads: TwoReads, new_share: float, imputation: fusion.Imputation) -> list[Executed]:
-    """Fuse by the evidence of both versions, the missing half of it estimated."""
-    old, new, matching, k = reads[:4]
-    two = reads.beside
-    migrated, in_old = two.migrated, two.in_old
-    share, depth = two.new_only_share, max(k, IMPUTED_DEPTH)
-    all_old = _fetch(old, matching, depth)
-    all_new = _fetch(new, two.eligible(matching), depth)
-    results = []
-    for i, (from_old, from_new) in enumerate(zip(all_old, all_new, strict=True)):
-        both = from_new.docno[in_old[from_new.docno]]
-        keys = np.union1d(from_old.docno[migrated[from_old.docno]], both)
-        scored_old, scored_new = score(old, i, keys), score(new, i, keys)
-        ordered = fusion.imputed(
-            from_old.ranking(),
-            migrated[from_old.docno],
-            fusion.Candidates(keys, scored_old.score, scored_new.score),
-            k=k,
-            coverage=reads.coverage,
-            imputation=imputation,
-            new_share=new_share,
-            new=from_new.ranking(),
-            new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
-            new_only_share=share,
-        )
-        sides = [
-            (old.table, _joined(scored_old, from_old)),
-            (new.table, _joined(scored_new, from_new)),
-        ]
-        hits = _fused_hits(ordered, sides)
-        results.append(Executed(hits, _counts(old, new, from_old, from_new)))
-    return results
-
-
 def learnt_imputation(curve: tuple[float, ...]) -> fusion.Imputation:
     """Return the imputation that a choice has recorded."""
     if len(curve) < 3:
         return fusion.NO_IMPUTATION
     return fusion.Imputation(curve[0], max(curve[1], 0.0), np.sort(np.array(curve[2:])), 0, 0)
-
-
-def _expected_gain(reads: TwoReads) -> list[Executed]:
-    """Fuse by what documents gain in the new version, or can be expected to."""
-    old, new, matching, k = reads[:4]
-    migrated = new.table.has_fresh
-    curve = learnt_curve(reads.curve)
-    results = []
-    from_olds = _fetch(old, matching, k)
-    from_news = _fetch(new, reads.beside.eligible(matching), k)
-    for from_old, from_new in zip(from_olds, from_news, strict=True):
-        ordered = fusion.expected_gain(
-            from_old.ranking(),
-            from_new.ranking(),
-            migrated[from_old.docno],
-            k=k,
-            coverage=reads.coverage,
-            curve=curve,
-        )
-        hits = _fused_hits(ordered, [(old.table, from_old), (new.table, from_new)])
-        results.append(Executed(hits, _counts(old, new, from_old, from_new)))
-    return results
 
 
 def learnt_curve(curve: tuple[float, ...]) -> fusion.GainCurve:
@@ -242,47 +274,3 @@ def learnt_curve(curve: tuple[float, ...]) -> fusion.GainCurve:
         return fusion.NO_CURVE
     gains = np.minimum.accumulate(np.clip(np.array(curve), 1e-12, 1))
     return fusion.GainCurve(np.arange(1, len(gains) + 1), gains, 0, 0)
-
-
-def cascaded(reads: TwoReads) -> list[Executed]:
-    """Let the new version order those candidates of the old one that it has."""
-    old, new, matching, k = reads[:4]
-    migrated = new.table.has_fresh
-    results = []
-    for i, from_old in enumerate(_fetch(old, matching, max(k, CASCADE_DEPTH))):
-        moved = migrated[from_old.docno]
-        from_new = score(new, i, from_old.docno[moved])
-        ordered = cascade(from_old.ranking(), moved, from_new.score, k=k)
-        hits = _fused_hits(ordered, [(old.table, from_old), (new.table, from_new)])
-        results.append(Executed(hits, _counts(old, new, from_old, from_new)))
-    return results
-
-
-def _counts(
-    old: VersionRead, new: VersionRead, from_old: Fetched, from_new: Fetched
-) -> dict[str, int]:
-    return {old.table.label: len(from_old.docno), new.table.label: len(from_new.docno)}
-
-
-def _disjoint(rule: str, reads: TwoReads) -> list[Executed]:
-    """Fuse the unmigrated documents of the old version and those the new one answers for."""
-    old, new, matching, k = reads[:4]
-    depth = max(k, SCORE_FUSION_DEPTH)
-    from_olds = _fetch(old, reads.beside.left(matching), depth)
-    from_news = _fetch(new, reads.beside.eligible(matching), depth)
-    functions = {
-        "rrf": fusion.rrf,
-        "zscore": fusion.zscore,
-        "dbsf": fusion.dbsf,
-        "minmax": fusion.min_max,
-    }
-    results = []
-    for from_old, from_new in zip(from_olds, from_news, strict=True):
-        fused = functions[rule]([from_old.ranking(), from_new.ranking()], k=k)
-        results.append(
-            Executed(
-                _fused_hits(fused, [(old.table, from_old), (new.table, from_new)]),
-                {old.table.label: len(from_old.docno), new.table.label: len(from_new.docno)},
-            )
-        )
-    return results

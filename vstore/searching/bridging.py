@@ -8,6 +8,8 @@ import numpy as np
 
 from vstore.errors import NotFoundError
 from vstore.query.bridge_record import stored_bridge
+from vstore.recent import Recent
+from vstore.storage.block import BlockRef
 
 if TYPE_CHECKING:
     from vstore.engine.snapshot import CollectionView, Snapshot
@@ -51,22 +53,24 @@ def blended(
     return np.ascontiguousarray(bridge.blended(own, other), np.float32)
 
 
+class _LoadedBridges(Recent[BlockRef, "Bridge"]):
+    """Maps between versions of a collection, by their records."""
+
+
 def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bridge:
-    bridge: Bridge = view.bridges.get(
-        state.record, lambda: stored_bridge(snapshot.container, view.state, state)
-    )
-    return bridge
+    # Kept with the whole collection, whatever the scope: a map holds nobody's documents.
+    known = view.whole.companions.of(_LoadedBridges)
+    return known.get(state.record, lambda: stored_bridge(snapshot.container, view.state, state))
 
 
 def mapped(
     snapshot: Snapshot, view: CollectionView, source: str, target: str, queries: Array
-) -> tuple[Array, BridgeState]:
-    """Return queries of one version in the space of another, float32, and over which bridge.
+) -> Array:
+    """Return queries of one version in the space of another, float32.
 
     Raises
     ------
     NotFoundError, CorruptionError
     """
-    state = bridge_between(view, source, target)
-    bridge = _loaded(snapshot, view, state)
-    return np.ascontiguousarray(bridge.apply(queries), np.float32), state
+    bridge = _loaded(snapshot, view, bridge_between(view, source, target))
+    return np.ascontiguousarray(bridge.apply(queries), np.float32)

@@ -9,9 +9,9 @@ from vstore.engine.filtering import bound_filter, passing
 from vstore.observe.hit_changes import REASONS, HitFacts, reasons
 from vstore.query.paths import EXACT
 from vstore.searching.parameters import one_query
+from vstore.searching.preparing import run
 from vstore.searching.resolving import resolve
 from vstore.searching.results import SearchResult
-from vstore.searching.search import run
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:

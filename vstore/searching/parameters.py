@@ -180,16 +180,15 @@ def one_query(query: Query) -> Queries:
         return _row(query)
     if isinstance(query, str):
         return [query]
-    if isinstance(query, embedders.Embeddings):
-        return embedders.Embeddings(query.spec, _row(query.vectors))
-    if isinstance(query, Mapping):
-        return {
-            label: embedders.Embeddings(q.spec, _row(q.vectors))
-            if isinstance(q, embedders.Embeddings)
-            else _row(q)
-            for label, q in query.items()
-        }
-    return _row(query)
+    if isinstance(query, dict | Mapping):  # a dict first: of it Python need not ask further
+        return {label: _one(vector) for label, vector in query.items()}
+    return _one(query)
+
+
+def _one(vector: Array | Embeddings) -> Array | Embeddings:
+    if type(vector) is not np.ndarray and isinstance(vector, embedders.Embeddings):
+        return embedders.Embeddings(vector.spec, _row(vector.vectors))
+    return _row(vector)
 
 
 def _row(vector: Array) -> Array:

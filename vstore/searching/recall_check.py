@@ -6,29 +6,25 @@ from typing import TYPE_CHECKING
 
 from vstore.evaluation.measures import ScoredIds
 from vstore.observe.recall_sample import recall_of
-from vstore.query.executor import execute
-from vstore.query.paths import EXACT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from vstore.observe.observer import Observer
     from vstore.observe.traced import TracedBatch
     from vstore.query.execution import Execution, RowHit
-    from vstore.query.fetching import VersionRead
-    from vstore.types import BoolArray
+    from vstore.query.executor import Executor
+    from vstore.types import Array
 
 
 def compare(
     observer: Observer,
     batch: TracedBatch,
     executed: Execution,
-    reads: Sequence[VersionRead],
-    matching: BoolArray | None,
+    queries: Sequence[Array],
+    exact: Callable[[], Executor],
     *,
     k: int,
-    collapse: bool,
-    curve: tuple[float, ...] = (),
     tenant: str = "",
     family: str = "",
 ) -> None:
@@ -40,19 +36,19 @@ def compare(
     ----------
     executed : Execution
         What was answered.
-    reads, matching, k, collapse, curve
-        As it was executed; see `query.executor.execute`.
+    queries : float32 (m, dimension) for each version that was read
+    exact : callable
+        Returns what runs the same plan by scans; called if any search is chosen.
     """
     sampler = observer.sampler
     assert sampler is not None, "the caller looked"
     chosen = [number for number in range(len(batch.summaries)) if sampler.due()]
     if not chosen:
         return
-    exactly = [read._replace(queries=read.queries[chosen], wanted=EXACT) for read in reads]
-    exact = execute(batch.plan, exactly, matching, k=k, collapse=collapse, curve=curve)
+    right = exact().execute([vectors[chosen] for vectors in queries])
     for place, number in enumerate(chosen):
         recall = recall_of(
-            _scored(executed.hits(number)), _scored(exact.hits(place)), k=k, ties=len(reads) == 1
+            _scored(executed.hits(number)), _scored(right.hits(place)), k=k, ties=len(queries) == 1
         )
         observer.compared(batch, recall, tenant=tenant, family=family)
 

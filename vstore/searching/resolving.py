@@ -118,6 +118,13 @@ def resolve(
     return Resolved("matched", route.version, origin=origin, key=key)
 
 
+def is_asked_aside(options: SearchOptions, route: RouteState | None) -> bool:
+    """Whether a search goes by a route that asks two versions different questions."""
+    if route is None or options.version is not None or options.mode is not None:
+        return False
+    return route.mode == "canary" or bool(route.shadow)
+
+
 def _both_named(options: SearchOptions) -> Resolved:
     mode = options.mode
     assert mode is not None, "the caller said so"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import numpy as np
+
 from vstore.deferred import Deferred
 from vstore.errors import ClosedError, VstoreError
 from vstore.query.plan import render_plan
@@ -237,3 +239,8 @@ class SearchedTogether(NamedTuple):
 
     searched: Searched | KeptAnswers
     places: IntArray
+
+
+def together(searched: Searched) -> SearchedTogether:
+    """Return the whole of a batch, answered together."""
+    return SearchedTogether(searched, np.arange(len(searched.batch.summaries)))

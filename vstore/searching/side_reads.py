@@ -22,10 +22,10 @@ from blake3 import blake3
 
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import InvalidArgumentError, StateError, VstoreError
+from vstore.searching.preparing import run
 from vstore.searching.resolving import Resolved, is_text, resolve
 from vstore.searching.result_batch import SearchResults
-from vstore.searching.results import SearchedTogether
-from vstore.searching.search import run, together
+from vstore.searching.results import SearchedTogether, together
 from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def search(
     return results
 
 
-def _canary(  # noqa: PLR0917 - as `search.run`
+def _canary(  # noqa: PLR0917 - as `preparing.run`
     handle: Handle,
     snapshot: Snapshot,
     queries: Queries,
@@ -92,7 +92,7 @@ def _canary(  # noqa: PLR0917 - as `search.run`
     return parts
 
 
-def _shadow(  # noqa: PLR0917 - as `search.run`
+def _shadow(  # noqa: PLR0917 - as `preparing.run`
     handle: Handle,
     snapshot: Snapshot,
     queries: Queries,

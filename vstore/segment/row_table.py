@@ -8,14 +8,14 @@ revisions, and stored nowhere (derive, don't flag). So a late row can never come
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vstore.cached import cached_property
+from vstore.companions import Companions
 from vstore.errors import CorruptionError
 from vstore.index.ranges import expand_ranges
-from vstore.recent import Recent
 from vstore.segment.documents import DELETED
 from vstore.segment.vectors import RowBatch, VectorSegment, row_ahead
 
@@ -110,7 +110,13 @@ class SealedRows:
 
 
 class RowTable:
-    """The rows of one version at one epoch."""
+    """The rows of one version at one epoch.
+
+    Attributes
+    ----------
+    companions : Companions
+        What higher floors keep for as long as the table lives, such as masks of filters.
+    """
 
     def __init__(
         self, label: str, sealed: SealedRows, memtable: Memtable, documents: DocumentTable
@@ -119,8 +125,7 @@ class RowTable:
         self._sealed = sealed
         self._memtable = memtable
         self._documents = documents
-        self.filtered: Recent[int, Any] = Recent()  # see `query.filtered`
-        self.beside: Recent[str, Any] = Recent()  # by label of another version at this epoch
+        self.companions = Companions()
 
     @cached_property
     def parts(self) -> list[RowPart]:

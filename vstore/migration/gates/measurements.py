@@ -19,9 +19,10 @@ from vstore.migration.jobs.queue import counting
 from vstore.numbers import check_switch
 from vstore.query.paths import ANY, EXACT, Wanted
 from vstore.searching.parameters import SearchOptions
+from vstore.searching.preparing import run
 from vstore.searching.resolving import Resolved
 from vstore.searching.result_batch import SearchResults
-from vstore.searching.search import run, together
+from vstore.searching.results import together
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:

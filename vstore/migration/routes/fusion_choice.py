@@ -16,14 +16,14 @@ from vstore.manifest.job_state import FusionChoice
 from vstore.migration.gates.judged_documents import checked_judgments, require_documents
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.query.expected_gain import Observation, fit_gain_curve
-from vstore.query.fetching import VersionRead, fetch
+from vstore.query.fetching import VersionRead, VersionSearch
 from vstore.query.fusion import Candidates
 from vstore.query.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
-from vstore.query.two_reads import TwoReads, fused, score
+from vstore.query.two_reads import FusedReads, score
 from vstore.searching.bridging import blended
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
@@ -64,12 +64,9 @@ def choose(
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)
     versions = [view.version(label) for label in (old, new)]
-    checked = checked_queries(queries, versions, snapshot.state, where="choose_fusion")
-    reads = [
-        VersionRead(view.rows(version.label), version.spec.metric, its_queries)
-        for version, its_queries in zip(versions, checked, strict=True)
-    ]
-    if {len(read.queries) for read in reads} != {len(judgments)}:
+    asked = checked_queries(queries, versions, snapshot.state, where="choose_fusion")
+    reads = [VersionRead(view.rows(one.label), one.spec.metric) for one in versions]
+    if set(map(len, asked)) != {len(judgments)}:
         raise InvalidArgumentError(
             "choose_fusion: expected as many queries for each version as judgments "
             f"({len(judgments):,})"
@@ -82,17 +79,19 @@ def choose(
             "fuse; migrate a part of the collection first"
         )
     coverage = fresh / view.documents.live_count
-    both = TwoReads(reads[0], reads[1], None, _K, coverage)
-    curves = _learnt(both)
+    both = (reads[0], reads[1])
+    curves = _learnt(both, asked, coverage)
     ranked: dict[str, list[list[DocumentId]]] = {}
     candidates: tuple[str, ...] = CANDIDATES
-    bridged = _over_bridge(snapshot, view, both)
+    bridged = _over_bridge(snapshot, view, (old, new), asked)
     if bridged is not None:
         candidates += BRIDGED_CANDIDATES
     for rule in candidates:
         plain = rule.removeprefix(BRIDGED)
-        reads_of = both if bridged is None or plain == rule else bridged
-        answers = fused(plain, reads_of._replace(curve=curves.get(plain, ())))
+        queries_of = asked if bridged is None or plain == rule else bridged
+        curve = curves.get(plain, ())
+        fused = FusedReads(plain, both, None, k=_K, coverage=coverage, curve=curve)
+        answers = fused.fused(queries_of)
         ranked[rule] = [[view.documents.id(hit.docno) for hit in one.hits] for one in answers]
     measured = choose_fusion(ranked, judgments, coverage=coverage, k=_K)
     means = {one.rule: float(one.ndcg) for one in measured.measured}
@@ -120,37 +119,39 @@ def choose(
     return measured
 
 
-def _over_bridge(snapshot: Snapshot, view: CollectionView, both: TwoReads) -> TwoReads | None:
-    """Return the reads with blended queries; None if there is no bridge."""
-    labels = (both.old.table.label, both.new.table.label)
+def _over_bridge(
+    snapshot: Snapshot, view: CollectionView, labels: tuple[str, str], asked: Sequence[Array]
+) -> list[Array] | None:
+    """Return the queries of both versions, the old ones blended; None if there is no bridge."""
+    old, new = asked
     try:
-        queries = blended(snapshot, view, labels, both.old.queries, both.new.queries)
+        return [blended(snapshot, view, labels, old, new), new]
     except NotFoundError:
         return None
-    return both._replace(old=both.old._replace(queries=queries))
 
 
-def _learnt(both: TwoReads) -> dict[str, tuple[float, ...]]:
+def _learnt(
+    both: tuple[VersionRead, VersionRead], asked: Sequence[Array], coverage: float
+) -> dict[str, tuple[float, ...]]:
     """Return what rules learn from these queries, as `FusionChoice` records it."""
-    migrated, in_old = both.new.table.has_fresh, both.old.table.has_served
+    old, new = both
+    migrated, in_old = new.table.has_fresh, old.table.has_served
     observations, scored = [], []
-    olds = fetch(both.old, None, _CURVE_DEPTH).each()
-    news = fetch(both.new, migrated, _CURVE_DEPTH).each()
+    olds = VersionSearch(old, None, _CURVE_DEPTH).fetch(asked[0]).each()
+    news = VersionSearch(new, migrated, _CURVE_DEPTH).fetch(asked[1]).each()
     for i, (from_old, from_new) in enumerate(zip(olds, news, strict=True)):
         moved = migrated[from_old.docno]
-        observations.append(
-            Observation(from_old.ranking(), moved, from_new.ranking(), both.coverage)
-        )
+        observations.append(Observation(from_old.ranking(), moved, from_new.ranking(), coverage))
         best_old, best_new = from_old.docno[:IMPUTED_DEPTH], from_new.docno[:IMPUTED_DEPTH]
         keys = np.union1d(best_old[moved[:IMPUTED_DEPTH]], best_new[in_old[best_new]])
         candidates = Candidates(
-            keys, score(both.old, i, keys).score, score(both.new, i, keys).score
+            keys, score(old, asked[0][i], keys).score, score(new, asked[1][i], keys).score
         )
-        old = from_old.ranking()
-        top = np.arange(len(old)) < IMPUTED_DEPTH
-        scored.append(ScoredQuery(old.where(top), moved[top], candidates))
+        ranking = from_old.ranking()
+        top = np.arange(len(ranking)) < IMPUTED_DEPTH
+        scored.append(ScoredQuery(ranking.where(top), moved[top], candidates))
     learnt: dict[str, tuple[float, ...]] = {}
-    curve = fit_gain_curve(observations) if both.coverage else None
+    curve = fit_gain_curve(observations) if coverage else None
     if curve is not None and len(curve.ranks):
         gains = curve.at(np.arange(1, _CURVE_DEPTH + 1))
         learnt["expected-gain"] = tuple(gains.tolist())

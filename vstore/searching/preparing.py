@@ -1,0 +1,242 @@
+"""Preparing searches: from a caller's options to a `PreparedSearch`, kept with the view.
+
+Nothing here looks at a query vector: what is prepared depends on the options, on the snapshot, and
+on the form of the queries alone, which is text, an array, a stamp, or labels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vstore.deferred import Deferred
+from vstore.engine.snapshot import matching_documents
+from vstore.errors import InvalidArgumentError
+from vstore.fusions import BRIDGED, DEFAULT_FUSION
+from vstore.manifest.spec import short
+from vstore.native import loader
+from vstore.query.fetching import VersionRead, part_statistics
+from vstore.query.filtered import filtered
+from vstore.query.planner import (
+    MappedQueries,
+    PlanStatistics,
+    SearchRequest,
+    VersionStatistics,
+    plan_search,
+)
+from vstore.searching.prepared import PreparedSearch, PreparedSearches
+from vstore.searching.query_vectors import QueryVectors
+from vstore.searching.resolving import has_vectors
+
+if TYPE_CHECKING:
+    from vstore.engine.handle import Handle
+    from vstore.engine.snapshot import CollectionView, Snapshot
+    from vstore.manifest.job_state import BridgeState
+    from vstore.query import filter as filters
+    from vstore.query.filter import Filter
+    from vstore.searching import bridging
+    from vstore.searching.parameters import Queries, SearchOptions
+    from vstore.searching.resolving import Resolved
+    from vstore.searching.results import Searched
+    from vstore.types import BoolArray
+else:  # not what a search by a vector without a filter needs
+    bridging = Deferred("vstore.searching.bridging")
+    filters = Deferred("vstore.query.filter")
+
+
+def prepared_as(  # noqa: PLR0917 - all of them are what a search is
+    snapshot: Snapshot,
+    view: CollectionView,
+    queries: Queries,
+    options: SearchOptions,
+    resolved: Resolved,
+    bound: Filter | None,
+) -> PreparedSearch:
+    """Return a search of what was resolved already, maybe as it was prepared for one before it.
+
+    Raises
+    ------
+    As `prepare`.
+    """
+    known = view.companions.of(PreparedSearches)
+    key, search = known.find(queries, options, resolved)
+    if search is None:
+        search = prepare(snapshot, view, queries, options, resolved, bound)
+        known.keep(key, search)
+    return search
+
+
+def run(  # noqa: PLR0917 - as `prepared_as`
+    handle: Handle,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    resolved: Resolved,
+    bound: Filter | None,
+    *,
+    counted: bool = True,
+) -> Searched:
+    """Answer queries by what was resolved already; see `PreparedSearch.run`."""
+    started_s = handle.clock.monotonic_s()
+    view = handle.view_at(snapshot)
+    search = prepared_as(snapshot, view, queries, options, resolved, bound)
+    return search.run(handle, snapshot, view, queries, started_s=started_s, counted=counted)
+
+
+def prepare(  # noqa: PLR0917 - as `prepared_as`
+    snapshot: Snapshot,
+    view: CollectionView,
+    queries: Queries,
+    options: SearchOptions,
+    resolved: Resolved,
+    bound: Filter | None,
+) -> PreparedSearch:
+    """Prepare a search.
+
+    Parameters
+    ----------
+    queries : str, array, Embeddings or mapping
+        Queries of the form that the search is for.
+    bound : Filter, optional
+        The search's filter, the view's scope included.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A fusion rule for a read of one version, or a hit per chunk of two.
+    NotFoundError
+        A version or a bridge that is not there.
+    StateError
+        A version is retired.
+    CorruptionError
+    """
+    old, new = resolved.old, resolved.new
+    if resolved.mode != "dual" and options.fusion is not None:
+        raise InvalidArgumentError(f"fusion: a dual read has one, and this reads {new!r} alone")
+    if old is not None and not options.collapse and resolved.mode != "bridge":
+        raise InvalidArgumentError(
+            f"collapse=False: a {resolved.mode} read (of {old!r} and {new!r}) gives a hit per "
+            "document; name one version for a hit per chunk"
+        )
+    bridge = _bridge(snapshot, view, queries, resolved)
+    source = None if bridge is None else view.version(bridge.source)
+    versions = [view.version(label) for label in resolved.reads]
+    sides = tuple(
+        # Over a bridge the queries are all of its source, which need not say so.
+        QueryVectors(version, several=old is not None and bridge is None, source=source)
+        for version in versions
+    )
+    reads = tuple(
+        VersionRead(view.rows(version.label), version.spec.metric, options.wanted)
+        for version in versions
+    )
+    fusion, chosen, curve = _fusion(view, resolved)
+    is_blended = bool(fusion) and fusion.startswith(BRIDGED)
+    if is_blended:
+        bridging.bridge_between(view, *resolved.reads)  # raises if there is none
+    matching = None if options.where is None or bound is None else matching_documents(view, bound)
+    matches = None if matching is None else int(np.count_nonzero(matching))
+    if matches is None and view.scope is not None:  # which the view's own rows are inside of
+        matches = view.live_count
+    has_graphs = any(read.table.has_graphs for read in reads)
+    is_native = has_graphs and loader.kernels() is not None
+    request = SearchRequest(
+        new=new,
+        old=old if len(reads) == 2 else None,
+        k=options.k,
+        fusion=fusion,
+        where="" if bound is None else filters.describe(bound),
+        collapse=options.collapse,
+        origin=resolved.origin,
+        wanted=options.wanted,
+        mode=resolved.mode,
+        bridge=None if bridge is None else _mapped_queries(bridge),
+        chosen=chosen,
+    )
+    statistics = _statistics(view, resolved.reads, matching, matches, native=is_native)
+    return PreparedSearch(
+        plan_search(request, statistics),
+        sides,
+        reads,
+        matching,
+        k=options.k,
+        collapse=options.collapse,
+        matches=matches,
+        curve=curve,
+        is_blended=is_blended,
+        awaits_code=has_graphs and not is_native,
+        tenant=resolved.key,
+        family=options.family,
+    )
+
+
+def _bridge(
+    snapshot: Snapshot, view: CollectionView, queries: Queries, resolved: Resolved
+) -> BridgeState | None:
+    """Return the bridge over which queries come to their version; None if they are its own."""
+    if resolved.mode != "bridge" or has_vectors(view, queries, resolved.new, snapshot.state):
+        return None
+    assert resolved.old is not None, "a bridge has a source"
+    return bridging.bridge_between(view, resolved.old, resolved.new)
+
+
+def _mapped_queries(bridge: BridgeState) -> MappedQueries:
+    return MappedQueries(
+        bridge.source, bridge.kind, bridge.recall, bridge.documents_fit, bridge.documents_held
+    )
+
+
+def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[float, ...]]:
+    """Return a dual read's rule, why it is that one if it was left open, and what it has learnt."""
+    if resolved.mode != "dual":
+        return "", "", ()
+    choice = next(
+        (
+            choice
+            for choice in view.state.choices
+            if (choice.old_version, choice.version) == (resolved.old, resolved.new)
+        ),
+        None,
+    )
+    if resolved.fusion != "auto":
+        known = choice is not None and choice.chosen == resolved.fusion
+        return resolved.fusion, "", choice.curve if known and choice is not None else ()
+    if choice is None:
+        default = DEFAULT_FUSION
+        return default, f"{default}, since no rule was measured for the two", ()
+    measured = f"{choice.queries:,} judged queries at {choice.coverage:.1%} coverage"
+    why = f"{choice.chosen}, chosen by {measured if choice.queries else 'judged queries'}"
+    return choice.chosen, why, choice.curve
+
+
+def _statistics(
+    view: CollectionView,
+    labels: tuple[str, ...],
+    matching: BoolArray | None,
+    matches: int | None,
+    *,
+    native: bool,
+) -> PlanStatistics:
+    versions = {}
+    for label in labels:
+        version, table = view.version(label), view.rows(label)
+        parts, passing = table.parts, filtered(table, matching)
+        versions[label] = VersionStatistics(
+            label=label,
+            fingerprint=short(version.spec.fingerprint),
+            parts=tuple(
+                part_statistics(passing, i, part)._replace(served=served)
+                for i, (part, served) in enumerate(zip(parts, table.served_by_part, strict=True))
+            ),
+            rows=table.served_rows,
+            multiple_chunks=not all(part.rows.single for part in parts),
+            row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),
+        )
+    live = view.documents.live_count
+    coverage, new_only = 1.0, 0
+    if len(labels) == 2:
+        old, new = view.rows(labels[0]), view.rows(labels[1])
+        coverage = new.fresh_count / live if live else 1.0
+        new_only = int(np.count_nonzero(new.has_served & ~old.has_served))
+    return PlanStatistics(versions, live, matches, coverage, new_only, native)
