@@ -36,7 +36,7 @@ from vstore.store.transaction import Transaction
 from vstore.store.turns import Turn, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +102,16 @@ def cases() -> list[Any]:
     ]
 
 
+@pytest.fixture
+def quick_collections() -> Iterator[None]:
+    """Let the collections of thousands of trials look at what the trials made, and no more."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("quick_collections")
 @pytest.mark.parametrize(("action", "step", "options", "kept"), cases())
 def test_an_interrupted_action_happened_or_did_not(
     action: Callable[[vstore.Store], None],
