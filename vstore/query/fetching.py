@@ -268,7 +268,7 @@ class GraphPart:
         batch = FetchedBatch(found, numbers, row, score)
         return self._completed(batch, queries)
 
-    def _answer(self, queries: Array, question: Question, mark: bool) -> tuple[Array, Array]:  # noqa: FBT001 - positional for `pool.map`
+    def _answer(self, queries: Array, question: Question, mark: bool) -> tuple[Array, Array]:  # noqa: FBT001 - positional for ``pool.map``
         answered = self._graph.answer(self._kernels, self._rows, queries, question, mark=mark)
         if question.report:
             damage = self._check.damage(answered.scored, answered.nodes)
