@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vstore
-from tests.small_store import NEW, OLD, rows, spec, store_in
+from tests.small_store import NEW, OLD, documents, rows, spec, store_in
 from vstore.evaluation.choice import choose_fusion
 from vstore.evaluation.significance import better_than, not_worse
 
@@ -302,3 +302,14 @@ def test_a_bridge_says_how_many_documents_or_queries_judged_it() -> None:
 
 def turned(vectors: Array) -> Array:
     return np.ascontiguousarray(vectors[:, ::-1])
+
+
+def test_a_coverage_beside_gates_is_refused_and_not_ignored() -> None:
+    docs = documents(new=spec("model-new"))
+    docs.upsert(["a", "b"], vectors={OLD: rows(2), NEW: rows(2, seed=1)})
+    docs.upsert(["c"], vectors={OLD: rows(1)})
+    with pytest.raises(vstore.InvalidArgumentError, match="pass one of the two"):
+        docs.cutover(NEW, min_coverage=0.5, gates=vstore.Gates())
+    assert docs.route.version == OLD
+    docs.cutover(NEW, min_coverage=0.5)
+    assert docs.route.version == NEW

@@ -847,7 +847,7 @@ class Collection(OpenHandle):
         self,
         version: str,
         *,
-        min_coverage: float = 1.0,
+        min_coverage: float | None = None,
         gates: Gates | None = None,
         force: bool = False,
         reason: str = "",
@@ -857,8 +857,8 @@ class Collection(OpenHandle):
 
         Parameters
         ----------
-        min_coverage : float
-            Short for ``gates=Gates(coverage=...)``.
+        min_coverage : float, default 1
+            Short for ``gates=Gates(coverage=...)``; with ``gates`` it is refused.
         gates : Gates, optional
         force : bool
             Go on in spite of gates that fail; recorded with ``reason``, which it needs, and ``by``.
@@ -875,7 +875,7 @@ class Collection(OpenHandle):
         StateError
             The version serves already, or is retired.
         """
-        chosen = routes.gates_of(min_coverage) if gates is None else gates
+        chosen = routes.gates_of(min_coverage, gates)
         return routes.cutover(
             self._handle, version, gates=chosen, force=force, reason=reason, by=by
         )

@@ -218,15 +218,22 @@ def check_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult]:
     ]
 
 
-def gates_of(min_coverage: float) -> Gates:
-    """Return gates that ask for nothing but coverage.
+def gates_of(min_coverage: float | None, gates: Gates | None) -> Gates:
+    """Return the gates that a caller asks for: given ones, or one of coverage.
 
     Raises
     ------
     InvalidArgumentError
-        It is no number from 0 to 1.
+        Both are given, or the coverage is no share.
     """
-    return Gates(coverage=check_number(min_coverage, what="min_coverage", least=0, most=1))
+    if gates is None:
+        share = 1.0 if min_coverage is None else min_coverage
+        return Gates(coverage=check_number(share, what="min_coverage", least=0, most=1))
+    if min_coverage is not None:
+        raise InvalidArgumentError(
+            "cutover: min_coverage is short for gates=Gates(coverage=...); pass one of the two"
+        )
+    return gates
 
 
 def rollback(handle: Handle, *, reason: str, by: str) -> Coverage:
