@@ -194,11 +194,15 @@ class PathMedium:
         # Nobody else's until it has the owner and mode of the file it will replace: whoever opened
         # it while it is empty could read what is written to it later.
         file = RealFile(path, name=path, writable=True, create=True, mode=0o600)
-        self._inherit_permissions(file)
-        # Locked before it gets the store's name, so that there is no moment without a writer.
-        if not file.lock():
-            raise LockedError(path, waited_s=0)
-        return file
+        try:
+            self._inherit_permissions(file)
+            # Locked before it gets the store's name, so that there is no moment without a writer.
+            if not file.lock():
+                raise LockedError(path, waited_s=0)
+            return file  # noqa: TRY300  # an interrupt before it would leave the file locked
+        except BaseException:
+            file.close()  # and its lock with it: the error may be kept for long
+            raise
 
     def _inherit_permissions(self, file: RealFile) -> None:
         if sys.platform != "win32":  # there they come from the folder
