@@ -143,6 +143,16 @@ def require_advice(error: vstore.VstoreError) -> None:
         raise error
 
 
+def came_of_an_alarm(error: BaseException | None) -> bool:
+    """Whether the alarm was taken for an error of what it interrupted.
+
+    An embedder is one, and Python's own `Thread.start`, which then fails to clean up.
+    """
+    while error is not None and not isinstance(error, AlarmError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 class Timer:
     """Interrupts an action once, some time after it began."""
 
@@ -201,12 +211,13 @@ def main(folder: str, count: str, seed: str) -> None:
         try:
             delay_s = took_s[action] * user.random.random() + 1e-5
             interrupts += timer.interrupt(action, delay_s)
-        except vstore.EmbeddingError as error:
-            if not isinstance(error.__cause__, AlarmError):  # as if the embedder had raised it
+        except Exception as error:
+            if came_of_an_alarm(error):
+                interrupts += 1
+            elif isinstance(error, vstore.VstoreError):
+                require_advice(error)
+            else:
                 raise
-            interrupts += 1
-        except vstore.VstoreError as error:
-            require_advice(error)
         user.go_on()
         if rounds % ROUND == 0:
             user.look()

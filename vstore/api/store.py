@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import weakref
+from operator import attrgetter
 from typing import TYPE_CHECKING, Self
 
 from vstore.api.collection import Collection
@@ -62,9 +64,16 @@ class Store(OpenHandle):
         self._keep_metrics = keep_metrics
         self._embedders = EmbedderRegistry()
         self.clock = open_file.clock
+        self._entered = weakref.ref(self)
 
-    def __enter__(self) -> Self:
-        return self
+    if TYPE_CHECKING:
+
+        def __enter__(self) -> Self: ...
+    else:
+        # One call into C, a weak reference's, that returns the store: an interrupt before the one
+        # line of a method in Python would leave the store open, with nobody to close it, for as
+        # long as the exception is kept.
+        __enter__ = property(attrgetter("_entered"))
 
     def __exit__(
         self,
@@ -72,7 +81,12 @@ class Store(OpenHandle):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except BaseException:
+            # An interrupt may have come before anything was closed, and nobody else has the store.
+            self.open_file.close()
+            raise
 
     def __repr__(self) -> str:
         state = "closed" if self.open_file.closed else f"epoch {self.open_file.snapshot.epoch}"
