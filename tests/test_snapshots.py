@@ -335,3 +335,22 @@ def test_a_vacuum_carries_no_damage_into_the_new_file(tmp_path: Path) -> None:
         with pytest.raises(vstore.BlockChecksumError):
             store.vacuum(keep_epochs=[store.epoch])
     assert bytes(data) == path.read_bytes()
+
+
+def test_handles_on_an_older_epoch_end_with_the_store(tmp_path: Path) -> None:
+    store = vstore.open(tmp_path / "docs.vstore")
+    documents(store).upsert(["a"], texts=["a"])
+    reader = store.snapshot()
+    pinned = reader.collection("docs")
+    assert pinned.ids() == ["a"]
+    store.close()
+    for ask in (
+        pinned.ids,
+        lambda: len(pinned),
+        lambda: pinned.get("a"),
+        lambda: pinned.versions,
+        lambda: reader.collections,
+        lambda: reader.collection("docs"),
+    ):
+        with pytest.raises(vstore.ClosedError):
+            ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -378,3 +379,16 @@ def test_damage_that_a_call_meets_is_met_before_it_changes_anything(tmp_path: Pa
         assert docs.ids() == [*ids, "small"]
     with vstore.open(path) as store:
         assert "small" in store.collection("docs")
+
+
+def test_another_thread_cannot_write_to_a_transaction() -> None:
+    docs = documents()
+    with docs.store.transaction() as tx:
+        tx.upsert(docs, ["a"], texts=["a"])
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(lambda: tx.upsert(docs, ["b"], texts=["b"]))
+            with pytest.raises(vstore.TransactionError, match="the thread that began it"):
+                other.result()
+        tx.upsert(docs, ["c"], texts=["c"])
+    assert docs.ids() == ["a", "c"]
+    assert docs.store.check().ok

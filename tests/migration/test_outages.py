@@ -354,3 +354,20 @@ def test_a_letter_whose_document_has_nothing_to_map_is_passed_over() -> None:
     docs.upsert(["3"], texts=["3"], vectors={"a": vectors[2:3]})
     report = docs.migrate("a", "b", from_vectors=lambda given: given).run()
     assert (report.done, report.failed) == (1, 1)
+
+
+def test_a_cap_that_is_reached_is_not_an_error_for_what_failed_before_it() -> None:
+    docs = corpus(40)
+    poison = docs.ids()[3]
+
+    def embed_most(batch: Sequence[vstore.Document]) -> Any:
+        if any(document.id == poison for document in batch):
+            raise ValueError("refused")
+        return embed(batch)
+
+    migration = docs.migrate(OLD, NEW, embed_most, batch_size=4, documents_max=10)
+    report = migration.run()
+    assert report.status == "stopped"
+    assert "documents_max 10" in report.note
+    again = docs.migrate(OLD, NEW, embed_most, batch_size=4, documents_max=40).run()
+    assert (again.status, again.failed) == ("done", 1)

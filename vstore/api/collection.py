@@ -701,9 +701,9 @@ class Collection(OpenHandle):
         policy : {"allow", "queue", "require"}
             "allow" counts the gap. "queue" opens a backfill for the version at once, in the same
             commit, whose runner takes such documents first. "require" refuses the write. In use are
-            the versions that routes read, read before, or shadow, and those being filled, until
-            they are retired. Under "queue" and "require" vectors that come without text and hash
-            count as a change of the source; see `Transaction.upsert`.
+            the versions that routes read, read before, or shadow, and those that a migration fills
+            or has filled, until they are retired. Under "queue" and "require" vectors that come
+            without text and hash count as a change of the source; see `Transaction.upsert`.
         """
         dual_write.set_policy(self._handle, policy, reason=reason)
 

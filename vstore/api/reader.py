@@ -29,7 +29,14 @@ class Reader(OpenHandle):
 
     @property
     def collections(self) -> tuple[str, ...]:
-        """Names of the collections."""
+        """Names of the collections.
+
+        Raises
+        ------
+        ClosedError
+            The store is closed, or was opened by a parent process.
+        """
+        self._store.open_file.current()
         return tuple(self._snapshot.state.collections)
 
     def collection(self, name: str) -> Collection:
@@ -39,6 +46,9 @@ class Reader(OpenHandle):
         ------
         NotFoundError
             There is no such collection at this epoch.
+        ClosedError
+            The store is closed, or was opened by a parent process.
         """
+        self._store.open_file.current()
         self._snapshot.collection(name)
         return Collection(self._store, self._store._handle(name).at(self._snapshot))

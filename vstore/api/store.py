@@ -51,6 +51,17 @@ else:  # not what a search needs
     transactions = Deferred("vstore.api.transaction")
 
 
+class _EnterMethod(property):
+    """``__enter__`` of a store: for a ``with`` statement one call into C, of a weak reference.
+
+    An interrupt before the one line of a method in Python would leave the store open, with nobody
+    to close it, for as long as the exception is kept. `contextlib.ExitStack` asks the class.
+    """
+
+    def __call__(self, store: Store) -> Store:
+        return store
+
+
 class Store(OpenHandle):
     """One open store. Made by `vstore.open`; a context manager that closes it.
 
@@ -70,10 +81,7 @@ class Store(OpenHandle):
 
         def __enter__(self) -> Self: ...
     else:
-        # One call into C, a weak reference's, that returns the store: an interrupt before the one
-        # line of a method in Python would leave the store open, with nobody to close it, for as
-        # long as the exception is kept.
-        __enter__ = property(attrgetter("_entered"))
+        __enter__ = _EnterMethod(attrgetter("_entered"))
 
     def __exit__(
         self,

@@ -107,7 +107,8 @@ class Handle:
         ClosedError
             The store is closed, or was opened by a parent process.
         """
-        return self.file.current() if self.pinned is None else self.pinned
+        newest = self.file.current()  # which a closed store, or a fork's, does not have
+        return newest if self.pinned is None else self.pinned
 
     def view(self) -> CollectionView:
         """Return the collection at that snapshot, inside the scope.

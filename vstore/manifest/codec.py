@@ -217,6 +217,10 @@ def _require_labels(collection: CollectionState, where: str) -> None:
     for what, label in named:
         if label not in collection.versions:
             raise ValueError(f"{where}.{what}: no version {shown(label)}")
+    for key, route in collection.routes.items():
+        for label in (*route.labels, *filter(None, [route.shadow])):
+            if collection.versions[label].retired_us is not None:
+                raise ValueError(f"{where}.routes[{key!r}]: version {shown(label)} is retired")
 
 
 def _read_job(target: str, value: object, where: str) -> JobState:

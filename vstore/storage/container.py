@@ -190,12 +190,16 @@ class Container:
         FileMovedError
             The superblock slots are not as this handle read or wrote them.
         """
+        problem = None
         if self.file.read(0, BLOCKS_START) != self._slots:
-            error = FileMovedError(
-                self.name,
+            problem = (
                 "another program has written over the file while it was open here, as copying a "
-                "backup over it does",
+                "backup over it does"
             )
+        elif self.file.size() < self.committed_length:
+            problem = "another program has shortened the file while it was open here"
+        if problem is not None:
+            error = FileMovedError(self.name, problem)
             self.condemn(error)
             raise error
 
@@ -335,6 +339,8 @@ class Container:
         """Refuse to write through a read-only or poisoned handle."""
         if not self.writable:
             raise ReadOnlyError(f"{self.name} is open read-only; open it with mode='rw' to write")
+        if isinstance(self._poison, FileMovedError):
+            raise FileMovedError(self.name, self._poison.problem)
         if self._poison is not None:
             raise StorageError(
                 f"{self.name}: an earlier write failed or was interrupted ({self._poison!r}); "
@@ -343,7 +349,7 @@ class Container:
 
     def condemn(self, error: BaseException) -> None:
         """Refuse all further writes through this handle: what is on disk is uncertain."""
-        self._poison = error
+        self._poison = error.with_traceback(None)  # whose frames would keep the file open
 
     def acquit(self) -> None:
         """Take writes again: what was feared did not happen."""

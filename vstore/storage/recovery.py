@@ -41,7 +41,8 @@ def choose_slot(
     if len({slot.file_uuid for _, slot in candidates}) > 1:
         raise CorruptionError(name, "the superblock slots belong to two different stores", offset=0)
     skipped = None
-    if len(candidates) == 1 and not pair.blank[1 - candidates[0][0]]:
+    # Only the second slot is ever blank in a store: the first commit is in the first one.
+    if len(candidates) == 1 and not (candidates[0][0] == 0 and pair.blank[1]):
         skipped = "the other superblock slot is damaged: an interrupted commit, or corruption"
     size = file.size()
     for index, slot in candidates:

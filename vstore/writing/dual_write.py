@@ -44,14 +44,13 @@ def set_policy(handle: Handle, policy: DualWrite, *, reason: str) -> None:
 def versions_in_use(collection: CollectionState) -> list[str]:
     """Return the versions that a write should have vectors for, in the order of their making.
 
-    Those that a route reads, shadows or may be rolled back to, and those being filled.
+    Those that a route reads, shadows or may be rolled back to, and those that a job fills or has
+    filled, until they are retired.
     """
     wanted: set[str] = set()
     for route in collection.routes.values():
         wanted.update(route.labels, route.previous, (route.shadow,))
-    wanted.update(
-        target for target, job in collection.jobs.items() if job.status in ("running", "stopped")
-    )
+    wanted.update(target for target, job in collection.jobs.items() if job.status != "cancelled")
     return [
         label
         for label, version in collection.versions.items()

@@ -319,7 +319,8 @@ class Run:
         EmbeddingError
             Documents that were put off are left.
         """
-        if not self.done or self._batches_left():
+        # A job that a cap or somebody stopped leaves them for its next run.
+        if self._job().status == "running" and (not self.done or self._batches_left()):
             self._second.require_none_put_off()
         drafts.write(self._file, self._end_job)
 

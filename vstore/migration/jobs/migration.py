@@ -19,7 +19,7 @@ from vstore.migration.gates.measurements import coverage
 from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.backfill import Run, Work, scan
 from vstore.migration.jobs.options import MigrationOptions
-from vstore.migration.jobs.running import only_run
+from vstore.migration.jobs.running import run_alone
 from vstore.migration.jobs.status import (
     BackfillReport,
     MigrationPlan,
@@ -220,11 +220,14 @@ class Migration(OpenHandle):
         self._handle.require_unscoped("backfill")
         self._work.vectors.require()
         embedder = self._work.vectors.embedder
-        with only_run(self._handle, self._target):
+
+        def run() -> BackfillReport:
             if embedder is not None:
                 require_no_drift(self._handle, self._target, embedder, self._calls)
-            run = Run(self._work, self._embedder(), batches_max=batches_max, progress=progress)
-            return run.run()
+            job = Run(self._work, self._embedder(), batches_max=batches_max, progress=progress)
+            return job.run()
+
+        return run_alone(self._handle, self._target, run)
 
     def plan(self, *, sample: int = 32) -> MigrationPlan:
         """Estimate what is left to do, by embedding some documents without writing anything.

@@ -1,32 +1,32 @@
 """Which backfills run in this process: each job of an open file has at most one run.
 
 A runner in another process is kept out by the writer's lock, and a runner that is killed leaves
-nothing behind: the job is in the file, and the next runner goes on at once.
+nothing behind: the job is in the file, and the next runner goes on at once. Inside a process a run
+is a turn, as a write is: an interrupt leaves none taken, and a thread that ended has none.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from vstore.errors import StateError
+from vstore.engine.turns import Turn, Turns
+from vstore.errors import LockedError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from vstore.engine.handle import Handle
     from vstore.engine.open_file import OpenFile
 
-# The jobs that are being run, by open file: collection and version.
-_running: Final[WeakKeyDictionary[OpenFile, set[tuple[str, str]]]] = WeakKeyDictionary()
-_lock: Final = Lock()
+_T = TypeVar("_T")
+_WAIT_S: Final = 0.01  # for a run that ends this moment
+# By open file, and by collection and version.
+_turns: Final[WeakKeyDictionary[OpenFile, dict[tuple[str, str], Turns]]] = WeakKeyDictionary()
 
 
-@contextmanager
-def only_run(handle: Handle, target: str) -> Iterator[None]:
-    """Be the only run of a version's backfill while the block lasts.
+def run_alone(handle: Handle, target: str, body: Callable[[], _T]) -> _T:
+    """Return what ``body`` returns, as the only run of a version's backfill meanwhile.
 
     Raises
     ------
@@ -34,17 +34,24 @@ def only_run(handle: Handle, target: str) -> Iterator[None]:
         The job is being run: by another thread, or by this one, from inside its own embedding
         function.
     """
-    key = (handle.name, target)
-    with _lock:
-        running = _running.setdefault(handle.file, set())
-        if key in running:
-            raise StateError(
-                f"the backfill of {target!r} is being run by another thread of this process, or "
-                "by this one further up; wait until that run returns, or stop it"
-            )
-        running.add(key)
+    of_file = _turns.setdefault(handle.file, {})
+    turns = of_file.setdefault((handle.name, target), Turns(handle.file.name))
+    turn = Turn()
     try:
-        yield
+        try:
+            _take(turns, turn, target)
+            return body()
+        finally:
+            turn.end()
     finally:
-        with _lock:
-            running.discard(key)
+        turn.end()
+
+
+def _take(turns: Turns, turn: Turn, target: str) -> None:
+    try:
+        turns.give(turn, timeout_s=_WAIT_S)
+    except (StateError, LockedError):
+        raise StateError(
+            f"the backfill of {target!r} is being run by another thread of this process, or by "
+            "this one further up; wait until that run returns, or stop it"
+        ) from None
