@@ -272,3 +272,53 @@ def test_codes_that_tell_nothing_apart_are_not_used() -> None:
         assert not falls_short(docs, vectors[:QUERIES], None)
         where = vstore.field("number") < ROWS // 2
         assert not falls_short(docs, vectors[:QUERIES], None, (1, 3, 10), where=where)
+
+
+def test_questions_from_between_near_copies_keep_the_promise() -> None:
+    """No copy is near them, so that their neighbours do not lead to each other."""
+    rng = np.random.default_rng(5)
+    base = rng.standard_normal((600, 64)).astype(np.float32)
+    base /= np.linalg.norm(base, axis=1, keepdims=True)
+    rows = np.repeat(base, 20, axis=0)
+    rows = rows + (0.03 / 8 * rng.standard_normal(rows.shape)).astype(np.float32)
+    with vstore.open(":memory:") as store:
+        docs = filled(store, rows[rng.permutation(len(rows))])
+        queries = base[rng.integers(0, 600, 200)] + base[rng.integers(0, 600, 200)]
+        for k in (1, 3, 10):
+            exact = docs.search_batch(queries, version="v", k=k, exact=True)
+            recall = found(docs.search_batch(queries, version="v", k=k), exact)
+            assert recall >= 0.95, f"recall@{k} {recall:.3f}"
+
+
+@pytest.mark.parametrize("length", [0.01, 0.3, 3.0, 50.0])
+def test_the_length_of_a_query_changes_no_answer_among_unit_vectors(length: float) -> None:
+    rng = np.random.default_rng(6)
+    rows = rng.standard_normal((12_000, 64)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    queries = rng.standard_normal((50, 64)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    with vstore.open(":memory:") as store:
+        docs = filled(store, rows, "inner_product")
+        ids = docs.search_batch(queries, version="v", k=10).ids
+        scaled = docs.search_batch(queries * np.float32(length), version="v", k=10).ids
+        same = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids, scaled, strict=True)])
+        assert same > 0.98, f"{same:.3f} of the hits are the same"
+
+
+def test_a_wider_search_by_hand_finds_no_less_under_a_filter() -> None:
+    rng = np.random.default_rng(7)
+    with vstore.open(":memory:") as store:
+        docs = store.create_collection("docs", fields={"n": "int"})
+        docs.create_version("v", vstore.EmbeddingSpec("m", 64, "l2"))
+        rows = near_copies(20, 0.03)
+        docs.upsert(
+            range(len(rows)),
+            vectors={"v": rows},
+            metadata=[{"n": int(n)} for n in rng.integers(0, 50, len(rows))],
+        )
+        queries, one = rows[:50], vstore.field("n") == 3
+        exact = docs.search_batch(queries, version="v", k=10, where=one, exact=True)
+        for ef in (20, 100, 1_000):
+            results = docs.search_batch(queries, version="v", k=10, where=one, ef_search=ef)
+            recall = found(results, exact)
+            assert recall >= 0.95, f"ef_search={ef}: {recall:.3f}"

@@ -23,6 +23,7 @@ from vstore.searching.parameters import (
     check_family,
     check_k,
     keys_of,
+    label_of,
     several_queries,
     wanted_of,
 )
@@ -497,11 +498,11 @@ class Collection(OpenHandle):
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(
-            version,
+            label_of(version),
             k,
             where,
             mode,
-            old_version,
+            label_of(old_version),
             fusion,
             check_collapse(collapse),
             wanted,
@@ -540,11 +541,11 @@ class Collection(OpenHandle):
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search, threads=threads)
         options = SearchOptions(
-            version,
+            label_of(version),
             k,
             where,
             mode,
-            old_version,
+            label_of(old_version),
             fusion,
             check_collapse(collapse),
             wanted,
@@ -574,7 +575,14 @@ class Collection(OpenHandle):
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(
-            version, k, where, mode, old_version, fusion, check_collapse(collapse), wanted
+            label_of(version),
+            k,
+            where,
+            mode,
+            label_of(old_version),
+            fusion,
+            check_collapse(collapse),
+            wanted,
         )
         if not check_switch(analyze, what="analyze"):
             return explain(self._handle, query, options)
@@ -613,7 +621,9 @@ class Collection(OpenHandle):
         """
         k = check_k(k)
         wanted = wanted_of(recall, exact=False, ef_search=ef_search)
-        options = SearchOptions(version, k, where, mode, old_version, fusion, wanted=wanted)
+        options = SearchOptions(
+            label_of(version), k, where, mode, label_of(old_version), fusion, wanted=wanted
+        )
         until = self._handle.snapshot().epoch if after is None else after
         return epoch_comparison.compare_epochs(
             self._handle, query, options, before=before, after=until

@@ -59,7 +59,10 @@ class EmbedderRegistry:
         StateError
             No registered embedder makes vectors of this version.
         """
-        embedder = next((e for f, e in list(self._embedders.items()) if f in accepted), None)
+        # The version's own before one that was only declared equivalent: prompts may differ.
+        embedder = self._embedders.get(version.spec.fingerprint) or next(
+            (e for f, e in list(self._embedders.items()) if f in accepted), None
+        )
         if embedder is None:
             raise StateError(
                 f"no embedder of version {version.label!r} ({version.spec.model}) is registered; "

@@ -98,6 +98,13 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
         if known is not None:
             return known
         quantizer = self.quantizer
+        mean, scale, unit = quantizer.mean, quantizer.scale, quantizer.unit
+        length = float(np.linalg.norm(vectors[0].astype(np.float64))) if len(vectors) else 0.0
+        if metric == "inner_product" and quantizer.space == "euclidean" and length > 0:
+            # Rows are of one length, and no query's length changes their order: so queries are
+            # encoded at length 1, and none is clipped or rounded away.
+            mean = (mean / length).astype(np.float32)
+            scale, unit = float(np.float32(scale / length)), True
         return self._rows.setdefault(
             groups is None,
             Rows(
@@ -106,9 +113,9 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
                 self.members,
                 self.starts,
                 groups,
-                quantizer.mean,
-                quantizer.scale,
-                quantizer.unit,
+                mean,
+                scale,
+                unit,
                 quantizer.space == "product",
             ),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.index import resolution
 from vstore.index.curve import (
     KS,
     CurvePoint,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # By k: of many hits each query tells more, and takes longer.
 _QUERIES: Final = dict(zip(KS, (400, 250, 100, 32), strict=True))
+_CROWDED: Final = 0.3  # share of rows with near-copies: a thousandth where texts differ
 _OWN_QUERIES: Final = dict(zip(KS, (200, 100, 0, 0), strict=True))
 _SPARE_QUERIES: Final = dict(zip(KS, (100, 100, 32, 8), strict=True))  # of either
 # Standard errors that are taken off. For one hit, whose mean is the least certain, the curve of ten
@@ -166,6 +168,11 @@ class _Measurement:
             # In a graph, but as anyone's near-copy: hard to reach for a row that few link to.
             (probe.vectors[known[spread]].astype(np.float32), _OWN_QUERIES),
         ]
+        if resolution.crowded_share(self._index.arrays, probe.node[probe.known]) > _CROWDED:
+            # Between near-copies of different rows, where their own neighbours do not lead.
+            pairs = kinds[1][0]
+            between = (pairs + np.roll(pairs, len(pairs) // 2, axis=0)) / 2
+            kinds.append((between.astype(np.float32), _OWN_QUERIES))
         curves = []
         for few, many in itertools.zip_longest(ks[::2], ks[1::2]):  # one scan for two of them
             found = [

@@ -139,9 +139,13 @@ def choose_path(
         return flat._replace(reason="exact=True")
     curves = part.recall.of(collapse=collapse)
     if wanted.ef_search is not None:
-        ef = max(wanted.ef_search, k)
-        if ef > POOL_MAX:
-            return flat._replace(reason=f"k is above {POOL_MAX:,}")
+        if curves.ef_for(RECALL_DEFAULT, k) is None:
+            reason = f"the graph was not seen to reach recall {RECALL_DEFAULT:g} at k={k:,}"
+            return flat._replace(reason=reason)
+        # A pool that is larger by as much as the filter leaves out.
+        ef = math.ceil(max(wanted.ef_search, k) / _share(part))
+        if ef > POOL_MAX or ef >= part.nodes:
+            return flat._replace(reason=f"ef_search={wanted.ef_search} of so few is a scan")
         return _by_hand(_graph(part, curves, ef, k), part, wanted.ef_search)
     if not native:
         return flat._replace(reason="no machine code here (yet)")

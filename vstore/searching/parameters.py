@@ -90,6 +90,11 @@ def _share(value: object) -> float:
     return found
 
 
+def label_of(label: str | None) -> str | None:
+    """Return a version's label as a plain str: what is kept of a search may be given to others."""
+    return str.__str__(label) if isinstance(label, str) else label
+
+
 def check_k(k: object) -> int:
     """Return how many hits are wanted.
 

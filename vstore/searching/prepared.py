@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vstore.guarding import query_check
     from vstore.guarding.query_check import Noted, QueryCheck
     from vstore.observe.tally import Tally
+    from vstore.query import filter_tree
     from vstore.query.execution import Execution
     from vstore.query.executor import Executor
     from vstore.query.fetching import VersionRead
@@ -47,6 +48,7 @@ else:  # not what a search by a vector needs
     embedders = Deferred("vstore.embedding.embedder")
     query_check = Deferred("vstore.guarding.query_check")
     recall_check = Deferred("vstore.searching.recall_check")
+    filter_tree = Deferred("vstore.query.filter_tree")
 
 _SEARCHES: Final = 16  # ways of asking that a view remembers
 _ARRAY: Final = "array"
@@ -332,8 +334,8 @@ class PreparedSearches:
             None if an option cannot be hashed, as a filter that is a dict.
         search : PreparedSearch or None
         """
-        if type(options.where) is dict:
-            return None, None
+        if options.where is not None and not isinstance(options.where, filter_tree.Filter):
+            return None, None  # a mapping, which may change
         if options.keys is not None:  # keys decide which way a canary goes, and nothing else
             options = options._replace(keys=None)
         # The filter's text too: 1 and True are equal, and no field takes both.

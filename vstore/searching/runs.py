@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
+from vstore.segment.ids import is_unordered
 from vstore.shown import short_repr
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def run_of(
 
 
 def _query_names(query_ids: Iterable[str | int], count: int) -> list[str]:
-    if isinstance(query_ids, str | bytes | set | frozenset):
+    if isinstance(query_ids, str | bytes) or is_unordered(query_ids):
         raise InvalidArgumentError(
             "query_ids: expected an id for each query, in the order of the queries, found "
             f"{type(query_ids).__name__} {short_repr(query_ids)}"
