@@ -298,10 +298,14 @@ def test_a_transaction_whose_thread_ended_cannot_commit_beside_another_one() -> 
     with vstore.open(":memory:") as store:
         made = store.create_collection("docs")
         tx = store.transaction()
-        thread = threading.Thread(target=tx.__enter__)
+
+        def begin() -> None:
+            tx.__enter__()
+            tx.upsert(made, ["left behind"])
+
+        thread = threading.Thread(target=begin)
         thread.start()
         thread.join()
-        tx.upsert(made, ["left behind"])
         made.upsert(["a"])
         with pytest.raises(vstore.ClosedError, match="thread"):
             tx.__exit__(None, None, None)

@@ -874,7 +874,9 @@ GRAPH_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "recall that is NaN": lambda a: points_of(a)[0].__setitem__(1, math.nan),
     "negative error": lambda a: points_of(a)[0].__setitem__(2, -0.1),
     "negative distances": lambda a: points_of(a)[0].__setitem__(3, -1.0),
-    "ef out of order": lambda a: points_of(a).reverse(),
+    "ef out of order": lambda a: points_of(a).insert(
+        0, [points_of(a)[0][0] + 1, *points_of(a)[0][1:]]
+    ),
     "ef twice": lambda a: points_of(a).append(points_of(a)[-1]),
     "ef of 0": lambda a: points_of(a)[0].__setitem__(0, 0),
     "no points": lambda a: points_of(a).clear(),
