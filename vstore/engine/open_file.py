@@ -6,6 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
 
+from vstore.companions import Companions
 from vstore.deferred import Deferred
 from vstore.engine.snapshot import load_snapshot
 from vstore.engine.turns import Turn, Turns
@@ -94,6 +95,8 @@ class OpenFile:
     snapshot : Snapshot
         What reads see: of the last commit, or of the epoch that the handle is pinned to.
     closed : bool
+    companions : Companions
+        What higher floors keep beside the file.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class OpenFile:
         self._pinned = False
         self.closed = False
         self._turns = Turns(medium.name)
+        self.companions = Companions()
         self._generation = fork.generation()
         self._replacements: list[StorageFile] = []  # opened by a vacuum, and ours to close
         self._settling: threading.Timer | None = None

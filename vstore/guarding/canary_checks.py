@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -39,17 +38,26 @@ if TYPE_CHECKING:
 
     from vstore.embedding.calls import Calls
     from vstore.engine.handle import Handle
-    from vstore.engine.open_file import OpenFile
     from vstore.guarding.canaries import CanaryVerdict
     from vstore.manifest.state import VersionState
     from vstore.types import Array
 
 _VERIFIED_MAX: Final = 64  # embedders, and versions that each writes to
-# Embedders that made of a version's canaries what they were, by open file: the embedder, the
-# collection and version, and the canaries.
-_verified: Final[
-    WeakKeyDictionary[OpenFile, deque[tuple[Embedder, tuple[str, str], tuple[str, ...], Array]]]
-] = WeakKeyDictionary()
+
+
+class _VerifiedEmbedders:
+    """Embedders that made of a version's canaries what they were, through one open file.
+
+    Attributes
+    ----------
+    latest : deque
+        The embedder, the collection and version, and the canaries.
+    """
+
+    def __init__(self) -> None:
+        self.latest: deque[tuple[Embedder, tuple[str, str], tuple[str, ...], Array]] = deque(
+            maxlen=_VERIFIED_MAX
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +273,7 @@ def require_no_drift(handle: Handle, label: str, embedder: Embedder, calls: Call
     canaries = guard_of(handle.snapshot(), version).record.canaries
     if canaries is None:
         return
-    verified = _verified.setdefault(handle.file, deque(maxlen=_VERIFIED_MAX))
+    verified = handle.file.companions.of(_VerifiedEmbedders).latest
     for known, place, texts, vectors in verified:
         if (
             known is embedder

@@ -106,7 +106,6 @@ class Draft:
         self._held: Turn | None = None  # unless the `with` statement holds it
         self._snapshot: Snapshot | None = None
         self._used = False
-        self._thread = 0
         self._pending: dict[str, PendingChanges] = {}
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
@@ -132,7 +131,6 @@ class Draft:
         if self._used:
             raise TransactionError("a transaction is for one with block; begin a new one")
         self._used = True
-        self._thread = threading.get_ident()
         turn = Turn()
         self._turn = weakref.ref(turn)
         if block is None:
@@ -178,7 +176,8 @@ class Draft:
     def _open_snapshot(self) -> Snapshot:
         if self._snapshot is None:
             raise TransactionError("a transaction works inside its with block; begin another")
-        if self._thread != threading.get_ident():
+        turn = None if self._turn is None else self._turn()
+        if turn is not None and turn.thread is not threading.current_thread():
             raise TransactionError(
                 "a transaction is of the thread that began it, and another one wrote to it; embed "
                 "and compute in other threads, and write here"

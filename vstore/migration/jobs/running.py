@@ -8,7 +8,6 @@ is a turn, as a write is: an interrupt leaves none taken, and a thread that ende
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
-from weakref import WeakKeyDictionary
 
 from vstore.engine.turns import Turn, Turns
 from vstore.errors import LockedError, StateError
@@ -17,12 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vstore.engine.handle import Handle
-    from vstore.engine.open_file import OpenFile
 
 _T = TypeVar("_T")
 _WAIT_S: Final = 0.01  # for a run that ends this moment
-# By open file, and by collection and version.
-_turns: Final[WeakKeyDictionary[OpenFile, dict[tuple[str, str], Turns]]] = WeakKeyDictionary()
+
+
+class _TurnsOfJobs:
+    """The turns of an open file's jobs, by collection and version."""
+
+    def __init__(self) -> None:
+        self._by_job: dict[tuple[str, str], Turns] = {}
+
+    def of(self, handle: Handle, target: str) -> Turns:
+        return self._by_job.setdefault((handle.name, target), Turns(handle.file.name))
 
 
 def run_alone(handle: Handle, target: str, body: Callable[[], _T]) -> _T:
@@ -34,8 +40,7 @@ def run_alone(handle: Handle, target: str, body: Callable[[], _T]) -> _T:
         The job is being run: by another thread, or by this one, from inside its own embedding
         function.
     """
-    of_file = _turns.setdefault(handle.file, {})
-    turns = of_file.setdefault((handle.name, target), Turns(handle.file.name))
+    turns = handle.file.companions.of(_TurnsOfJobs).of(handle, target)
     turn = Turn()
     try:
         try:
