@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -308,3 +310,31 @@ def test_another_embedder_of_the_same_geometry_answers_with_its_own_vectors() ->
     docs.store.register_embedder(second)
     docs.search("one")
     assert (first.queries, second.queries) == (["one"], ["one"])
+
+
+def test_a_version_s_own_embedder_goes_before_an_equivalent_one() -> None:
+    """Their query prompts may differ, and the fingerprints with them."""
+    first = vstore.HashingEmbedder(8)
+    own_spec = dataclasses.replace(first.spec, query_prompt="ask: ")
+
+    class Own:
+        """Of the same vectors, and with a prompt of its own."""
+
+        spec = own_spec
+
+        def embed_documents(self, texts: Sequence[str]) -> Array:
+            return first.embed_documents(texts)
+
+        def embed_query(self, text: str) -> Array:
+            assert text.startswith("ask: ")
+            return np.ones(8, np.float32)
+
+    store = store_in()
+    docs = store.create_collection("docs")
+    docs.create_version("own", own_spec)
+    docs.upsert(["a"], vectors={"own": first.embed_documents(["a"])})
+    store.declare_equivalent(first.spec, own_spec, reason="a prompt")
+    store.register_embedder(first)
+    store.register_embedder(Own())
+    with mock.patch.object(first, "embed_query", side_effect=AssertionError("the other one")):
+        assert docs.search("a", version="own", k=1).ids == ["a"]

@@ -305,20 +305,28 @@ def test_the_length_of_a_query_changes_no_answer_among_unit_vectors(length: floa
         assert same > 0.98, f"{same:.3f} of the hits are the same"
 
 
-def test_a_wider_search_by_hand_finds_no_less_under_a_filter() -> None:
-    rng = np.random.default_rng(7)
+def test_a_search_by_hand_widens_with_its_filter() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.standard_normal((600, 64)), 20, axis=0)
+    rows = (rows + 1e-3 * rng.standard_normal(rows.shape)).astype(np.float32)
     with vstore.open(":memory:") as store:
-        docs = store.create_collection("docs", fields={"n": "int"})
-        docs.create_version("v", vstore.EmbeddingSpec("m", 64, "l2"))
-        rows = near_copies(20, 0.03)
-        docs.upsert(
-            range(len(rows)),
-            vectors={"v": rows},
-            metadata=[{"n": int(n)} for n in rng.integers(0, 50, len(rows))],
-        )
-        queries, one = rows[:50], vstore.field("n") == 3
-        exact = docs.search_batch(queries, version="v", k=10, where=one, exact=True)
+        docs = filled(store, rows, "l2")
+        groups = rng.integers(0, 100, len(rows))
+        docs.update_metadata(range(len(rows)), [{"number": int(group)} for group in groups])
+        few, queries = vstore.field("number") < 2, rows[rng.integers(0, len(rows), 100)]
+        exact = docs.search_batch(queries, version="v", k=10, where=few, exact=True)
         for ef in (20, 100, 1_000):
-            results = docs.search_batch(queries, version="v", k=10, where=one, ef_search=ef)
+            results = docs.search_batch(queries, version="v", k=10, where=few, ef_search=ef)
             recall = found(results, exact)
             assert recall >= 0.95, f"ef_search={ef}: {recall:.3f}"
+
+
+def test_a_search_by_hand_scans_where_no_width_was_seen_to_be_enough() -> None:
+    rng = np.random.default_rng(0)
+    walk = (np.cumsum(rng.standard_normal((12_000, 3)) * 0.01, axis=0) + 5).astype(np.float32)
+    with vstore.open(":memory:") as store:
+        docs = filled(store, walk, "l2")
+        queries = walk[rng.integers(0, len(walk), 100)]
+        exact = docs.search_batch(queries, version="v", k=1, exact=True)
+        recall = found(docs.search_batch(queries, version="v", k=1, ef_search=1_000), exact)
+        assert recall >= 0.95, f"{recall:.3f}"

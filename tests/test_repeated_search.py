@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
+from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -16,6 +17,7 @@ import vstore
 from tests.native.data import clustered
 from vstore.companions import Companions
 from vstore.native import loader
+from vstore.query.plan import versions
 from vstore.searching.prepared import PreparedSearches
 
 if TYPE_CHECKING:
@@ -531,3 +533,38 @@ def test_what_else_a_mapping_has_is_looked_at(docs: Collection) -> None:
     with pytest.raises(vstore.InvalidVectorError):
         docs.search(in_both(QUERIES[0]) | {"u": wrong}, **DUAL)
     assert docs.search({"v": QUERIES[0], "w": QUERIES[0]}).ids == docs.search({"v": QUERIES[0]}).ids
+
+
+class Settings(UserDict[str, object]):
+    """A mapping that can be a key, and can change."""
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        return "settings"
+
+
+def test_a_filter_that_is_a_mapping_is_read_each_time(kept: Collection) -> None:
+    query = QUERIES[0]
+    where = Settings(field="year", op="==", value=1)
+    for year in (1, 1, 1, 2, 2, 1):
+        where["value"] = year
+        assert kept.search(query, version="v", k=3, where=where).ids == [year]
+
+
+class Label(str):
+    """Somebody's own text."""
+
+    __slots__ = ()
+
+
+def test_a_label_of_another_class_is_in_nobody_s_plan(kept: Collection) -> None:
+    query = QUERIES[0]
+    forget(kept)
+    for label in (Label("v"), Label("v"), "v"):
+        plan = kept.search(query, version=label, k=3).plan
+        assert [type(one) for one in versions(plan)] == [str]

@@ -34,6 +34,7 @@ from tests.crash.interrupted import (
 )
 from vstore.api.transaction import Transaction
 from vstore.engine.turns import Turn, Turns
+from vstore.storage.real_file import RealFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -335,3 +336,30 @@ def test_a_turn_of_a_thread_that_ended_is_over() -> None:
     thread.start()
     thread.join()
     turns.give(Turn())
+
+
+def test_an_interrupt_as_a_vacuum_s_copy_is_locked_lets_the_lock_go(tmp_path: Path) -> None:
+    path = tmp_path / "docs.vstore"
+    store = vstore.open(path)
+    store.create_collection("docs")
+
+    def interrupt(frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code is RealFile.lock.__code__ and event == "return":
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return interrupt
+
+    kept = None
+    sys.settrace(interrupt)
+    try:
+        store.vacuum()
+    except KeyboardInterrupt as error:
+        kept = error
+    finally:
+        sys.settrace(None)
+    assert kept is not None
+    store.close()
+    with vstore.open(path) as again:
+        assert again.check().ok
+    assert [entry.name for entry in tmp_path.iterdir()] == ["docs.vstore"]
+    del kept

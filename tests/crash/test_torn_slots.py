@@ -193,3 +193,19 @@ def test_a_writer_begins_with_a_settled_slot() -> None:
         assert superblock.settled
         slots = read_slots(again.tobytes()[:BLOCKS_START]).newest_first()
         assert slots[0][1] == superblock
+
+
+def test_a_first_slot_that_is_blank_is_damage_and_is_mended() -> None:
+    """Only the second one may be blank: of a store that was never committed to again."""
+    medium = FaultyMedium()
+    written(medium).close()
+    image = medium.tobytes()
+    with open_medium(MemoryMedium(image), mode="r") as reader:
+        newest = reader.epoch
+    blank = bytes(SLOT_BYTES) + image[SLOT_BYTES:]
+    with open_medium(MemoryMedium(blank), mode="r") as reader:
+        assert "damaged" in str(reader.recovery_note)
+        assert newest - 1 <= reader.epoch <= newest
+    mended = MemoryMedium(blank)
+    open_medium(mended).close()
+    assert checked(mended.tobytes()).ok

@@ -373,6 +373,11 @@ def a_route_of_no_version(file: Forged) -> None:
 
 
 @forgery
+def a_route_that_reads_a_retired_version(file: Forged) -> None:
+    file.docs["versions"]["v1"]["retired_us"] = 5
+
+
+@forgery
 def a_route_that_reads_one_version_twice(file: Forged) -> None:
     route = file.docs["routes"][""]
     route["old_version"] = route["version"]
