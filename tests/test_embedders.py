@@ -327,7 +327,8 @@ def test_a_version_s_own_embedder_goes_before_an_equivalent_one() -> None:
 
         def embed_query(self, text: str) -> Array:
             assert text.startswith("ask: ")
-            return np.ones(8, np.float32)
+            unit: Array = np.eye(8, dtype=np.float32)[0]
+            return unit
 
     store = store_in()
     docs = store.create_collection("docs")
