@@ -40,7 +40,7 @@ def main() -> None:
                     os.pwrite(fd, bytes(4096), (i // 4 % 2) * 4096)
                     os.fsync(fd)
                     bare.append(time.perf_counter() - started)
-            segments = docs.version("v1").segments
+            segments = docs.versions["v1"].segments
         os.close(fd)
         grown = path.stat().st_size - start_bytes
         reopenings = []

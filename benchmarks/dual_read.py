@@ -44,7 +44,7 @@ def filled(store: vstore.Store, rows: int) -> tuple[vstore.Collection, dict[str,
         if label == "old":
             docs.upsert(list(range(rows)), vectors={label: vectors})
         else:
-            docs.add_vectors(label, moved.tolist(), vectors[moved])
+            docs.add_vectors(moved.tolist(), vectors[moved], version=label)
         queries[label] = asked[:BATCH]
     store.optimize()
     return docs, queries
@@ -61,24 +61,26 @@ def measure(path: Path, rows: int) -> list[Comparison]:
         def dual(rule: str) -> Any:
             def ask(i: int) -> Any:
                 query = {label: vectors[i] for label, vectors in queries.items()}
-                options: Any = {"mode": "dual", "version": "new", "old_version": "old"}
-                return docs.search(query, fusion=rule, k=K, **options).ids
+                named: Any = rule
+                return docs.search(query, read=vstore.Dual("new", fusion=named), k=K).ids
 
             return ask
 
         def batch(**options: Any) -> Any:
-            return lambda: [r.ids for r in docs.search_batch(k=K, threads=1, **options)]
+            return lambda: [r.ids for r in docs.search_batch(k=K, **options)]
 
         asked = {"old": single("old"), "new": single("new")} | {r: dual(r) for r in RULES}
         times: dict[str, list[float]] = {name: [] for name in asked}
         for turn in range(SINGLES):
             for name, ask in asked.items():
                 times[name].append(seconds_of(lambda ask=ask, turn=turn: ask(turn)))  # type: ignore[misc]
-        both: Any = {"mode": "dual", "version": "new", "old_version": "old", "queries": queries}
         batches = {
             "old": batch(queries=queries["old"], version="old"),
             "new": batch(queries=queries["new"], version="new"),
-        } | {rule: batch(fusion=rule, **both) for rule in RULES}
+        } | {
+            rule: batch(queries=queries, read=vstore.Dual("new", fusion=rule))  # type: ignore[arg-type]
+            for rule in RULES
+        }
         totals: dict[str, list[float]] = {name: [] for name in batches}
         for _ in range(ROUNDS):
             for name, run in batches.items():

@@ -31,7 +31,7 @@ def collection(vectors: np.ndarray, policy: str, *, graph: bool) -> vstore.Colle
     docs = store.create_collection("docs")
     spec = vstore.EmbeddingSpec("benchmark", vectors.shape[1])
     docs.create_version("v", spec, graph_rows_min=1 if graph else None)
-    docs.set_geometry_policy("v", policy)  # type: ignore[arg-type]
+    docs.guards.set_policy("v", policy)  # type: ignore[arg-type]
     if len(vectors):
         docs.upsert(list(range(len(vectors))), vectors={"v": vectors})
     if graph:
@@ -52,7 +52,7 @@ def search_rows(dimension: int) -> Comparison:
     for docs in both.values():
         ask(docs)
     us = alternate({p: lambda docs=docs: ask(docs) for p, docs in both.items()}, rounds=ROUNDS)
-    assert both["refuse"].guard("v").informative
+    assert both["refuse"].guards["v"].informative
     return compared(f"one search by a graph, {ROWS:,} x {dimension}", us, "us", bounded=True)
 
 
@@ -65,7 +65,7 @@ def batch_rows(dimension: int) -> Comparison:
     def write(docs: vstore.Collection) -> float:
         started = time.thread_time()
         for _ in range(8):
-            docs.add_vectors("v", ids, more)
+            docs.add_vectors(ids, more, version="v")
         return (time.thread_time() - started) / 8 * 1e3
 
     for docs in both.values():

@@ -54,7 +54,7 @@ def make_store(hits: Array) -> vstore.Collection:
     rows = np.random.default_rng(0).standard_normal((len(hits), DIMENSION)).astype(np.float32)
     docs.upsert(list(range(len(hits))), vectors={"old": rows})
     with docs.store.transaction() as tx:
-        ref = append_record(docs.store.open_file.current().container, plain_hits(hits_of(hits)))
+        ref = append_record(docs.store._open_file.current().container, plain_hits(hits_of(hits)))
 
         def put(state: StoreState) -> StoreState:
             return put_collection(state, state.collections["docs"]._replace(hits=ref))
@@ -87,7 +87,9 @@ def curve(hits: Array, later: Array, order: JobOrder, batches: int) -> Curve:
         points.later.append(float(later[fresh].sum() / later.sum()))
 
     size = max(len(hits) // batches, 1)
-    docs.migrate("old", "new", embed, order=order, batch_size=size).run(progress=note)
+    docs.migrate("old", "new", embed, order=order, calls=vstore.Calls(batch_size=size)).run(
+        progress=note
+    )
     return points
 
 

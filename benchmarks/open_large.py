@@ -53,7 +53,7 @@ def main() -> None:
             for start in range(0, ROWS, BATCH):
                 vectors = rng.standard_normal((BATCH, DIMENSION)).astype(np.float32)
                 docs.upsert(list(range(start, start + BATCH)), vectors={"v1": vectors})
-            segments = docs.version("v1").segments
+            segments = docs.versions["v1"].segments
         runs = []
         for _ in range(ROUNDS):
             done = subprocess.run(

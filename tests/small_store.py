@@ -69,11 +69,11 @@ def seal(store: vstore.Store) -> None:
 
 def contents(collection: vstore.Collection) -> dict[str, object]:
     """Return all that a refused write must leave as it was."""
-    labels = [version.label for version in collection.versions]
+    labels = list(collection.versions)
     return {
         "epoch": collection.store.epoch,
         "documents": list(map(repr, collection.documents())),
-        "route": collection.route,
+        "route": collection.routes.current,
         "coverage": {label: collection.coverage(label) for label in labels},
         "vectors": {
             label: [(ids, array.tolist()) for ids, _, _, array in collection.vectors(label)]

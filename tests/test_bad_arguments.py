@@ -46,10 +46,10 @@ CALLS: dict[str, Callable[[Any], object]] = {
         ["b"], ["x"], embedder=vstore.HashingEmbedder
     ),
     "register a speechless one": lambda docs: docs.store.register_embedder(Speechless()),
-    "backfill by nothing": lambda docs: docs.backfill(OLD, None),
+    "backfill by nothing": lambda docs: docs.migration.backfill(OLD, None),
     "equivalent to nothing": lambda docs: docs.store.declare_equivalent(None, spec(), reason="r"),
     "nothing is equivalent": lambda docs: docs.store.declare_equivalent(spec(), None, reason="r"),
-    "a label for a number": lambda docs: docs.suggest_label(5),
+    "a label for a number": lambda docs: vstore.suggest_label("docs", 5),
     "a label of a number": lambda _: vstore.suggest_label("docs", 5, date=""),  # type: ignore[arg-type]
     "extras of a number": lambda _: vstore.EmbeddingSpec("m", 4, extras=5),  # type: ignore[arg-type]
     # Names.
@@ -60,15 +60,17 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "a number for a collection": lambda docs: docs.store.collection(5),
     "drop a list": lambda docs: docs.store.drop_collection(["docs"]),
     "a list of an epoch": lambda docs: docs.store.snapshot().collection(["docs"]),
-    "a list for a version": lambda docs: docs.version([OLD]),
+    "a list for a version": lambda docs: docs.versions[[OLD]],
     "search a list": lambda docs: docs.search(axis(0), version=[OLD]),
     "rows of a list": lambda docs: docs.get_vectors("a", [OLD]),
     "coverage of a number": lambda docs: docs.coverage(5),
     "vectors by number": lambda docs: docs.upsert(["b"], vectors={5: rows(1)}),
-    "add vectors to a list": lambda docs: docs.add_vectors([OLD], ["a"], rows(1)),
-    "cutover to a list": lambda docs: docs.cutover([OLD]),
-    "read both of a list": lambda docs: docs.read_both([OLD]),
-    "retire a list": lambda docs: docs.retire([OLD]),
+    "add vectors to a list": lambda docs: docs.add_vectors(["a"], rows(1), version=[OLD]),
+    "cutover to a list": lambda docs: docs.routes.cutover([OLD]),
+    "read both of a list": lambda docs: docs.routes.set(
+        vstore.Dual([OLD])  # type: ignore[arg-type]
+    ),
+    "retire a list": lambda docs: docs.routes.retire([OLD]),
     "untag a list": lambda docs: docs.store.untag(["x"]),
     # Ids and columns.
     "upsert nothing": lambda docs: docs.upsert(None),
@@ -88,10 +90,12 @@ CALLS: dict[str, Callable[[Any], object]] = {
     ),
     "texts in a set": lambda docs: docs.upsert(["b"], texts={"x"}),
     "texts in a dict": lambda docs: docs.upsert(["b"], texts={"b": "x"}),
-    "one revision": lambda docs: docs.add_vectors(OLD, ["a"], rows(1), revisions=5),
-    "a revision of text": lambda docs: docs.add_vectors(OLD, ["a"], rows(1), revisions=["x"]),
+    "one revision": lambda docs: docs.add_vectors(["a"], rows(1), revisions=5, version=OLD),
+    "a revision of text": lambda docs: docs.add_vectors(
+        ["a"], rows(1), revisions=["x"], version=OLD
+    ),
     "a masked revision": lambda docs: docs.add_vectors(
-        OLD, ["a"], rows(1), revisions=np.ma.masked_equal([1], 1)
+        ["a"], rows(1), revisions=np.ma.masked_equal([1], 1), version=OLD
     ),
     "embed a text": lambda docs: docs.upsert_texts(["b"], "x", embedder=embedder_of(docs)),
     "embed a number": lambda docs: docs.upsert_texts(["b"], 5, embedder=embedder_of(docs)),
@@ -107,10 +111,10 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "searches with numbered keys": lambda docs: docs.search_batch(
         rows(2), version=OLD, keys=[1, 2]
     ),
-    "cutover by nobody": lambda docs: docs.cutover(OLD, by=None, force=True, reason="r"),
-    "cutover by zero": lambda docs: docs.cutover(OLD, by=0, force=True, reason="r"),
-    "read both by a number": lambda docs: docs.read_both(OLD, by=0),
-    "rollback for no reason": lambda docs: docs.rollback(reason=None),
+    "cutover by nobody": lambda docs: docs.routes.cutover(OLD, by=None, force=True, reason="r"),
+    "cutover by zero": lambda docs: docs.routes.cutover(OLD, by=0, force=True, reason="r"),
+    "read both by a number": lambda docs: docs.routes.set(vstore.Dual(OLD), by=0),
+    "rollback for no reason": lambda docs: docs.routes.rollback(reason=None),
     "a numbered note": lambda docs: noted(docs, 5),
     "no note": lambda docs: noted(docs, None),
     # Numbers.
@@ -119,19 +123,23 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "a tag of text": lambda docs: docs.store.tag("t", epoch="x"),
     "keep an epoch of text": lambda docs: docs.store.vacuum(keep_epochs=["a"]),
     "keep one epoch": lambda docs: docs.store.vacuum(keep_epochs=5),
-    "cutover at text": lambda docs: docs.cutover(OLD, min_coverage="x"),
-    "cutover at no number": lambda docs: docs.cutover(OLD, min_coverage=float("nan")),
-    "cutover at a huge number": lambda docs: docs.cutover(OLD, min_coverage=HUGE),
-    "backfill so many batches": lambda docs: docs.backfill(OLD, print, batches_max="a"),
-    "fewer than no batches": lambda docs: docs.backfill(OLD, print, batches_max=-1),
-    "pending so many": lambda docs: docs.pending(OLD, limit="a"),
+    "cutover at text": lambda docs: docs.routes.cutover(
+        OLD, gates=vstore.Gates(coverage=float("inf"))
+    ),
+    "cutover at no number": lambda docs: docs.routes.cutover(
+        OLD, gates=vstore.Gates(coverage=float("nan"))
+    ),
+    "cutover at a huge number": lambda docs: docs.routes.cutover(
+        OLD, gates=vstore.Gates(coverage=HUGE)
+    ),
+    "backfill so many batches": lambda docs: docs.migration.backfill(OLD, print, batches_max="a"),
+    "fewer than no batches": lambda docs: docs.migration.backfill(OLD, print, batches_max=-1),
+    "pending so many": lambda docs: docs.migration.pending(OLD, limit="a"),
     "history of so many": lambda docs: docs.store.history(limit="a"),
     "history of a float": lambda docs: docs.store.history(limit=1.5),
     "history of less than none": lambda docs: docs.store.history(limit=-HUGE),
     "wait for text": lambda docs: docs.store.transaction(timeout_s="x"),
     "wait for no number": lambda docs: docs.store.transaction(timeout_s=float("nan")),
-    "chunk of text": lambda docs: docs.get_vector("a", OLD, chunk="0"),
-    "chunk of a float": lambda docs: docs.get_vector("a", OLD, chunk=0.0),
     # Opening.
     "open and wait for text": lambda _: vstore.open(":memory:", timeout_s="a"),  # type: ignore[arg-type]
     "open nothing": lambda _: vstore.open(None),  # type: ignore[arg-type]
@@ -175,10 +183,10 @@ def test_numbers_of_numpy_are_numbers() -> None:
     docs.upsert(["a"], texts=["one"], vectors={OLD: rows(1)})
     epoch = np.int64(docs.store.epoch)
     assert docs.store.snapshot(epoch).epoch == epoch  # type: ignore[arg-type]
-    docs.get_vector("a", OLD, chunk=np.uint8(0))  # type: ignore[arg-type]
+    docs.get_vectors("a", OLD)[np.uint8(0)]
     assert len(docs.store.history(limit=np.int32(1))) == 1  # type: ignore[arg-type]
     revisions = np.array([epoch], np.uint64)
-    assert docs.add_vectors(OLD, ["a"], rows(1), revisions=revisions).written == 1
+    assert docs.add_vectors(["a"], rows(1), revisions=revisions, version=OLD).written == 1
     with docs.store.transaction(timeout_s=float("inf")) as tx:
         tx.delete(docs, ["a"])
     assert docs.ids() == []
@@ -192,7 +200,7 @@ def test_ids_and_texts_to_embed_may_come_from_generators() -> None:
         (f"text {i}" for i in range(3)),
         embedder=embedder,
         metadata={"year": [1, 2, 3]},
-        batch_size=2,
+        calls=vstore.Calls(batch_size=2),
     )
     assert [document.text for document in docs.documents()] == ["text 0", "text 1", "text 2"]
     assert [document.metadata["year"] for document in docs.documents()] == [1, 2, 3]
@@ -215,7 +223,12 @@ def test_all_is_checked_before_the_first_batch_is_committed(
     before = contents(docs)
     given = {"texts": ["a", "b", "c", "d"], **column}
     with pytest.raises(vstore.InvalidArgumentError, match=message):
-        docs.upsert_texts([f"d{i}" for i in range(4)], **given, embedder=embedder, batch_size=2)
+        docs.upsert_texts(
+            [f"d{i}" for i in range(4)],
+            **given,
+            embedder=embedder,
+            calls=vstore.Calls(batch_size=2),
+        )
     assert contents(docs) == before
 
 

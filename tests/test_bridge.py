@@ -14,11 +14,11 @@ from vstore.manifest.job_state import BRIDGE_KINDS
 from vstore.manifest.spec import METRICS
 from vstore.migration.bridges.fitting import PAIRS_MIN, fit_bridge
 from vstore.migration.bridges.measuring import bridge_gate, bridge_recall
-from vstore.query.bridge import unit_rows
+from vstore.query.bridge_map import unit_rows
 
 if TYPE_CHECKING:
     from vstore.manifest.job_state import BridgeKind
-    from vstore.query.bridge import Bridge
+    from vstore.query.bridge_map import BridgeMap
     from vstore.types import Array
 
 PAIRS, DIMENSION = 600, 24
@@ -174,7 +174,7 @@ def test_pulled_back_queries_score_as_queries_score_what_is_mapped() -> None:
 
 
 @pytest.fixture(scope="module")
-def scifact_bridges() -> list[Bridge]:
+def scifact_bridges() -> list[BridgeMap]:
     demo = load_scifact()
     pairs = slice(0, 1_500)
     old, new = demo.old_documents[pairs], demo.new_documents[pairs]
@@ -182,13 +182,13 @@ def scifact_bridges() -> list[Bridge]:
 
 
 def test_between_two_real_models_a_bridge_finds_half_the_neighbours(
-    scifact_bridges: list[Bridge],
+    scifact_bridges: list[BridgeMap],
 ) -> None:
     for bridge in scifact_bridges:
         assert bridge.recall >= SCIFACT_RECALL_MIN, bridge.trials
 
 
-def test_real_queries_are_harder_than_documents(scifact_bridges: list[Bridge]) -> None:
+def test_real_queries_are_harder_than_documents(scifact_bridges: list[BridgeMap]) -> None:
     demo = load_scifact()
     to_new, _ = scifact_bridges
     recall = bridge_recall(to_new, demo.old_queries, demo.new_queries, demo.new_documents)

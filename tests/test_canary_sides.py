@@ -27,7 +27,7 @@ def docs() -> vstore.Collection:
     docs.create_version(OLD, SMALL.spec)
     docs.create_version(NEW, LARGE.spec)
     docs.upsert_texts(range(8), TEXTS[:8], embedder=[SMALL, LARGE])
-    docs.read_canary(NEW, percent=50)
+    docs.routes.set(vstore.Canary(NEW, percent=50))
     return docs
 
 
@@ -76,15 +76,15 @@ def test_whichever_form_comes_first_and_in_a_batch(docs: vstore.Collection) -> N
 
 
 def test_a_shadow_asks_for_the_same_queries_too(docs: vstore.Collection) -> None:
-    docs.rollback()
-    docs.shadow(NEW, percent=50)
+    docs.routes.rollback()
+    docs.routes.shadow(NEW, percent=50)
     docs.store.register_embedder(SMALL)
     docs.store.register_embedder(LARGE)
     asked = []
     for form in (str, both):
         for text in TEXTS:
             docs.search(form(text))
-        (report,) = docs.shadow_reports
+        (report,) = docs.routes.shadow_reports
         asked.append(report.queries)
     assert asked[1] == 2 * asked[0] > 0
 
@@ -99,7 +99,7 @@ def test_without_the_serving_version_s_embedder_the_text_itself_tells(
             sides.append(side(docs.search(text)))
         except vstore.StateError:  # the old version's side has no embedder
             sides.append(OLD)
-    docs.read_canary(NEW, percent=100)
+    docs.routes.set(vstore.Canary(NEW, percent=100))
     assert {side(docs.search(text)) for text in TEXTS} == {NEW}
     assert 15 < sides.count(NEW) < 45
 
@@ -114,7 +114,7 @@ def test_queries_are_spread_over_both_sides(metric: Metric, dimension: int) -> N
     docs.create_version(NEW, spec("new", dimension, metric))
     vectors = rows(200, dimension)
     docs.upsert([0], vectors={OLD: vectors[:1], NEW: vectors[:1]})
-    docs.read_canary(NEW, percent=50)
+    docs.routes.set(vstore.Canary(NEW, percent=50))
     sides = [side(result) for result in docs.search_batch({OLD: vectors, NEW: vectors})]
     assert 60 < sides.count(NEW) < 140
 

@@ -40,15 +40,15 @@ def test_optimize_rewrites_what_is_mostly_dead(how: str) -> None:
         docs.upsert(dead, vectors={OLD: rows(len(dead), seed=1)})
     else:
         docs.upsert(dead, texts=["changed"] * len(dead))
-    size_bytes = docs.version(OLD).size_bytes
+    size_bytes = docs.versions[OLD].size_bytes
     query = rows(1, seed=5)[0]
     found = docs.search(query, version=OLD, k=50).ids
     docs.store.optimize()
-    alive = docs.version(OLD).rows
+    alive = docs.versions[OLD].rows
     assert alive == (COUNT if how == "replaced" else COUNT - len(dead))
     assert stored(docs) == alive
     if how != "replaced":
-        assert docs.version(OLD).size_bytes < size_bytes
+        assert docs.versions[OLD].size_bytes < size_bytes
     assert docs.search(query, version=OLD, k=50).ids == found
     assert sum(len(ids) for ids, *_ in docs.vectors(OLD)) == alive
     assert docs.store.check().ok
@@ -93,5 +93,5 @@ def test_the_background_thread_rewrites_what_is_mostly_dead() -> None:
     seal(docs.store)
     assert docs.store.wait_for_upkeep(60)
     assert stored(docs) == COUNT - HALF - 1
-    assert np.array_equal(docs.get_vector(COUNT - 1, OLD), rows(COUNT)[-1])
+    assert np.array_equal(docs.get_vectors(COUNT - 1, OLD)[0], rows(COUNT)[-1])
     docs.store.close()

@@ -34,8 +34,9 @@ def test_a_program_declares_what_it_needs_each_time_it_starts(tmp_path: Path) ->
         before, epoch = contents(docs), store.epoch
         again = declare(store)
         assert (contents(again), store.epoch) == (before, epoch)
-        assert again.create_version("v1", spec(), storage="float16", M=8, exist_ok=True) == (
-            docs.version("v1")
+        assert (
+            again.create_version("v1", spec(), storage="float16", M=8, exist_ok=True)
+            == (docs.versions["v1"])
         )
     with vstore.open(path) as store:
         assert contents(declare(store)) == before
@@ -122,7 +123,7 @@ def test_what_differs_is_named(name: str) -> None:
 
 def test_a_retired_version_is_not_declared_again() -> None:
     docs = documents(new=spec("model-new"))
-    docs.retire("emb-new")
+    docs.routes.retire("emb-new")
     with pytest.raises(vstore.AlreadyExistsError, match="it is retired"):
         docs.create_version("emb-new", spec("model-new"), exist_ok=True)
 

@@ -49,7 +49,7 @@ def test_a_deleted_document_is_gone_from_every_version_at_once(
     assert {hit.id for hit in every_chunk} == {"a", "c"}
     assert sorted(docs.search(axis(0, 3), version=NEW).ids) == ["a", "c"]
     queries = {OLD: axis(0), NEW: axis(0, 3)}
-    both = docs.search(queries, mode="dual", version=NEW, old_version=OLD)
+    both = docs.search(queries, read=vstore.Dual(NEW, old=OLD))
     assert sorted(both.ids) == ["a", "c"]
 
 
@@ -87,7 +87,7 @@ def test_a_late_backfill_batch_brings_nothing_back(policy: StalePolicy, between:
     store = store_in()
     docs = documents(store, new=spec("model-new"), stale_policy=policy)
     docs.upsert(["a", "b"], texts=["one", "two"], vectors={OLD: rows(2)})
-    batch = docs.pending(NEW)
+    batch = docs.migration.pending(NEW)
     if between == "change":
         docs.upsert(["a"], texts=["changed"], vectors={OLD: rows(1, seed=1)})
     else:
@@ -98,7 +98,7 @@ def test_a_late_backfill_batch_brings_nothing_back(policy: StalePolicy, between:
         docs.upsert(["a"], texts=["one"])
     alive = docs.ids()
     counts = docs.add_vectors(
-        NEW, [d.id for d in batch], rows(2), revisions=[d.revision for d in batch]
+        [d.id for d in batch], rows(2), revisions=[d.revision for d in batch], version=NEW
     )
     assert counts == vstore.VectorCounts(written=1, stale=1)
     assert docs.ids() == alive
@@ -119,7 +119,7 @@ def test_a_backfill_whose_documents_go_meanwhile_skips_them() -> None:
             docs.upsert(["b"], texts=["changed"])
         return rows(len(batch))
 
-    report = docs.backfill(NEW, embed, batch_size=2)
+    report = docs.migration.backfill(NEW, embed, batch_size=2)
     assert calls == [["a", "b"], ["c", "d"], ["b"]]
     assert (report.done, report.skipped, report.batches) == (3, 2, 3)
     assert report.finished
@@ -136,6 +136,6 @@ def test_deleted_documents_leave_the_file_with_a_vacuum() -> None:
     report = store.vacuum()
     assert report.bytes_after < report.bytes_before
     assert docs.ids() == ["b"]
-    assert secret.encode() not in store.open_file.medium.tobytes()  # type: ignore[attr-defined]
+    assert secret.encode() not in store._open_file.medium.tobytes()  # type: ignore[attr-defined]
     assert docs.upsert(["a"], texts=["again"]).inserted == 1
     assert docs.ids() == ["b", "a"]

@@ -139,7 +139,7 @@ def test_a_named_file_stays_and_is_not_overwritten(tmp_path: Path) -> None:
         assert store.check().ok
         assert len(papers) == DOCUMENTS - 1
         assert papers.coverage("papers-v2-minilm").complete
-        assert papers.version("papers-v1-lsa").state == "retired"
+        assert papers.versions["papers-v1-lsa"].state == "retired"
     with pytest.raises(AlreadyExistsError, match=r"papers\.vstore exists"):
         run_demo(path)
 

@@ -154,7 +154,7 @@ def test_arrays_outlive_store_vacuum_and_growth(tmp_path: Path) -> None:
 def test_what_an_aborted_commit_wrote_is_forgotten(tmp_path: Path) -> None:
     container_path = tmp_path / "a.vstore"
     with vstore.open(container_path) as store:
-        container = store.open_file.container
+        container = store._open_file.container
         from vstore.storage.layout import BlockKind
 
         first = container.append(BlockKind.ARRAY, b"1" * 100_000)
@@ -397,7 +397,7 @@ def test_a_process_without_descriptors_is_told_so_whatever_it_calls(tmp_path: Pa
         ids = [f"d{i}" for i in range(1_000)]
         metadata = [{"year": i % 9} for i in range(1_000)]
         docs.upsert(ids, texts=ids, vectors={"v": rows(1_000, 8)}, metadata=metadata)
-        docs.add_vectors("w", ids[:500], rows(500, 8, seed=1))
+        docs.add_vectors(ids[:500], rows(500, 8, seed=1), version="w")
         store.optimize()
     code = """
         import contextlib, os, resource, sys
@@ -413,18 +413,18 @@ def test_a_process_without_descriptors_is_told_so_whatever_it_calls(tmp_path: Pa
         calls = [
             lambda: [getattr(vstore, name) for name in vstore.__all__],
             lambda: docs.search(q, version="v"),
-            lambda: docs.search(q, version="v", exact=True),
+            lambda: docs.search(q, version="v", recall=1),
             lambda: docs.search(q, version="v", where={"field": "year", "op": "==", "value": 3}),
-            lambda: docs.search_batch(np.ones((400, 8)), version="v", threads=2),
-            lambda: docs.search(both, version="w", old_version="v", mode="dual"),
+            lambda: docs.search_batch(np.ones((400, 8)), version="v"),
+            lambda: docs.search(both, read=vstore.Dual("w")),
             lambda: docs.upsert(["x"], vectors={"v": [q]}),
             lambda: store.check(),
             lambda: store.metrics(stored=True),
-            lambda: docs.check_gates("w"),
+            lambda: docs.routes.check_gates("w"),
             lambda: docs.migrate("v", "w", lambda batch: np.ones((len(batch), 8))).run(),
-            lambda: docs.fit_bridge("v", "w"),
-            lambda: docs.choose_fusion("w", old_version="v", **judged),
-            lambda: docs.cutover("w", gates=vstore.Gates(coverage=0.0, recall=0.0)),
+            lambda: docs.migration.fit_bridge("v", "w"),
+            lambda: docs.migration.choose_fusion("w", old="v", **judged),
+            lambda: docs.routes.cutover("w", gates=vstore.Gates(coverage=0.0, recall=0.0)),
             lambda: store.vacuum(),
         ]
         told = 0

@@ -48,7 +48,7 @@ def migration(
     )
     moved = np.random.default_rng(1).permutation(COUNT)[: round(share * COUNT)].tolist()
     if moved:
-        docs.add_vectors(NEW, moved, rows(COUNT, DIMENSIONS[NEW], seed=1)[moved])
+        docs.add_vectors(moved, rows(COUNT, DIMENSIONS[NEW], seed=1)[moved], version=NEW)
     return docs
 
 
@@ -57,8 +57,10 @@ def queries() -> list[dict[str, Array]]:
     return [{OLD: old[i], NEW: new[i]} for i in range(QUERIES)]
 
 
-def dual(docs: vstore.Collection, query: Any, **options: Any) -> vstore.SearchResult:
-    return docs.search(query, mode="dual", version=NEW, old_version=OLD, **options)
+def dual(
+    docs: vstore.Collection, query: Any, *, fusion: Any = None, **options: Any
+) -> vstore.SearchResult:
+    return docs.search(query, **options, read=vstore.Dual(NEW, old=OLD, fusion=fusion))
 
 
 def places(result: vstore.SearchResult) -> list[tuple[object, ...]]:
@@ -95,7 +97,9 @@ def test_slots_fetches_at_most_k_of_each_version(share: float, k: int) -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_unmigrated_documents_keep_their_places(share: float) -> None:
     docs = migration(share)
-    migrated = {document.id for document in docs.documents()} - {d.id for d in docs.pending(NEW)}
+    migrated = {document.id for document in docs.documents()} - {
+        d.id for d in docs.migration.pending(NEW)
+    }
     for query in queries():
         old = docs.search(query[OLD], version=OLD, k=20)
         new = [hit for hit in docs.search(query[NEW], version=NEW, k=20) if hit.id in migrated]
@@ -189,7 +193,7 @@ def test_chunks_of_either_version_collapse_to_documents() -> None:
     docs = documents(old=spec("model-old", 3), new=spec("model-new", 2, "l2"))
     old = [rows(n, 3, seed=n) for n in (1, 3, 2, 2)]
     docs.upsert(["a", "b", "c", "d"], texts=["1", "2", "3", "4"], vectors={OLD: old})
-    docs.add_vectors(NEW, ["b", "d"], [rows(4, 2), rows(1, 2, seed=1)])
+    docs.add_vectors(["b", "d"], [rows(4, 2), rows(1, 2, seed=1)], version=NEW)
     for fusion in FUSIONS:
         query = {OLD: np.ones(3), NEW: np.ones(2)}
         result = dual(docs, query, k=10, fusion=fusion)
@@ -200,9 +204,8 @@ def test_chunks_of_either_version_collapse_to_documents() -> None:
 def test_a_batch_answers_as_its_queries_one_by_one() -> None:
     docs = migration(0.4)
     batch = {label: np.stack([query[label] for query in queries()]) for label in (OLD, NEW)}
-    options: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD, "k": 5}
     for fusion in FUSIONS:
-        together = docs.search_batch(batch, fusion=fusion, **options)
+        together = docs.search_batch(batch, read=vstore.Dual(NEW, OLD, fusion), k=5)
         alone = [dual(docs, query, k=5, fusion=fusion) for query in queries()]
         assert list(map(places, together)) == list(map(places, alone))
 
@@ -215,28 +218,40 @@ def test_a_dual_read_needs_a_vector_for_each_version() -> None:
     with pytest.raises(vstore.MissingQueryVectorError):
         dual(docs, query[OLD])  # one array cannot be both
     with pytest.raises(vstore.InvalidArgumentError, match="different numbers"):
-        docs.search_batch(
-            {OLD: rows(2, 6), NEW: rows(3, 9)}, mode="dual", version=NEW, old_version=OLD
-        )
+        docs.search_batch({OLD: rows(2, 6), NEW: rows(3, 9)}, read=vstore.Dual(NEW, old=OLD))
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"mode": "dual"},
-        {"mode": "dual", "version": NEW},
-        {"mode": "dual", "version": NEW, "old_version": NEW},
-        {"mode": "dual", "version": NEW, "old_version": OLD, "fusion": "best"},
-        {"mode": "both", "version": NEW},
-        {"version": NEW, "old_version": OLD},
-        {"version": NEW, "fusion": "best"},
-        {"version": NEW, "fusion": "rrf"},
-        {"mode": "dual", "version": NEW, "old_version": OLD, "collapse": False},
+        {"read": "dual"},
+        {"read": vstore.Dual(NEW, old=NEW)},
+        {"read": vstore.Dual(OLD, old=OLD)},
+        {"read": vstore.Dual(NEW, fusion="best")},  # type: ignore[arg-type]
+        {"read": vstore.Dual(NEW, fusion=["slots"])},  # type: ignore[arg-type]
+        {"read": vstore.Dual([NEW])},  # type: ignore[arg-type]
+        {"read": vstore.Canary(NEW, 50)},
+        {"read": vstore.Dual},
+        {"read": vstore.Dual(NEW), "version": NEW},
+        {"read": vstore.Bridge(NEW, source=NEW)},
+        {"read": vstore.Dual(NEW, old=OLD), "collapse": False},
     ],
 )
 def test_a_dual_read_that_is_not_meant_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(vstore.InvalidArgumentError):
         migration(0.5).search(queries()[0], **options)
+
+
+def test_the_old_version_is_the_one_that_serves_unless_another_is_named() -> None:
+    docs = migration(0.5)
+    for read in (vstore.Dual(NEW), vstore.Cascade(NEW)):
+        result = docs.search(queries()[0], read=read)
+        assert result.trace.versions == (OLD, NEW)
+    docs.routes.set(vstore.Dual(NEW))
+    assert docs.search(queries()[0], read=vstore.Dual(NEW)).trace.versions == (OLD, NEW)
+    docs.routes.cutover(NEW, force=True, reason="a test")
+    with pytest.raises(vstore.StateError, match="serves; name the old version"):
+        docs.search(queries()[0], read=vstore.Dual(NEW))
 
 
 def test_the_plan_names_both_versions_and_the_trace_what_they_gave() -> None:
@@ -247,7 +262,7 @@ def test_the_plan_names_both_versions_and_the_trace_what_they_gave() -> None:
     assert sum(result.trace.answered.values()) == 10
     for text in (OLD, NEW, "DualRead(fusion=slots, coverage=50.0%)", "because"):
         assert text in result.explain()
-    rates: Any = docs.store.metrics()["mixed_version_rate"]
+    rates: Any = docs.store.metrics().to_dict()["mixed_version_rate"]
     assert rates["silent"] == 0
     assert rates["explicit"] > 0
 

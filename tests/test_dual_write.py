@@ -36,10 +36,10 @@ def dual(policy: str, *, texts: list[str] | None = TEXTS, third: bool = False) -
     docs = store_in().create_collection("docs", fields={"n": "int"})
     for label in (OLD, NEW, *([THIRD] if third else [])):
         docs.create_version(label, spec(label))
-    vectors = {version.label: vector(1) for version in docs.versions}
+    vectors = {label: vector(1) for label in docs.versions}
     docs.upsert(IDS, texts=texts, vectors=vectors)
-    docs.read_both(NEW)
-    docs.set_dual_write(policy)  # type: ignore[arg-type]
+    docs.routes.set(vstore.Dual(NEW))
+    docs.migration.set_dual_write(policy)  # type: ignore[arg-type]
     return docs
 
 
@@ -67,7 +67,7 @@ ALONE: dict[str, Callable[[Collection], object]] = {
         IDS, vectors={OLD: vstore.Embeddings(spec(OLD), vector(2))}
     ),
     "chunks": lambda docs: docs.upsert(IDS, vectors={OLD: [rows(2, seed=2), rows(3, seed=3)]}),
-    "vectors added over others": lambda docs: docs.add_vectors(OLD, IDS, vector(2)),
+    "vectors added over others": lambda docs: docs.add_vectors(IDS, vector(2), version=OLD),
     "the same text, then vectors": lambda docs: in_one_transaction(
         docs, {"texts": TEXTS}, {"vectors": {OLD: vector(2)}}
     ),
@@ -77,10 +77,10 @@ ALONE: dict[str, Callable[[Collection], object]] = {
 @pytest.mark.parametrize("way", ALONE)
 def test_vectors_of_one_version_that_do_not_say_what_they_are_of_are_refused(way: str) -> None:
     docs = dual("require")
-    before = docs.store.epoch, docs.get_vector("a", OLD).tolist()
+    before = docs.store.epoch, docs.get_vectors("a", OLD)[0].tolist()
     with pytest.raises(vstore.MissingVectorsError):
         ALONE[way](docs)
-    assert (docs.store.epoch, docs.get_vector("a", OLD).tolist()) == before
+    assert (docs.store.epoch, docs.get_vectors("a", OLD)[0].tolist()) == before
 
 
 @pytest.mark.parametrize("way", ALONE)
@@ -91,12 +91,14 @@ def test_a_queue_makes_the_other_version_s_rows_stale_and_opens_its_backfill(way
     lacking = 1 if way == "one document's text" else 2
     assert docs.coverage(written).complete
     assert docs.coverage(other).fresh == 2 - lacking
-    job = docs.version(other).backfill
+    job = docs.versions[other].backfill
     assert job is not None
     assert job.status == "running"
-    gates = {gate.name: gate.measured for gate in docs.check_gates(other, vstore.Gates(stale=0))}
+    gates = {
+        gate.name: gate.measured for gate in docs.routes.check_gates(other, vstore.Gates(stale=0))
+    }
     assert gates["stale"] == lacking / 2
-    assert docs.backfill(other, lambda batch: rows(len(batch), seed=5)).finished
+    assert docs.migration.backfill(other, lambda batch: rows(len(batch), seed=5)).finished
     assert docs.store.check().ok
 
 
@@ -121,7 +123,7 @@ UNCHANGED: dict[str, Callable[[Collection], object]] = {
         IDS, source_hashes=[source(docs, i).source_hash for i in IDS], vectors={OLD: vector(2)}
     ),
     "the current revision": lambda docs: docs.add_vectors(
-        OLD, IDS, vector(2), revisions=[source(docs, i).revision for i in IDS]
+        IDS, vector(2), revisions=[source(docs, i).revision for i in IDS], version=OLD
     ),
     "metadata alone": lambda docs: docs.upsert(IDS, metadata=[{"n": 1}, {"n": 2}]),
     "ids alone": lambda docs: docs.upsert(IDS),
@@ -138,7 +140,7 @@ def test_what_is_of_the_unchanged_source_needs_no_other_version(way: str, policy
     assert source(docs, "a").revision == revision
     assert docs.coverage(OLD).complete
     assert docs.coverage(NEW).complete
-    assert docs.version(NEW).backfill is None
+    assert docs.versions[NEW].backfill is None
 
 
 WHOLE: dict[str, Callable[[Collection], object]] = {
@@ -164,8 +166,8 @@ def test_vectors_of_every_version_in_use_are_a_whole_change(way: str, policy: st
     WHOLE[way](docs)
     for label in (OLD, NEW):
         assert docs.coverage(label).complete
-        np.testing.assert_array_equal(docs.get_vector("a", label), vector(2)[0])
-    assert docs.version(NEW).backfill is None
+        np.testing.assert_array_equal(docs.get_vectors("a", label)[0], vector(2)[0])
+    assert docs.versions[NEW].backfill is None
     assert docs.store.check().ok
 
 
@@ -174,13 +176,13 @@ def test_a_gap_may_be_filled_and_another_version_replaced_in_either_order(
     order: tuple[str, str],
 ) -> None:
     docs = dual("require")
-    docs.set_dual_write("allow")
+    docs.migration.set_dual_write("allow")
     docs.upsert(["c"], texts=["c"], vectors={OLD: rows(1)})
-    docs.set_dual_write("require")
-    docs.add_vectors(NEW, ["c"], rows(1))  # fills a gap: of the document as it is
+    docs.migration.set_dual_write("require")
+    docs.add_vectors(["c"], rows(1), version=NEW)  # fills a gap: of the document as it is
     with docs.store.transaction() as tx:
         for label in order:
-            tx.add_vectors(docs, label, ["c"], rows(1, seed=4))
+            tx.add_vectors(docs, ["c"], rows(1, seed=4), version=label)
     assert docs.coverage(OLD).complete
     assert docs.coverage(NEW).complete
 
@@ -191,7 +193,7 @@ def test_a_version_that_is_not_in_use_is_stale_after_a_change(policy: str) -> No
     docs.upsert(IDS, vectors={OLD: vector(2), NEW: vector(2)})
     assert docs.coverage(THIRD).fresh == 0
     with pytest.raises(vstore.GateError):
-        docs.cutover(THIRD)
+        docs.routes.cutover(THIRD)
 
 
 def test_documents_without_texts_are_no_exception() -> None:
@@ -218,7 +220,7 @@ def queued() -> tuple[Collection, vstore.Migration]:
     docs.create_version(OLD, spec(OLD))
     docs.create_version(NEW, spec(NEW))
     docs.upsert(IDS, texts=TEXTS, vectors={OLD: vector(1)})
-    docs.set_dual_write("queue")
+    docs.migration.set_dual_write("queue")
     job = docs.migrate(OLD, NEW, lambda batch: rows(len(batch), seed=7))
     assert job.run().finished
     return docs, job
@@ -226,7 +228,7 @@ def queued() -> tuple[Collection, vstore.Migration]:
 
 def test_a_job_runs_again_after_its_own_cutover() -> None:
     docs, job = queued()
-    docs.cutover(NEW)
+    docs.routes.cutover(NEW)
     docs.upsert(["c"], texts=["c"], vectors={OLD: rows(1)})
     report = job.run()
     assert (report.done, report.status, report.finished) == (1, "done", True)
@@ -236,9 +238,9 @@ def test_a_job_runs_again_after_its_own_cutover() -> None:
 
 def test_a_job_runs_again_after_a_rollback() -> None:
     docs, job = queued()
-    docs.cutover(NEW)
+    docs.routes.cutover(NEW)
     docs.upsert(["c"], texts=["c"], vectors={OLD: rows(1)})
-    docs.rollback()
+    docs.routes.rollback()
     docs.upsert(["d"], texts=["d"], vectors={OLD: rows(1)})
     assert job.run().done == 2
     assert docs.coverage(NEW).complete
@@ -246,8 +248,8 @@ def test_a_job_runs_again_after_a_rollback() -> None:
 
 def test_a_job_runs_again_after_its_source_was_retired() -> None:
     docs, job = queued()
-    docs.cutover(NEW)
-    docs.retire(OLD)
+    docs.routes.cutover(NEW)
+    docs.routes.retire(OLD)
     docs.upsert(["c"], texts=["c"])
     assert job.run().done == 1
     assert docs.coverage(NEW).complete
@@ -256,23 +258,25 @@ def test_a_job_runs_again_after_its_source_was_retired() -> None:
 def test_several_jobs_run_again_after_a_chain_of_cutovers() -> None:
     docs, first = queued()
     docs.create_version(THIRD, spec(THIRD))
-    docs.cutover(NEW)
+    docs.routes.cutover(NEW)
     second = docs.migrate(NEW, THIRD, lambda batch: rows(len(batch), seed=8))
     second.run()
-    docs.cutover(THIRD)
+    docs.routes.cutover(THIRD)
     docs.upsert(["c"], texts=["c"], vectors={OLD: rows(1)})
     for job in (first, second, docs.migrate(THIRD, OLD, lambda batch: rows(len(batch)))):
         assert job.run().finished
     docs.upsert(["d"], texts=["d"])
     for label in (OLD, NEW, THIRD):
-        assert docs.backfill(label, lambda batch: rows(len(batch))).finished
+        assert docs.migration.backfill(label, lambda batch: rows(len(batch))).finished
 
 
 def test_a_job_that_has_migrated_from_one_version_does_not_go_on_from_another() -> None:
     docs, job = queued()
     docs.create_version(THIRD, spec(THIRD))
     docs.upsert(["c", "d"], texts=["c", "d"], vectors={OLD: rows(2)})
-    docs.migrate(OLD, NEW, lambda batch: rows(len(batch)), batch_size=1).run(batches_max=1)
+    docs.migrate(OLD, NEW, lambda batch: rows(len(batch)), calls=vstore.Calls(batch_size=1)).run(
+        batches_max=1
+    )
     with pytest.raises(vstore.StateError, match=f"migrates from '{OLD}'"):
         docs.migrate(THIRD, NEW, lambda batch: rows(len(batch))).run()
     assert job.run().finished

@@ -90,9 +90,11 @@ def test_a_migration_says_that_the_function_is_asynchronous(
     function: Any, timeout_s: float | None
 ) -> None:
     docs = corpus()
-    refused_as_asynchronous(lambda: docs.migrate(OLD, NEW, function, timeout_s=timeout_s).run())
+    refused_as_asynchronous(
+        lambda: docs.migrate(OLD, NEW, function, calls=vstore.Calls(timeout_s=timeout_s)).run()
+    )
     refused_as_asynchronous(lambda: docs.migrate(OLD, NEW, function).plan())
-    refused_as_asynchronous(lambda: docs.backfill(NEW, function))
+    refused_as_asynchronous(lambda: docs.migration.backfill(NEW, function))
     assert not docs.migrate(OLD, NEW).dead_letters
     assert docs.migrate(OLD, NEW, embed).run().finished
 
@@ -112,9 +114,9 @@ def test_upserting_texts_says_that_the_embedder_is_asynchronous(
 @pytest.mark.parametrize("function", ASYNCHRONOUS.values(), ids=ASYNCHRONOUS)
 def test_canaries_say_that_the_embedder_is_asynchronous(function: Any) -> None:
     docs, model = documents(), Model(function)
-    refused_as_asynchronous(lambda: docs.set_canaries(OLD, TEXTS, vectors=model))
-    docs.set_canaries(OLD, TEXTS, vectors=Model())
-    refused_as_asynchronous(lambda: docs.verify_embedder(model))
+    refused_as_asynchronous(lambda: docs.guards.set_canaries(OLD, TEXTS, vectors=model))
+    docs.guards.set_canaries(OLD, TEXTS, vectors=Model())
+    refused_as_asynchronous(lambda: docs.guards.verify_embedder(model))
     refused_as_asynchronous(lambda: docs.upsert_texts(IDS, TEXTS, embedder=model))
     refused_as_asynchronous(lambda: docs.migrate("", OLD, model).run())
 
@@ -169,7 +171,7 @@ def test_the_end_of_the_process_s_means_ends_a_migration_and_makes_no_dead_lette
     error: Exception, bad: int | None, batch_size: int
 ) -> None:
     docs = corpus()
-    job = docs.migrate(OLD, NEW, failing(error, bad), batch_size=batch_size)
+    job = docs.migrate(OLD, NEW, failing(error, bad), calls=vstore.Calls(batch_size=batch_size))
     for _ in range(2):
         with pytest.raises(type(error), match=str(error)):
             job.run()
@@ -185,7 +187,7 @@ def test_a_stop_iteration_is_an_embedding_error(
     error: Exception, bad: int | None, batch_size: int
 ) -> None:
     docs = corpus()
-    job = docs.migrate(OLD, NEW, failing(error, bad), batch_size=batch_size)
+    job = docs.migrate(OLD, NEW, failing(error, bad), calls=vstore.Calls(batch_size=batch_size))
     with pytest.raises(vstore.EmbeddingError, match=f"raised {type(error).__name__}"):
         job.run()
     assert not job.dead_letters
@@ -206,7 +208,13 @@ def test_such_an_error_ends_an_upsert_of_texts_and_blames_no_text(
     docs = documents()
     expected = vstore.EmbeddingError if error is StopIteration else error
     with pytest.raises(expected):
-        docs.upsert_texts(IDS, TEXTS, embedder=Model(function), batch_size=2, on_error=on_error)
+        docs.upsert_texts(
+            IDS,
+            TEXTS,
+            embedder=Model(function),
+            on_error=on_error,
+            calls=vstore.Calls(batch_size=2),
+        )
     assert docs.ids() == IDS[:4]
     docs.upsert_texts(IDS, TEXTS, embedder=Model())
     assert docs.coverage(OLD) == vstore.Coverage(6, 6)
@@ -220,10 +228,10 @@ def test_such_an_error_of_canaries_and_queries_is_told_as_it_is(error: type[Exce
     expected = vstore.EmbeddingError if error is StopIteration else error
     docs = documents()
     docs.upsert_texts(IDS, TEXTS, embedder=Model())
-    docs.set_canaries(OLD, TEXTS, vectors=Model())
+    docs.guards.set_canaries(OLD, TEXTS, vectors=Model())
     model = Model(function, function)
     with pytest.raises(expected):
-        docs.verify_embedder(model)
+        docs.guards.verify_embedder(model)
     with pytest.raises(expected):
         docs.upsert_texts(["new"], ["new"], embedder=model)
     docs.store.register_embedder(model)

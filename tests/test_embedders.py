@@ -125,8 +125,8 @@ def test_prompts_go_before_texts_and_queries_and_are_not_stored() -> None:
     assert document is not None
     assert document.text == "one"
     docs.create_version("again", spec("another", 16, document_prompt="doc: "))
-    other = Recorder(docs.version("again").spec)
-    docs.backfill("again", other)
+    other = Recorder(docs.versions["again"].spec)
+    docs.migration.backfill("again", other)
     assert other.documents == ["doc: one"]
 
 
@@ -140,8 +140,8 @@ def test_batches_are_commits_and_progress_is_told() -> None:
         [str(i) for i in range(10)],
         embedder=embedder,
         metadata=[{"year": i} for i in range(10)],
-        batch_size=4,
         progress=lambda done, total: told.append((done, total)),
+        calls=vstore.Calls(batch_size=4),
     )
     assert counts.inserted == 10
     assert docs.store.epoch == before + 3
@@ -172,7 +172,7 @@ def test_what_an_embedder_cannot_do_leaves_nothing() -> None:
     assert contents(docs) == before
     docs.upsert(["no text"])
     with pytest.raises(vstore.InvalidArgumentError, match="no text"):
-        docs.backfill(OLD, embedder)
+        docs.migration.backfill(OLD, embedder)
 
 
 def test_an_embedder_that_makes_wrong_vectors_is_refused() -> None:
@@ -218,10 +218,10 @@ def test_text_serves_a_dual_read() -> None:
     docs = collection_of(old)
     docs.create_version("new", new.spec)
     docs.upsert_texts(["a", "b", "c"], ["one", "two", "three"], embedder=old)
-    docs.backfill("new", new, batch_size=1, batches_max=1)
+    docs.migration.backfill("new", new, batch_size=1, batches_max=1)
     docs.store.register_embedder(old)
     docs.store.register_embedder(new)
-    docs.read_both("new")
+    docs.routes.set(vstore.Dual("new"))
     result = docs.search("one")
     assert {hit.version for hit in result} == {OLD, "new"}
     assert (old.queries, new.queries) == (["one"], ["one"])

@@ -46,8 +46,8 @@ def kinds(number: int, dimension: int) -> Array:
 def check(store: Store, docs: Collection, queries: Array) -> None:
     """Compare all ways to search with a scan, by score, and check the file."""
     for k in (1, 10, 300):
-        exact = docs.search_batch(queries, version="v", k=k, exact=True).scores
-        for options in ({}, {"recall": 1.0}, {"recall": 0.5}, {"ef_search": 50}):
+        exact = docs.search_batch(queries, version="v", k=k, recall=1).scores
+        for options in ({}, {"recall": 1.0}, {"recall": 0.5}, {"recall": vstore.EfSearch(50)}):
             found = docs.search_batch(queries, version="v", k=k, **options).scores
             np.testing.assert_array_equal(np.asarray(found), np.asarray(exact), str((k, options)))
     assert store.check().ok
@@ -107,10 +107,10 @@ def test_equal_and_distinct_vectors_follow_each_other(first: str) -> None:
             ids = list(range(number * ROWS, (number + 1) * ROWS))
             docs.upsert(ids, vectors={"v": vectors}, trust_geometry=True)
         store.vacuum()
-        assert docs.version("v").segments == 1
+        assert docs.versions["v"].segments == 1
         for k in (1, 10):
             queries = np.concatenate([distinct[:20], equal[:1]])
-            exact = docs.search_batch(queries, version="v", k=k, exact=True).scores
+            exact = docs.search_batch(queries, version="v", k=k, recall=1).scores
             found = docs.search_batch(queries, version="v", k=k).scores
             right = np.asarray(found) >= np.asarray(exact)[:, -1:]
             assert right.mean() >= 0.93
@@ -136,8 +136,8 @@ def test_sparse_rows_get_codes_that_tell_them_apart() -> None:
     with vstore.open(":memory:") as store:
         docs = made(store, 3_000, "l2")
         docs.upsert(list(range(ROWS)), vectors={"v": vectors})
-        exact = docs.search_batch(vectors[:50], version="v", k=1, exact=True).scores
-        wide = docs.search_batch(vectors[:50], version="v", k=1, ef_search=200).scores
+        exact = docs.search_batch(vectors[:50], version="v", k=1, recall=1).scores
+        wide = docs.search_batch(vectors[:50], version="v", k=1, recall=vstore.EfSearch(200)).scores
         np.testing.assert_array_equal(np.asarray(wide), np.asarray(exact))
 
 
@@ -152,7 +152,7 @@ def test_lengths_at_the_ends_of_float32_can_be_indexed_and_read_again(
         docs = made(store, 8, metric)
         docs.upsert(list(range(ROWS)), vectors={"v": vectors})
         store.vacuum()
-        exact = docs.search_batch(vectors[:50], version="v", exact=True).scores
+        exact = docs.search_batch(vectors[:50], version="v", recall=1).scores
         found = docs.search_batch(vectors[:50], version="v").scores
         right = np.asarray(found) >= np.asarray(exact)[:, -1:]
         assert right.mean() >= 0.93

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.small_store import NEW, OLD, documents, spec
+from vstore import Dual
 from vstore.query.expected_gain import GainCurve, expected_gain
 from vstore.query.imputed import DRAWS, imputation_of_one
 from vstore.query.ranking import Ranking
@@ -61,15 +62,10 @@ def test_a_search_by_evidence_expects_what_the_prior_says() -> None:
     old = np.stack([np.linspace(3, 1, count), np.ones(count)], axis=1)
     docs.upsert(range(count), vectors={OLD: old})
     moved = [3, 9, 27]
-    docs.add_vectors(NEW, moved, np.array([[1.0, 1], [0.4, 1], [0.9, 1]]))
+    docs.add_vectors(moved, np.array([[1.0, 1], [0.4, 1], [0.9, 1]]), version=NEW)
     query = np.array([1, 0], np.float32)
     found = docs.search(
-        {OLD: query, NEW: query},
-        mode="dual",
-        old_version=OLD,
-        version=NEW,
-        fusion="evidence",
-        k=count,
+        {OLD: query, NEW: query}, k=count, read=Dual(NEW, old=OLD, fusion="evidence")
     ).ids
     assert sorted(found) == list(range(count))
     assert [id_ for id_ in found if id_ not in moved] == [i for i in range(count) if i not in moved]

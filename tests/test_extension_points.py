@@ -122,7 +122,7 @@ def test_a_store_lives_in_a_medium_from_outside() -> None:
             vstore.open(shelf)
     with vstore.open(shelf) as store:
         docs = store.collection("docs")
-        result = docs.search(vectors[7], version="v1", k=3, ef_search=64)
+        result = docs.search(vectors[7], version="v1", k=3, recall=vstore.EfSearch(64))
         assert result.ids[0] == 7
         assert "GraphSearch" in result.explain()
         docs.delete(where=vstore.field("year") >= 300)
@@ -132,7 +132,7 @@ def test_a_store_lives_in_a_medium_from_outside() -> None:
     assert list(shelf.files) == ["current"]
     with vstore.open(shelf, mode="r") as store:
         assert len(store.collection("docs")) == 301
-        np.testing.assert_array_equal(store.collection("docs").get_vector(7, "v1"), vectors[7])
+        np.testing.assert_array_equal(store.collection("docs").get_vectors(7, "v1")[0], vectors[7])
 
 
 def test_what_is_neither_a_path_nor_a_medium_is_refused() -> None:

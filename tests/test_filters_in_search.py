@@ -143,10 +143,10 @@ def test_a_scoped_handle_reads_only_what_is_inside(mine: vstore.Collection) -> N
     with pytest.raises(vstore.NotFoundError):
         mine.get_vectors("theirs", OLD)
     with pytest.raises(vstore.NotFoundError):
-        mine.get_vector("theirs", OLD)
+        mine.get_vectors("theirs", OLD)[0]
     assert [id_ for ids, _, _, _ in mine.vectors(OLD) for id_ in ids] == inside
     assert mine.coverage(OLD) == vstore.Coverage(2, 2)
-    assert mine.pending(OLD) == []
+    assert mine.migration.pending(OLD) == []
 
 
 def test_a_scoped_handle_finds_only_what_is_inside(mine: vstore.Collection) -> None:
@@ -155,13 +155,7 @@ def test_a_scoped_handle_finds_only_what_is_inside(mine: vstore.Collection) -> N
     other = vstore.field("tenant") == "them"
     assert mine.search(queries[OLD], version=OLD, where=other).ids == []
     for fusion in ("slots", "evidence", "rrf", "zscore", "dbsf", "minmax"):
-        result = mine.search(
-            queries,
-            mode="dual",
-            version=NEW,
-            old_version=OLD,
-            fusion=fusion,
-        )
+        result = mine.search(queries, read=vstore.Dual(NEW, old=OLD, fusion=fusion))
         assert set(result.ids) == {"mine", "mine too"}, fusion
     for batch in mine.search_batch(np.eye(4), version=OLD):
         assert set(batch.ids) == {"mine", "mine too"}
@@ -190,10 +184,10 @@ def test_a_scoped_handle_writes_only_inside(
     with pytest.raises(vstore.NotFoundError):
         mine.update_metadata(["theirs"], [{"year": 1}])
     with pytest.raises(vstore.NotFoundError):
-        mine.add_vectors(OLD, ["theirs"], rows(1))
+        mine.add_vectors(["theirs"], rows(1), version=OLD)
     theirs = shared.get("theirs")
     assert theirs is not None
-    late = mine.add_vectors(OLD, ["theirs"], rows(1), revisions=[theirs.revision])
+    late = mine.add_vectors(["theirs"], rows(1), revisions=[theirs.revision], version=OLD)
     assert late == vstore.VectorCounts(written=0, stale=1)
     assert mine.delete(["theirs", "nobody's"]) == vstore.DeleteCounts(deleted=0, missing=2)
     assert mine.delete(where=vstore.field("tenant") == "them").deleted == 0
@@ -215,13 +209,13 @@ def test_what_concerns_the_whole_collection_is_refused_through_a_scope(
     mine: vstore.Collection, shared: vstore.Collection
 ) -> None:
     shared.upsert(["mine"], texts=["changed"])
-    shared.backfill(OLD, lambda batch: rows(len(batch)), batches_max=0)  # a job that runs
+    shared.migration.backfill(OLD, lambda batch: rows(len(batch)), batches_max=0)  # a job that runs
     before = contents(shared)
     refused: list[Callable[[], object]] = [
         lambda: mine.add_field("lang", "keyword"),
         lambda: mine.create_version("third", spec("third")),
-        lambda: mine.backfill(OLD, lambda batch: rows(len(batch))),
-        lambda: mine.retire(NEW),
+        lambda: mine.migration.backfill(OLD, lambda batch: rows(len(batch))),
+        lambda: mine.routes.retire(NEW),
     ]
     for call in refused:
         with pytest.raises(vstore.InvalidArgumentError, match="scoped handle"):

@@ -35,7 +35,7 @@ def corpus(ids: list[Any] | None = None, *, covered: int = COUNT) -> Collection:
         metadata=[{"tenant": "acme" if i % 2 else "globex"} for i in range(len(ids))],
     )
     if covered:
-        docs.add_vectors(NEW, ids[:covered], rows(len(ids), seed=1)[:covered])
+        docs.add_vectors(ids[:covered], rows(len(ids), seed=1)[:covered], version=NEW)
     return docs
 
 
@@ -47,7 +47,7 @@ def judged(judgments: list[dict[Any, float]], *, margin: float = 0.01) -> vstore
 
 
 def measured(docs: Collection, **gates: Any) -> dict[str, GateResult]:
-    return {gate.name: gate for gate in docs.check_gates(NEW, vstore.Gates(**gates))}
+    return {gate.name: gate for gate in docs.routes.check_gates(NEW, vstore.Gates(**gates))}
 
 
 # Judged documents that are not there.
@@ -77,10 +77,10 @@ def test_judged_ids_that_no_answer_can_have_are_an_error_that_names_one(case: st
     made, key, message = UNKNOWN[case]
     docs = made()
     gates = vstore.Gates(coverage=0.5, quality=judged([{key(i): 1.0} for i in range(40)]))
-    for call in (docs.check_gates, docs.cutover):
+    for call in (docs.routes.check_gates, docs.routes.cutover):
         with pytest.raises(vstore.InvalidArgumentError, match=message):
             call(NEW, gates=gates)
-    assert docs.route.version == OLD
+    assert docs.routes.current.version == OLD
 
 
 @pytest.mark.parametrize("case", [case for case in UNKNOWN if "tenant" not in case])
@@ -89,7 +89,7 @@ def test_a_fusion_is_not_chosen_by_judged_ids_that_no_answer_can_have(case: str)
     docs = made()
     given = judged([{key(i): 1.0} for i in range(40)])
     with pytest.raises(vstore.InvalidArgumentError, match=f"choose_fusion: .*{message}"):
-        docs.choose_fusion(NEW, old_version=OLD, queries=given.queries, judgments=given.judgments)
+        docs.migration.choose_fusion(NEW, queries=given.queries, judgments=given.judgments, old=OLD)
     assert docs._handle.view().state.choices == ()
 
 
@@ -118,9 +118,11 @@ def test_a_quality_gate_that_found_nothing_does_not_pass() -> None:
     assert (found.evidence, found.passed) == (0, False)
     assert "8 queries, 0 of which find a judged document" in found.detail
     with pytest.raises(vstore.GateError, match="no evidence: 0 judged queries"):
-        docs.cutover(NEW, gates=vstore.Gates(quality=given))
-    docs.cutover(NEW, gates=vstore.Gates(quality=given), force=True, reason="no judgments yet")
-    assert [one.gate for one in docs.route.evidence if not one.passed] == ["quality"]
+        docs.routes.cutover(NEW, gates=vstore.Gates(quality=given))
+    docs.routes.cutover(
+        NEW, gates=vstore.Gates(quality=given), force=True, reason="no judgments yet"
+    )
+    assert [one.gate for one in docs.routes.current.evidence if not one.passed] == ["quality"]
 
 
 @pytest.mark.parametrize(("count", "passes"), [(2, False), (4, False), (5, True), (40, True)])
@@ -135,7 +137,7 @@ def test_a_version_that_is_worse_fails_by_what_was_measured() -> None:
     queries = {OLD: rows(COUNT)[:40], NEW: rows(COUNT, seed=1)[:40][::-1]}
     worse = vstore.Judged(queries, [{i: 1.0} for i in range(40)])
     with pytest.raises(vstore.GateError, match="quality") as caught:
-        docs.cutover(NEW, gates=vstore.Gates(quality=worse))
+        docs.routes.cutover(NEW, gates=vstore.Gates(quality=worse))
     assert "evidence:" not in str(caught.value)
 
 
@@ -163,8 +165,8 @@ def test_rules_that_find_nothing_are_not_chosen_from() -> None:
 def test_a_version_without_vectors_is_nothing_to_fuse() -> None:
     given = judged([{i: 1.0} for i in range(10)])
     with pytest.raises(vstore.StateError, match="no fresh vectors yet"):
-        corpus(covered=0).choose_fusion(
-            NEW, old_version=OLD, queries=given.queries, judgments=given.judgments
+        corpus(covered=0).migration.choose_fusion(
+            NEW, queries=given.queries, judgments=given.judgments, old=OLD
         )
 
 
@@ -198,28 +200,28 @@ def test_every_gate_says_how_much_evidence_it_had() -> None:
 def test_a_version_without_rows_passes_no_gate_that_looks_at_them(gates: dict[str, Any]) -> None:
     docs = corpus(covered=0)
     with pytest.raises(vstore.GateError, match="no evidence"):
-        docs.cutover(NEW, gates=vstore.Gates(coverage=0.0, **gates))
-    assert docs.route.version == OLD
+        docs.routes.cutover(NEW, gates=vstore.Gates(coverage=0.0, **gates))
+    assert docs.routes.current.version == OLD
 
 
 def test_no_coverage_at_all_is_none_whatever_is_asked_for() -> None:
     docs = corpus(covered=0)
     gates = vstore.Gates(coverage=0.0)
-    (coverage, *_) = docs.check_gates(NEW, gates)
+    (coverage, *_) = docs.routes.check_gates(NEW, gates)
     assert (coverage.measured, coverage.evidence, coverage.passed) == (0.0, 0, False)
     either: list[dict[str, Any]] = [{"gates": gates}, {"min_coverage": 0}]
     for options in either:
         with pytest.raises(vstore.GateError, match=r"no evidence: 0 documents that it can return"):
-            docs.cutover(NEW, **options)
-    docs.add_vectors(NEW, [0], rows(1))  # of another tenant than acme
+            docs.routes.cutover(NEW, **options)
+    docs.add_vectors([0], rows(1), version=NEW)  # of another tenant than acme
     with pytest.raises(vstore.GateError, match="no evidence"):
-        docs.scoped(ACME).cutover(NEW, gates=gates)
+        docs.scoped(ACME).routes.cutover(NEW, gates=gates)
     docs.upsert([0], texts=["changed"])  # so that its only row is stale, and hidden
     with pytest.raises(vstore.GateError, match="no evidence"):
-        docs.cutover(NEW, gates=gates)
-    docs.add_vectors(NEW, [0], rows(1))
-    docs.cutover(NEW, gates=gates)
-    assert docs.route.version == NEW
+        docs.routes.cutover(NEW, gates=gates)
+    docs.add_vectors([0], rows(1), version=NEW)
+    docs.routes.cutover(NEW, gates=gates)
+    assert docs.routes.current.version == NEW
 
 
 def test_stale_rows_that_are_served_are_some_coverage() -> None:
@@ -228,7 +230,7 @@ def test_stale_rows_that_are_served_are_some_coverage() -> None:
     docs.create_version(NEW, spec("model-new"), stale_policy="serve")
     docs.upsert([0], texts=["as it was"], vectors={OLD: rows(1), NEW: rows(1)})
     docs.upsert([0], texts=["changed"])
-    coverage, *_ = docs.cutover(NEW, min_coverage=0)
+    coverage, *_ = docs.routes.cutover(NEW, gates=vstore.Gates(coverage=0))
     assert (coverage.measured, coverage.evidence) == (0.0, 1)
 
 
@@ -240,27 +242,27 @@ OUT_OF_RANGE = [-1, -0.01, 1.0001, 2, float("inf"), -float("inf"), float("nan"),
 def test_a_share_is_a_number_from_0_to_1(name: str, value: Any) -> None:
     docs = corpus()
     gates = vstore.Gates(**{name: value})
-    for call in (docs.check_gates, docs.scoped(ACME).check_gates):
+    for call in (docs.routes.check_gates, docs.scoped(ACME).routes.check_gates):
         with pytest.raises(vstore.InvalidArgumentError, match=f"gates: {name}: expected"):
             call(NEW, gates)
     with pytest.raises(vstore.InvalidArgumentError, match=f"gates: {name}: expected"):
-        docs.cutover(NEW, gates=gates, force=True, reason="all the same")
-    assert docs.route.version == OLD
+        docs.routes.cutover(NEW, gates=gates, force=True, reason="all the same")
+    assert docs.routes.current.version == OLD
 
 
 @pytest.mark.parametrize("value", [-1, 0.5, True, float("nan"), "0"], ids=repr)
 def test_dead_letters_are_a_number_of_documents(value: Any) -> None:
     with pytest.raises(vstore.InvalidArgumentError, match="gates: dead_letters: expected"):
-        corpus().check_gates(NEW, vstore.Gates(dead_letters=value))
+        corpus().routes.check_gates(NEW, vstore.Gates(dead_letters=value))
 
 
 @pytest.mark.parametrize("gates", [0, "", False, {}, [], 1.0, {"coverage": 1}], ids=repr)
 def test_what_is_no_gates_is_refused(gates: Any) -> None:
     docs = corpus()
     with pytest.raises(vstore.InvalidArgumentError, match="gates: expected Gates"):
-        docs.check_gates(NEW, gates)
+        docs.routes.check_gates(NEW, gates)
     with pytest.raises(vstore.InvalidArgumentError, match="gates: expected Gates"):
-        docs.cutover(NEW, gates=gates)
+        docs.routes.cutover(NEW, gates=gates)
 
 
 def test_a_tenant_without_documents_is_cut_over_by_force_only() -> None:
@@ -268,22 +270,22 @@ def test_a_tenant_without_documents_is_cut_over_by_force_only() -> None:
         nobody = docs.scoped(vstore.field("tenant") == "nobody")
         for gates in (vstore.Gates(), vstore.Gates(coverage=0.0)):
             with pytest.raises(vstore.GateError, match="no evidence: 0 documents"):
-                nobody.cutover(NEW, gates=gates)
-        assert nobody.route.version == OLD
-        nobody.cutover(NEW, force=True, reason="they sign up tomorrow")
-        assert (nobody.route.version, nobody.route.forced) == (NEW, True)
+                nobody.routes.cutover(NEW, gates=gates)
+        assert nobody.routes.current.version == OLD
+        nobody.routes.cutover(NEW, force=True, reason="they sign up tomorrow")
+        assert (nobody.routes.current.version, nobody.routes.current.forced) == (NEW, True)
     docs = corpus()
     acme = docs.scoped(ACME)
     acme.delete(list(range(1, COUNT, 2)))
     with pytest.raises(vstore.GateError, match="no evidence"):
-        acme.cutover(NEW)
+        acme.routes.cutover(NEW)
 
 
 def test_an_empty_collection_may_be_cut_over_but_shows_nothing_of_its_vectors() -> None:
     docs = corpus([])
     with pytest.raises(vstore.GateError, match=r"stale .* no evidence"):
-        docs.cutover(NEW, gates=vstore.Gates(stale=0))
-    coverage, *_ = docs.cutover(NEW)
+        docs.routes.cutover(NEW, gates=vstore.Gates(stale=0))
+    coverage, *_ = docs.routes.cutover(NEW)
     assert (coverage.evidence, coverage.measured, coverage.passed) == (0, 1.0, True)
 
 
@@ -295,7 +297,7 @@ def test_a_bridge_says_how_many_documents_or_queries_judged_it() -> None:
     docs.create_version(OLD, spec())
     docs.create_version(NEW, spec("model-new"))
     docs.upsert(range(400), vectors={OLD: vectors, NEW: turned(vectors)})
-    bridge = docs.fit_bridge(OLD, NEW)
+    bridge = docs.migration.fit_bridge(OLD, NEW)
     assert bridge_gate(bridge, required=0.5).evidence == bridge.held_out > 0
     assert not bridge_gate(bridge, required=0.0, queries=0).passed
 
@@ -304,12 +306,12 @@ def turned(vectors: Array) -> Array:
     return np.ascontiguousarray(vectors[:, ::-1])
 
 
-def test_a_coverage_beside_gates_is_refused_and_not_ignored() -> None:
+def test_every_document_is_asked_for_unless_gates_say_otherwise() -> None:
     docs = documents(new=spec("model-new"))
     docs.upsert(["a", "b"], vectors={OLD: rows(2), NEW: rows(2, seed=1)})
     docs.upsert(["c"], vectors={OLD: rows(1)})
-    with pytest.raises(vstore.InvalidArgumentError, match="pass one of the two"):
-        docs.cutover(NEW, min_coverage=0.5, gates=vstore.Gates())
-    assert docs.route.version == OLD
-    docs.cutover(NEW, min_coverage=0.5)
-    assert docs.route.version == NEW
+    with pytest.raises(vstore.GateError, match="coverage"):
+        docs.routes.cutover(NEW)
+    assert docs.routes.current.version == OLD
+    docs.routes.cutover(NEW, gates=vstore.Gates(coverage=0.5))
+    assert docs.routes.current.version == NEW

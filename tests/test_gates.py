@@ -33,18 +33,18 @@ def docs() -> Collection:
     ids = list(range(COUNT))
     metadata = [{"tenant": "acme" if i < COUNT / 2 else "globex"} for i in ids]
     collection.upsert(ids, texts=list(map(str, ids)), metadata=metadata, vectors={OLD: rows(COUNT)})
-    collection.add_vectors(NEW, ids[:-2], rows(COUNT - 2, seed=1))
+    collection.add_vectors(ids[:-2], rows(COUNT - 2, seed=1), version=NEW)
     return collection
 
 
 def edit(docs: Collection, change: Callable[[CollectionState], CollectionState]) -> None:
-    docs.store.open_file.change(
+    docs.store._open_file.change(
         lambda state: put_collection(state, change(state.collections["docs"])), Operation("test")
     )
 
 
 def found(docs: Collection, gates: Gates) -> dict[str, tuple[float, bool]]:
-    return {gate.name: (gate.measured, gate.passed) for gate in docs.check_gates(NEW, gates)}
+    return {gate.name: (gate.measured, gate.passed) for gate in docs.routes.check_gates(NEW, gates)}
 
 
 def test_checking_gates_changes_nothing_and_a_cutover_keeps_them(docs: Collection) -> None:
@@ -53,24 +53,24 @@ def test_checking_gates_changes_nothing_and_a_cutover_keeps_them(docs: Collectio
     expected = {"coverage": (0.95, True), "stale": (0.0, True), "tombstones": (0, True)}
     assert found(docs, gates) == expected
     assert docs.store.epoch == before
-    docs.cutover(NEW, gates=gates, reason="good enough")
-    kept = {one.gate: (one.measured, one.passed) for one in docs.route.evidence}
+    docs.routes.cutover(NEW, gates=gates, reason="good enough")
+    kept = {one.gate: (one.measured, one.passed) for one in docs.routes.current.evidence}
     assert kept == expected
-    assert not docs.route.forced
+    assert not docs.routes.current.forced
 
 
 def test_coverage_is_weighted_by_traffic(docs: Collection) -> None:
     assert docs.coverage(NEW, weighted=True).traffic_share == 0.95  # nothing was counted
     # Half of all hits are of one document that is not migrated.
     hits = Hits(np.array([0, COUNT - 1], np.uint32), np.array([50, 50], np.uint64))
-    container = docs.store.open_file.container
+    container = docs.store._open_file.container
     # In the writer's turn, which begins behind the last commit.
     edit(docs, lambda state: state._replace(hits=append_record(container, plain_hits(hits))))
     assert docs.coverage(NEW, weighted=True).traffic_share == 0.5
     gates = vstore.Gates(coverage=0.9, traffic_coverage=0.8)
     assert found(docs, gates)["traffic_coverage"] == (0.5, False)
     with pytest.raises(vstore.GateError, match=r"traffic_coverage 50\.00%, required 80\.00%"):
-        docs.cutover(NEW, gates=gates)
+        docs.routes.cutover(NEW, gates=gates)
     acme = docs.scoped(vstore.field("tenant") == "acme")
     assert acme.coverage(NEW, weighted=True).traffic_share == 1.0
     docs.delete([1])
@@ -82,7 +82,7 @@ def test_coverage_is_weighted_by_traffic(docs: Collection) -> None:
 def test_stale_documents_and_dead_letters_are_counted(docs: Collection) -> None:
     docs.upsert([0, 1], texts=["changed", "changed"])
     revision = [docs.get(i).revision for i in (0, COUNT - 1)]  # type: ignore[union-attr]
-    docs.backfill(NEW, lambda batch: rows(len(batch)), batches_max=0)
+    docs.migration.backfill(NEW, lambda batch: rows(len(batch)), batches_max=0)
     dead = (
         DeadLetter(COUNT - 1, revision[1], 3, 0, "refused"),
         DeadLetter(0, revision[0] - 1, 3, 0, "of an older revision: to be tried again"),
@@ -92,7 +92,7 @@ def test_stale_documents_and_dead_letters_are_counted(docs: Collection) -> None:
     assert found(docs, gates)["stale"] == (2 / COUNT, False)
     assert found(docs, gates)["dead_letters"] == (1, False)
     with pytest.raises(vstore.GateError, match="dead_letters 1, required at most 0"):
-        docs.cutover(NEW, gates=gates)
+        docs.routes.cutover(NEW, gates=gates)
     docs.upsert([COUNT - 1], texts=["mended"])
     assert found(docs, gates)["dead_letters"] == (0, True)
 
@@ -115,24 +115,26 @@ def test_a_version_that_finds_less_does_not_pass_the_quality_gate(docs: Collecti
     assert not passed
     assert measured < -0.2
     with pytest.raises(vstore.GateError, match=r"nDCG@10 1\.0000 -> 0"):
-        docs.cutover(NEW, gates=worse)
-    docs.cutover(NEW, gates=worse, force=True, reason="the old model is switched off", by="ada")
-    assert (docs.route.forced, docs.route.by) == (True, "ada")
-    assert [one.gate for one in docs.route.evidence if not one.passed] == ["quality"]
+        docs.routes.cutover(NEW, gates=worse)
+    docs.routes.cutover(
+        NEW, gates=worse, force=True, reason="the old model is switched off", by="ada"
+    )
+    assert (docs.routes.current.forced, docs.routes.current.by) == (True, "ada")
+    assert [one.gate for one in docs.routes.current.evidence if not one.passed] == ["quality"]
 
 
 def test_a_version_that_finds_more_passes(docs: Collection) -> None:
-    docs.cutover(NEW, gates=vstore.Gates(coverage=0.9, quality=judged(good=NEW, bad=OLD)))
-    assert docs.route.version == NEW
+    docs.routes.cutover(NEW, gates=vstore.Gates(coverage=0.9, quality=judged(good=NEW, bad=OLD)))
+    assert docs.routes.current.version == NEW
 
 
 def test_judged_queries_of_one_version_only_are_no_gate(docs: Collection) -> None:
     one = vstore.Judged({NEW: rows(2)}, [{0: 1.0}, {1: 1.0}])
     with pytest.raises(vstore.InvalidArgumentError, match=f"no queries for '{OLD}'"):
-        docs.check_gates(NEW, vstore.Gates(quality=one))
+        docs.routes.check_gates(NEW, vstore.Gates(quality=one))
     uneven = vstore.Judged({NEW: rows(2), OLD: rows(3)}, [{0: 1.0}, {1: 1.0}])
     with pytest.raises(vstore.InvalidArgumentError, match="as many queries"):
-        docs.check_gates(NEW, vstore.Gates(quality=uneven))
+        docs.routes.check_gates(NEW, vstore.Gates(quality=uneven))
 
 
 # Dual-write.
@@ -141,8 +143,8 @@ def test_judged_queries_of_one_version_only_are_no_gate(docs: Collection) -> Non
 def test_a_write_without_a_versions_vectors_is_refused_if_they_are_required(
     docs: Collection,
 ) -> None:
-    docs.backfill(NEW, lambda batch: rows(len(batch)), batches_max=0)  # a job is open
-    docs.set_dual_write("require", reason="nothing may be missing")
+    docs.migration.backfill(NEW, lambda batch: rows(len(batch)), batches_max=0)  # a job is open
+    docs.migration.set_dual_write("require", reason="nothing may be missing")
     before = docs.store.epoch
     with pytest.raises(vstore.MissingVectorsError, match=NEW) as caught:
         docs.upsert(["x", "y"], vectors={OLD: rows(2)})
@@ -151,7 +153,7 @@ def test_a_write_without_a_versions_vectors_is_refused_if_they_are_required(
     assert docs.get("x") is None
     with docs.store.transaction() as tx:  # both, in one transaction
         tx.upsert(docs, ["x"], texts=["x"], vectors={OLD: rows(1)})
-        tx.add_vectors(docs, NEW, ["x"], rows(1))
+        tx.add_vectors(docs, ["x"], rows(1), version=NEW)
     docs.update_metadata(["x"], [{"tenant": "acme"}])  # needs no vectors
     docs.delete([3])
     with pytest.raises(vstore.MissingVectorsError):
@@ -161,32 +163,32 @@ def test_a_write_without_a_versions_vectors_is_refused_if_they_are_required(
 def test_after_a_cutover_the_old_version_is_required_until_it_is_retired(
     docs: Collection,
 ) -> None:
-    docs.set_dual_write("require")
-    docs.cutover(NEW, min_coverage=0.9)
+    docs.migration.set_dual_write("require")
+    docs.routes.cutover(NEW, gates=vstore.Gates(coverage=0.9))
     with pytest.raises(vstore.MissingVectorsError, match=OLD):
         docs.upsert(["x"], vectors={NEW: rows(1)})
     docs.upsert(["x"], vectors={NEW: axis(0)[None], OLD: axis(1)[None]})
-    docs.rollback()
+    docs.routes.rollback()
     assert docs.search(axis(1), version=OLD, k=1).ids == ["x"]
-    docs.cutover(NEW, min_coverage=0.9)
-    docs.retire(OLD)
+    docs.routes.cutover(NEW, gates=vstore.Gates(coverage=0.9))
+    docs.routes.retire(OLD)
     docs.upsert(["y"], vectors={NEW: rows(1)})
 
 
 def test_a_queue_opens_the_backfill_with_the_write(docs: Collection) -> None:
-    docs.cutover(NEW, min_coverage=0.9)
-    docs.set_dual_write("queue")
-    assert docs.version(OLD).backfill is None
+    docs.routes.cutover(NEW, gates=vstore.Gates(coverage=0.9))
+    docs.migration.set_dual_write("queue")
+    assert docs.versions[OLD].backfill is None
     before = docs.store.epoch
     docs.upsert(["x"], texts=["x"], vectors={NEW: rows(1)})
     assert docs.store.epoch == before + 1
-    job = docs.version(OLD).backfill
+    job = docs.versions[OLD].backfill
     assert job is not None
     assert job.status == "running"
-    assert [document.id for document in docs.pending(OLD)] == ["x"]
+    assert [document.id for document in docs.migration.pending(OLD)] == ["x"]
 
 
 def test_a_policy_is_one_of_three(docs: Collection) -> None:
     with pytest.raises(vstore.InvalidArgumentError, match="allow, queue, require"):
-        docs.set_dual_write("never")  # type: ignore[arg-type]
-    assert docs.dual_write == "allow"
+        docs.migration.set_dual_write("never")  # type: ignore[arg-type]
+    assert docs.migration.dual_write == "allow"

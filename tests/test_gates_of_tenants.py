@@ -33,12 +33,12 @@ def docs() -> vstore.Collection:
     vectors = {OLD: rows(COUNT, DIMENSION), NEW: rows(COUNT, DIMENSION, seed=1)}
     made.upsert(range(COUNT), vectors=vectors, metadata=metadata)
     made.store.optimize()
-    assert made.version(NEW).graphs == 1
+    assert made.versions[NEW].graphs == 1
     return made
 
 
 def measured(docs: vstore.Collection, name: str, gates: vstore.Gates) -> vstore.GateResult:
-    return next(gate for gate in docs.check_gates(NEW, gates) if gate.name == name)
+    return next(gate for gate in docs.routes.check_gates(NEW, gates) if gate.name == name)
 
 
 def test_the_recall_of_a_tenant_is_measured_among_its_documents(docs: vstore.Collection) -> None:
@@ -92,9 +92,9 @@ def test_the_quality_of_a_tenant_is_measured_among_its_documents() -> None:
     mine = measured(docs.scoped(tenant == "acme"), "quality", gates)
     assert mine.passed
     assert "1.0000 -> 1.0000" in mine.detail
-    docs.scoped(tenant == "acme").cutover(NEW, gates=gates)
+    docs.scoped(tenant == "acme").routes.cutover(NEW, gates=gates)
     with pytest.raises(vstore.GateError):
-        docs.cutover(NEW, gates=gates)
+        docs.routes.cutover(NEW, gates=gates)
 
 
 def test_coverage_stale_and_dead_letters_are_the_tenant_s() -> None:
@@ -102,7 +102,7 @@ def test_coverage_stale_and_dead_letters_are_the_tenant_s() -> None:
     metadata = [{"tenant": "acme" if i < 4 else "globex"} for i in range(10)]
     texts = [f"text {i}" for i in range(10)]
     docs.upsert(range(10), texts=texts, vectors={OLD: rows(10)}, metadata=metadata)
-    docs.add_vectors(NEW, range(6), rows(6, seed=1))
+    docs.add_vectors(range(6), rows(6, seed=1), version=NEW)
     docs.upsert([4, 5], texts=["changed", "changed"])
 
     def embed(batch: Any) -> Array:
@@ -110,13 +110,19 @@ def test_coverage_stale_and_dead_letters_are_the_tenant_s() -> None:
             raise ValueError("not this one")
         return rows(len(batch))
 
-    docs.migrate(OLD, NEW, embed, batch_size=2).run(batches_max=0)
+    docs.migrate(OLD, NEW, embed, calls=vstore.Calls(batch_size=2)).run(batches_max=0)
     gates = vstore.Gates(coverage=1.0, stale=0.0, dead_letters=0)
-    found = {g.name: g.measured for g in docs.scoped(tenant == "acme").check_gates(NEW, gates)}
+    found = {
+        g.name: g.measured for g in docs.scoped(tenant == "acme").routes.check_gates(NEW, gates)
+    }
     assert (found["coverage"], found["stale"]) == (1.0, 0.0)
-    found = {g.name: g.measured for g in docs.scoped(tenant == "globex").check_gates(NEW, gates)}
+    found = {
+        g.name: g.measured for g in docs.scoped(tenant == "globex").routes.check_gates(NEW, gates)
+    }
     assert (found["coverage"], found["stale"]) == (0.0, 2 / 6)
-    docs.migrate(OLD, NEW, embed, batch_size=2, failures_max=5).run()
+    docs.migrate(
+        OLD, NEW, embed, calls=vstore.Calls(batch_size=2), caps=vstore.Caps(failures=5)
+    ).run()
     letters = [
         measured(docs.scoped(tenant == name), "dead_letters", gates).measured
         for name in ("acme", "globex")

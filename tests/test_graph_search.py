@@ -80,7 +80,7 @@ def test_a_search_keeps_the_recall_it_was_asked_for(
         right = nearest(stored, QUERIES, metric, 10)
         results = docs.search_batch(QUERIES, version="v")
         assert recall(results, right) >= RECALL_FLOOR
-        exact = docs.search_batch(QUERIES, version="v", exact=True)
+        exact = docs.search_batch(QUERIES, version="v", recall=1)
         assert recall(exact, right) == 1.0
         for result, best in zip(results, exact, strict=True):
             scores = {hit.id: hit.score for hit in best}
@@ -95,9 +95,9 @@ def test_more_recall_costs_more_and_the_plan_says_so(shared: Collection) -> None
     assert isinstance(high_leaf, GraphSearch)
     assert low_leaf.ef < high_leaf.ef
     assert "measured recall" in low.explain()
-    wide = shared.search(QUERIES[0], version="v", ef_search=300)
+    wide = shared.search(QUERIES[0], version="v", recall=vstore.EfSearch(300))
     assert "ef=300" in wide.explain()
-    assert nodes_of(shared.search(QUERIES[0], version="v", exact=True)) == ["FlatScan"]
+    assert nodes_of(shared.search(QUERIES[0], version="v", recall=1)) == ["FlatScan"]
 
 
 @pytest.mark.parametrize("count", [ROWS, ROWS // 2, ROWS // 10, 60, 11, 10, 3, 1, 0])
@@ -129,8 +129,8 @@ def test_k_may_be_all_there_is(shared: Collection) -> None:
 
 
 def test_threads_do_not_change_answers(shared: Collection) -> None:
-    one = shared.search_batch(QUERIES, version="v", threads=1)
-    many = shared.search_batch(QUERIES, version="v", threads=3)
+    one = shared.search_batch(QUERIES, version="v")
+    many = shared.search_batch(QUERIES, version="v")
     assert [result.ids for result in one] == [result.ids for result in many]
     single = [shared.search(query, version="v").ids for query in QUERIES]
     assert single == [result.ids for result in one]
@@ -175,7 +175,7 @@ def test_hits_are_documents_or_chunks_as_asked(chunks: int) -> None:
         results = docs.search_batch(QUERIES, version="v")
         assert all(len(set(result.ids)) == 10 for result in results)
         assert "GraphSearch" in nodes_of(results[0])
-        exact = docs.search_batch(QUERIES, version="v", exact=True)
+        exact = docs.search_batch(QUERIES, version="v", recall=1)
         assert recall(results, [set(map(int, r.ids)) for r in exact]) >= RECALL_FLOOR
         flat = docs.search(QUERIES[0], version="v", collapse=False)
         assert {int(hit.id) * chunks + hit.chunk for hit in flat} <= rows[0]
@@ -191,7 +191,7 @@ def test_equal_vectors_keep_recall(copies: int) -> None:
         same = docs.search(vectors[0], version="v", k=10)
         assert [hit.score for hit in same] == pytest.approx([1.0] * 10, abs=1e-12)
         results = docs.search_batch(QUERIES, version="v")
-        exact = docs.search_batch(QUERIES, version="v", exact=True)
+        exact = docs.search_batch(QUERIES, version="v", recall=1)
         worst = [result[-1].score for result in exact]
         hits = [
             np.mean([hit.score >= bound for hit in result])
@@ -234,7 +234,8 @@ def test_upkeep_keeps_recall_after_half_is_replaced(way: str) -> None:
         right = nearest(merged, QUERIES, "cosine", 10)
         new = filled(fresh, merged)
         mine, theirs = (
-            recall(c.search_batch(QUERIES, version="v", ef_search=30), right) for c in (docs, new)
+            recall(c.search_batch(QUERIES, version="v", recall=vstore.EfSearch(30)), right)
+            for c in (docs, new)
         )
         assert mine >= theirs - 0.01
         assert store.check().ok
@@ -250,7 +251,7 @@ def test_rows_are_dropped_once_most_of_a_segment_is_dead() -> None:
         docs.delete(list(range(1_400, 1_800)))
         store.optimize()
         assert docs._handle.view().rows("v").parts[0].rows.docno.shape == (1_200,)
-        assert docs.version("v").graphs == 1
+        assert docs.versions["v"].graphs == 1
         right = [
             {1_800 + row for row in best}
             for best in nearest(vectors[1_800:], QUERIES, "cosine", 10)
@@ -285,7 +286,7 @@ def test_a_graph_grows_when_segments_merge() -> None:
         assert recall(docs.search_batch(QUERIES, version="v"), right) >= RECALL_FLOOR
         assert store.check().ok
         store.vacuum()
-        assert docs.version("v").segments == 1
+        assert docs.versions["v"].segments == 1
         assert recall(docs.search_batch(QUERIES, version="v"), right) >= RECALL_FLOOR
         assert store.check().ok
 
@@ -305,7 +306,7 @@ def test_a_damaged_vector_is_found_when_it_is_scored(tmp_path: Any) -> None:
         with pytest.raises(vstore.CorruptionError, match="damaged"):
             docs.search(vectors[4_000], version="v", k=1)
         with pytest.raises(vstore.CorruptionError):
-            docs.search(vectors[5], version="v", k=1, exact=True)
+            docs.search(vectors[5], version="v", k=1, recall=1)
         assert not store.check().ok
 
 
@@ -393,10 +394,11 @@ def test_the_same_rows_give_the_same_file(tmp_path: Any) -> None:
         {"recall": 0},
         {"recall": 1.5},
         {"recall": "high"},
-        {"ef_search": 0},
-        {"ef_search": 2.5},
-        {"exact": True, "recall": 0.9},
-        {"ef_search": 10, "recall": 0.9},
+        {"recall": vstore.EfSearch(0)},
+        {"recall": vstore.EfSearch(2.5)},
+        {"recall": vstore.EfSearch("wide")},  # type: ignore[arg-type]
+        {"recall": vstore.EfSearch},
+        {"recall": [0.9]},
     ],
 )
 def test_options_that_mean_nothing_are_refused(shared: Collection, options: Any) -> None:
@@ -429,7 +431,7 @@ def test_without_machine_code_searches_scan(monkeypatch: pytest.MonkeyPatch) -> 
         assert nodes_of(result) == ["FlatScan"]
         assert "machine code" in result.explain()
         # The reference follows graphs too, if someone insists.
-        wide = docs.search(QUERIES[0], version="v", ef_search=60)
+        wide = docs.search(QUERIES[0], version="v", recall=vstore.EfSearch(60))
         assert "GraphSearch" in nodes_of(wide)
         assert len(set(wide.ids) & set(result.ids)) >= 9
 
@@ -446,10 +448,10 @@ def test_numpy_gives_the_answers_of_machine_code(
 
         def answers() -> list[list[tuple[object, float]]]:
             asked: list[dict[str, Any]] = [
-                {"ef_search": 40},
-                {"ef_search": 10, "k": 30},
-                {"ef_search": 200, "where": vstore.field("year") < 400},
-                {"ef_search": 40, "collapse": False},
+                {"recall": vstore.EfSearch(40)},
+                {"k": 30, "recall": vstore.EfSearch(10)},
+                {"where": vstore.field("year") < 400, "recall": vstore.EfSearch(200)},
+                {"collapse": False, "recall": vstore.EfSearch(40)},
             ]
             batches = [docs.search_batch(QUERIES[:8], version="v", **more) for more in asked]
             return [[(hit.id, hit.score) for hit in r] for batch in batches for r in batch]

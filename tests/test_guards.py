@@ -70,7 +70,7 @@ def learned(
 
 
 def suspects(docs: vstore.Collection, kind: str = "batches") -> int:
-    counts: Any = docs.store.metrics()["counts"]
+    counts: Any = docs.store.metrics().to_dict()["counts"]
     return int(counts.get(f"suspect_{kind}", 0))
 
 
@@ -88,7 +88,7 @@ def test_a_version_learns_when_it_has_rows_enough(
     demo: ScifactDemo, rows: int, expected: int
 ) -> None:
     docs = learned(demo, rows)
-    info = docs.guard(NEW)
+    info = docs.guards[NEW]
     assert info.learned_rows == (expected or (rows if rows > 256 else 0))
     assert info.refuses == (rows >= 1_024)
 
@@ -99,7 +99,7 @@ def test_it_learns_again_at_four_times_the_rows_and_then_no_more(demo: ScifactDe
     for start in range(200, 5_100, 100):
         end = start + 100
         docs.upsert(demo.document_ids[start:end], vectors={NEW: demo.new_documents[start:end]})
-        seen.append(docs.guard(NEW).learned_rows)
+        seen.append(docs.guards[NEW].learned_rows)
     assert sorted(set(seen)) == [300, 1_100, 4_096]
 
 
@@ -120,7 +120,7 @@ def test_rows_that_replace_others_are_not_counted_twice(demo: ScifactDemo) -> No
     docs = learned(demo, 200)
     for _ in range(4):
         docs.upsert(demo.document_ids[:200], vectors={NEW: demo.new_documents[:200]}, force=True)
-    assert docs.guard(NEW).learned_rows == 0
+    assert docs.guards[NEW].learned_rows == 0
 
 
 # Batches.
@@ -133,7 +133,7 @@ def test_the_same_model_is_not_taken_for_another(demo: ScifactDemo) -> None:
         docs.upsert(demo.document_ids[start:end], vectors={NEW: demo.new_documents[start:end]})
     for start in range(0, HALF, 8):  # small ones, and one by one what is left
         rows = slice(start, start + 8)
-        docs.add_vectors(NEW, demo.document_ids[rows], demo.new_documents[rows])
+        docs.add_vectors(demo.document_ids[rows], demo.new_documents[rows], version=NEW)
     assert suspects(docs) == 0
 
 
@@ -141,12 +141,12 @@ def test_the_same_model_is_not_taken_for_another(demo: ScifactDemo) -> None:
 def test_another_model_is_refused_and_changes_nothing(demo: ScifactDemo, call: str) -> None:
     docs = learned(demo)
     docs.upsert(batch(demo), texts=["text"] * BATCH)
-    before, rows = docs.store.epoch, docs.version(NEW).rows
+    before, rows = docs.store.epoch, docs.versions[NEW].rows
     wrong = demo.old_documents[HALF : HALF + BATCH]
     calls: dict[str, Callable[[], object]] = {
         "upsert": lambda: docs.upsert(batch(demo), vectors={NEW: wrong}),
-        "add_vectors": lambda: docs.add_vectors(NEW, batch(demo), wrong),
-        "backfill": lambda: docs.backfill(NEW, lambda documents: wrong[: len(documents)]),
+        "add_vectors": lambda: docs.add_vectors(batch(demo), wrong, version=NEW),
+        "backfill": lambda: docs.migration.backfill(NEW, lambda documents: wrong[: len(documents)]),
     }
     with pytest.raises(SuspectGeometryError, match="nothing to do with version") as caught:
         calls[call]()
@@ -156,7 +156,7 @@ def test_another_model_is_refused_and_changes_nothing(demo: ScifactDemo, call: s
     assert error.departure > error.limit > 0.5
     assert (error.expected, error.rows) == (NEW, BATCH)
     assert "trust_geometry=True" in str(error)
-    assert docs.version(NEW).rows == rows
+    assert docs.versions[NEW].rows == rows
     assert docs.store.epoch == before or call == "backfill"  # which opened its job
     assert suspects(docs) == 1
 
@@ -164,7 +164,7 @@ def test_another_model_is_refused_and_changes_nothing(demo: ScifactDemo, call: s
 def test_the_version_that_vectors_fit_is_named(demo: ScifactDemo) -> None:
     docs = learned(demo)
     docs.create_version(OLD, OLD_SPEC)
-    docs.add_vectors(OLD, demo.document_ids[:300], demo.old_documents[:300])
+    docs.add_vectors(demo.document_ids[:300], demo.old_documents[:300], version=OLD)
     wrong = demo.old_documents[HALF : HALF + BATCH]
     with pytest.raises(SuspectGeometryError, match=f"They fit version {OLD!r}") as caught:
         docs.upsert(batch(demo), vectors={NEW: wrong})
@@ -172,9 +172,11 @@ def test_the_version_that_vectors_fit_is_named(demo: ScifactDemo) -> None:
     other = docs.store.create_collection("other")
     other.create_version("v", NEW_SPEC)
     other.upsert(demo.document_ids[:64], vectors={"v": demo.new_documents[:64]})
-    docs.add_vectors(OLD, demo.document_ids[300:1_100], demo.old_documents[300:1_100])
+    docs.add_vectors(demo.document_ids[300:1_100], demo.old_documents[300:1_100], version=OLD)
     with pytest.raises(SuspectGeometryError, match=f"They fit version {NEW!r}"):
-        docs.add_vectors(OLD, demo.document_ids[1_100:1_200], demo.new_documents[1_100:1_200])
+        docs.add_vectors(
+            demo.document_ids[1_100:1_200], demo.new_documents[1_100:1_200], version=OLD
+        )
 
 
 def test_a_version_of_another_collection_is_named_with_it(demo: ScifactDemo) -> None:
@@ -210,7 +212,7 @@ def test_few_vectors_are_flagged_and_refused_when_there_are_more(demo: ScifactDe
     def write(vectors: Array) -> None:
         for start in range(0, 4 * LATEST, 4):
             rows = slice(start, start + 4)
-            docs.add_vectors(NEW, demo.document_ids[rows], vectors[rows])
+            docs.add_vectors(demo.document_ids[rows], vectors[rows], version=NEW)
 
     with pytest.raises(SuspectGeometryError) as caught:
         write(demo.old_documents)
@@ -224,22 +226,22 @@ def test_who_insists_may_write(demo: ScifactDemo, caplog: pytest.LogCaptureFixtu
     wrong = demo.old_documents[HALF : HALF + BATCH]
     docs = learned(demo)
     docs.upsert(batch(demo), vectors={NEW: wrong}, trust_geometry=True)
-    docs.add_vectors(NEW, batch(demo), wrong, trust_geometry=True)
+    docs.add_vectors(batch(demo), wrong, trust_geometry=True, version=NEW)
     assert suspects(docs) == 0
-    docs.set_geometry_policy(NEW, "flag", reason="a test")
+    docs.guards.set_policy(NEW, "flag", reason="a test")
     with caplog.at_level(logging.WARNING, "vstore"):
-        docs.add_vectors(NEW, batch(demo), wrong)
+        docs.add_vectors(batch(demo), wrong, version=NEW)
     assert ("suspect geometry" in caplog.text, suspects(docs)) == (True, 1)
-    docs.set_geometry_policy(NEW, "off")
-    docs.add_vectors(NEW, batch(demo), wrong)
+    docs.guards.set_policy(NEW, "off")
+    docs.add_vectors(batch(demo), wrong, version=NEW)
     assert suspects(docs) == 1
-    docs.set_geometry_policy(NEW, "refuse")
+    docs.guards.set_policy(NEW, "refuse")
     with pytest.raises(SuspectGeometryError):
-        docs.add_vectors(NEW, batch(demo), wrong)
+        docs.add_vectors(batch(demo), wrong, version=NEW)
     notes = [entry.note for entry in docs.store.history()]
     assert any("flag (a test)" in note for note in notes)
     with pytest.raises(InvalidArgumentError, match="refuse, flag, off"):
-        docs.set_geometry_policy(NEW, "maybe")  # type: ignore[arg-type]
+        docs.guards.set_policy(NEW, "maybe")  # type: ignore[arg-type]
 
 
 def test_a_version_without_preferred_directions_refuses_nothing() -> None:
@@ -248,7 +250,7 @@ def test_a_version_without_preferred_directions_refuses_nothing() -> None:
     rng = np.random.default_rng(0)
     docs.upsert(list(range(2_000)), vectors={"v": rng.standard_normal((2_000, 32))})
     docs.upsert(list(range(2_000, 2_200)), vectors={"v": rng.standard_normal((200, 32))})
-    assert not docs.guard("v").informative
+    assert not docs.guards["v"].informative
     assert suspects(docs) == 0
 
 
@@ -257,7 +259,7 @@ def test_mapped_vectors_are_only_flagged(demo: ScifactDemo) -> None:
     docs.create_version(NEW, NEW_SPEC, provenance="mapped")
     docs.upsert(demo.document_ids[:HALF], vectors={NEW: demo.new_documents[:HALF]})
     docs.upsert(batch(demo), vectors={NEW: demo.old_documents[:BATCH]})
-    assert (suspects(docs), docs.guard(NEW).refuses) == (1, False)
+    assert (suspects(docs), docs.guards[NEW].refuses) == (1, False)
 
 
 def test_what_was_learned_outlives_reopening_and_vacuum(demo: ScifactDemo, tmp_path: Path) -> None:
@@ -266,14 +268,14 @@ def test_what_was_learned_outlives_reopening_and_vacuum(demo: ScifactDemo, tmp_p
         docs = store.create_collection("papers")
         docs.create_version(NEW, NEW_SPEC)
         docs.upsert(demo.document_ids[:HALF], vectors={NEW: demo.new_documents[:HALF]})
-        docs.set_canaries(NEW, ["a", "b"], vectors=demo.new_documents[:2])
-        before = docs.guard(NEW)
+        docs.guards.set_canaries(NEW, ["a", "b"], vectors=demo.new_documents[:2])
+        before = docs.guards[NEW]
         store.vacuum()
         assert store.check().ok
-        assert docs.guard(NEW) == before
+        assert docs.guards[NEW] == before
     with vstore.open(path) as store:
         docs = store.collection("papers")
-        assert docs.guard(NEW) == before
+        assert docs.guards[NEW] == before
         assert before.canaries == ("a", "b")
         with pytest.raises(SuspectGeometryError):
             docs.upsert(batch(demo), vectors={NEW: demo.old_documents[:BATCH]})
@@ -412,7 +414,7 @@ def test_commits_between_queries_do_not_hide_another_model(demo: ScifactDemo) ->
     for i in range(1_100):
         docs.search(demo.old_queries[i % len(demo.old_queries)], version=NEW)
         if i % 5 == 0:
-            docs.add_vectors(NEW, demo.document_ids[:1], demo.new_documents[:1])
+            docs.add_vectors(demo.document_ids[:1], demo.new_documents[:1], version=NEW)
     assert suspects(docs, "queries") > 0
 
 
@@ -434,7 +436,7 @@ class Embedder(PrecomputedEmbedder):
 
 def with_canaries(demo: ScifactDemo) -> tuple[vstore.Collection, Embedder, list[str]]:
     docs, embedder, texts = learned(demo, 20), Embedder(demo), document_texts(demo)
-    docs.set_canaries(NEW, texts[:12], vectors=embedder)
+    docs.guards.set_canaries(NEW, texts[:12], vectors=embedder)
     return docs, embedder, texts
 
 
@@ -458,13 +460,13 @@ def noise(vectors: Array) -> Array:
 def test_an_embedder_is_verified(demo: ScifactDemo, change: Any, verdict: str) -> None:
     docs, embedder, _ = with_canaries(demo)
     embedder.change = change
-    report = docs.verify_embedder(embedder)
+    report = docs.guards.verify_embedder(embedder)
     assert isinstance(report, CanaryReport)
     assert (report.verdict, report.ok) == (verdict, verdict == "same")
     assert report.to_dict()["ok"] == report.ok
     if not report.ok:
         with pytest.raises(EmbedderDriftError, match="Nothing was written") as caught:
-            docs.verify_embedder(embedder, raise_on_drift=True)
+            docs.guards.verify_embedder(embedder, raise_on_drift=True)
         assert caught.value.report == report
 
 
@@ -475,7 +477,7 @@ def test_a_drifted_embedder_is_refused_before_it_writes(demo: ScifactDemo, call:
     embedder.change = noise
     before = docs.store.epoch
     calls: dict[str, Callable[[], object]] = {
-        "backfill": lambda: docs.backfill(NEW, embedder),
+        "backfill": lambda: docs.migration.backfill(NEW, embedder),
         "upsert_texts": lambda: docs.upsert_texts(["a"], texts[50:51], embedder=embedder),
     }
     with pytest.raises(EmbedderDriftError):
@@ -490,14 +492,14 @@ def test_an_embedder_is_verified_once_for_a_handle(demo: ScifactDemo) -> None:
     assert embedder.calls == 2
     docs.upsert_texts(["b"], texts[51:52], embedder=embedder)
     assert embedder.calls == 3
-    docs.set_canaries(NEW, texts[:5], vectors=demo.new_documents[:5])
+    docs.guards.set_canaries(NEW, texts[:5], vectors=demo.new_documents[:5])
     docs.upsert_texts(["c"], texts[52:53], embedder=embedder)
     assert embedder.calls == 5
-    docs.set_canaries(NEW, [], vectors=demo.new_documents[:0])
+    docs.guards.set_canaries(NEW, [], vectors=demo.new_documents[:0])
     docs.upsert_texts(["d"], texts[53:54], embedder=Embedder(demo))
-    assert docs.guard(NEW).canaries == ()
+    assert docs.guards[NEW].canaries == ()
     with pytest.raises(StateError, match="set_canaries"):
-        docs.verify_embedder(embedder)
+        docs.guards.verify_embedder(embedder)
 
 
 def test_a_provider_that_renamed_its_model_is_recognised(demo: ScifactDemo) -> None:
@@ -506,30 +508,32 @@ def test_a_provider_that_renamed_its_model_is_recognised(demo: ScifactDemo) -> N
     embedder = Embedder(demo, renamed)
     with pytest.raises(VersionMismatchError):
         docs.upsert_texts(["a"], texts[50:51], embedder=embedder)
-    report = docs.verify_embedder(embedder, NEW)
+    report = docs.guards.verify_embedder(embedder, NEW)
     assert (report.verdict, report.model) == ("same", renamed.model)
     docs.store.declare_equivalent(NEW_SPEC, renamed, reason="renamed; canaries agree")
     docs.upsert_texts(["a"], texts[50:51], embedder=embedder)
-    assert docs.verify_embedder(embedder).ok
+    assert docs.guards.verify_embedder(embedder).ok
 
 
 def test_canaries_are_checked_before_they_are_kept(demo: ScifactDemo) -> None:
     docs = learned(demo, 20)
     texts = [str(i) for i in range(CANARIES_MAX + 1)]
     with pytest.raises(LimitExceededError):
-        docs.set_canaries(NEW, texts, vectors=demo.new_documents[: CANARIES_MAX + 1])
+        docs.guards.set_canaries(NEW, texts, vectors=demo.new_documents[: CANARIES_MAX + 1])
     with pytest.raises(LimitExceededError):
-        docs.set_canaries(NEW, ["x" * (CANARY_BYTES_MAX + 1)], vectors=demo.new_documents[:1])
+        docs.guards.set_canaries(
+            NEW, ["x" * (CANARY_BYTES_MAX + 1)], vectors=demo.new_documents[:1]
+        )
     with pytest.raises(InvalidArgumentError, match="twice"):
-        docs.set_canaries(NEW, ["x", "x"], vectors=demo.new_documents[:2])
+        docs.guards.set_canaries(NEW, ["x", "x"], vectors=demo.new_documents[:2])
     with pytest.raises(InvalidArgumentError, match="expected a str"):
-        docs.set_canaries(NEW, [1], vectors=demo.new_documents[:1])  # type: ignore[list-item]
+        docs.guards.set_canaries(NEW, [1], vectors=demo.new_documents[:1])  # type: ignore[list-item]
     with pytest.raises(InvalidVectorError, match="2 texts"):
-        docs.set_canaries(NEW, ["x", "y"], vectors=demo.new_documents[:3])
+        docs.guards.set_canaries(NEW, ["x", "y"], vectors=demo.new_documents[:3])
     stamped = vstore.Embeddings(OLD_SPEC, demo.old_documents[:1])
     with pytest.raises(VersionMismatchError):
-        docs.set_canaries(NEW, ["x"], vectors=stamped)
-    assert docs.guard(NEW).canaries == ()
+        docs.guards.set_canaries(NEW, ["x"], vectors=stamped)
+    assert docs.guards[NEW].canaries == ()
 
 
 # Damage.
@@ -540,12 +544,12 @@ def with_damaged_guard(demo: ScifactDemo, record: Any) -> vstore.Collection:
 
     def edit(state: Any) -> Any:
         collection = state.collections["papers"]
-        ref = append_record(docs.store.open_file.container, record)
+        ref = append_record(docs.store._open_file.container, record)
         version = collection.versions[NEW]._replace(guard=ref)
         changed = collection._replace(versions={NEW: version})
         return state._replace(collections={"papers": changed})
 
-    docs.store.open_file.change(edit, Operation("test"))
+    docs.store._open_file.change(edit, Operation("test"))
     return docs
 
 
@@ -556,7 +560,7 @@ def test_a_damaged_guard_is_found_and_stops_writes_but_no_search(
     docs = with_damaged_guard(demo, record)
     assert not docs.store.check().ok
     with pytest.raises(CorruptionError):
-        docs.guard(NEW)
+        docs.guards[NEW]
     with pytest.raises(CorruptionError):
         docs.upsert(batch(demo), vectors={NEW: demo.new_documents[:BATCH]})
     docs.upsert(batch(demo), vectors={NEW: demo.new_documents[:BATCH]}, trust_geometry=True)
@@ -564,8 +568,8 @@ def test_a_damaged_guard_is_found_and_stops_writes_but_no_search(
     assert len(result) == 10
     assert result.suspect is not None
     assert "not checked" in result.suspect
-    docs.relearn_geometry(NEW)
-    assert docs.guard(NEW).refuses
+    docs.guards.relearn(NEW)
+    assert docs.guards[NEW].refuses
     docs.upsert(batch(demo), vectors={NEW: demo.new_documents[:BATCH]})
     assert docs.search(demo.new_queries[0], version=NEW).suspect is None
 
@@ -573,16 +577,16 @@ def test_a_damaged_guard_is_found_and_stops_writes_but_no_search(
 def test_too_few_rows_to_learn_from(demo: ScifactDemo) -> None:
     docs = learned(demo, 20)
     with pytest.raises(StateError, match="at least 32"):
-        docs.relearn_geometry(NEW)
+        docs.guards.relearn(NEW)
     docs.upsert(batch(demo), vectors={NEW: demo.new_documents[:BATCH]})
-    docs.relearn_geometry(NEW)
-    assert docs.guard(NEW).learned_rows == BATCH + 20
+    docs.guards.relearn(NEW)
+    assert docs.guards[NEW].learned_rows == BATCH + 20
 
 
 @pytest.fixture(scope="module")
 def sound(demo: ScifactDemo) -> dict[str, Any]:
     docs = learned(demo, 1_024)
-    docs.set_canaries(NEW, ["a", "b"], vectors=demo.new_documents[:2])
+    docs.guards.set_canaries(NEW, ["a", "b"], vectors=demo.new_documents[:2])
     record = _record(docs)
     assert isinstance(record, dict)
     return record
@@ -639,21 +643,20 @@ def test_queries_blended_over_a_bridge_are_not_taken_for_the_model_s_own(demo: S
     for label, vectors in ((OLD, demo.old_documents), (NEW, demo.new_documents)):
         docs.create_version(label, vstore.EmbeddingSpec(label, 384))
         docs.upsert(ids, vectors={label: vectors[:2_000]})
-    docs.fit_bridge(OLD, NEW, min_recall=0.1)
+    docs.migration.fit_bridge(OLD, NEW, min_recall=0.1)
     query = {OLD: demo.old_queries[0], NEW: demo.new_queries[0]}
-    dual: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD}
     rules: dict[Any, set[str]] = {"slots": {OLD, NEW}, "bridged-slots": {NEW}}
     for fusion, watched in rules.items():
         checks = docs._handle.view().companions.of(QueryChecks)
         checks.clear()
-        docs.search(query, fusion=fusion, **dual)
+        docs.search(query, read=vstore.Dual(NEW, OLD, fusion))
         assert set(checks) == watched
 
 
 def test_questions_of_a_dual_read_one_by_one_are_judged_together(demo: ScifactDemo) -> None:
     docs = learned(demo)
     docs.create_version("third", vstore.EmbeddingSpec("third", 384))
-    dual: dict[str, Any] = {"mode": "dual", "version": "third", "old_version": NEW}
+    dual: dict[str, Any] = {"read": vstore.Dual("third", old=NEW)}
     for query in demo.old_queries[:LATEST]:
         docs.search({NEW: query, "third": query}, **dual)
     assert suspects(docs, "queries") > 0

@@ -32,7 +32,7 @@ WRITES: dict[str, Callable[[vstore.Collection, Any], object]] = {
     "upsert_texts": lambda docs, ids: docs.upsert_texts(
         ids, NAMES, embedder=vstore.HashingEmbedder(16)
     ),
-    "add_vectors": lambda docs, ids: docs.add_vectors(OLD, ids, rows(5)),
+    "add_vectors": lambda docs, ids: docs.add_vectors(ids, rows(5), version=OLD),
     "update_metadata": lambda docs, ids: docs.update_metadata(ids, {"year": range(5)}),
 }
 
@@ -76,7 +76,7 @@ def test_columns_given_as_a_set_are_refused() -> None:
     docs.upsert(["a", "b"])
     revisions: Any = {1, 2}
     with pytest.raises(vstore.InvalidArgumentError, match="revisions"):
-        docs.add_vectors(OLD, ["a", "b"], rows(2), revisions=revisions)
+        docs.add_vectors(["a", "b"], rows(2), revisions=revisions, version=OLD)
     assert len(docs) == 2
     assert docs.coverage(OLD).fresh == 0
 
@@ -110,7 +110,7 @@ def test_what_has_an_order_is_paired_in_that_order(ids: Callable[[], Any]) -> No
     vectors = rows(5)
     docs.upsert(ids(), vectors={OLD: vectors}, metadata={"year": range(5)})
     for i, name in enumerate(NAMES):
-        assert docs.get_vector(name, OLD).tolist() == vectors[i].tolist()
+        assert docs.get_vectors(name, OLD)[0].tolist() == vectors[i].tolist()
         document = docs.get(name)
         assert document is not None
         assert document.metadata["year"] == i
@@ -127,10 +127,10 @@ def test_columns_may_be_iterators() -> None:
     )
     assert [d.metadata["year"] for d in docs.documents()] == [0, 1, 2]
     assert [d.text for d in docs.documents()] == ["text 0", "text 1", "text 2"]
-    assert docs.get_vector("d2", OLD).tolist() == rows(3)[2].tolist()
+    assert docs.get_vectors("d2", OLD)[0].tolist() == rows(3)[2].tolist()
     docs.upsert(["d3"], metadata={"year": iter([3])})
     revisions = [d.revision for d in docs.documents()]
-    added = docs.add_vectors(OLD, docs.ids(), rows(4), revisions=iter(revisions))
+    added = docs.add_vectors(docs.ids(), rows(4), revisions=iter(revisions), version=OLD)
     assert added.written == 4
     assert docs.update_metadata(iter(["d0"]), iter([{"year": 9}])) == 1
     with pytest.raises(vstore.InvalidArgumentError, match="one per id"):

@@ -28,11 +28,13 @@ def docs() -> vstore.Collection:
 
 def by_gate(docs: vstore.Collection, judgments: Any) -> bool:
     gates = vstore.Gates(quality=vstore.Judged(queries=QUERIES, judgments=judgments))
-    return next(gate for gate in docs.check_gates(NEW, gates) if gate.name == "quality").passed
+    return next(
+        gate for gate in docs.routes.check_gates(NEW, gates) if gate.name == "quality"
+    ).passed
 
 
 def by_choice(docs: vstore.Collection, judgments: Any) -> bool:
-    choice = docs.choose_fusion(NEW, old_version=OLD, queries=QUERIES, judgments=judgments)
+    choice = docs.migration.choose_fusion(NEW, queries=QUERIES, judgments=judgments, old=OLD)
     return choice.queries == 40
 
 
@@ -101,22 +103,22 @@ def test_queries_may_come_in_any_form_wherever_they_are_judged(
 
     judged = vstore.Judged(given(), judgments())
     gates = vstore.Gates(quality=judged)
-    measured = [docs.check_gates(NEW, gates)[-1] for _ in range(2)]  # as before a cutover
+    measured = [docs.routes.check_gates(NEW, gates)[-1] for _ in range(2)]  # as before a cutover
     assert measured[0] == measured[1]
     assert measured[0].passed
-    choice = docs.choose_fusion(NEW, old_version=OLD, queries=given(), judgments=judgments())
+    choice = docs.migration.choose_fusion(NEW, queries=given(), judgments=judgments(), old=OLD)
     assert choice.queries == 40
     with pytest.raises(vstore.StateError, match="at least 200"):  # the last thing it looks at
-        docs.fit_bridge(OLD, NEW, queries=given())
+        docs.migration.fit_bridge(OLD, NEW, queries=given())
 
 
 @pytest.mark.parametrize("wrong", [None, QUERIES[OLD], [("v", QUERIES[OLD])], "text"], ids=type)
 def test_queries_are_a_mapping_of_versions(docs: vstore.Collection, wrong: Any) -> None:
     judgments: Any = with_gain(1)
     with pytest.raises(vstore.InvalidArgumentError, match="expected a mapping of version label"):
-        docs.choose_fusion(NEW, old_version=OLD, queries=wrong, judgments=judgments)
+        docs.migration.choose_fusion(NEW, queries=wrong, judgments=judgments, old=OLD)
     with pytest.raises(vstore.InvalidArgumentError, match="expected a mapping of version label"):
-        docs.check_gates(NEW, vstore.Gates(quality=vstore.Judged(wrong, judgments)))
+        docs.routes.check_gates(NEW, vstore.Gates(quality=vstore.Judged(wrong, judgments)))
 
 
 def test_queries_stamped_for_another_version_are_not_judged(docs: vstore.Collection) -> None:
@@ -126,13 +128,13 @@ def test_queries_stamped_for_another_version_are_not_judged(docs: vstore.Collect
         NEW: vstore.Embeddings(SPECS[OLD], QUERIES[OLD]),
     }
     with pytest.raises(vstore.VersionMismatchError):
-        docs.check_gates(NEW, vstore.Gates(quality=vstore.Judged(swapped, judgments)))
+        docs.routes.check_gates(NEW, vstore.Gates(quality=vstore.Judged(swapped, judgments)))
     with pytest.raises(vstore.VersionMismatchError):
-        docs.choose_fusion(NEW, old_version=OLD, queries=swapped, judgments=judgments)
+        docs.migration.choose_fusion(NEW, queries=swapped, judgments=judgments, old=OLD)
 
 
 @pytest.mark.parametrize("margin", [-0.01, 1.5, float("inf"), float("nan"), "0.1", None])
 def test_a_margin_is_a_number_from_0_to_1(docs: vstore.Collection, margin: Any) -> None:
     judged = vstore.Judged(queries=QUERIES, judgments=with_gain(1), margin=margin)  # type: ignore[arg-type]  # gains
     with pytest.raises(vstore.InvalidArgumentError, match="margin"):
-        docs.check_gates(NEW, vstore.Gates(quality=judged))
+        docs.routes.check_gates(NEW, vstore.Gates(quality=judged))

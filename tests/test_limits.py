@@ -140,19 +140,19 @@ def test_a_reason_has_at_most_4_kib() -> None:
     store = store_in()
     docs = documents(store, new=spec("model-new"))
     longest = "r" * limits.REASON_BYTES_MAX
-    docs.cutover(NEW, reason=longest)
-    assert docs.route.reason == longest
+    docs.routes.cutover(NEW, reason=longest)
+    assert docs.routes.current.reason == longest
     for call in (
-        lambda: docs.rollback(reason=longest + "x"),
-        lambda: docs.cutover(OLD, reason=longest + "x"),
-        lambda: docs.read_both(OLD, reason=longest + "x"),
-        lambda: docs.retire(OLD, reason=longest + "x"),
+        lambda: docs.routes.rollback(reason=longest + "x"),
+        lambda: docs.routes.cutover(OLD, reason=longest + "x"),
+        lambda: docs.routes.set(vstore.Dual(OLD), reason=longest + "x"),
+        lambda: docs.routes.retire(OLD, reason=longest + "x"),
         lambda: store.declare_equivalent(spec(), spec("b"), reason=longest + "x"),
         lambda: store.tag("t", note=longest + "x"),
         lambda: spec(preprocessing=longest + "x"),
     ):
         assert_limit("REASON_BYTES_MAX", call)
-    assert docs.route.version == NEW
+    assert docs.routes.current.version == NEW
 
 
 def test_a_collection_has_at_most_1024_fields() -> None:

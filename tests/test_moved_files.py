@@ -112,7 +112,9 @@ def in_transaction(store: vstore.Store) -> None:
 
 
 def migrate(store: vstore.Store) -> object:
-    return store.collection("docs").backfill("v1", lambda docs: np.ones((len(docs), 4), "f4"))
+    return store.collection("docs").migration.backfill(
+        "v1", lambda docs: np.ones((len(docs), 4), "f4")
+    )
 
 
 def delete(store: vstore.Store) -> object:
@@ -380,7 +382,7 @@ def test_a_reader_is_told_and_goes_on_with_what_it_has(
     with vstore.open(path, mode="r") as reader:
         epoch = reader.epoch
         docs = reader.collection("docs")
-        assert docs.get_vector("old-1", "v1") is not None
+        assert docs.get_vectors("old-1", "v1")[0] is not None
         move(path, other)
         for _ in range(2):
             with pytest.raises(vstore.FileMovedError):

@@ -56,14 +56,13 @@ def test_options_of_a_search(tmp_path: Path) -> None:
         {"recall": np.float32(0.9)},
         {"recall": np.float64(0.9)},
         {"recall": np.int64(1)},
-        {"ef_search": np.int64(30)},
-        {"exact": np.True_},
+        {"recall": vstore.EfSearch(np.int64(30))},
         {"collapse": np.False_},
     ]
     for given in options:
         for _ in range(4):  # what is asked again is answered another way
             assert len(docs.search(axis(0, 8), version=OLD, k=np.int64(7), **given)) == 7  # type: ignore[arg-type]
-    batch = docs.search_batch(rows(3, 8), version=OLD, threads=np.int64(1), k=np.int16(2))  # type: ignore[arg-type]
+    batch = docs.search_batch(rows(3, 8), version=OLD, k=np.int16(2))  # type: ignore[arg-type]
     assert [len(found) for found in batch] == [2, 2, 2]
 
 
@@ -72,24 +71,27 @@ BOOLS: dict[str, Callable[[vstore.Collection, Any], object]] = {
     "k of a batch": lambda docs, value: docs.search_batch(rows(2), version=OLD, k=value),
     "k of a plan": lambda docs, value: docs.explain(axis(0), version=OLD, k=value),
     "recall": lambda docs, value: docs.search(axis(0), version=OLD, recall=value),
-    "ef_search": lambda docs, value: docs.search(axis(0), version=OLD, ef_search=value),
-    "threads": lambda docs, value: docs.search_batch(rows(2), version=OLD, threads=value),
+    "threads": lambda docs, value: store_in(threads=value),
     "limit": lambda docs, value: docs.store.history(limit=value),
     "epoch": lambda docs, value: docs.store.snapshot(value),
     "tag": lambda docs, value: docs.store.tag("t", epoch=value),
     "keep_epochs": lambda docs, value: docs.store.vacuum(keep_epochs=[value]),
-    "revisions": lambda docs, value: docs.add_vectors(OLD, [0], rows(1), revisions=[value]),
-    "chunk": lambda docs, value: docs.get_vector(0, OLD, chunk=value),
-    "batch_size": lambda docs, value: docs.migrate(OLD, NEW, lambda _: rows(1), batch_size=value),
-    "retries": lambda docs, value: docs.migrate(OLD, NEW, lambda _: rows(1), retries=value),
+    "revisions": lambda docs, value: docs.add_vectors([0], rows(1), revisions=[value], version=OLD),
+    "batch_size": lambda docs, value: docs.migrate(
+        OLD, NEW, lambda _: rows(1), calls=vstore.Calls(batch_size=value)
+    ),
+    "retries": lambda docs, value: docs.migrate(
+        OLD, NEW, lambda _: rows(1), calls=vstore.Calls(retries=value)
+    ),
     "M": lambda docs, value: docs.create_version("m", spec("m"), M=value),
     "graph_rows_min": lambda docs, value: docs.create_version("m", spec("m"), graph_rows_min=value),
     "retire_grace_s": lambda docs, value: docs.create_version("m", spec("m"), retire_grace_s=value),
-    "percent": lambda docs, value: docs.read_canary(NEW, percent=value),
+    "percent": lambda docs, value: docs.routes.set(vstore.Canary(NEW, percent=value)),
     "dimension": lambda docs, value: spec(dimension=value),
     "timeout_s": lambda docs, value: docs.store.wait_for_upkeep(value),
     "open": lambda docs, value: store_in(timeout_s=value),
     "recall_sample": lambda docs, value: store_in(recall_sample=value),
+    "ef": lambda docs, value: docs.search(axis(0), version=OLD, recall=vstore.EfSearch(value)),
 }
 
 
@@ -101,19 +103,6 @@ def test_a_bool_is_no_number(option: str, value: Any) -> None:
     with pytest.raises(vstore.InvalidArgumentError):
         BOOLS[option](docs, value)
     assert docs.store.epoch == epoch
-
-
-@pytest.mark.parametrize("value", ["no", 1, 0, None, [True]], ids=repr)
-@pytest.mark.parametrize("option", ["exact"])
-def test_a_number_is_no_switch(option: str, value: Any) -> None:
-    with pytest.raises(vstore.InvalidArgumentError, match="expected a bool"):
-        made().search(axis(0), version=OLD, **{option: value})
-
-
-def test_exact_and_recall_exclude_each_other_as_scalars_of_numpy_too() -> None:
-    exact: Any = np.True_
-    with pytest.raises(vstore.InvalidArgumentError, match="expected one of them"):
-        made().search(axis(0), version=OLD, exact=exact, recall=0.9)
 
 
 def test_gates_take_numbers_and_vectors_of_every_type() -> None:
@@ -136,7 +125,7 @@ def test_gates_take_numbers_and_vectors_of_every_type() -> None:
             dead_letters=np.uint8(0),  # type: ignore[arg-type]
             quality=judged,
         )
-        found = docs.check_gates(NEW, gates)
+        found = docs.routes.check_gates(NEW, gates)
         assert all(result.passed for result in found)
         assert {type(result.required) for result in found} <= {int, float}
 
@@ -154,11 +143,11 @@ def test_what_is_no_number_is_no_gate(value: Any) -> None:
     gates += [{"quality": dataclasses.replace(judged, margin=value)}]
     for given in gates:
         with pytest.raises(vstore.InvalidArgumentError, match=r"gates|k:"):
-            docs.check_gates(NEW, vstore.Gates(**given))
+            docs.routes.check_gates(NEW, vstore.Gates(**given))
         with pytest.raises(vstore.InvalidArgumentError, match=r"gates|k:"):
-            docs.cutover(NEW, gates=vstore.Gates(**given), reason="a test")
+            docs.routes.cutover(NEW, gates=vstore.Gates(**given), reason="a test")
     with pytest.raises(vstore.InvalidArgumentError, match="expected Gates"):
-        docs.check_gates(NEW, value)
+        docs.routes.check_gates(NEW, value)
 
 
 def test_what_is_stored_is_of_python_s_types(tmp_path: Path) -> None:
@@ -185,30 +174,33 @@ def test_what_is_stored_is_of_python_s_types(tmp_path: Path) -> None:
             "v1",
             "v2",
             lambda found: rows(len(found)),
-            batch_size=scalar(2),
-            documents_max=np.uint16(100),  # type: ignore[arg-type]
-            cost_max=np.float32(8),  # type: ignore[arg-type]
-            price_per_unit=np.float32(0.5),  # type: ignore[arg-type]
-            count_units=lambda _: scalar(1),
-            retries=np.int8(0),  # type: ignore[arg-type]
-            failures_max=scalar(3),
+            calls=vstore.Calls(batch_size=scalar(2), retries=np.int8(0)),  # type: ignore[arg-type]
+            caps=vstore.Caps(
+                documents=np.uint16(100),  # type: ignore[arg-type]
+                cost=np.float32(8),  # type: ignore[arg-type]
+                failures=scalar(3),
+            ),
+            price=vstore.Price(
+                per_unit=np.float32(0.5),  # type: ignore[arg-type]
+                count=lambda _: scalar(1),
+            ),
         )
         assert migration.plan(sample=scalar(2)).documents == 6
         assert migration.run(batches_max=scalar(2)).done == 4
-        assert len(docs.pending("v2", limit=scalar(1))) == 1
-        docs.read_canary("v2", percent=np.uint8(30))  # type: ignore[arg-type]
+        assert len(docs.migration.pending("v2", limit=scalar(1))) == 1
+        docs.routes.set(vstore.Canary("v2", percent=np.uint8(30)))  # type: ignore[arg-type]
         revisions: Any = np.array([d.revision for d in docs.documents()], np.uint64)
-        docs.add_vectors("v1", ids, rows(6), revisions=revisions)
+        docs.add_vectors(ids, rows(6), revisions=revisions, version="v1")
         store.tag(np.str_("t"), epoch=scalar(store.epoch))
         before = repr(store.info())
         assert len(store.history(limit=scalar(3))) == 3
         assert store.snapshot(scalar(store.epoch)).collection("docs").ids() == list(range(6))
         assert store.wait_for_upkeep(np.float32(1))  # type: ignore[arg-type]
         assert "np." not in before
-        assert np.array_equal(docs.get_vector(scalar(2), "v1", chunk=scalar(0)), rows(6)[2])
+        assert np.array_equal(docs.get_vectors(scalar(2), "v1")[scalar(0)], rows(6)[2])
         store.vacuum(keep_epochs=np.array([store.epoch]))
     with vstore.open(path, mode="r") as store:
-        assert store.collection("docs").version("v1").spec == made_of
+        assert store.collection("docs").versions["v1"].spec == made_of
         assert store.check().ok
     with vstore.open(path, epoch=scalar(store_epoch(path))) as store:
         assert store.collection("docs").ids() == list(range(6))

@@ -191,7 +191,7 @@ def test_a_first_search_imports_only_what_it_needs(tmp_path: Path) -> None:
         "import vstore\n"
         "store = vstore.open(sys.argv[1], mode='r')\n"
         "docs, query = store.collection('docs'), np.ones(8, np.float32)\n"
-        "result = docs.search(query, version='v', ef_search=9)\n"
+        "result = docs.search(query, version='v', recall=vstore.EfSearch(9))\n"
         "assert len(result.ids) == 10\n"
         "loaded = sorted(set(sys.modules) - numpys)\n"
         "assert 'GraphSearch' in result.explain()\n"

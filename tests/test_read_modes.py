@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def made(corpus: ScifactDemo, share: float) -> Collection:
     moved = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < share)
     if len(moved):
         vectors = corpus.new_documents[moved].astype(np.float32)
-        docs.add_vectors(NEW, [ids[i] for i in moved], vectors)
+        docs.add_vectors([ids[i] for i in moved], vectors, version=NEW)
     return docs
 
 
@@ -59,7 +59,7 @@ def test_a_cascade_is_the_old_ranking_before_and_better_after(
 ) -> None:
     judgments = corpus.judgments[:QUERIES]
     nothing = made(corpus, 0)
-    cascade = {"mode": "cascade", "version": NEW, "old_version": OLD}
+    cascade = {"read": vstore.Cascade(NEW, old=OLD)}
     before = nothing.search_batch(queries, **cascade)  # type: ignore[arg-type]
     alone = nothing.search_batch(queries[OLD], version=OLD)
     assert [result.ids for result in before] == [result.ids for result in alone]
@@ -72,16 +72,16 @@ def test_a_cascade_is_the_old_ranking_before_and_better_after(
 
 def test_a_cascade_may_be_the_route(half: Collection, queries: dict[str, Array]) -> None:
     query = {label: vectors[0] for label, vectors in queries.items()}
-    half.read_cascade(NEW, reason="no index yet")
+    half.routes.set(vstore.Cascade(NEW), reason="no index yet")
     routed = half.search(query)
-    assert half.route.mode == "cascade"
+    assert half.routes.current.mode == "cascade"
     assert {hit.version for hit in routed} == {OLD, NEW}
-    named = half.search(query, mode="cascade", version=NEW, old_version=OLD)
+    named = half.search(query, read=vstore.Cascade(NEW, old=OLD))
     assert routed.ids == named.ids
     with pytest.raises(vstore.MissingQueryVectorError, match=NEW):
         half.search({OLD: query[OLD]})
-    half.rollback()
-    assert half.route.version == OLD
+    half.routes.rollback()
+    assert half.routes.current.version == OLD
 
 
 def test_a_bridge_is_refused_until_its_recall_passes(
@@ -89,26 +89,26 @@ def test_a_bridge_is_refused_until_its_recall_passes(
 ) -> None:
     before = half.store.epoch
     with pytest.raises(vstore.GateError, match="bridge recall") as caught:
-        half.fit_bridge(OLD, NEW, min_recall=0.99)
+        half.migration.fit_bridge(OLD, NEW, min_recall=0.99)
     by_documents = caught.value.measured["bridge recall"]
     assert 0.3 < by_documents < 0.99
     with pytest.raises(vstore.GateError, match="bridge recall") as caught:
-        half.fit_bridge(OLD, NEW, min_recall=0.99, queries=queries)
+        half.migration.fit_bridge(OLD, NEW, min_recall=0.99, queries=queries)
     assert caught.value.measured["bridge recall"] < by_documents
     assert half.store.epoch == before
     with pytest.raises(vstore.StateError, match="no bridge leads"):
-        half.read_bridge(NEW, source=OLD)
+        half.routes.set(vstore.Bridge(NEW, source=OLD))
     with pytest.raises(vstore.NotFoundError, match="no bridge from"):
-        half.search(rows(1, 384)[0], mode="bridge", version=NEW, old_version=OLD)
+        half.search(rows(1, 384)[0], read=vstore.Bridge(NEW, source=OLD))
 
 
 def test_a_bridge_lets_old_queries_search_the_new_version(
     corpus: ScifactDemo, queries: dict[str, Array]
 ) -> None:
     docs = made(corpus, 1)
-    bridge = docs.fit_bridge(OLD, NEW, min_recall=0.2)
+    bridge = docs.migration.fit_bridge(OLD, NEW, min_recall=0.2)
     assert bridge.recall >= 0.2
-    docs.read_bridge(NEW, source=OLD, reason="old clients")
+    docs.routes.set(vstore.Bridge(NEW, source=OLD), reason="old clients")
     results = docs.search_batch({OLD: queries[OLD]})
     assert {hit.version for result in results for hit in result} == {NEW}
     shown = results[0].explain()
@@ -123,38 +123,36 @@ def test_a_bridge_lets_old_queries_search_the_new_version(
     assert docs.store.check().ok
     again = docs.search_batch({OLD: queries[OLD]})
     assert [result.ids for result in again] == [result.ids for result in results]
-    docs.rollback()
-    assert docs.route.version == OLD
+    docs.routes.rollback()
+    assert docs.routes.current.version == OLD
 
 
 def test_a_bridge_makes_a_dual_read_better_at_low_coverage(
     corpus: ScifactDemo, queries: dict[str, Array]
 ) -> None:
     docs = made(corpus, 0.25)
-    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
     with pytest.raises(vstore.NotFoundError, match="no bridge from"):
-        docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
-    docs.fit_bridge(OLD, NEW, min_recall=0.2)
+        docs.search_batch(queries, read=vstore.Dual(NEW, fusion="bridged-slots"))
+    docs.migration.fit_bridge(OLD, NEW, min_recall=0.2)
     judgments = corpus.judgments[:QUERIES]
-    slots = docs.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
-    bridged = docs.search_batch(queries, fusion="bridged-slots", **dual)  # type: ignore[arg-type]
+    slots = docs.search_batch(queries, read=vstore.Dual(NEW, fusion="slots"))
+    bridged = docs.search_batch(queries, read=vstore.Dual(NEW, fusion="bridged-slots"))
     assert ndcg(bridged, judgments) > ndcg(slots, judgments)
     assert "DualRead(fusion=bridged-slots" in bridged[0].explain()
-    choice = docs.choose_fusion(NEW, old_version=OLD, queries=queries, judgments=list(judgments))
+    choice = docs.migration.choose_fusion(NEW, queries=queries, judgments=list(judgments), old=OLD)
     assert any(one.rule.startswith("bridged-") for one in choice.measured)
 
 
 def test_too_few_documents_with_both_are_no_bridge(corpus: ScifactDemo) -> None:
     with pytest.raises(vstore.StateError, match="documents have vectors in both"):
-        made(corpus, 0.01).fit_bridge(OLD, NEW)
+        made(corpus, 0.01).migration.fit_bridge(OLD, NEW)
 
 
 def test_auto_is_slots_until_something_was_measured(
     half: Collection, queries: dict[str, Array]
 ) -> None:
-    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
-    auto = half.search_batch(queries, fusion="auto", **dual)  # type: ignore[arg-type]
-    slots = half.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
+    auto = half.search_batch(queries, read=vstore.Dual(NEW, fusion="auto"))
+    slots = half.search_batch(queries, read=vstore.Dual(NEW, fusion="slots"))
     assert [result.ids for result in auto] == [result.ids for result in slots]
     assert "no rule was measured" in auto[0].plan.reason
 
@@ -165,17 +163,17 @@ def test_auto_is_what_judgments_chose_and_says_so(
     docs = made(corpus, 0.75)
     judgments = corpus.judgments
     whole = {OLD: corpus.old_queries, NEW: corpus.new_queries}
-    choice = docs.choose_fusion(NEW, old_version=OLD, queries=whole, judgments=judgments)
+    choice = docs.migration.choose_fusion(NEW, queries=whole, judgments=judgments, old=OLD)
     assert choice.rule in {one.rule for one in choice.measured if one.better} | {"slots"}
-    dual = {"mode": "dual", "version": NEW, "old_version": OLD}
-    auto = docs.search_batch(queries, fusion="auto", **dual)  # type: ignore[arg-type]
+    auto = docs.search_batch(queries, read=vstore.Dual(NEW, fusion="auto"))
     assert f"{choice.rule}, chosen by {choice.queries:,} judged queries" in auto[0].plan.reason
-    named = docs.search_batch(queries, fusion=choice.rule, **dual)  # type: ignore[arg-type]
+    rule: Any = choice.rule
+    named = docs.search_batch(queries, read=vstore.Dual(NEW, fusion=rule))
     assert [result.ids for result in auto] == [result.ids for result in named]
-    slots = docs.search_batch(queries, fusion="slots", **dual)  # type: ignore[arg-type]
+    slots = docs.search_batch(queries, read=vstore.Dual(NEW, fusion="slots"))
     assert ndcg(auto, judgments[:QUERIES]) >= ndcg(slots, judgments[:QUERIES]) - 0.01
     (state,) = docs._handle.view().state.choices
     assert (state.chosen, state.coverage) == (choice.rule, docs.coverage(NEW).share)
     assert state.measured["slots"] == pytest.approx(choice.default_ndcg)
     with pytest.raises(vstore.InvalidArgumentError, match="no queries for"):
-        docs.choose_fusion(NEW, old_version=OLD, queries={OLD: whole[OLD]}, judgments=judgments)
+        docs.migration.choose_fusion(NEW, queries={OLD: whole[OLD]}, judgments=judgments, old=OLD)

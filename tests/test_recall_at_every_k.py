@@ -110,7 +110,7 @@ def falls_short(
     """Return by k the recall that is below what was asked for."""
     short = {}
     for k in ks:
-        exact = docs.search_batch(queries, version="v", k=k, exact=True, **options)
+        exact = docs.search_batch(queries, version="v", k=k, **options, recall=1)
         results = docs.search_batch(queries, version="v", k=k, recall=recall, **options)
         share = found(results, exact)
         if share < (recall or 0.95) - ALLOWANCE:
@@ -166,7 +166,7 @@ def among_others() -> Iterator[tuple[Collection, Array]]:
         docs = store.create_collection("docs", fields={"form": "keyword"})
         spec = vstore.EmbeddingSpec("model", dimension)
         docs.create_version("v", spec, graph_rows_min=1_000)
-        docs.set_geometry_policy("v", "off")
+        docs.guards.set_policy("v", "off")
         forms = [{"form": "letter" if i >= len(plain) else "other"} for i in order.tolist()]
         docs.upsert(list(range(count)), vectors={"v": vectors[order]}, metadata=forms)
         yield docs, near[:40].astype(np.float32)
@@ -189,7 +189,7 @@ def test_near_copies_in_several_segments_keep_the_promise() -> None:
         for rows in (slice(1_500, 3_000), slice(3_000, 4_000)):
             ids = list(range(ROWS))[rows]
             docs.upsert(ids, vectors={"v": vectors[rows]})
-        assert docs.version("v").segments > 1
+        assert docs.versions["v"].segments > 1
         assert not falls_short(docs, vectors[:QUERIES], None)
 
 
@@ -202,7 +202,7 @@ def test_a_graph_that_is_extended_by_near_copies_keeps_the_promise() -> None:
             ids = list(range(ROWS, ROWS + len(then)))
             docs.upsert(ids, vectors={"v": then})
             store.vacuum()
-            assert docs.version("v").segments == 1
+            assert docs.versions["v"].segments == 1
             assert not falls_short(docs, copies[:QUERIES], None, (1, 3, 10))
 
 
@@ -238,12 +238,13 @@ def test_a_wide_search_and_full_recall_miss_no_near_copy() -> None:
     with vstore.open(":memory:") as store:
         docs = filled(store, vectors)
         for k in (1, 3, 10):
-            exact = docs.search_batch(queries, version="v", k=k, exact=True)
-            wide = docs.search_batch(queries, version="v", k=k, ef_search=1_000)
+            exact = docs.search_batch(queries, version="v", k=k, recall=1)
+            wide = docs.search_batch(queries, version="v", k=k, recall=vstore.EfSearch(1_000))
             assert found(wide, exact) >= 0.999
             assert found(docs.search_batch(queries, version="v", k=k, recall=1.0), exact) == 1.0
         few, many = (
-            docs.search(queries[0], version="v", k=1, ef_search=ef).plan for ef in (10, 1_000)
+            docs.search(queries[0], version="v", k=1, recall=vstore.EfSearch(ef)).plan
+            for ef in (10, 1_000)
         )
         assert many.candidates >= 5 * few.candidates  # type: ignore[union-attr]
 
@@ -252,14 +253,14 @@ def test_a_wide_search_and_full_recall_miss_no_near_copy() -> None:
 def test_the_plan_says_at_which_k_recall_was_measured(k: int) -> None:
     with vstore.open(":memory:") as store:
         docs = filled(store, clustered(ROWS, 64))
-        result = docs.search(np.ones(64, np.float32), version="v", k=k, ef_search=400)
+        result = docs.search(np.ones(64, np.float32), version="v", k=k, recall=vstore.EfSearch(400))
         (leaf,) = scans(result.plan)
         assert isinstance(leaf, GraphSearch)
         known = [at for at, _ in leaf.measured]
         assert known[0] <= k <= known[-1]
         assert len(known) == (1 if k in {1, 10, 100} else 2)
         assert all(f"recall@{at}={recall:.3f}" in result.explain() for at, recall in leaf.measured)
-        below = docs.search(np.ones(64, np.float32), version="v", k=1, ef_search=1)
+        below = docs.search(np.ones(64, np.float32), version="v", k=1, recall=vstore.EfSearch(1))
         assert "measured no recall" in below.explain()
 
 
@@ -285,7 +286,7 @@ def test_questions_from_between_near_copies_keep_the_promise() -> None:
         docs = filled(store, rows[rng.permutation(len(rows))])
         queries = base[rng.integers(0, 600, 200)] + base[rng.integers(0, 600, 200)]
         for k in (1, 3, 10):
-            exact = docs.search_batch(queries, version="v", k=k, exact=True)
+            exact = docs.search_batch(queries, version="v", k=k, recall=1)
             recall = found(docs.search_batch(queries, version="v", k=k), exact)
             assert recall >= 0.95, f"recall@{k} {recall:.3f}"
 
@@ -314,9 +315,11 @@ def test_a_search_by_hand_widens_with_its_filter() -> None:
         groups = rng.integers(0, 100, len(rows))
         docs.update_metadata(range(len(rows)), [{"number": int(group)} for group in groups])
         few, queries = vstore.field("number") < 2, rows[rng.integers(0, len(rows), 100)]
-        exact = docs.search_batch(queries, version="v", k=10, where=few, exact=True)
+        exact = docs.search_batch(queries, version="v", k=10, where=few, recall=1)
         for ef in (20, 100, 1_000):
-            results = docs.search_batch(queries, version="v", k=10, where=few, ef_search=ef)
+            results = docs.search_batch(
+                queries, version="v", k=10, where=few, recall=vstore.EfSearch(ef)
+            )
             recall = found(results, exact)
             assert recall >= 0.95, f"ef_search={ef}: {recall:.3f}"
 
@@ -327,6 +330,8 @@ def test_a_search_by_hand_scans_where_no_width_was_seen_to_be_enough() -> None:
     with vstore.open(":memory:") as store:
         docs = filled(store, walk, "l2")
         queries = walk[rng.integers(0, len(walk), 100)]
-        exact = docs.search_batch(queries, version="v", k=1, exact=True)
-        recall = found(docs.search_batch(queries, version="v", k=1, ef_search=1_000), exact)
+        exact = docs.search_batch(queries, version="v", k=1, recall=1)
+        recall = found(
+            docs.search_batch(queries, version="v", k=1, recall=vstore.EfSearch(1_000)), exact
+        )
         assert recall >= 0.95, f"{recall:.3f}"

@@ -104,7 +104,7 @@ def firsts(docs: Collection, queries: Any, **options: Any) -> list[dict[str, Any
 
 
 def counts(docs: Collection) -> dict[str, int]:
-    found: Any = docs.store.metrics()["counts"]
+    found: Any = docs.store.metrics().to_dict()["counts"]
     return dict(found)
 
 
@@ -115,14 +115,17 @@ OPTIONS: list[dict[str, Any]] = [
     {"k": 3_000},
     {"recall": 0.99},
     {"recall": 1},
-    {"exact": True},
-    {"ef_search": 40},
+    {"recall": 1},
+    {"recall": vstore.EfSearch(40)},
     {"collapse": False},
     {"family": "names", "key": "ada"},
     {"where": vstore.field("year") < 1_000},
     {"where": {"field": "year", "op": "<", "value": 1_000}},
     {"where": vstore.field("year") == 7},
-    {"where": (vstore.field("year") >= 40) & (vstore.field("year") < 400), "ef_search": 90},
+    {
+        "where": (vstore.field("year") >= 40) & (vstore.field("year") < 400),
+        "recall": vstore.EfSearch(90),
+    },
     {"where": vstore.field("year") > 5_000},
 ]
 
@@ -130,7 +133,7 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_results_counters_and_traces_are_the_same(kept: Collection, options: Any) -> None:
     first = firsts(kept, QUERIES, version="v", **options)
-    before, found = counts(kept), kept.hits()
+    before, found = counts(kept), kept.migration.hit_counts()
     for _ in range(2):  # a filter is kept when it comes again
         kept.search(QUERIES[0], version="v", **options)
     with nothing_prepared():
@@ -141,8 +144,8 @@ def test_results_counters_and_traces_are_the_same(kept: Collection, options: Any
     assert after["queries"] == before["queries"] + asked
     assert after["commits"] == before["commits"]
     hits = sum(len(one["ids"]) for one in (*again, first[0], first[0]))
-    assert sum(kept.hits().values()) == sum(found.values()) + hits
-    assert kept.store.metrics()["mixed_version_rate"]["silent"] == 0  # type: ignore[index]
+    assert sum(kept.migration.hit_counts().values()) == sum(found.values()) + hits
+    assert kept.store.metrics().to_dict()["mixed_version_rate"]["silent"] == 0  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def test_it_ends_with_the_snapshot(docs: Collection, change: Any) -> None:
     change(docs)
     assert not prepared(docs)
     found = docs.search(QUERIES[0], version="v")
-    exact = docs.search(QUERIES[0], version="v", exact=True)
+    exact = docs.search(QUERIES[0], version="v", recall=1)
     assert found.ids[0] == exact.ids[0]
     assert found.trace.epoch == docs.store.epoch
 
@@ -271,9 +274,11 @@ def test_a_state_that_was_searched_goes_when_it_is_replaced(docs: Collection) ->
 def test_an_older_epoch_and_the_newest_do_not_share_answers(docs: Collection) -> None:
     old = docs.store.snapshot(docs.store.epoch).collection("docs")
     before = [parts_of(docs.search(query, version="v")) for query in QUERIES for _ in range(2)]
-    hits = docs.hits()
+    hits = docs.migration.hit_counts()
     assert [parts_of(old.search(q, version="v")) for q in QUERIES for _ in range(2)] == before
-    assert docs.hits() == hits  # through handles on older epochs nothing is counted for documents
+    assert (
+        docs.migration.hit_counts() == hits
+    )  # through handles on older epochs nothing is counted for documents
     docs.delete(list(range(1_000)))
     for _ in range(3):
         assert all(int(id_) >= 1_000 for id_ in docs.search(QUERIES[0], version="v").ids)
@@ -315,7 +320,7 @@ def test_a_normalized_version_checks_every_length(docs: Collection) -> None:
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     spec = vstore.EmbeddingSpec("unit", DIMENSION, normalized=True)
     docs.create_version("unit", spec, graph_rows_min=1_000)
-    docs.add_vectors("unit", list(range(1_500)), unit)
+    docs.add_vectors(list(range(1_500)), unit, version="unit")
     for _ in range(2):
         docs.search(unit[0], version="unit")
     with pytest.raises(vstore.InvalidVectorError, match="length"):
@@ -323,7 +328,7 @@ def test_a_normalized_version_checks_every_length(docs: Collection) -> None:
 
 
 def test_filters_that_are_equal_and_not_the_same_are_not_confused(kept: Collection) -> None:
-    ask: dict[str, Any] = {"version": "v", "k": 1, "ef_search": 400}
+    ask: dict[str, Any] = {"version": "v", "k": 1, "recall": vstore.EfSearch(400)}
     assert kept.search(QUERIES[0], where=vstore.field("year") == 1, **ask).ids == [1]
     assert kept.search(QUERIES[0], where=vstore.field("year") == 1, **ask).ids == [1]
     kept.search(QUERIES[0], where=vstore.field("year") == 1, **ask)
@@ -338,13 +343,11 @@ def test_filters_that_are_equal_and_not_the_same_are_not_confused(kept: Collecti
         ("collapse", True, 1.0),
         ("collapse", False, 0),
         ("collapse", False, np.int64(0)),
-        ("exact", False, 0),
-        ("exact", False, 0.0),
         ("k", 1, True),
         ("k", 1, 1.0),
         ("k", 1, np.True_),
-        ("ef_search", 1, True),
-        ("ef_search", 1, 1.0),
+        ("recall", vstore.EfSearch(1), vstore.EfSearch(True)),
+        ("recall", vstore.EfSearch(1), vstore.EfSearch(1.0)),  # type: ignore[arg-type]
         ("recall", 1.0, True),
     ],
 )
@@ -367,16 +370,16 @@ def test_an_option_of_a_wrong_type_is_refused_each_time(
 
 
 def test_a_switch_of_numpys_is_a_switch(kept: Collection) -> None:
-    options: Any = {"collapse": np.False_, "exact": np.True_}
+    options: Any = {"collapse": np.False_, "recall": np.float64(1)}
     for _ in range(3):
-        plain = kept.search(QUERIES[0], version="v", collapse=False, exact=True)
+        plain = kept.search(QUERIES[0], version="v", collapse=False, recall=1)
         numpys = kept.search(QUERIES[0], version="v", **options)
         assert parts_of(plain) == parts_of(numpys)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"version": ["v"]}, {"version": {"v": 1}}, {"mode": ["dual"]}, {"fusion": ["slots"]}],
+    [{"version": ["v"]}, {"version": {"v": 1}}, {"read": ["dual"]}, {"where": ["slots"]}],
     ids=str,
 )
 def test_options_that_cannot_be_hashed_are_refused(kept: Collection, wrong: Any) -> None:
@@ -389,7 +392,7 @@ def test_options_that_cannot_be_hashed_are_refused(kept: Collection, wrong: Any)
 def test_many_kinds_of_questions_are_not_all_remembered(kept: Collection) -> None:
     forget(kept)
     for k in range(1, 200):
-        kept.search(QUERIES[0], version="v", k=k, ef_search=250)
+        kept.search(QUERIES[0], version="v", k=k, recall=vstore.EfSearch(250))
     assert prepared(kept) <= 16
     kept.search(QUERIES[0], version="v", k=1)
     with pytest.raises(vstore.InvalidArgumentError):
@@ -400,29 +403,32 @@ def test_many_filters_are_not_all_remembered(kept: Collection) -> None:
     forget(kept)
     for year in range(100, 140):
         where = vstore.field("year") < year
-        kept.search(QUERIES[0], version="v", where=where, ef_search=50)
-        hits = kept.search(QUERIES[0], version="v", where=where, ef_search=50)
+        kept.search(QUERIES[0], version="v", where=where, recall=vstore.EfSearch(50))
+        hits = kept.search(QUERIES[0], version="v", where=where, recall=vstore.EfSearch(50))
         assert all(int(hit.id) < year for hit in hits)
     assert prepared(kept) <= 16
     forget(kept)
     for year in range(100, 140):
-        kept.search(QUERIES[0], version="v", where=vstore.field("year") < year, ef_search=50)
+        kept.search(
+            QUERIES[0], version="v", where=vstore.field("year") < year, recall=vstore.EfSearch(50)
+        )
     assert not prepared(kept)  # what is asked once is not worth its masks
 
 
 def with_another(docs: Collection, count: int = 1_500) -> None:
     """Give some of the documents vectors of a second version, as many dimensions."""
     docs.create_version("w", vstore.EmbeddingSpec("n", DIMENSION), graph_rows_min=1_000)
-    docs.add_vectors("w", list(range(count)), clustered(count, DIMENSION, seed=5))
+    docs.add_vectors(list(range(count)), clustered(count, DIMENSION, seed=5), version="w")
 
 
 def in_both(query: Any) -> dict[str, Any]:
     return {"v": query, "w": -query}
 
 
-DUAL: dict[str, Any] = {"mode": "dual", "version": "w", "old_version": "v"}
+DUAL: dict[str, Any] = {"read": vstore.Dual("w", old="v")}
 FUSIONS: list[dict[str, Any]] = [
-    {"fusion": rule} for rule in ("evidence", "imputed", "expected-gain", "rrf", "zscore")
+    {"read": vstore.Dual("w", fusion=rule)}
+    for rule in ("evidence", "imputed", "expected-gain", "rrf", "zscore")
 ]
 
 
@@ -433,7 +439,7 @@ FUSIONS: list[dict[str, Any]] = [
         {"k": 3},
         {"where": vstore.field("year") < 1_800},
         {"family": "names"},
-        {"mode": "cascade"},
+        {"read": vstore.Cascade("w")},
         *FUSIONS,
     ],
     ids=str,
@@ -442,21 +448,21 @@ def test_reads_of_two_versions_are_the_same_too(migrated: Collection, options: A
     ask = DUAL | options
     queries = [in_both(query) for query in QUERIES]
     first = firsts(migrated, queries, **ask)
-    before, found = counts(migrated)["queries"], migrated.hits()
+    before, found = counts(migrated)["queries"], migrated.migration.hit_counts()
     for _ in range(2):
         migrated.search(queries[0], **ask)
     with nothing_prepared():
         again = [parts_of(migrated.search(query, **ask)) for query in queries]
     assert again == first
     assert counts(migrated)["queries"] == before + len(queries) + 2
-    assert sum(migrated.hits().values()) > sum(found.values())
-    assert migrated.store.metrics()["mixed_version_rate"]["silent"] == 0  # type: ignore[index]
+    assert sum(migrated.migration.hit_counts().values()) > sum(found.values())
+    assert migrated.store.metrics().to_dict()["mixed_version_rate"]["silent"] == 0  # type: ignore[index]
 
 
 def test_queries_over_a_bridge_are_the_same_too(docs: Collection) -> None:
     with_another(docs)
-    docs.fit_bridge("v", "w", min_recall=0.0)
-    ask: dict[str, Any] = {"mode": "bridge", "version": "w", "old_version": "v"}
+    docs.migration.fit_bridge("v", "w", min_recall=0.0)
+    ask: dict[str, Any] = {"read": vstore.Bridge("w", source="v")}
     first = firsts(docs, QUERIES, **ask)
     assert [parts_of(docs.search(query, **ask)) for query in QUERIES] == first
     mapped = [parts_of(docs.search({"v": query}, **ask)) for query in QUERIES]
@@ -468,12 +474,12 @@ def test_queries_over_a_bridge_are_the_same_too(docs: Collection) -> None:
 
 def test_a_route_that_reads_both_is_followed_until_it_changes(docs: Collection) -> None:
     with_another(docs)
-    docs.read_both("w", reason="to try it")
+    docs.routes.set(vstore.Dual("w"), reason="to try it")
     for _ in range(2):
         docs.search(in_both(QUERIES[0]))
     with nothing_prepared():
         assert docs.search(in_both(QUERIES[1])).trace.mode == "dual"
-    docs.cutover("w", reason="it is better", force=True, by="ada")
+    docs.routes.cutover("w", reason="it is better", force=True, by="ada")
     for _ in range(3):
         found = docs.search(in_both(QUERIES[1]))
         assert found.trace.mode == "matched"
@@ -482,7 +488,7 @@ def test_a_route_that_reads_both_is_followed_until_it_changes(docs: Collection) 
 
 def test_a_canary_divides_repeated_searches_too(docs: Collection) -> None:
     with_another(docs, 2_000)
-    docs.read_canary("w", percent=50, reason="to try it")
+    docs.routes.set(vstore.Canary("w", percent=50), reason="to try it")
     answered = {docs.search(in_both(QUERIES[0]), key=str(i)).trace.versions for i in range(50)}
     assert answered == {("v",), ("w",)}
     for query in QUERIES:  # without a key the same query goes the same way
@@ -516,10 +522,8 @@ def test_a_bare_array_never_learns_its_version_from_the_last_question(docs: Coll
     for _ in range(3):
         docs.search({"v": QUERIES[0]})
     assert prepared(docs) == 1
-    ways: list[dict[str, Any]] = [{}, {"mode": "matched"}]
-    for options in ways:
-        with pytest.raises(vstore.VstoreError, match="which model"):
-            docs.search(QUERIES[0], **options)
+    with pytest.raises(vstore.VstoreError, match="which model"):
+        docs.search(QUERIES[0])
 
 
 def test_what_else_a_mapping_has_is_looked_at(docs: Collection) -> None:

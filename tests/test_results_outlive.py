@@ -31,9 +31,9 @@ READS: dict[str, dict[str, Any]] = {
     "one": {"version": OLD},
     "filtered": {"version": OLD, "where": vstore.field("tenant") == "t1"},
     "chunks": {"version": NEW, "collapse": False},
-    "dual": {"mode": "dual", "version": NEW, "old_version": OLD},
-    "evidence": {"mode": "dual", "version": NEW, "old_version": OLD, "fusion": "evidence"},
-    "cascade": {"mode": "cascade", "version": NEW, "old_version": OLD},
+    "dual": {"read": vstore.Dual(NEW, old=OLD)},
+    "evidence": {"read": vstore.Dual(NEW, old=OLD, fusion="evidence")},
+    "cascade": {"read": vstore.Cascade(NEW, old=OLD)},
     "nothing": {"version": OLD, "where": vstore.field("tenant") == "nobody"},
 }
 
@@ -50,7 +50,7 @@ def write(path: Path) -> None:
             metadata=[{"tenant": f"t{i % 7}", "at": dt.datetime.now(dt.UTC)} for i in range(COUNT)],
         )
         docs.add_vectors(
-            NEW, [f"d{i}" for i in range(50)], [rows(3, 12, seed=i) for i in range(50)]
+            [f"d{i}" for i in range(50)], [rows(3, 12, seed=i) for i in range(50)], version=NEW
         )
         seal(store)
 
@@ -68,7 +68,7 @@ def queries(count: int) -> dict[str, Any]:
 
 def asked(docs: Collection, read: str) -> tuple[SearchResult, SearchResults]:
     every = queries(3)
-    if "mode" not in READS[read]:
+    if "read" not in READS[read]:
         every = {READS[read]["version"]: every[READS[read]["version"]]}
     one = {label: vectors[0] for label, vectors in every.items()}
     return docs.search(one, **READS[read]), docs.search_batch(every, **READS[read])
@@ -219,18 +219,18 @@ def encoded(value: Any) -> Any:
 def test_what_calls_return_becomes_json() -> None:
     docs = documents(new=spec("model-new"))
     counts = docs.upsert(list(range(60)), vectors={OLD: rows(60)}, texts=["x"] * 60)
-    added = docs.add_vectors(NEW, [0, 1], rows(2, seed=1))
+    added = docs.add_vectors([0, 1], rows(2, seed=1), version=NEW)
     query = {OLD: axis(0), NEW: axis(1)}
     migration = docs.migrate(OLD, NEW, lambda given: rows(len(given), seed=2))
     plan, report, status = migration.plan(), migration.run(), migration.status()
-    docs.read_both(NEW)
+    docs.routes.set(vstore.Dual(NEW))
     results = [
-        counts, added, docs.delete([5]), plan, report, status, docs.coverage(NEW), docs.route,
-        docs.routes, docs.version(OLD), docs.versions, docs.search(query), docs.search(query)[0],
+        counts, added, docs.delete([5]), plan, report, status, docs.coverage(NEW),
+        docs.routes.current, docs.versions[OLD], docs.search(query), docs.search(query)[0],
         docs.search(query).trace, docs.search_batch({OLD: rows(2), NEW: rows(2)}),
         docs.search(axis(0), version=OLD, where=vstore.field("year") == 1),
-        docs.explain(query), docs.explain(query, analyze=True), docs.check_gates(NEW),
-        docs.store.check(), docs.store.history(), docs.store.metrics(), docs.version(OLD).spec,
+        docs.explain(query), docs.explain(query, analyze=True), docs.routes.check_gates(NEW),
+        docs.store.check(), docs.store.history(), docs.store.metrics(), docs.versions[OLD].spec,
         docs.compare_epochs(query, before=docs.store.epoch - 1, after=docs.store.epoch),
         vstore.Gates(), docs.store.info(), docs.store.vacuum(),
     ]  # fmt: skip

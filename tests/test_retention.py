@@ -68,8 +68,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         store.optimize()
         docs.search(vectors_of(WIDE)[0], version=WIDE, k=COUNT)
-        store.observer.fold()
-        store.observer._hits["docs"].found[[GONE, KEPT]] = [FOUND, FOUND + 1]
+        store._observer.fold()
+        store._observer._hits["docs"].found[[GONE, KEPT]] = [FOUND, FOUND + 1]
         store.flush_metrics()
     return path
 
@@ -127,7 +127,7 @@ def test_nothing_of_a_deleted_document_is_in_the_file_after_a_vacuum(path: Path)
         assert found_in(path, gone) == set(gone), "until a vacuum it is in older epochs"
         report = store.vacuum()
         assert report.epochs_kept == ()
-        assert docs.hits()[mark(KEPT, "id")] == FOUND + 1
+        assert docs.migration.hit_counts()[mark(KEPT, "id")] == FOUND + 1
     assert found_in(path, gone) == set()
     assert found_in(path, kept) == set(kept)
     with vstore.open(path) as store:
@@ -161,7 +161,7 @@ def test_what_a_document_was_before_it_changed_is_gone_too(path: Path) -> None:
             vectors={label: -vectors_of(label)[:1] for label in (WIDE, NARROW, GRAPHS)},
         )
         store.vacuum()
-        assert docs.hits()[mark(GONE, "id")] == FOUND
+        assert docs.migration.hit_counts()[mark(GONE, "id")] == FOUND
     assert found_in(path, gone) == {"id", "hits"}
 
 
@@ -172,7 +172,7 @@ def test_hits_that_were_not_flushed_do_not_bring_it_back(path: Path) -> None:
         docs.delete([mark(GONE, "id")])
         store.vacuum()
     with vstore.open(path, mode="r") as store:
-        hits = store.collection("docs").hits()
+        hits = store.collection("docs").migration.hit_counts()
         assert len(hits) == COUNT - 1
         assert hits[mark(KEPT, "id")] == FOUND + 2
 
@@ -191,18 +191,18 @@ def test_a_retired_version_goes_with_the_first_vacuum_after_its_grace_period(gra
         data = _bytes_of(medium)
         return all(vector.tobytes() in data for vector in vectors)
 
-    docs.retire("goes")
+    docs.routes.retire("goes")
     if grace_s:
         clock.advance(grace_s - 1)
         store.vacuum()
         assert in_file(goes)
-        assert docs.version("goes").rows == 50
+        assert docs.versions["goes"].rows == 50
         clock.advance(1)
     store.vacuum()
     assert not any(in_file(vector[None]) for vector in goes)
     assert in_file(stays)
-    assert docs.version("goes").rows == 0
-    assert docs.version("goes").state == "retired"
+    assert docs.versions["goes"].rows == 0
+    assert docs.versions["goes"].state == "retired"
     assert store.check().ok
 
 
@@ -225,7 +225,7 @@ def test_a_dead_letter_of_a_deleted_document_goes_with_a_vacuum() -> None:
             raise ValueError("poison")
         return np.ones((len(batch), 4), np.float32)
 
-    migration = docs.migrate("v1", "v2", embed=embed, retries=0)
+    migration = docs.migrate("v1", "v2", embed=embed, calls=vstore.Calls(retries=0))
     migration.run()
     letters = docs._handle.view().state.jobs["v2"].dead
     assert sorted(letter.id for letter in letters) == ids[:2]

@@ -69,7 +69,7 @@ FORMS: dict[str, Callable[[], Any]] = {
 
 
 def stored(docs: vstore.Collection) -> Array:
-    return np.stack([np.asarray(docs.get_vector(i, OLD)) for i in range(COUNT)])
+    return np.stack([np.asarray(docs.get_vectors(i, OLD)[0]) for i in range(COUNT)])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -79,7 +79,7 @@ def test_every_row_of_a_reused_buffer_is_written(form: str) -> None:
     assert np.array_equal(stored(docs), ROWS)
     docs.delete(range(COUNT))
     docs.upsert(range(COUNT))
-    docs.add_vectors(OLD, range(COUNT), FORMS[form]())
+    docs.add_vectors(range(COUNT), FORMS[form](), version=OLD)
     assert np.array_equal(stored(docs), ROWS)
 
 
@@ -90,7 +90,7 @@ def test_and_in_a_transaction_and_with_a_stamp(form: str) -> None:
         tx.upsert(docs, range(COUNT), vectors={OLD: FORMS[form]()})
     assert np.array_equal(stored(docs), ROWS)
     docs.delete(range(COUNT))
-    stamped = vstore.Embeddings(docs.version(OLD).spec, FORMS[form]())
+    stamped = vstore.Embeddings(docs.versions[OLD].spec, FORMS[form]())
     docs.upsert(range(COUNT), vectors={OLD: stamped})
     assert np.array_equal(stored(docs), ROWS)
 
@@ -141,7 +141,7 @@ def test_every_row_of_reused_metadata_is_written(in_transaction: bool) -> None:
 def test_every_query_of_a_reused_buffer_is_asked(form: str) -> None:
     docs = documents()
     docs.upsert(range(COUNT), vectors={OLD: ROWS})
-    spec = docs.version(OLD).spec
+    spec = docs.versions[OLD].spec
     for queries in (
         FORMS[form](),
         {OLD: FORMS[form]()},
@@ -155,7 +155,7 @@ def test_every_query_of_a_reused_buffer_is_asked(form: str) -> None:
 def test_an_embedding_function_may_yield_its_buffer() -> None:
     docs = documents()
     docs.upsert(range(COUNT), texts=["some text"] * COUNT)
-    docs.backfill(OLD, lambda _: into_array())  # type: ignore[arg-type,return-value]
+    docs.migration.backfill(OLD, lambda _: into_array())  # type: ignore[arg-type,return-value]
     assert np.array_equal(stored(docs), ROWS)
 
 
@@ -169,7 +169,7 @@ def test_generators_inside_of_embeddings_run_before_the_turn() -> None:
     for number, write in enumerate(
         (
             lambda vectors: docs.upsert(["a", "b"], vectors={OLD: vectors}),
-            lambda vectors: docs.add_vectors(OLD, ["a", "b"], vectors),
+            lambda vectors: docs.add_vectors(["a", "b"], vectors, version=OLD),
         )
     ):
         write(vstore.Embeddings(spec(), made(number)))  # type: ignore[arg-type,no-untyped-call]

@@ -33,19 +33,19 @@ def docs() -> Collection:
     return collection
 
 
-@pytest.mark.parametrize("mode", ["dual", "cascade"])
-def test_a_list_is_no_vector_of_two_versions_either(docs: Collection, mode: Any) -> None:
+@pytest.mark.parametrize("read", [vstore.Dual(NEW), vstore.Cascade(NEW)])
+def test_a_list_is_no_vector_of_two_versions_either(docs: Collection, read: Any) -> None:
     for batch in (rows(2).tolist(), list(rows(2))):
         with pytest.raises(vstore.MissingQueryVectorError):
-            docs.search_batch(batch, mode=mode, version=NEW, old_version=OLD)
+            docs.search_batch(batch, read=read)
 
 
 def test_a_shadow_that_fails_is_counted_and_no_more(docs: Collection) -> None:
-    docs.shadow(NEW)
+    docs.routes.shadow(NEW)
     expected = docs.search({OLD: axis(0)}).ids
     for other in (np.full(4, np.nan, np.float32), np.ones(7, np.float32), np.zeros(4)):
         assert docs.search({OLD: axis(0), NEW: other}).ids == expected
-    (report,) = docs.shadow_reports
+    (report,) = docs.routes.shadow_reports
     assert (report.queries, report.missing) == (0, 4)
 
 
@@ -56,20 +56,20 @@ def test_a_text_needs_no_embedder_for_the_shadow(docs: Collection) -> None:
     texts.create_version(NEW, spec("no embedder here"))
     texts.store.register_embedder(embedder)
     texts.upsert_texts(["a"], ["a boat"], embedder=embedder)
-    texts.shadow(NEW)
+    texts.routes.shadow(NEW)
     assert texts.search("a boat").ids == ["a"]
 
 
 def test_a_dual_read_keeps_its_fusion_to_itself(docs: Collection) -> None:
-    docs.read_both(NEW)
-    docs.shadow(THIRD)
-    assert len(docs.search({**BOTH, THIRD: axis(2)}, fusion="rrf")) == 10
-    (report,) = docs.shadow_reports
+    docs.routes.set(vstore.Dual(NEW))
+    docs.routes.shadow(THIRD)
+    assert len(docs.search({**BOTH, THIRD: axis(2)})) == 10
+    (report,) = docs.routes.shadow_reports
     assert (report.queries, report.missing) == (1, 0)
 
 
 def test_odd_queries_are_told_as_ever_on_a_canary(docs: Collection) -> None:
-    docs.read_canary(NEW, percent=50)
+    docs.routes.set(vstore.Canary(NEW, percent=50))
     with pytest.raises(vstore.MissingQueryVectorError):
         docs.search({})
     with pytest.raises(vstore.InvalidArgumentError, match="different numbers"):
@@ -84,37 +84,37 @@ def test_odd_queries_are_told_as_ever_on_a_canary(docs: Collection) -> None:
 
 def test_what_a_gate_asks_is_nobody_s_traffic(docs: Collection) -> None:
     docs.search(axis(0), version=OLD)
-    before = docs.store.metrics()["counts"]
-    docs.check_gates(NEW, vstore.Gates(recall=0.5))
-    assert docs.store.metrics()["counts"] == before
+    before = docs.store.metrics().to_dict()["counts"]
+    docs.routes.check_gates(NEW, vstore.Gates(recall=0.5))
+    assert docs.store.metrics().to_dict()["counts"] == before
 
 
 def test_a_field_with_an_equals_sign_is_not_taken_for_another(docs: Collection) -> None:
-    docs.scoped(vstore.field("a") == "b=c").cutover(NEW)
+    docs.scoped(vstore.field("a") == "b=c").routes.cutover(NEW)
     found = docs.search(BOTH, where=vstore.field("a=b") == "c")
     assert {hit.version for hit in found} == {OLD}
     with pytest.raises(vstore.InvalidArgumentError, match="without = in"):
-        docs.scoped(vstore.field("a=b") == "c").cutover(NEW)
+        docs.scoped(vstore.field("a=b") == "c").routes.cutover(NEW)
 
 
 def test_a_bridged_route_needs_its_bridge(docs: Collection) -> None:
     with pytest.raises(vstore.StateError, match="no bridge leads"):
-        docs.read_both(NEW, fusion="bridged-slots")
-    assert docs.route.mode == "matched"
+        docs.routes.set(vstore.Dual(NEW, fusion="bridged-slots"))
+    assert docs.routes.current.mode == "matched"
 
 
 def test_a_shadow_stays_when_the_route_changes(docs: Collection) -> None:
-    docs.shadow(THIRD, percent=5)
-    docs.read_canary(NEW, percent=10)
-    docs.read_canary(NEW, percent=50)
-    assert (docs.route.shadow, docs.route.shadow_percent) == (THIRD, 5)
-    docs.cutover(NEW)
-    assert docs.route.shadow == THIRD
-    docs.cutover(THIRD)  # which is read now
-    assert docs.route.shadow == ""
-    docs.shadow(OLD)
-    docs.shadow(None)
-    assert docs.route.shadow == ""
+    docs.routes.shadow(THIRD, percent=5)
+    docs.routes.set(vstore.Canary(NEW, percent=10))
+    docs.routes.set(vstore.Canary(NEW, percent=50))
+    assert (docs.routes.current.shadow, docs.routes.current.shadow_percent) == (THIRD, 5)
+    docs.routes.cutover(NEW)
+    assert docs.routes.current.shadow == THIRD
+    docs.routes.cutover(THIRD)  # which is read now
+    assert docs.routes.current.shadow == ""
+    docs.routes.shadow(OLD)
+    docs.routes.shadow(None)
+    assert docs.routes.current.shadow == ""
 
 
 @pytest.mark.skipif(loader.kernels(wait=True) is None, reason="no machine code here")
@@ -127,4 +127,4 @@ def test_hits_are_counted_by_the_handle_that_asks() -> None:
     for handle in (pinned, docs, pinned):
         for _ in range(5):
             handle.search(axis(0), version=OLD, k=3)
-    assert sum(docs.hits().values()) == 15
+    assert sum(docs.migration.hit_counts().values()) == 15

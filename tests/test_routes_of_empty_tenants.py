@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 THIRD = "v3"
 tenant = vstore.field("tenant")
 CHANGES: dict[str, Callable[..., object]] = {
-    "read_both": lambda docs, **more: docs.read_both(NEW, **more),
-    "read_cascade": lambda docs, **more: docs.read_cascade(NEW, **more),
-    "read_canary": lambda docs, **more: docs.read_canary(NEW, percent=10, **more),
-    "read_bridge": lambda docs, **more: docs.read_bridge(NEW, source=OLD, **more),
-    "shadow": lambda docs, **more: docs.shadow(THIRD, percent=10, **more),
-    "no shadow": lambda docs, **more: docs.shadow(None, **more),
+    "read_both": lambda docs, **more: docs.routes.set(vstore.Dual(NEW), **more),
+    "read_cascade": lambda docs, **more: docs.routes.set(vstore.Cascade(NEW), **more),
+    "read_canary": lambda docs, **more: docs.routes.set(vstore.Canary(NEW, percent=10), **more),
+    "read_bridge": lambda docs, **more: docs.routes.set(vstore.Bridge(NEW, source=OLD), **more),
+    "shadow": lambda docs, **more: docs.routes.shadow(THIRD, percent=10, **more),
+    "no shadow": lambda docs, **more: docs.routes.shadow(None, **more),
 }
 every_change = pytest.mark.parametrize("change", list(CHANGES.values()), ids=list(CHANGES))
 
@@ -36,9 +36,9 @@ def docs() -> vstore.Collection:
         vectors={OLD: rows(count), NEW: rows(count), THIRD: rows(count)},
         metadata=[{"tenant": "acme"}] * count,
     )
-    made.fit_bridge(OLD, NEW, min_recall=0)
-    made.cutover(NEW)
-    made.cutover(OLD)
+    made.migration.fit_bridge(OLD, NEW, min_recall=0)
+    made.routes.cutover(NEW)
+    made.routes.cutover(OLD)
     return made
 
 
@@ -56,9 +56,9 @@ def test_a_route_for_nobody_is_refused(
 def test_a_rollback_makes_no_route_for_nobody(docs: vstore.Collection) -> None:
     before = docs.routes
     with pytest.raises(vstore.StateError, match="no document with 'tenant=acmee'"):
-        docs.scoped(tenant == "acmee").rollback()
+        docs.scoped(tenant == "acmee").routes.rollback()
     assert docs.routes == before
-    docs.scoped(tenant == "acme").rollback()
+    docs.scoped(tenant == "acme").routes.rollback()
     assert set(docs.routes) == {"", "tenant=acme"}
 
 
@@ -102,19 +102,19 @@ def test_a_tenant_whose_documents_are_deleted_is_empty(
 
 def test_a_route_that_is_there_can_be_changed_without_documents(docs: vstore.Collection) -> None:
     acme = docs.scoped(tenant == "acme")
-    acme.shadow(NEW, percent=5)
+    acme.routes.shadow(NEW, percent=5)
     docs.delete(docs.ids())
-    acme.shadow(None)
-    acme.read_both(NEW)
-    acme.rollback()
+    acme.routes.shadow(None)
+    acme.routes.set(vstore.Dual(NEW))
+    acme.routes.rollback()
     assert docs.routes["tenant=acme"].version == OLD
-    acme.follow_default()
+    acme.routes.follow_default()
     assert set(docs.routes) == {""}
 
 
 def test_a_cutover_is_forced_as_before(docs: vstore.Collection) -> None:
     soon = docs.scoped(tenant == "soon")
     with pytest.raises(vstore.GateError, match="no evidence"):
-        soon.cutover(NEW)
-    soon.cutover(NEW, force=True, reason="they start on Monday")
+        soon.routes.cutover(NEW)
+    soon.routes.cutover(NEW, force=True, reason="they start on Monday")
     assert docs.routes["tenant=soon"].forced

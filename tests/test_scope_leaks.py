@@ -78,25 +78,27 @@ def shared(outside: int, *, sealed: bool = True) -> Collection:
         metadata=[{"tenant": "acme", "year": i} for i in range(MINE)],
         vectors={label: vectors for label, vectors in queries(MINE).items() if label != NEW},
     )
-    docs.add_vectors(NEW, mine[: MINE // 2], rows(MINE // 2, DIMENSION, seed=3))
+    docs.add_vectors(mine[: MINE // 2], rows(MINE // 2, DIMENSION, seed=3), version=NEW)
     moved = theirs[: max(1, outside // 3)]
-    docs.add_vectors(NEW, moved, scale * rows(len(moved), DIMENSION, seed=4))
+    docs.add_vectors(moved, scale * rows(len(moved), DIMENSION, seed=4), version=NEW)
     if sealed:
         seal(store)
     globex = docs.scoped(tenant == "globex")
     if many:
-        globex.read_canary(THIRD, percent=40, reason=SECRET, by="eve")
-        globex.shadow(NEW, reason=SECRET)
+        globex.routes.set(vstore.Canary(THIRD, percent=40), reason=SECRET, by="eve")
+        globex.routes.shadow(NEW, reason=SECRET)
     else:
-        docs.set_dual_write("allow")
-        docs.set_dual_write("queue")
-    docs.set_dual_write("allow")
-    docs.shadow(THIRD)
+        docs.migration.set_dual_write("allow")
+        docs.migration.set_dual_write("queue")
+    docs.migration.set_dual_write("allow")
+    docs.routes.shadow(THIRD)
     for seed in range(20 if many else 1):  # traffic that is not acme's
         globex.search(query(seed), k=3)
         docs.search(query(seed), k=1, version=OLD, where=tenant == "globex")
     docs.upsert(theirs[:2], texts=[f"{SECRET}, anew"] * len(theirs[:2]))
-    docs.migrate(OLD, NEW, embed, batch_size=1_000, failures_max=1_000).run()
+    docs.migrate(
+        OLD, NEW, embed, calls=vstore.Calls(batch_size=1_000), caps=vstore.Caps(failures=1_000)
+    ).run()
     docs.upsert([mine[1]], texts=["acme's text, anew"])
     return docs
 
@@ -145,25 +147,24 @@ READS: dict[str, Callable[[Collection], object]] = {
     "coverage": lambda a: [a.coverage(label) for label in LABELS],
     "coverage where": lambda a: a.coverage(NEW, vstore.field("year") > 3),
     "weighted coverage": lambda a: a.coverage(NEW, weighted=True),
-    "pending": lambda a: a.pending(NEW),
-    "hits": lambda a: a.hits(),
+    "pending": lambda a: a.migration.pending(NEW),
+    "hits": lambda a: a.migration.hit_counts(),
     "fields": lambda a: a.fields,
-    "version": lambda a: [a.version(label) for label in LABELS],
-    "version as data": lambda a: [a.version(label).to_dict() for label in LABELS],
+    "version": lambda a: [a.versions[label] for label in LABELS],
+    "version as data": lambda a: [a.versions[label].to_dict() for label in LABELS],
     "versions": lambda a: a.versions,
-    "route": lambda a: a.route,
+    "route": lambda a: a.routes.current,
     "routes": lambda a: a.routes,
-    "shadow reports": lambda a: a.shadow_reports,
+    "shadow reports": lambda a: a.routes.shadow_reports,
     "job": lambda a: repr(a.migrate(OLD, NEW)),
     "status": lambda a: a.migrate(OLD, NEW).status(),
     "status of a new job": lambda a: a.migrate(OLD, THIRD).status(),
     "dead letters": lambda a: a.migrate(OLD, NEW).dead_letters,
     "plan without a call": lambda a: a.migrate(OLD, NEW).plan(sample=0),
-    "gates": lambda a: a.check_gates(
-        THIRD,
-        vstore.Gates(traffic_coverage=0.1, stale=0.1, dead_letters=0, recall=0.1),
+    "gates": lambda a: a.routes.check_gates(
+        THIRD, vstore.Gates(traffic_coverage=0.1, stale=0.1, dead_letters=0, recall=0.1)
     ),
-    "quality gate": lambda a: a.check_gates(
+    "quality gate": lambda a: a.routes.check_gates(
         THIRD,
         vstore.Gates(quality=vstore.Judged(queries(12), [{f"acme {i}": 1} for i in range(12)])),
     ),
@@ -180,20 +181,18 @@ READS: dict[str, Callable[[Collection], object]] = {
         for handle in (a, a.scoped(tenant.is_in(["acme", "initech"])))
     ],
     "search all": lambda a: result_of(a.search(query(), k=500, version=OLD)),
-    "search exactly": lambda a: result_of(a.search(query(), version=OLD, exact=True)),
+    "search exactly": lambda a: result_of(a.search(query(), version=OLD, recall=1)),
     "search a batch": lambda a: a.search_batch(queries(7), version=OLD, k=3).ids.tolist(),
     "explain": lambda a: a.explain(query()),
     "explain as data": lambda a: a.explain(query(), version=OLD).to_dict(),
     "explain and analyze": lambda a: str(a.explain(query(), analyze=True, version=NEW)),
     "explain an empty one": lambda a: a.explain(query(), version=OLD, where=tenant == "globex"),
-    "cascade": lambda a: result_of(
-        a.search(query(), mode="cascade", version=NEW, old_version=OLD, k=5)
-    ),
+    "cascade": lambda a: result_of(a.search(query(), k=5, read=vstore.Cascade(NEW, old=OLD))),
     "two handles in one": lambda a: attributes_of_nested(a),
 }
 for rule in ("slots", "evidence", "imputed", "expected-gain", "rrf", "zscore", "dbsf", "minmax"):
     READS[f"dual by {rule}"] = lambda a, rule=rule: result_of(  # type: ignore[misc]
-        a.search(query(), mode="dual", version=NEW, old_version=OLD, k=7, fusion=rule)
+        a.search(query(), k=7, read=vstore.Dual(NEW, old=OLD, fusion=rule))
     )
 
 
@@ -201,7 +200,7 @@ def attributes_of_nested(a: Collection) -> list[object]:
     wider = a.scoped((tenant == "acme") | (tenant == "globex"))
     none = a.scoped(tenant == "globex")
     return [
-        [one.ids(), one.routes, one.shadow_reports, one.version(OLD), one.explain(query())]
+        [one.ids(), one.routes, one.routes.shadow_reports, one.versions[OLD], one.explain(query())]
         for one in (wider, none)
     ]
 
@@ -282,7 +281,11 @@ def test_a_job_s_counters_and_its_note_are_of_all_documents() -> None:
     docs = shared(70)
     docs.upsert(["globex 5", "globex 6"], texts=["changed", "changed"])
     job = docs.migrate(
-        OLD, THIRD, never_refuses, documents_max=1, units_max=999, price_per_unit=2.0
+        OLD,
+        THIRD,
+        never_refuses,
+        caps=vstore.Caps(documents=1, units=999),
+        price=vstore.Price(per_unit=2.0),
     )
     assert job.run().note
     status = acme(docs).migrate(OLD, THIRD).status()
@@ -328,23 +331,23 @@ JUDGED: dict[str, Any] = {  # the queries are vectors of the documents
 REFUSED: dict[str, Callable[[Collection], object]] = {
     "add_field": lambda a: a.add_field("lang", "keyword"),
     "create_version": lambda a: a.create_version("v4", spec("model v4", DIMENSION)),
-    "retire": lambda a: a.retire(NEW),
-    "set_dual_write": lambda a: a.set_dual_write("require"),
-    "backfill": lambda a: a.backfill(NEW, never),
+    "retire": lambda a: a.routes.retire(NEW),
+    "set_dual_write": lambda a: a.migration.set_dual_write("require"),
+    "backfill": lambda a: a.migration.backfill(NEW, never),
     "migrate": lambda a: a.migrate(OLD, NEW, never).run(),
     "migrate without a call": lambda a: a.migrate(OLD, NEW, never).run(batches_max=0),
     "stop": lambda a: a.migrate(OLD, NEW).stop(),
     "cancel": lambda a: a.migrate(OLD, NEW).cancel(),
     "retry_failed": lambda a: a.migrate(OLD, NEW).retry_failed(),
-    "fit_bridge": lambda a: a.fit_bridge(OLD, THIRD, min_recall=0),
-    "a bridge that is not good": lambda a: a.fit_bridge(OLD, THIRD, min_recall=1),
-    "choose_fusion": lambda a: a.choose_fusion(THIRD, old_version=OLD, **JUDGED),
-    "guard": lambda a: a.guard(OLD),
-    "set_canaries": lambda a: a.set_canaries(OLD, ["one"], vectors=Embedder()),
-    "no canaries": lambda a: a.set_canaries(OLD, [], vectors=rows(0, DIMENSION)),
-    "verify_embedder": lambda a: a.verify_embedder(Embedder(), OLD),
-    "set_geometry_policy": lambda a: a.set_geometry_policy(OLD, "off"),
-    "relearn_geometry": lambda a: a.relearn_geometry(OLD),
+    "fit_bridge": lambda a: a.migration.fit_bridge(OLD, THIRD, min_recall=0),
+    "a bridge that is not good": lambda a: a.migration.fit_bridge(OLD, THIRD, min_recall=1),
+    "choose_fusion": lambda a: a.migration.choose_fusion(THIRD, **JUDGED, old=OLD),
+    "guard": lambda a: a.guards[OLD],
+    "set_canaries": lambda a: a.guards.set_canaries(OLD, ["one"], vectors=Embedder()),
+    "no canaries": lambda a: a.guards.set_canaries(OLD, [], vectors=rows(0, DIMENSION)),
+    "verify_embedder": lambda a: a.guards.verify_embedder(Embedder(), OLD),
+    "set_geometry_policy": lambda a: a.guards.set_policy(OLD, "off"),
+    "relearn_geometry": lambda a: a.guards.relearn(OLD),
 }
 
 
@@ -361,17 +364,11 @@ def test_what_concerns_everybody_is_refused(both: tuple[Collection, Collection],
 
 def test_what_a_bridge_and_a_rule_were_made_of_is_not_told() -> None:
     docs = shared(300)
-    bridge = docs.fit_bridge(THIRD, OLD, min_recall=0)
-    docs.choose_fusion(THIRD, old_version=OLD, **JUDGED)
+    bridge = docs.migration.fit_bridge(THIRD, OLD, min_recall=0)
+    docs.migration.choose_fusion(THIRD, **JUDGED, old=OLD)
     asked: list[dict[str, Any]] = [
-        {"query": {THIRD: query()[THIRD]}, "mode": "bridge", "version": OLD, "old_version": THIRD},
-        {
-            "query": query(),
-            "mode": "dual",
-            "version": THIRD,
-            "old_version": OLD,
-            "fusion": "auto",
-        },
+        {"query": {THIRD: query()[THIRD]}, "read": vstore.Bridge(OLD, source=THIRD)},
+        {"query": query(), "read": vstore.Dual(THIRD, old=OLD, fusion="auto")},
     ]
     for options in asked:
         whole, mine = str(docs.explain(**options)), str(acme(docs).explain(**options))
@@ -382,11 +379,11 @@ def test_what_a_bridge_and_a_rule_were_made_of_is_not_told() -> None:
 
 def test_what_gates_measured_of_everybody_is_not_told_to_a_tenant() -> None:
     docs = shared(70)
-    docs.cutover(THIRD, min_coverage=0.1, reason="better", by="ada")
-    assert docs.route.evidence
-    assert (acme(docs).route.version, acme(docs).route.evidence) == (THIRD, ())
-    acme(docs).cutover(OLD, min_coverage=0.1)
-    own = acme(docs).route
+    docs.routes.cutover(THIRD, reason="better", by="ada", gates=vstore.Gates(coverage=0.1))
+    assert docs.routes.current.evidence
+    assert (acme(docs).routes.current.version, acme(docs).routes.current.evidence) == (THIRD, ())
+    acme(docs).routes.cutover(OLD, gates=vstore.Gates(coverage=0.1))
+    own = acme(docs).routes.current
     assert own.evidence == docs.routes["tenant=acme"].evidence != ()
     assert set(acme(docs).routes) == {"", "tenant=acme"}
     narrower = acme(docs).scoped(vstore.field("year") < 5)
@@ -406,10 +403,12 @@ BY_ID: dict[str, Callable[[Collection, str], object]] = {
     "update_metadata": lambda a, id_: a.update_metadata([id_], [{"tenant": "acme"}]),
     "delete": lambda a, id_: a.delete([id_, "acme 0"]),
     "delete where": lambda a, id_: a.delete(where=tenant == "globex"),
-    "add_vectors": lambda a, id_: a.add_vectors(OLD, [id_], rows(1, DIMENSION)),
-    "add late vectors": lambda a, id_: a.add_vectors(OLD, [id_], rows(1, DIMENSION), revisions=[5]),
+    "add_vectors": lambda a, id_: a.add_vectors([id_], rows(1, DIMENSION), version=OLD),
+    "add late vectors": lambda a, id_: a.add_vectors(
+        [id_], rows(1, DIMENSION), revisions=[5], version=OLD
+    ),
     "get_vectors": lambda a, id_: a.get_vectors(id_, OLD),
-    "get_vector": lambda a, id_: a.get_vector(id_, OLD, chunk=3),
+    "get_vector": lambda a, id_: a.get_vectors(id_, OLD)[3],
     "lacking": lambda a, id_: lacking(a, id_),
 }
 
@@ -526,7 +525,7 @@ def test_strange_queries_of_one_tenant_are_no_alarm_for_another() -> None:
 
 def test_the_texts_of_canaries_are_not_told_to_who_writes_through_a_scope() -> None:
     docs = shared(3)
-    docs.set_canaries(OLD, [SECRET, f"{SECRET}, again", f"{SECRET}!"], vectors=Embedder())
+    docs.guards.set_canaries(OLD, [SECRET, f"{SECRET}, again", f"{SECRET}!"], vectors=Embedder())
     before = contents(docs)
     with pytest.raises(vstore.EmbedderDriftError) as caught:
         acme(docs).upsert_texts(

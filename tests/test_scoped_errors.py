@@ -68,7 +68,7 @@ def test_a_batch_that_is_flagged_is_flagged_without_what_is_usual(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     docs = of_two_tenants()
-    docs.set_geometry_policy(OLD, "flag")
+    docs.guards.set_policy(OLD, "flag")
     with caplog.at_level(logging.WARNING, "vstore"):
         docs.scoped(tenant == "acme").upsert(
             range(5_000, 5_064),
@@ -141,12 +141,12 @@ def test_one_route_too_many_does_not_tell_of_other_tenants(
         range(6), vectors={OLD: rows(6), NEW: rows(6)}, metadata=[{"tenant": n} for n in names]
     )
     for name in names[:3]:
-        docs.scoped(tenant == name).cutover(NEW)
+        docs.scoped(tenant == name).routes.cutover(NEW)
     monkeypatch.setattr(routes, "ROUTES_MAX", 3)
     changes: tuple[Callable[[vstore.Collection], object], ...] = (
-        lambda mine: mine.cutover(NEW),
-        lambda mine: mine.read_both(NEW),
-        lambda mine: mine.shadow(NEW),
+        lambda mine: mine.routes.cutover(NEW),
+        lambda mine: mine.routes.set(vstore.Dual(NEW)),
+        lambda mine: mine.routes.shadow(NEW),
     )
     for change in changes:
         with pytest.raises(vstore.LimitExceededError) as caught:

@@ -77,7 +77,7 @@ def searched(docs: Collection, query: Array, **options: Any) -> list[list[float]
     """Return the scores of all ways to search for something."""
     return [
         docs.search(query, version=OLD, **options).scores,
-        docs.search(query, version=OLD, exact=True, **options).scores,
+        docs.search(query, version=OLD, **options, recall=1).scores,
         docs.search_batch(query[None], version=OLD, **options).scores[0].tolist(),
         docs.search(query, version=OLD, **options).scores,  # the short way
     ]
@@ -120,8 +120,8 @@ def test_nor_in_a_cascade_nor_beside_a_dual_read() -> None:
     docs.upsert(list(range(50)), vectors={OLD: vectors, "emb-new": vectors})
     for number in range(50):
         query = {OLD: vectors[number], "emb-new": vectors[number]}
-        for options in ({"mode": "cascade"}, {"mode": "dual", "fusion": "evidence"}):
-            found = docs.search(query, version="emb-new", old_version=OLD, **options)  # type: ignore[arg-type]
+        for read in (vstore.Cascade("emb-new", old=OLD), vstore.Dual("emb-new", OLD, "evidence")):
+            found = docs.search(query, read=read)
             assert all(-1 <= score <= 1 for hit in found for score in hit.scores.values())
 
 

@@ -32,22 +32,20 @@ SAME = 1e-9
 NAMED: dict[str, dict[str, Any]] = {
     "old": {"version": OLD},
     "new": {"version": NEW},
-    "exact": {"version": OLD, "exact": True},
-    "cascade": {"mode": "cascade", "version": NEW, "old_version": OLD},
-    "bridge": {"mode": "bridge", "version": NEW, "old_version": OLD},
+    "exact": {"version": OLD, "recall": 1},
+    "cascade": {"read": vstore.Cascade(NEW, old=OLD)},
+    "bridge": {"read": vstore.Bridge(NEW, source=OLD)},
     **{
-        f"dual by {rule}": {
-            "mode": "dual", "version": NEW, "old_version": OLD, "fusion": rule,
-        }
+        f"dual by {rule}": {"read": vstore.Dual(NEW, old=OLD, fusion=rule)}
         for rule in FUSIONS
     },
 }  # fmt: skip
 ROUTED: dict[str, Callable[[Collection], object]] = {
-    "serving": lambda docs: docs.route,
-    "both": lambda docs: docs.read_both(NEW),
-    "both by evidence": lambda docs: docs.read_both(NEW, fusion="evidence"),
-    "cascade": lambda docs: docs.read_cascade(NEW),
-    "canary": lambda docs: docs.read_canary(NEW, percent=50),
+    "serving": lambda docs: docs.routes.current,
+    "both": lambda docs: docs.routes.set(vstore.Dual(NEW)),
+    "both by evidence": lambda docs: docs.routes.set(vstore.Dual(NEW, fusion="evidence")),
+    "cascade": lambda docs: docs.routes.set(vstore.Cascade(NEW)),
+    "canary": lambda docs: docs.routes.set(vstore.Canary(NEW, percent=50)),
 }
 
 
@@ -76,15 +74,15 @@ def made(corpus: ScifactDemo) -> Collection:
     halves = [{"half": str(i % 2)} for i in range(len(ids))]
     docs.upsert(ids, vectors={OLD: old}, metadata=halves)
     moved = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < 0.5)
-    docs.add_vectors(NEW, [ids[i] for i in moved], new[moved])
+    docs.add_vectors([ids[i] for i in moved], new[moved], version=NEW)
     return docs
 
 
 @pytest.fixture(scope="module")
 def half(corpus: ScifactDemo) -> Collection:
     docs = made(corpus)
-    docs.fit_bridge(OLD, NEW, min_recall=0.1, kinds=["procrustes"])
-    docs.fit_bridge(NEW, OLD, min_recall=0.1, kinds=["procrustes"])
+    docs.migration.fit_bridge(OLD, NEW, min_recall=0.1, kinds=["procrustes"])
+    docs.migration.fit_bridge(NEW, OLD, min_recall=0.1, kinds=["procrustes"])
     return docs
 
 
@@ -138,7 +136,7 @@ def test_evaluation_libraries_agree_with_the_rank(
     options = NAMED[mode]
     asked: Any = {OLD: queries[OLD]} if mode in ("old", "exact", "bridge") else queries
     results = half.search_batch(asked, k=20, **options)
-    check(results, strictly="mode" in options and mode != "bridge")
+    check(results, strictly="read" in options and mode != "bridge")
     by_rank, by_ir_measures, by_ranx = judge(corpus, results)
     assert by_rank > 0.2
     assert by_rank == pytest.approx(by_ir_measures, abs=SAME)
@@ -153,7 +151,7 @@ def test_they_do_where_a_route_says_how_to_read(
     docs = made(corpus)
     ROUTED[routed](docs)
     results = docs.search_batch(queries, k=10)
-    check(results, strictly=docs.route.mode in ("dual", "cascade"))
+    check(results, strictly=docs.routes.current.mode in ("dual", "cascade"))
     by_rank, by_ir_measures, by_ranx = judge(corpus, results)
     assert by_rank == pytest.approx(by_ir_measures, abs=SAME)
     assert by_rank == pytest.approx(by_ranx, abs=SAME)
@@ -164,7 +162,7 @@ def test_every_k_filter_and_scope_and_one_by_one(
     half: Collection, queries: dict[str, Array], mode: str
 ) -> None:
     options = NAMED[mode]
-    strictly = "mode" in options and mode != "bridge"
+    strictly = "read" in options and mode != "bridge"
     asked: Any = {OLD: queries[OLD]} if mode in ("old", "exact", "bridge") else queries
     asked = {label: vectors[:2] for label, vectors in asked.items()}
     where = vstore.field("half") == "1"
@@ -189,7 +187,7 @@ def test_a_hit_has_its_similarity_in_every_version_that_scored_it(
     half: Collection, queries: dict[str, Array], rule: str
 ) -> None:
     asked = {label: vectors[0] for label, vectors in queries.items()}
-    fused = half.search(asked, k=20, mode="dual", version=NEW, old_version=OLD, fusion=rule)  # type: ignore[arg-type]
+    fused = half.search(asked, k=20, read=vstore.Dual(NEW, old=OLD, fusion=rule))  # type: ignore[arg-type]
     alone = {
         label: {hit.id: hit.score for hit in half.search(asked[label], version=label, k=6_000)}
         for label in (OLD, NEW)
@@ -205,7 +203,7 @@ def test_a_cascade_says_what_both_versions_scored(
     half: Collection, queries: dict[str, Array]
 ) -> None:
     asked = {label: vectors[0] for label, vectors in queries.items()}
-    result = half.search(asked, mode="cascade", version=NEW, old_version=OLD)
+    result = half.search(asked, read=vstore.Cascade(NEW, old=OLD))
     assert {hit.version for hit in result} == {OLD, NEW}
     assert all(set(hit.scores) == {OLD, hit.version} for hit in result)
 
@@ -217,9 +215,9 @@ def test_the_short_way_of_two_versions_scores_as_the_long_one() -> None:
             docs.create_version(label, vstore.EmbeddingSpec(model, 24), graph_rows_min=500)
         old, new = clustered(2_000, 24), clustered(2_000, 24, seed=1)
         docs.upsert(list(range(2_000)), vectors={OLD: old})
-        docs.add_vectors(NEW, list(range(1_000)), new[:1_000])
+        docs.add_vectors(list(range(1_000)), new[:1_000], version=NEW)
         query = {OLD: old[5], NEW: new[5]}
-        options: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD}
+        options: dict[str, Any] = {"read": vstore.Dual(NEW, old=OLD)}
         asked = [docs.search(query, **options) for _ in range(3)]
         assert [one.hits for one in asked] == [asked[0].hits] * 3
         assert asked[0].scores == [1 / rank for rank in range(1, 11)]

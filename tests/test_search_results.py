@@ -62,20 +62,20 @@ def check(results: SearchResults, count: int) -> None:
         {"version": OLD},
         {"version": OLD, "where": vstore.field("tenant") == "small"},
         {"version": OLD, "where": vstore.field("tenant") == "nobody"},
-        {"mode": "dual", "version": NEW, "old_version": OLD},
-        {"mode": "dual", "version": NEW, "old_version": OLD, "fusion": "evidence"},
-        {"mode": "dual", "version": NEW, "old_version": OLD, "k": 60},
+        {"read": vstore.Dual(NEW, old=OLD)},
+        {"read": vstore.Dual(NEW, old=OLD, fusion="evidence")},
+        {"k": 60, "read": vstore.Dual(NEW, old=OLD)},
     ],
 )
 def test_arrays_and_results_say_the_same(docs: Collection, options: dict[str, Any]) -> None:
     asked: Any = rows(7, seed=2)
-    if options.get("mode") == "dual":
+    if "read" in options:
         asked = {OLD: asked, NEW: asked}
     check(docs.search_batch(asked, **options), 7)
 
 
 def test_so_they_do_where_a_canary_answers_some(docs: Collection) -> None:
-    docs.read_canary(NEW, percent=50)
+    docs.routes.set(vstore.Canary(NEW, percent=50))
     asked = rows(30, seed=2)
     results = docs.search_batch({OLD: asked, NEW: asked}, k=4)
     assert {hit.version for result in results for hit in result} == {OLD, NEW}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.small_store import NEW, OLD, documents, rows, spec
+from vstore import Canary
 
 if TYPE_CHECKING:
     import vstore
@@ -31,10 +32,10 @@ def ask(docs: vstore.Collection) -> list[str]:
 def test_a_canary_of_no_percent_serves_nobody_and_of_all_everybody(
     docs: vstore.Collection,
 ) -> None:
-    docs.read_canary(NEW, percent=0)
+    docs.routes.set(Canary(NEW, percent=0))
     assert set(ask(docs)) == {OLD}
     assert {hit.version for key in KEYS[:300] for hit in one(docs, key)} == {OLD}
-    docs.read_canary(NEW, percent=100)
+    docs.routes.set(Canary(NEW, percent=100))
     assert set(ask(docs)) == {NEW}
     assert {hit.version for key in KEYS[:300] for hit in one(docs, key)} == {NEW}
 
@@ -47,7 +48,7 @@ def one(docs: vstore.Collection, key: str) -> vstore.SearchResult:
 def test_each_percent_is_one_bucket_of_a_hundred(docs: vstore.Collection) -> None:
     counts = []
     for percent in range(101):
-        docs.read_canary(NEW, percent=percent)
+        docs.routes.set(Canary(NEW, percent=percent))
         counts.append(ask(docs).count(NEW))
     assert (counts[0], counts[-1]) == (0, len(KEYS))
     steps = np.diff(counts)
@@ -59,9 +60,9 @@ def test_each_percent_is_one_bucket_of_a_hundred(docs: vstore.Collection) -> Non
 def test_a_shadow_of_no_percent_asks_nothing_and_of_all_everything() -> None:
     docs = documents(new=spec("model-new"))
     docs.upsert(range(5), vectors={OLD: rows(5), NEW: rows(5, seed=1)})
-    docs.shadow(NEW, percent=0)
+    docs.routes.shadow(NEW, percent=0)
     ask(docs)
-    assert sum(report.queries + report.missing for report in docs.shadow_reports) == 0
-    docs.shadow(NEW, percent=100)
+    assert sum(report.queries + report.missing for report in docs.routes.shadow_reports) == 0
+    docs.routes.shadow(NEW, percent=100)
     ask(docs)
-    assert [report.queries for report in docs.shadow_reports] == [len(KEYS)]
+    assert [report.queries for report in docs.routes.shadow_reports] == [len(KEYS)]

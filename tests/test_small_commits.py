@@ -31,7 +31,7 @@ def segments_of(docs: vstore.Collection) -> list[int]:
     """Return how many segments the documents and each version have."""
     return [
         len(docs._handle.view().state.segments),
-        *(version.segments for version in docs.versions),
+        *(version.segments for version in docs.versions.values()),
     ]
 
 
@@ -41,7 +41,7 @@ def assert_complete(docs: vstore.Collection, vectors: Array) -> None:
     assert len(docs) == count
     assert docs.coverage(OLD).complete
     for i in np.linspace(0, count - 1, PROBES).astype(int).tolist():
-        np.testing.assert_array_equal(docs.get_vector(f"document {i}", OLD), vectors[i])
+        np.testing.assert_array_equal(docs.get_vectors(f"document {i}", OLD)[0], vectors[i])
         assert docs.search(vectors[i], version=OLD, k=1).ids == [f"document {i}"]
 
 
@@ -84,7 +84,7 @@ def test_changing_one_document_over_and_over_costs_no_more(count: int) -> None:
         docs.upsert(["a"], source_hashes=[str(i)], vectors={OLD: vector[i % 2 : i % 2 + 1]})
     assert (size_of(store) - start) / count <= GROWTH_BYTES_MAX
     assert max(segments_of(docs)) <= SEGMENTS_MAX
-    assert docs.version(OLD).rows == 1
+    assert docs.versions[OLD].rows == 1
     store.close()
     with store_in(medium) as again:
         np.testing.assert_array_equal(

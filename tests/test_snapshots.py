@@ -188,14 +188,14 @@ def writes(docs: vstore.Collection) -> list[Callable[[], object]]:
         lambda: docs.update_metadata(["b"], [{"year": 1}]),
         lambda: docs.delete(["b"]),
         lambda: docs.delete(where=vstore.field("year") == 1),
-        lambda: docs.add_vectors(OLD, ["b"], rows(1)),
+        lambda: docs.add_vectors(["b"], rows(1), version=OLD),
         lambda: docs.add_field("lang", "keyword"),
         lambda: docs.create_version("third", spec("third")),
-        lambda: docs.backfill(OLD, lambda batch: rows(len(batch))),
-        lambda: docs.read_both(NEW),
-        lambda: docs.cutover(NEW, force=True, reason="test"),
-        lambda: docs.rollback(),
-        lambda: docs.retire(NEW),
+        lambda: docs.migration.backfill(OLD, lambda batch: rows(len(batch))),
+        lambda: docs.routes.set(vstore.Dual(NEW)),
+        lambda: docs.routes.cutover(NEW, force=True, reason="test"),
+        lambda: docs.routes.rollback(),
+        lambda: docs.routes.retire(NEW),
     ]
 
 

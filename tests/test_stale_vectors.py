@@ -57,8 +57,8 @@ def test_a_stale_vector_is_hidden_or_says_that_it_is_stale(
         assert hits == [("b", False)]
         with pytest.raises(vstore.NotFoundError):
             docs.get_vectors("a", OLD)
-    assert [document.id for document in docs.pending(OLD)] == ["a"]
-    docs.add_vectors(OLD, ["a"], rows(1))
+    assert [document.id for document in docs.migration.pending(OLD)] == ["a"]
+    docs.add_vectors(["a"], rows(1), version=OLD)
     assert not any(hit.stale for hit in docs.search(axis(0), version=OLD))
     assert docs.coverage(OLD).complete
     assert store.check().ok
@@ -86,11 +86,11 @@ def test_new_rows_of_an_unchanged_document_replace_sealed_ones(
     docs = documents(store, stale_policy=policy)
     docs.upsert(["a", "b"], texts=["one", "two"], vectors={OLD: np.eye(4)[:2]})
     MOVES[moves](store)
-    docs.add_vectors(OLD, ["a"], np.eye(4)[3:])
+    docs.add_vectors(["a"], np.eye(4)[3:], version=OLD)
     for _ in range(2):
         every = docs.search(axis(3), version=OLD, collapse=False)
         assert [(hit.id, hit.score) for hit in every] == [("a", 1.0), ("b", 0.0)]
-        assert docs.version(OLD).rows == 2
+        assert docs.versions[OLD].rows == 2
         MOVES[moves](store)
 
 
@@ -124,7 +124,7 @@ def test_the_second_of_two_equal_writes_of_one_commit_is_skipped() -> None:
         tx.upsert(docs, ["a"], texts=["one"], vectors={OLD: axis(0)[None]})
         again = tx.upsert(docs, ["a"], texts=["one"], vectors={OLD: axis(1)[None]})
     assert (again.unchanged, again.vectors_skipped) == (1, {OLD: 1})
-    np.testing.assert_array_equal(docs.get_vector("a", OLD), axis(0))
+    np.testing.assert_array_equal(docs.get_vectors("a", OLD)[0], axis(0))
 
 
 def test_equal_chunks_of_many_segments_come_in_order_of_their_documents() -> None:
@@ -168,7 +168,7 @@ def test_merging_keeps_what_may_be_served_and_drops_the_rest(policy: StalePolicy
             docs.upsert([2], texts=[f"changed in {number}"])
             docs.delete([1])
         seal(store)
-    assert docs.version(OLD).segments < 4
+    assert docs.versions[OLD].segments < 4
     expected = [0, 3, 4, 5, 6, 7] if policy == "hide" else [0, 2, 3, 4, 5, 6, 7]
     hits = docs.search(axis(2), version=OLD, k=20)
     assert sorted(hit.id for hit in hits) == expected
@@ -183,10 +183,6 @@ def test_what_only_the_new_version_has_is_reachable_though_stale() -> None:
     docs.upsert(["b"], texts=["changed"])
     for fusion in ("slots", "evidence", "rrf", "zscore", "dbsf", "minmax"):
         result = docs.search(
-            {OLD: axis(0), NEW: axis(0)},
-            mode="dual",
-            version=NEW,
-            old_version=OLD,
-            fusion=fusion,
+            {OLD: axis(0), NEW: axis(0)}, read=vstore.Dual(NEW, old=OLD, fusion=fusion)
         )
         assert {(h.id, h.version, h.stale) for h in result} == {("a", OLD, False), ("b", NEW, True)}

@@ -10,7 +10,6 @@ import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, contents, documents, rows, spec
-from vstore.migration.jobs.options import MigrationOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 EMBEDDER = vstore.HashingEmbedder(4)
 HASHED = "hashed"
 # What is returned or raised is made by vstore itself.
-MADE = {"Bridge", "GateResult", "GuardInfo", "Hit", "LockedError", "MigrationPlan"}
+MADE = {"BridgeMap", "GateResult", "GuardInfo", "Hit", "LockedError", "MigrationPlan"}
 
 
 def in_transaction(docs: Any, name: str, *arguments: Any, **options: Any) -> None:
@@ -34,30 +33,26 @@ def embed(found: Any) -> Any:
 
 CALLS: dict[str, Call] = {
     "Collection.add_field": lambda docs, **o: docs.add_field("more", "int", **o),
-    "Collection.add_vectors": lambda docs, **o: docs.add_vectors(NEW, ["a"], rows(1), **o),
+    "Collection.add_vectors": lambda docs, **o: docs.add_vectors(["a"], rows(1), **o, version=NEW),
     "Collection.coverage": lambda docs, **o: docs.coverage(OLD, **o),
     "Collection.create_version": lambda docs, **o: docs.create_version("v", spec("v"), **o),
-    "Collection.cutover": lambda docs, **o: docs.cutover(NEW, reason="r", **o),
+    "Routes.cutover": lambda docs, **o: docs.routes.cutover(NEW, reason="r", **o),
     "Collection.explain": lambda docs, **o: docs.explain(axis(0), version=OLD, **o),
     "Collection.migrate": lambda docs, **o: docs.migrate(OLD, NEW, embed, **o),
-    "Collection.read_both": lambda docs, **o: docs.read_both(NEW, reason="r", **o),
-    "Collection.read_bridge": lambda docs, **o: docs.read_bridge(NEW, source=OLD, **o),
-    "Collection.read_canary": lambda docs, **o: docs.read_canary(NEW, percent=1, reason="r", **o),
-    "Collection.read_cascade": lambda docs, **o: docs.read_cascade(NEW, reason="r", **o),
     "Collection.search": lambda docs, **o: docs.search(axis(0), version=OLD, **o),
     "Collection.search_batch": lambda docs, **o: docs.search_batch(rows(2), version=OLD, **o),
-    "Collection.shadow": lambda docs, **o: docs.shadow(NEW, reason="r", **o),
+    "Routes.set": lambda docs, **o: docs.routes.set(vstore.Dual(NEW), reason="r", **o),
+    "Routes.shadow": lambda docs, **o: docs.routes.shadow(NEW, reason="r", **o),
     "Collection.upsert": lambda docs, **o: docs.upsert(["b"], vectors={OLD: rows(1)}, **o),
     "Collection.upsert_texts": lambda docs, **o: docs.upsert_texts(
         ["b"], ["x"], embedder=EMBEDDER, **o
     ),
-    "Collection.verify_embedder": lambda docs, **o: docs.verify_embedder(EMBEDDER, **o),
+    "Guards.verify_embedder": lambda docs, **o: docs.guards.verify_embedder(EMBEDDER, **o),
     "EmbeddingSpec": lambda _, **o: vstore.EmbeddingSpec("m", 4, **o),
-    "Store.counters": lambda docs, **o: docs.store.counters(**o),
     "Store.create_collection": lambda docs, **o: docs.store.create_collection("more", **o),
     "Store.metrics": lambda docs, **o: docs.store.metrics(**o),
     "Transaction.add_vectors": lambda docs, **o: in_transaction(
-        docs, "add_vectors", NEW, ["a"], rows(1), **o
+        docs, "add_vectors", ["a"], rows(1), version=NEW, **o
     ),
     "Transaction.upsert": lambda docs, **o: in_transaction(
         docs, "upsert", ["b"], vectors={OLD: rows(1)}, **o
@@ -72,9 +67,6 @@ def switches() -> Iterator[tuple[str, str]]:
         if inspect.isclass(getattr(vstore, name)):
             yield from methods_of(name, getattr(vstore, name))
     yield from methods_of("Store", vstore.Store)  # which open() makes
-    for option, kind in MigrationOptions.__annotations__.items():
-        if kind.__forward_arg__ == "bool":
-            yield "Collection.migrate", option
 
 
 def methods_of(name: str, made: Any) -> Iterator[tuple[str, str]]:
@@ -98,18 +90,18 @@ def switches_of(name: str, function: Any) -> Iterator[tuple[str, str]]:
 def test_a_switch_that_is_no_bool_is_refused(name: str, switch: str, value: object) -> None:
     docs = documents(new=spec("model-new"))
     docs.create_version(HASHED, EMBEDDER.spec)
-    docs.set_canaries(HASHED, ["a canary"], vectors=EMBEDDER)
+    docs.guards.set_canaries(HASHED, ["a canary"], vectors=EMBEDDER)
     docs.upsert(["a"], texts=["one"], vectors={OLD: rows(1)})
     before = contents(docs)
     with pytest.raises(vstore.InvalidArgumentError, match=f"{switch}: expected a bool"):
         CALLS[name](docs, **{switch: value})
     assert contents(docs) == before
-    if not (name.endswith((".cutover", ".read_bridge")) or name == "EmbeddingSpec"):
+    if not (name.endswith(".cutover") or name == "EmbeddingSpec"):
         CALLS[name](docs, **{switch: np.True_})
 
 
 def test_there_are_switches() -> None:
     found = list(switches())
     assert {name for name, _ in found} == set(CALLS)
-    assert ("Collection.cutover", "force") in found
+    assert ("Routes.cutover", "force") in found
     assert ("Collection.migrate", "isolate") in found

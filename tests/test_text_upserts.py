@@ -98,7 +98,9 @@ def test_the_embedder_and_the_progress_callback_may_write_themselves() -> None:
     def progress(done: int, _: int) -> None:
         docs.upsert([f"progress {done}"])
 
-    docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=4, progress=progress)
+    docs.upsert_texts(
+        IDS, TEXTS, embedder=model, progress=progress, calls=vstore.Calls(batch_size=4)
+    )
     assert {"call 1", "call 2", "progress 4", "progress 8", *IDS} == set(docs.ids())
 
 
@@ -163,9 +165,9 @@ def test_vectors_that_came_meanwhile_are_not_written_again() -> None:
     docs = collection_of(model)
     docs.upsert(["a"], texts=[TEXTS[0]])
     theirs = rows(1, 8, seed=3)
-    model.during = lambda: docs.add_vectors(OLD, ["a"], theirs)
+    model.during = lambda: docs.add_vectors(["a"], theirs, version=OLD)
     assert docs.upsert_texts(IDS, TEXTS, embedder=model).vectors_skipped == {OLD: 1}
-    np.testing.assert_array_equal(docs.get_vector("a", OLD), theirs[0])
+    np.testing.assert_array_equal(docs.get_vectors("a", OLD)[0], theirs[0])
 
 
 def test_an_interrupt_loses_the_batch_under_way_only() -> None:
@@ -178,9 +180,9 @@ def test_an_interrupt_loses_the_batch_under_way_only() -> None:
 
     model.during = interrupt
     with pytest.raises(KeyboardInterrupt):
-        docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=2)
+        docs.upsert_texts(IDS, TEXTS, embedder=model, calls=vstore.Calls(batch_size=2))
     assert docs.ids() == IDS[:4]
-    docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=2)
+    docs.upsert_texts(IDS, TEXTS, embedder=model, calls=vstore.Calls(batch_size=2))
     assert model.texts[6:] == TEXTS[4:]
     assert docs.coverage(OLD).complete
 
@@ -197,7 +199,8 @@ def test_what_is_given_may_come_from_generators_that_write() -> None:
     docs.upsert(made(), texts=made(TEXTS), metadata={"n": made(range(8))})
     docs.upsert(made(), source_hashes=made(TEXTS), metadata=made([{"n": 1}] * 8))
     docs.upsert(made(), vectors={OLD: made([vectors[i : i + 1] for i in range(8)])})
-    docs.add_vectors(OLD, made(), vectors, revisions=made([docs.get(i).revision for i in IDS]))  # type: ignore[union-attr]
+    revisions = [docs.get(i).revision for i in IDS]  # type: ignore[union-attr]
+    docs.add_vectors(made(), vectors, revisions=made(revisions), version=OLD)
     docs.update_metadata(made(), [{}] * 8)
     docs.delete(made())
     assert not set(docs.ids()) & set(IDS)
@@ -214,7 +217,7 @@ def test_texts_that_cannot_be_embedded_are_left_out_and_named() -> None:
     texts: list[Any] = ["", None, *TEXTS[2:5], float("nan"), TEXTS[6], "bad"]
     for batch_size in (1, 3, 256):
         counts = docs.upsert_texts(
-            IDS, texts, embedder=model, on_error="skip", batch_size=batch_size
+            IDS, texts, embedder=model, on_error="skip", calls=vstore.Calls(batch_size=batch_size)
         )
         assert set(counts.failed) == set("abfh")
         assert counts.failed["a"] == f"version '{OLD}': ValueError: cannot embed that"
@@ -238,7 +241,7 @@ def test_an_error_names_the_callers_row_and_the_id(batch_size: int, bad: int) ->
     with pytest.raises(
         vstore.EmbeddingError, match=rf"texts\[{bad}\], of '{IDS[bad]}'.*ValueError.*on_error"
     ):
-        docs.upsert_texts(IDS, texts, embedder=model, batch_size=batch_size)
+        docs.upsert_texts(IDS, texts, embedder=model, calls=vstore.Calls(batch_size=batch_size))
     assert docs.ids() == IDS[: bad // batch_size * batch_size]
 
 
@@ -252,10 +255,10 @@ def test_a_vector_that_is_none_is_named_by_the_callers_row(batch_size: int) -> N
 
     docs = collection_of(Broken())
     with pytest.raises(vstore.InvalidVectorError, match=r"texts\[5\], of 'f'") as caught:
-        docs.upsert_texts(IDS, TEXTS, embedder=Broken(), batch_size=batch_size)
+        docs.upsert_texts(IDS, TEXTS, embedder=Broken(), calls=vstore.Calls(batch_size=batch_size))
     assert caught.value.row == 5
     counts = docs.upsert_texts(
-        IDS, TEXTS, embedder=Broken(), batch_size=batch_size, on_error="skip"
+        IDS, TEXTS, embedder=Broken(), on_error="skip", calls=vstore.Calls(batch_size=batch_size)
     )
     assert list(counts.failed) == ["f"]
 
@@ -263,8 +266,9 @@ def test_a_vector_that_is_none_is_named_by_the_callers_row(batch_size: int) -> N
 def test_none_is_named_by_row_and_id_before_anything_is_embedded() -> None:
     model = Model()
     docs = collection_of(model)
+    texts: Any = [*TEXTS[:6], None, "x"]
     with pytest.raises(vstore.InvalidArgumentError, match=r"texts\[6\], of 'g': .*None"):
-        docs.upsert_texts(IDS, [*TEXTS[:6], None, "x"], embedder=model, batch_size=2)  # type: ignore[list-item]
+        docs.upsert_texts(IDS, texts, embedder=model, calls=vstore.Calls(batch_size=2))
     assert model.calls == []
 
 
@@ -277,7 +281,11 @@ def test_one_blank_text_does_not_stop_an_empty_collection_s_first_ingest() -> No
     texts = [f"bad {i}" for i in range(80)]
     model.poison = set(texts)
     counts = docs.upsert_texts(
-        [*blank, "good"], [*texts, "good"], embedder=model, on_error="skip", batch_size=16
+        [*blank, "good"],
+        [*texts, "good"],
+        embedder=model,
+        on_error="skip",
+        calls=vstore.Calls(batch_size=16),
     )
     assert set(counts.failed) == set(blank)
     assert docs.ids() == ["good"]
@@ -297,7 +305,9 @@ def test_an_outage_raises_whatever_is_done_with_bad_texts(
     model.down, model.error = lambda call: call > 1, error
     docs.upsert_texts(["x"], ["x"], embedder=model)
     with pytest.raises(vstore.EmbeddingError):
-        docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=batch_size, on_error=on_error)
+        docs.upsert_texts(
+            IDS, TEXTS, embedder=model, on_error=on_error, calls=vstore.Calls(batch_size=batch_size)
+        )
     assert docs.ids() == ["x"]
     model.down = lambda _: False
     assert docs.upsert_texts(IDS, TEXTS, embedder=model).inserted == 8
@@ -317,7 +327,7 @@ def test_a_text_that_a_service_answers_with_500_is_named(batch_size: int, bad: i
     model.down = lambda call: TEXTS[bad] in model.calls[call - 1]
     model.error = HttpError("internal error")
     with pytest.raises(vstore.EmbeddingError) as caught:
-        docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=batch_size)
+        docs.upsert_texts(IDS, TEXTS, embedder=model, calls=vstore.Calls(batch_size=batch_size))
     message = str(caught.value)
     assert f"texts[{bad}], of {IDS[bad]!r}" in message
     assert "internal error" in message
@@ -344,7 +354,9 @@ def test_calls_that_fail_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> Non
     model = Model()
     docs = collection_of(model)
     model.down = lambda call: call % 3 != 0
-    counts = docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=4, retries=2)
+    counts = docs.upsert_texts(
+        IDS, TEXTS, embedder=model, calls=vstore.Calls(batch_size=4, retries=2)
+    )
     assert (counts.inserted, len(model.calls), len(clock.slept)) == (8, 6, 4)
 
 
@@ -356,7 +368,9 @@ def test_a_service_that_fails_every_second_call_costs_no_document(
     model = Model()
     docs = collection_of(model)
     model.down, model.error = lambda call: call % 2 == parity, error
-    counts = docs.upsert_texts(IDS, TEXTS, embedder=model, batch_size=4, on_error="skip")
+    counts = docs.upsert_texts(
+        IDS, TEXTS, embedder=model, on_error="skip", calls=vstore.Calls(batch_size=4)
+    )
     assert counts.failed == {}
     assert docs.coverage(OLD) == vstore.Coverage(8, 8)
 
@@ -368,12 +382,12 @@ def test_a_service_that_fails_every_second_call_costs_no_document(
 def test_embedders_of_several_versions_satisfy_what_is_required(form: str) -> None:
     old, new = Model(), Model("model-new")
     docs = collection_of(old, new)
-    docs.read_both(NEW)
-    docs.set_dual_write("require")
+    docs.routes.set(vstore.Dual(NEW))
+    docs.migration.set_dual_write("require")
     with pytest.raises(vstore.MissingVectorsError, match=NEW):
         docs.upsert_texts(IDS, TEXTS, embedder=old)
     given: Any = [old, new] if form == "list" else {NEW: new, OLD: old}
-    counts = docs.upsert_texts(IDS, TEXTS, embedder=given, batch_size=3)
+    counts = docs.upsert_texts(IDS, TEXTS, embedder=given, calls=vstore.Calls(batch_size=3))
     assert counts.vectors_written == {OLD: 8, NEW: 8}
     docs.upsert_texts(["a"], ["changed"], embedder=given)
     for label in (OLD, NEW):
@@ -415,19 +429,23 @@ def test_equal_texts_are_embedded_once_a_call(batch_size: int) -> None:
     docs = collection_of(model)
     texts = ["same", "other", "same", "bad", "same", "other", "bad", "last"]
     model.poison = {"bad"}
-    counts = docs.upsert_texts(IDS, texts, embedder=model, batch_size=batch_size, on_error="skip")
+    counts = docs.upsert_texts(
+        IDS, texts, embedder=model, on_error="skip", calls=vstore.Calls(batch_size=batch_size)
+    )
     assert set(counts.failed) == {"d", "g"}
-    vectors = [docs.get_vector(id_, OLD).tolist() for id_ in "ace"]
+    vectors = [docs.get_vectors(id_, OLD)[0].tolist() for id_ in "ace"]
     assert vectors[0] == vectors[1] == vectors[2]
     model.poison, model.calls = set(), []
-    docs.upsert_texts([f"{id_}2" for id_ in IDS], texts, embedder=model, batch_size=batch_size)
+    docs.upsert_texts(
+        [f"{id_}2" for id_ in IDS], texts, embedder=model, calls=vstore.Calls(batch_size=batch_size)
+    )
     assert sorted(model.texts) == ["bad", "last", "other", "same"]
 
 
 def test_an_outage_while_canaries_are_embedded_is_the_same_error() -> None:
     model = Model()
     docs = collection_of(model)
-    docs.set_canaries(OLD, TEXTS[:4], vectors=model)
+    docs.guards.set_canaries(OLD, TEXTS[:4], vectors=model)
     model.down = lambda _: True
     with pytest.raises(vstore.EmbeddingError, match="canaries"):
         docs.upsert_texts(IDS, TEXTS, embedder=model)

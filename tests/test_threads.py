@@ -46,8 +46,7 @@ def test_readers_see_whole_commits_while_one_thread_writes(
             reads += 1
             view = store.snapshot().collection("docs")
             years = [document.metadata["year"] for document in view.documents()]
-            result = view.search({OLD: axis(0), NEW: axis(1)}, mode="dual", version=NEW,
-                                 old_version=OLD, k=50)  # fmt: skip
+            result = view.search({OLD: axis(0), NEW: axis(1)}, k=50, read=vstore.Dual(NEW, old=OLD))
             if len(set(years)) != 1 or len(years) != 2:
                 problems.append(f"years {years}")
             if sorted(map(str, result.ids)) != ["a", "b"]:
@@ -176,16 +175,16 @@ def test_segments_may_be_forgotten_while_a_reader_opens_them(
     docs = documents(store)
     docs.upsert(list(range(5)), vectors={OLD: rows(5)})
     seal(store)
-    cache = store.open_file.current().cache
+    cache = store._open_file.current().cache
     original = type(cache)._vector
 
     def slow(self: Any, *arguments: Any) -> Any:
         segment = original(self, *arguments)
-        self.prune(type(store.open_file.current().state)())  # what a writer does meanwhile
+        self.prune(type(store._open_file.current().state)())  # what a writer does meanwhile
         return segment
 
     monkeypatch.setattr(type(cache), "_vector", slow)
-    cache.prune(type(store.open_file.current().state)())
+    cache.prune(type(store._open_file.current().state)())
     assert store.snapshot(store.epoch - 1).collection("docs").ids() == list(range(5))
     docs.upsert([9])
     assert len(docs.search(axis(0), version=OLD)) == 5
@@ -215,7 +214,7 @@ def test_closing_waits_for_another_threads_transaction() -> None:
 
 def test_a_reader_maps_a_block_while_a_writer_forgets_others(tmp_path: Path) -> None:
     with vstore.open(tmp_path / "a.vstore") as store:
-        container = store.open_file.container
+        container = store._open_file.container
         refs = [container.append(BlockKind.ARRAY, bytes(VIEW_BYTES_MIN)) for _ in range(9)]
         for ref in refs[:8]:
             container.read(ref, BlockKind.ARRAY)

@@ -68,7 +68,7 @@ def test_after_a_refused_call_the_transaction_goes_on() -> None:
         with pytest.raises(vstore.NotFoundError):
             tx.update_metadata(docs, ["a", "nobody"], [{"year": 1}, {"year": 2}])
         with pytest.raises(vstore.NotFoundError):
-            tx.add_vectors(docs, OLD, ["a", "nobody"], rows(2, seed=1))
+            tx.add_vectors(docs, ["a", "nobody"], rows(2, seed=1), version=OLD)
         tx.upsert(docs, ["c"])
     assert docs.ids() == ["a", "c"]
     assert docs.get("a") == vstore.Document("a", store.epoch, store.epoch, None, {}, None)
@@ -141,7 +141,7 @@ def test_a_document_may_come_and_go_in_one_commit() -> None:
         tx.upsert(docs, ["a", "b"], vectors={OLD: rows(2)})
         assert tx.delete(docs, ["a"]) == vstore.DeleteCounts(deleted=1, missing=0)
         with pytest.raises(vstore.NotFoundError):
-            tx.add_vectors(docs, OLD, ["a"], rows(1))
+            tx.add_vectors(docs, ["a"], rows(1), version=OLD)
     assert docs.ids() == ["b"]
     assert docs.search(axis(0), version=OLD).ids == ["b"]
 
@@ -151,7 +151,7 @@ def test_vectors_may_follow_documents_in_one_commit() -> None:
     docs = documents(store)
     with store.transaction() as tx:
         tx.upsert(docs, ["a"], texts=["one"])
-        tx.add_vectors(docs, OLD, ["a"], rows(1))
+        tx.add_vectors(docs, ["a"], rows(1), version=OLD)
     assert docs.coverage(OLD).complete
 
 
@@ -277,8 +277,8 @@ def test_a_dropped_collection_is_not_found_by_its_handle() -> None:
         lambda: docs.upsert(["a"]),
         lambda: docs.add_field("more", "int"),
         lambda: docs.create_version("v", spec("other")),
-        lambda: docs.rollback(),
-        lambda: docs.cutover(OLD),
+        lambda: docs.routes.rollback(),
+        lambda: docs.routes.cutover(OLD),
         lambda: len(docs),
     ):
         with pytest.raises(vstore.NotFoundError):

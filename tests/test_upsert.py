@@ -65,7 +65,7 @@ def test_a_changed_text_makes_versions_that_were_not_given_stale(
     docs.upsert(["a"], texts=["two"], vectors={NEW: rows(1, seed=1)})
     assert (docs.coverage(OLD).fresh, docs.coverage(NEW).fresh) == (0, 1)
     assert docs.search(axis(0), version=OLD).ids == []
-    assert [document.id for document in docs.pending(OLD)] == ["a"]
+    assert [document.id for document in docs.migration.pending(OLD)] == ["a"]
 
 
 def test_an_unchanged_text_keeps_revision_and_vectors_of_all_versions(
@@ -304,7 +304,7 @@ def test_vectors_that_do_not_name_their_version_are_refused() -> None:
     before = contents(docs)
     for bare in (rows(1), [rows(1)], vstore.Embeddings(spec(), rows(1))):
         with pytest.raises(vstore.InvalidArgumentError, match="version label"):
-            docs.upsert(["a"], vectors=bare)  # type: ignore[arg-type]
+            docs.upsert(["a"], vectors=bare)
     assert contents(docs) == before
 
 
@@ -383,10 +383,10 @@ def test_a_field_added_later_is_missing_from_what_was_there(
 def test_a_negative_limit_is_refused() -> None:
     docs = documents()
     docs.upsert(["a", "b"])
-    assert [document.id for document in docs.pending(OLD, limit=1)] == ["a"]
-    assert docs.pending(OLD, limit=0) == []
+    assert [document.id for document in docs.migration.pending(OLD, limit=1)] == ["a"]
+    assert docs.migration.pending(OLD, limit=0) == []
     with pytest.raises(vstore.InvalidArgumentError, match="limit"):
-        docs.pending(OLD, limit=-1)
+        docs.migration.pending(OLD, limit=-1)
     with pytest.raises(vstore.InvalidArgumentError, match="limit"):
         docs.store.history(limit=-1)
 

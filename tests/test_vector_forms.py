@@ -128,10 +128,10 @@ def test_every_form_is_stored_as_float32(form: str, stamped: bool) -> None:
     docs.upsert(IDS, vectors={OLD: given()})
     for _ in range(2):
         for id_, row in zip(IDS, WHOLE, strict=True):
-            stored = docs.get_vector(id_, OLD)
+            stored = docs.get_vectors(id_, OLD)[0]
             assert stored.dtype == np.float32
             assert stored.tolist() == row.tolist()
-        docs.add_vectors(OLD, IDS, given())
+        docs.add_vectors(IDS, given(), version=OLD)
     assert docs.store.check().ok
 
 
@@ -144,10 +144,7 @@ def test_every_form_is_a_batch_of_queries(form: str) -> None:
         found = docs.search_batch(queries, version=OLD)
         assert [result.ids for result in found] == [result.ids for result in expected]
     both = docs.search_batch(
-        {OLD: FORMS[form](WHOLE), NEW: FORMS[form](WHOLE)},
-        mode="dual",
-        version=NEW,
-        old_version=OLD,
+        {OLD: FORMS[form](WHOLE), NEW: FORMS[form](WHOLE)}, read=vstore.Dual(NEW, old=OLD)
     )
     assert len(both) == 3
     alone = FORMS[form](WHOLE)
@@ -223,7 +220,7 @@ def test_the_bad_row_is_named(name: str) -> None:
     before = contents(docs)
     for write in (
         lambda: docs.upsert(IDS, vectors={OLD: vectors}),
-        lambda: docs.add_vectors(OLD, IDS, vectors),
+        lambda: docs.add_vectors(IDS, vectors, version=OLD),
     ):
         with pytest.raises(vstore.InvalidVectorError, match=rf"\[{row}") as caught:
             write()
@@ -242,7 +239,7 @@ def test_what_is_no_matrix_is_a_typed_error(vectors: Any) -> None:
     docs = documents(old=L2)
     docs.upsert(IDS)
     with pytest.raises(vstore.InvalidVectorError):
-        docs.add_vectors(OLD, IDS, vectors)
+        docs.add_vectors(IDS, vectors, version=OLD)
     with pytest.raises(vstore.InvalidVectorError):
         docs.search(vectors, version=OLD) if not isinstance(vectors, str) else docs.search_batch(
             [vectors, 1],  # type: ignore[list-item]
@@ -254,7 +251,7 @@ def test_what_is_no_matrix_is_a_typed_error(vectors: Any) -> None:
 def test_nothing_is_fine(nothing: Any) -> None:
     docs = documents()
     docs.upsert([], vectors={OLD: nothing})
-    docs.add_vectors(OLD, [], nothing)
+    docs.add_vectors([], nothing, version=OLD)
     assert list(docs.search_batch(nothing, version=OLD)) == []
     assert list(docs.search_batch({OLD: nothing}, version=OLD)) == []
     with pytest.raises(vstore.InvalidVectorError):
@@ -284,18 +281,19 @@ def test_integers_of_an_embedder_are_taken_everywhere() -> None:
     docs = documents(old=Whole().spec, new=spec("copy", 16, "inner_product"))
     texts = [f"text number {i}" for i in range(40)]
     docs.upsert_texts(list(range(40)), texts, embedder=Whole())
-    assert docs.get_vector(7, OLD).tolist() == Whole().embed_query(texts[7])
+    assert docs.get_vectors(7, OLD)[0].tolist() == Whole().embed_query(texts[7])
     docs.store.register_embedder(Whole())
     assert docs.search(texts[7]).ids[0] == 7
-    docs.set_canaries(OLD, texts[:5], vectors=Whole())
-    assert docs.verify_embedder(Whole()).ok
-    docs.set_canaries(OLD, texts[:2], vectors=[Whole().embed_query(text) for text in texts[:2]])  # type: ignore[arg-type]
-    assert docs.verify_embedder(Whole()).ok
-    docs.backfill(NEW, lambda found: [Whole().embed_query(d.text or "") for d in found])
-    assert docs.get_vector(9, NEW).tolist() == docs.get_vector(9, OLD).tolist()
+    docs.guards.set_canaries(OLD, texts[:5], vectors=Whole())
+    assert docs.guards.verify_embedder(Whole()).ok
+    listed: Any = [Whole().embed_query(text) for text in texts[:2]]
+    docs.guards.set_canaries(OLD, texts[:2], vectors=listed)
+    assert docs.guards.verify_embedder(Whole()).ok
+    docs.migration.backfill(NEW, lambda found: [Whole().embed_query(d.text or "") for d in found])
+    assert docs.get_vectors(9, NEW)[0].tolist() == docs.get_vectors(9, OLD)[0].tolist()
     docs.create_version("mapped", spec("mapped", 16, "inner_product"), provenance="mapped")
     docs.migrate(OLD, "mapped", from_vectors=lambda found: found.astype(np.int64).tolist()).run()
-    assert docs.get_vector(9, "mapped").tolist() == docs.get_vector(9, OLD).tolist()
+    assert docs.get_vectors(9, "mapped")[0].tolist() == docs.get_vectors(9, OLD)[0].tolist()
     stamped = vstore.Embeddings(Whole().spec, Whole().embed_query(texts[3]))
     assert docs.search(stamped).ids[0] == 3
     several = vstore.Embeddings(Whole().spec, Whole().embed_documents(texts[:3]))
@@ -305,7 +303,7 @@ def test_integers_of_an_embedder_are_taken_everywhere() -> None:
 def test_a_canary_sends_a_query_to_one_side_whatever_its_type() -> None:
     docs = documents(old=L2, new=spec("model-new", metric="l2"))
     docs.upsert(IDS, vectors={OLD: WHOLE, NEW: WHOLE})
-    docs.read_canary(NEW, percent=50)
+    docs.routes.set(vstore.Canary(NEW, percent=50))
     sides = set()
     for number in range(12):
         query = np.array([number, 1, 2, 3])
@@ -317,7 +315,7 @@ def test_a_canary_sends_a_query_to_one_side_whatever_its_type() -> None:
             (result,) = docs.search_batch({OLD: one, NEW: one})
             found |= {hit.version for hit in result}
             given = {
-                label: vstore.Embeddings(docs.version(label).spec, one) for label in (OLD, NEW)
+                label: vstore.Embeddings(docs.versions[label].spec, one) for label in (OLD, NEW)
             }
             (stamped,) = docs.search_batch(given)
             found |= {hit.version for hit in stamped}
@@ -330,13 +328,16 @@ def test_batches_that_can_be_iterated_once_pass_a_canary_and_a_shadow() -> None:
     docs = documents(old=L2, new=spec("model-new", metric="l2"))
     docs.upsert(IDS, vectors={OLD: WHOLE, NEW: WHOLE})
     expected = [result.ids for result in docs.search_batch(WHOLE, version=OLD)]
-    for route, percent in ((docs.shadow, 100), (docs.read_canary, 0)):
-        route(NEW, percent=percent)
+    for route, percent in (("shadow", 100), ("canary", 0)):
+        if route == "shadow":
+            docs.routes.shadow(NEW, percent=percent)
+        else:
+            docs.routes.set(vstore.Canary(NEW, percent))
         forms: list[Any] = [iter(WHOLE), dict(enumerate(WHOLE)).values(), WHOLE.tolist()]
         for form in forms:
             given: Any = {OLD: form, NEW: iter(WHOLE)}
             assert [result.ids for result in docs.search_batch(given)] == expected
-            stamped: Any = vstore.Embeddings(docs.version(OLD).spec, iter(WHOLE))  # type: ignore[arg-type]
+            stamped: Any = vstore.Embeddings(docs.versions[OLD].spec, iter(WHOLE))  # type: ignore[arg-type]
             assert [result.ids for result in docs.search_batch(stamped)] == expected
 
 

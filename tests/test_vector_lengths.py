@@ -36,7 +36,7 @@ def made(
 
 
 def suspects(docs: vstore.Collection) -> int:
-    counts: Any = docs.store.metrics()["counts"]
+    counts: Any = docs.store.metrics().to_dict()["counts"]
     return int(counts.get("suspect_batches", 0))
 
 
@@ -71,9 +71,9 @@ def test_one_row_of_another_length_is_refused(metric: Metric, wrong: str, rows: 
     mixed[17] = np.asarray(WRONG[wrong])[0]
     docs.upsert([f"n{i}" for i in range(40)])
     with pytest.raises(vstore.InvalidVectorError, match=r"\[17\]") as caught:
-        docs.add_vectors("v", [f"n{i}" for i in range(40)], mixed)
+        docs.add_vectors([f"n{i}" for i in range(40)], mixed, version="v")
     assert caught.value.row == 17
-    docs.add_vectors("v", [f"n{i}" for i in range(40)], mixed, trust_geometry=True)
+    docs.add_vectors([f"n{i}" for i in range(40)], mixed, trust_geometry=True, version="v")
 
 
 @pytest.mark.parametrize(
@@ -275,10 +275,10 @@ def test_under_cosine_and_by_policy_lengths_are_flagged(caplog: pytest.LogCaptur
     with pytest.raises(vstore.InvalidVectorError, match="no direction"):
         docs.upsert(["zeros"], vectors={"v": np.zeros((1, DIMENSION))})
     flagging = made()
-    flagging.set_geometry_policy("v", "flag")
+    flagging.guards.set_policy("v", "flag")
     flagging.upsert(["longer"], vectors={"v": unit(1) * 30})
     assert suspects(flagging) == 1
-    flagging.set_geometry_policy("v", "off")
+    flagging.guards.set_policy("v", "off")
     flagging.upsert(["zeros"], vectors={"v": np.zeros((1, DIMENSION))})
     assert suspects(flagging) == 1
     mapped = made(provenance="mapped")
@@ -297,7 +297,7 @@ def test_a_backfill_makes_a_dead_letter_of_the_document_alone() -> None:
                 row[:] = 0
         return vectors
 
-    migration = docs.migrate("v", "new", embed, batch_size=50, retries=0)
+    migration = docs.migrate("v", "new", embed, calls=vstore.Calls(batch_size=50, retries=0))
     report = migration.run()
     assert (report.done, report.failed) == (ROWS - 1, 1)
     (letter,) = migration.dead_letters

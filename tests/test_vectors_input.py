@@ -125,7 +125,7 @@ def test_what_is_no_matrix_of_the_dimension_is_refused(vectors: Any) -> None:
     docs.upsert(IDS)
     before = contents(docs)
     with pytest.raises(vstore.InvalidArgumentError):
-        docs.add_vectors(OLD, IDS, vectors)
+        docs.add_vectors(IDS, vectors, version=OLD)
     assert contents(docs) == before
 
 
@@ -167,7 +167,7 @@ def test_every_accepted_form_stores_the_same_values(
     }[form]
     docs.upsert(IDS, vectors={OLD: given})
     for id_, row in zip(IDS, array_, strict=True):
-        stored = docs.get_vector(id_, OLD)
+        stored = docs.get_vectors(id_, OLD)[0]
         assert stored.dtype == storage
         np.testing.assert_array_equal(stored, row.astype(storage))
 
@@ -176,7 +176,7 @@ def test_float64_is_rounded_once() -> None:
     docs = documents(storage="float16")
     value = 1 + 2**-11 + 2**-30  # rounded to float32 first, it would be a tie and go to even
     docs.upsert(["a"], vectors={OLD: np.full((1, 4), value)})
-    assert docs.get_vector("a", OLD)[0] == np.float16(value)
+    assert docs.get_vectors("a", OLD)[0][0] == np.float16(value)
 
 
 def test_what_float16_cannot_hold_is_refused() -> None:
@@ -211,7 +211,7 @@ def test_what_the_caller_does_to_its_array_afterwards_changes_nothing(
     mine[:] = np.nan
     np.testing.assert_array_equal(docs.get_vectors(0, OLD), rows(length)[:1])
     mine[:] = rows(length, seed=1)
-    docs.add_vectors(OLD, ids, given)
+    docs.add_vectors(ids, given, version=OLD)
     mine[:] = np.nan
     np.testing.assert_array_equal(docs.get_vectors(0, OLD), rows(length, seed=1)[:1])
     assert docs.store.check().ok
@@ -220,7 +220,7 @@ def test_what_the_caller_does_to_its_array_afterwards_changes_nothing(
 def test_buffers_that_are_no_numpy_arrays_work() -> None:
     docs = documents()
     docs.upsert(["a"], vectors={OLD: [array.array("f", [1, 2, 3, 4])]})
-    np.testing.assert_array_equal(docs.get_vector("a", OLD), [1, 2, 3, 4])
+    np.testing.assert_array_equal(docs.get_vectors("a", OLD)[0], [1, 2, 3, 4])
 
 
 def test_what_a_caller_does_to_a_returned_array_changes_nothing() -> None:
@@ -251,12 +251,14 @@ def test_revisions_go_with_their_documents() -> None:
     docs.upsert(IDS, texts=["x", "y", "z"])
     revision = docs.store.epoch
     with pytest.raises(vstore.InvalidArgumentError):
-        docs.add_vectors(OLD, IDS, rows(3), revisions=[revision])
-    counts = docs.add_vectors(OLD, IDS, rows(3), revisions=[revision, revision - 1, revision])
+        docs.add_vectors(IDS, rows(3), revisions=[revision], version=OLD)
+    counts = docs.add_vectors(
+        IDS, rows(3), revisions=[revision, revision - 1, revision], version=OLD
+    )
     assert counts == vstore.VectorCounts(written=2, stale=1)
     with pytest.raises(vstore.NotFoundError):
-        docs.add_vectors(OLD, ["nobody"], rows(1))
-    unknown = docs.add_vectors(OLD, ["nobody"], rows(1), revisions=[revision])
+        docs.add_vectors(["nobody"], rows(1), version=OLD)
+    unknown = docs.add_vectors(["nobody"], rows(1), revisions=[revision], version=OLD)
     assert unknown == vstore.VectorCounts(written=0, stale=1)
 
 
@@ -329,7 +331,7 @@ def test_lengths_near_what_float32_holds_give_no_warning(metric: Any, scale: flo
     for length in (1.0, scale, 1e37):
         found = docs.search_batch({OLD: rows(9) * length}, k=5)
         assert [len(one) for one in found] == [5] * 9
-        assert len(docs.search({OLD: rows(1)[0] * length}, k=5, exact=True)) == 5
+        assert len(docs.search({OLD: rows(1)[0] * length}, k=5, recall=1)) == 5
 
 
 BOOLS = {

@@ -34,9 +34,9 @@ def test_a_batch_of_another_model_is_refused_naming_the_fields_that_differ() -> 
     assert contents(docs) == before
     docs.upsert(["a"])
     with pytest.raises(vstore.VersionMismatchError):
-        docs.add_vectors(OLD, ["a"], stamped(OTHER, rows(1)))
+        docs.add_vectors(["a"], stamped(OTHER, rows(1)), version=OLD)
     with pytest.raises(vstore.VersionMismatchError):
-        docs.backfill(OLD, lambda batch: stamped(OTHER, rows(len(batch))))
+        docs.migration.backfill(OLD, lambda batch: stamped(OTHER, rows(len(batch))))
     assert docs.coverage(OLD).fresh == 0
 
 
@@ -49,12 +49,12 @@ def test_a_query_of_another_model_is_refused() -> None:
             docs.search(query, **arguments)  # type: ignore[arg-type]
         assert caught.value.differences == DIFFERENCES
     with pytest.raises(vstore.VersionMismatchError):
-        docs.search({OLD: query, NEW: query}, mode="dual", version=NEW, old_version=OLD)
+        docs.search({OLD: query, NEW: query}, read=vstore.Dual(NEW, old=OLD))
     with pytest.raises(vstore.MissingQueryVectorError, match=OLD):
-        docs.search(query, mode="dual", version=NEW, old_version=OLD)
+        docs.search(query, read=vstore.Dual(NEW, old=OLD))
     third = stamped(spec("a third one"), axis(0))
     with pytest.raises(vstore.VersionMismatchError):
-        docs.search(third, mode="dual", version=NEW, old_version=OLD)
+        docs.search(third, read=vstore.Dual(NEW, old=OLD))
     with pytest.raises(vstore.VersionMismatchError):
         docs.search_batch(stamped(OTHER, rows(2)), version=OLD)
     assert docs.search(query, version=NEW).ids == ["a"]
@@ -64,10 +64,10 @@ def test_a_stamp_finds_its_version_if_asked_to() -> None:
     docs = documents(new=OTHER)
     docs.upsert(["a", "b"], vectors={OLD: np.eye(4)[:2], NEW: np.eye(4)[1::-1]})
     for of, version, best in ((spec(), OLD, "a"), (OTHER, NEW, "b")):
-        result = docs.search(stamped(of, axis(0)), mode="matched", k=1)
+        result = docs.search(stamped(of, axis(0)), k=1)
         assert [(hit.id, hit.version) for hit in result] == [(best, version)]
     with pytest.raises(vstore.VersionMismatchError, match="nearest"):
-        docs.search(stamped(spec("unheard of"), axis(0)), mode="matched")
+        docs.search(stamped(spec("unheard of"), axis(0)))
 
 
 def test_a_bare_array_must_say_its_version() -> None:
@@ -151,8 +151,11 @@ def test_equivalent_geometries_may_meet_also_through_others() -> None:
         docs.search(stamped(renamed_again, axis(0)))
     store.declare_equivalent(renamed_again, renamed, reason="and again")
     assert docs.search(stamped(renamed_again, axis(0))).ids == ["a"]
-    assert docs.search(stamped(renamed_again, axis(0)), mode="matched").ids == ["a"]
-    assert [pair.reason for pair in store.equivalences] == ["the provider renamed it", "and again"]
+    assert docs.search(stamped(renamed_again, axis(0))).ids == ["a"]
+    assert [pair.reason for pair in store._open_file.current().state.equivalences] == [
+        "the provider renamed it",
+        "and again",
+    ]
 
 
 def test_equivalence_is_remembered_after_reopening() -> None:
@@ -160,7 +163,7 @@ def test_equivalence_is_remembered_after_reopening() -> None:
     docs = documents(store)
     store.declare_equivalent(spec(), OTHER, reason="same weights")
     docs.upsert(["a"], vectors={OLD: stamped(OTHER, rows(1))})
-    medium = store.open_file.medium
+    medium = store._open_file.medium
     store.close()
     with store_in(medium) as again:  # type: ignore[arg-type]
         assert again.collection("docs").search(stamped(OTHER, axis(0))).ids == ["a"]
@@ -174,7 +177,7 @@ def test_equivalence_needs_a_reason_and_the_same_shape() -> None:
     for other in (spec(dimension=5), spec(metric="l2")):
         with pytest.raises(vstore.InvalidArgumentError):
             store.declare_equivalent(spec(), other, reason="no")
-    assert store.equivalences == ()
+    assert store.info()["equivalences"] == []
 
 
 def test_a_stamp_prefers_its_own_version_to_an_equivalent_one() -> None:
@@ -182,7 +185,7 @@ def test_a_stamp_prefers_its_own_version_to_an_equivalent_one() -> None:
     docs = documents(store, new=OTHER)
     store.declare_equivalent(spec(), OTHER, reason="same weights")
     docs.upsert(["a"], vectors={NEW: rows(1)})
-    result = docs.search(stamped(OTHER, axis(0)), mode="matched")
+    result = docs.search(stamped(OTHER, axis(0)))
     assert [(hit.id, hit.version) for hit in result] == [("a", NEW)]
 
 
@@ -200,24 +203,24 @@ def test_a_retired_version_takes_and_answers_nothing() -> None:
     store = store_in()
     docs = documents(store, new=OTHER)
     docs.upsert(["a"], vectors={OLD: rows(1), NEW: rows(1)})
-    docs.retire(NEW, reason="worse")
+    docs.routes.retire(NEW, reason="worse")
     before = contents(docs)
     for call in (
         lambda: docs.search(axis(0), version=NEW),
         lambda: docs.search(stamped(OTHER, axis(0)), version=NEW),
         lambda: docs.upsert(["b"], vectors={NEW: rows(1)}),
-        lambda: docs.add_vectors(NEW, ["a"], rows(1)),
-        lambda: docs.backfill(NEW, lambda batch: rows(len(batch))),
-        lambda: docs.cutover(NEW, force=True, reason="no"),
-        lambda: docs.read_both(NEW),
-        lambda: docs.retire(NEW),
+        lambda: docs.add_vectors(["a"], rows(1), version=NEW),
+        lambda: docs.migration.backfill(NEW, lambda batch: rows(len(batch))),
+        lambda: docs.routes.cutover(NEW, force=True, reason="no"),
+        lambda: docs.routes.set(vstore.Dual(NEW)),
+        lambda: docs.routes.retire(NEW),
     ):
         with pytest.raises(vstore.StateError):
             call()
     with pytest.raises(vstore.VersionMismatchError):
-        docs.search(stamped(OTHER, axis(0)), mode="matched")
+        docs.search(stamped(OTHER, axis(0)))
     assert contents(docs) == before
-    assert docs.version(NEW).state == "retired"
+    assert docs.versions[NEW].state == "retired"
     docs.create_version("same model, again", OTHER)
     assert docs.coverage("same model, again").fresh == 0
 
@@ -228,10 +231,14 @@ def test_a_vacuum_keeps_a_retired_version_for_its_grace_period() -> None:
     docs.create_version("kept", OTHER, retire_grace_s=3600)
     docs.create_version("dropped", spec("third"))
     docs.upsert(["a"], vectors={OLD: rows(1), "kept": rows(1), "dropped": rows(1)})
-    docs.retire("kept")
-    docs.retire("dropped")
+    docs.routes.retire("kept")
+    docs.routes.retire("dropped")
     store.vacuum()
-    assert {v.label: v.rows for v in docs.versions} == {OLD: 1, "kept": 1, "dropped": 0}
+    assert {label: v.rows for label, v in docs.versions.items()} == {
+        OLD: 1,
+        "kept": 1,
+        "dropped": 0,
+    }
     assert store.check().ok
 
 
@@ -240,5 +247,5 @@ def test_user_and_item_vectors_share_one_geometry() -> None:
     items, users = documents(store, name="items"), documents(store, name="users")
     items.upsert(["a", "b"], vectors={OLD: np.eye(4)[:2]})
     users.upsert(["u"], vectors={OLD: np.eye(4)[1:2]})
-    taste = stamped(users.version(OLD).spec, users.get_vector("u", OLD))
+    taste = stamped(users.versions[OLD].spec, users.get_vectors("u", OLD)[0])
     assert items.search(taste, k=1).ids == ["b"]

@@ -82,9 +82,12 @@ if TYPE_CHECKING:
     from vstore.api.reader import Reader
     from vstore.api.store import Store
     from vstore.api.transaction import Transaction
+    from vstore.embedding.calls import Calls
     from vstore.embedding.embedder import Embedder, Embeddings
+    from vstore.embedding.spending import Price
     from vstore.engine.coverage import Coverage
     from vstore.engine.version_info import VersionInfo
+    from vstore.engine.versions import Versions
     from vstore.errors import (
         AlreadyExistsError,
         BlockChecksumError,
@@ -117,17 +120,23 @@ if TYPE_CHECKING:
     )
     from vstore.guarding.canary_checks import CanaryReport
     from vstore.guarding.guard_changes import GuardInfo
+    from vstore.guarding.guards import Guards
     from vstore.inspection.check import CheckReport
     from vstore.manifest.spec import EmbeddingSpec, suggest_label
     from vstore.manifest.state import RouteState
     from vstore.migration.gates.gates import GateResult, Gates, Judged
     from vstore.migration.jobs.migration import Migration
+    from vstore.migration.jobs.options import Caps
     from vstore.migration.jobs.status import BackfillReport, MigrationPlan, MigrationStatus
+    from vstore.migration.migrations import Migrations
+    from vstore.migration.routes.routes import Routes
     from vstore.observe.shadow import ShadowReport
-    from vstore.query.bridge import Bridge
+    from vstore.query.bridge_map import BridgeMap
     from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
+    from vstore.reads import Bridge, Canary, Cascade, Dual
     from vstore.searching.epoch_comparison import EpochComparison, HitChange
     from vstore.searching.hits import Explanation, Hit
+    from vstore.searching.parameters import EfSearch
     from vstore.searching.result_batch import SearchResults
     from vstore.searching.results import SearchResult
     from vstore.segment.user_document import Document
@@ -137,6 +146,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _MODULES = {
+    "vstore.api.collection": ("Collection",),
+    "vstore.api.reader": ("Reader",),
+    "vstore.api.store": ("Store",),
+    "vstore.api.transaction": ("Transaction",),
+    "vstore.embedding.calls": ("Calls",),
+    "vstore.embedding.embedder": (
+        "Embedder",
+        "Embeddings",
+    ),
+    "vstore.embedding.spending": ("Price",),
+    "vstore.engine.coverage": ("Coverage",),
+    "vstore.engine.version_info": ("VersionInfo",),
+    "vstore.engine.versions": ("Versions",),
     "vstore.errors": (
         "AlreadyExistsError",
         "BlockChecksumError",
@@ -167,57 +189,61 @@ _MODULES = {
         "VersionMismatchError",
         "VstoreError",
     ),
+    "vstore.guarding.canary_checks": ("CanaryReport",),
+    "vstore.guarding.guard_changes": ("GuardInfo",),
+    "vstore.guarding.guards": ("Guards",),
+    "vstore.inspection.check": ("CheckReport",),
     "vstore.manifest.spec": (
         "EmbeddingSpec",
         "suggest_label",
     ),
     "vstore.manifest.state": ("RouteState",),
-    "vstore.query.bridge": ("Bridge",),
     "vstore.migration.gates.gates": (
         "GateResult",
         "Gates",
         "Judged",
     ),
-    "vstore.engine.coverage": ("Coverage",),
+    "vstore.migration.jobs.migration": ("Migration",),
+    "vstore.migration.jobs.options": ("Caps",),
+    "vstore.migration.jobs.status": (
+        "BackfillReport",
+        "MigrationPlan",
+        "MigrationStatus",
+    ),
+    "vstore.migration.migrations": ("Migrations",),
+    "vstore.migration.routes.routes": ("Routes",),
     "vstore.observe.shadow": ("ShadowReport",),
+    "vstore.query.bridge_map": ("BridgeMap",),
     "vstore.query.filter": (
         "Filter",
         "field",
         "filter_from_dict",
         "filter_to_dict",
     ),
-    "vstore.guarding.canary_checks": ("CanaryReport",),
-    "vstore.inspection.check": ("CheckReport",),
-    "vstore.api.collection": ("Collection",),
+    "vstore.reads": (
+        "Bridge",
+        "Canary",
+        "Cascade",
+        "Dual",
+    ),
+    "vstore.searching.epoch_comparison": (
+        "EpochComparison",
+        "HitChange",
+    ),
+    "vstore.searching.hits": (
+        "Explanation",
+        "Hit",
+    ),
+    "vstore.searching.parameters": ("EfSearch",),
+    "vstore.searching.result_batch": ("SearchResults",),
+    "vstore.searching.results": ("SearchResult",),
+    "vstore.segment.user_document": ("Document",),
+    "vstore.testing.hashing_embedder": ("HashingEmbedder",),
     "vstore.writing.counts": (
         "DeleteCounts",
         "UpsertCounts",
         "VectorCounts",
     ),
-    "vstore.segment.user_document": ("Document",),
-    "vstore.searching.epoch_comparison": (
-        "EpochComparison",
-        "HitChange",
-    ),
-    "vstore.embedding.embedder": (
-        "Embedder",
-        "Embeddings",
-    ),
-    "vstore.guarding.guard_changes": ("GuardInfo",),
-    "vstore.migration.jobs.migration": ("Migration",),
-    "vstore.migration.jobs.status": (
-        "BackfillReport",
-        "MigrationPlan",
-        "MigrationStatus",
-    ),
-    "vstore.api.reader": ("Reader",),
-    "vstore.searching.hits": ("Explanation", "Hit"),
-    "vstore.searching.result_batch": ("SearchResults",),
-    "vstore.searching.results": ("SearchResult",),
-    "vstore.api.store": ("Store",),
-    "vstore.testing.hashing_embedder": ("HashingEmbedder",),
-    "vstore.api.transaction": ("Transaction",),
-    "vstore.engine.version_info": ("VersionInfo",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -242,7 +268,12 @@ __all__ = [
     "BackfillReport",
     "BlockChecksumError",
     "Bridge",
+    "BridgeMap",
+    "Calls",
+    "Canary",
     "CanaryReport",
+    "Caps",
+    "Cascade",
     "CheckReport",
     "ClosedError",
     "Collection",
@@ -250,6 +281,8 @@ __all__ = [
     "Coverage",
     "DeleteCounts",
     "Document",
+    "Dual",
+    "EfSearch",
     "Embedder",
     "EmbedderDriftError",
     "EmbeddingError",
@@ -265,6 +298,7 @@ __all__ = [
     "GateResult",
     "Gates",
     "GuardInfo",
+    "Guards",
     "HashingEmbedder",
     "Hit",
     "HitChange",
@@ -276,15 +310,18 @@ __all__ = [
     "Migration",
     "MigrationPlan",
     "MigrationStatus",
+    "Migrations",
     "MissingDependencyError",
     "MissingQueryVectorError",
     "MissingVectorsError",
     "NotAStoreError",
     "NotFoundError",
     "NotPicklableError",
+    "Price",
     "ReadOnlyError",
     "Reader",
     "RouteState",
+    "Routes",
     "ScopeError",
     "SearchResult",
     "SearchResults",
@@ -299,6 +336,7 @@ __all__ = [
     "VectorCounts",
     "VersionInfo",
     "VersionMismatchError",
+    "Versions",
     "VstoreError",
     "field",
     "filter_from_dict",

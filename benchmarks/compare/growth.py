@@ -58,7 +58,7 @@ def measure(
         docs = stores[-1].collection("docs")
 
         def ask(docs: vstore.Collection = docs) -> list[vstore.SearchResult]:
-            return docs.search_batch(queries, version="v", k=K, recall=RECALL, threads=1)
+            return docs.search_batch(queries, version="v", k=K, recall=RECALL)
 
         found = np.array([result.ids for result in ask()])
         truth = nearest(vectors[:rows], queries, K)
@@ -95,7 +95,7 @@ def write(path: Path, vectors: npt.NDArray[np.float32], graph_rows_min: int) -> 
         spec = vstore.EmbeddingSpec("m", vectors.shape[1], metric="l2")
         docs.create_version("v", spec, graph_rows_min=graph_rows_min)
         docs.upsert(range(len(vectors)), vectors={"v": vectors})
-        return docs.version("v")
+        return docs.versions["v"]
 
 
 def fit(sizes: list[int], times_us: list[float]) -> dict[str, float]:

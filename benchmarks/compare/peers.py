@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.compare.databases import Lancedb, QdrantEdge, SqliteVec, Zvec
 from benchmarks.compare.peer import EF_CONSTRUCTION, K, M, Peer
 from benchmarks.measure import resident_mib, seconds_of
+from vstore import EfSearch
 
 
 class Vstore(Peer):
@@ -46,18 +47,15 @@ class Vstore(Peer):
 
     def search(self, queries: Any) -> Any:
         results = self.docs.search_batch(
-            queries,
-            version="v",
-            k=K,
-            where=self.where,
-            ef_search=self.ef,
-            threads=self.threads,
+            queries, version="v", k=K, where=self.where, recall=EfSearch(self.ef)
         )
         ids, _ = results.ids, results.scores  # other libraries make both
         return np.pad(ids, ((0, 0), (0, K - ids.shape[1])), constant_values=-1)
 
     def search_one(self, query: Any) -> Any:
-        return self.docs.search(query, version="v", k=K, where=self.where, ef_search=self.ef).ids
+        return self.docs.search(
+            query, version="v", k=K, where=self.where, recall=EfSearch(self.ef)
+        ).ids
 
 
 class Hnswlib(Peer):
@@ -152,7 +150,7 @@ class Usearch(Peer):
         self.index.expansion_search = ef
 
     def search(self, queries: Any) -> Any:
-        return self.index.search(queries, K, threads=1).keys.astype(np.int64)
+        return self.index.search(queries, K).keys.astype(np.int64)
 
     def search_one(self, query: Any) -> Any:
         return self.index.search(query, K).keys
@@ -209,7 +207,7 @@ class Vsag(Peer):
         )
 
     def tune(self, ef: int) -> None:
-        self.parameters = json.dumps({"hgraph": {"ef_search": ef}})
+        self.parameters = json.dumps({"hgraph": {"recall": EfSearch(ef)}})
 
     def search(self, queries: Any) -> Any:
         return np.array([self.search_one(query) for query in queries])

@@ -152,7 +152,7 @@ def build(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         docs.create_version("v", spec, graph_rows_min=min(GRAPH_ROWS_MIN, rows))
         ingest_s = seconds_of(lambda: docs.upsert(range(rows), vectors={"v": vectors}))
         graph_s = seconds_of(store.optimize)
-        version = docs.version("v")
+        version = docs.versions["v"]
     return {
         "rows": rows,
         "dimension": dimension,
@@ -182,7 +182,7 @@ def speed(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     docs = store.collection("docs")
 
     def search(wanted: float) -> np.ndarray:
-        found = docs.search_batch(queries, version="v", k=K, recall=wanted, threads=1)
+        found = docs.search_batch(queries, version="v", k=K, recall=wanted)
         return np.array([result.ids for result in found])
 
     reached = {wanted: recall(search(wanted), truth) for wanted in RECALLS}

@@ -16,6 +16,7 @@ from benchmarks.compare.data import load
 from benchmarks.compare.peer import K
 from benchmarks.compare.peers import Vstore
 from benchmarks.measure import Comparison, report, seconds_of
+from vstore import EfSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def compared(source: str) -> list[Comparison]:
     many = np.concatenate([data.queries] * 4)
 
     def search(threads: int) -> object:
-        return ours.docs.search_batch(many, version="v", k=K, ef_search=EF, threads=threads)
+        return ours.docs.search_batch(many, version="v", k=K, recall=EfSearch(EF))
 
     def with_ids(threads: int) -> object:
         ours.threads = threads

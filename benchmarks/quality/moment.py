@@ -20,7 +20,7 @@ from vstore.query.slots import Candidates
 
 if TYPE_CHECKING:
     from benchmarks.quality.pairs import ModelPair
-    from vstore.query.bridge import Bridge
+    from vstore.query.bridge_map import BridgeMap
     from vstore.types import Array, BoolArray, FloatArray, IntArray
 
 DEPTH = 100
@@ -64,15 +64,15 @@ class Moment:
         return float(self.moved.mean())
 
     @cached_property
-    def to_new(self) -> Bridge | None:
+    def to_new(self) -> BridgeMap | None:
         """A bridge from the old space to the new one; None as long as there are too few pairs."""
         return self._bridge(self.pair.old_documents, self.pair.new_documents)
 
     @cached_property
-    def to_old(self) -> Bridge | None:
+    def to_old(self) -> BridgeMap | None:
         return self._bridge(self.pair.new_documents, self.pair.old_documents)
 
-    def _bridge(self, source: FloatArray, target: FloatArray) -> Bridge | None:
+    def _bridge(self, source: FloatArray, target: FloatArray) -> BridgeMap | None:
         both = np.flatnonzero(self.moved)
         sample = np.random.default_rng(0).permutation(both)[:BRIDGE_PAIRS_MAX]
         try:

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.make_demo_data import read_judgments
 from vstore.demo.corpus import load_scifact
 from vstore.evaluation.measures import mean_ndcg_at_k
-from vstore.query.bridge import unit_rows
+from vstore.query.bridge_map import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

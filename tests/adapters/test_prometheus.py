@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.small_store import NEW, OLD, axis, documents, rows, spec
+from vstore import Dual
 from vstore.adapters import prometheus
 from vstore.errors import InvalidArgumentError, MissingDependencyError
 from vstore.observe.latency import BUCKETS
@@ -51,7 +52,7 @@ def test_every_counter_has_its_help_type_and_value() -> None:
     docs.upsert(list(range(5)), vectors={OLD: rows(5), NEW: rows(5, seed=1)})
     docs.search(axis(0), version=OLD, k=3)
     docs.search(axis(0), version=OLD, k=8)
-    docs.search({OLD: axis(0), NEW: axis(1)}, mode="dual", version=NEW, old_version=OLD)
+    docs.search({OLD: axis(0), NEW: axis(1)}, read=Dual(NEW, old=OLD))
     found = families(prometheus.text(docs.store))
     assert {name: family.type for name, family in found.items()} == {
         **dict.fromkeys(

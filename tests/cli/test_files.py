@@ -60,7 +60,7 @@ def rich_store(path: Path) -> None:
             source_hashes=["etag-1", b"\x01" * 32, None],
             vectors={"v1": [vectors(3), vectors(1, 1), vectors(2, 2)]},
         )
-        docs.add_vectors("half", ["text"], vectors(1, 3))
+        docs.add_vectors(["text"], vectors(1, 3), version="half")
 
 
 def test_an_export_ingested_elsewhere_is_the_same_collection(
@@ -147,7 +147,7 @@ def test_the_round_trip_of_a_regeneration_queue(
     run: Callable[..., Ran], made_up: Path, tmp_path: Path
 ) -> None:
     with vstore.open(made_up) as store:
-        store.collection("docs").add_vectors("made-up", ["d0", "d1"], vectors(2))
+        store.collection("docs").add_vectors(["d0", "d1"], vectors(2), version="made-up")
     run("export", made_up, "todo", "--pending", "made-up")
     queue = tmp_path / "todo/documents.jsonl"
     count = len(queue.read_text("utf-8").splitlines())
@@ -166,9 +166,9 @@ def test_the_round_trip_of_a_regeneration_queue(
     assert (rest["fresh_documents"], rest["live_documents"]) == (38, 39)
     with vstore.open(made_up) as store:
         docs = store.collection("docs")
-        assert [document.id for document in docs.pending("made-up")] == ["d5"]
-        np.testing.assert_array_equal(docs.get_vector("d39", "made-up"), vectors(count)[-1])
-        docs.add_vectors("made-up", ["d5"], vectors(1))
+        assert [document.id for document in docs.migration.pending("made-up")] == ["d5"]
+        np.testing.assert_array_equal(docs.get_vectors("d39", "made-up")[0], vectors(count)[-1])
+        docs.add_vectors(["d5"], vectors(1), version="made-up")
     # With nothing left to write, the run that finds that out closes the job.
     assert run("backfill", made_up, "made-up", *given, "--json").data["state"] == "ready"
 
@@ -217,7 +217,7 @@ def test_a_key_that_a_line_lacks_leaves_what_there_is(
         assert (first.text, first.metadata) == (documents()[0]["text"], {"year": 1900})
         assert (second.text, second.metadata) == ("all new", documents()[1]["metadata"])
         # What changed is stale in the version until it is embedded again.
-        assert {d.id for d in docs.pending("v1")} == {"d1", "d2", "new"}
+        assert {d.id for d in docs.migration.pending("v1")} == {"d1", "d2", "new"}
 
 
 def test_a_later_line_wins(run: Callable[..., Ran], store: Path, tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_capped_backfill_says_what_is_left_and_info_shows_it(
     with vstore.open(two_versions, mode="r") as store:
         docs = store.collection("docs")
         year: dict[object, Any] = {d.id: d.metadata.get("year", -1) for d in docs.documents()}
-        waiting = sorted(year[document.id] for document in docs.pending("v2"))
+        waiting = sorted(year[document.id] for document in docs.migration.pending("v2"))
         assert waiting == sorted(year.values())[:25]
     shown = run("info", two_versions).out
     for fact in ("stopped, 2 batches, 15 documents done", "by year, the largest first",

@@ -187,8 +187,8 @@ def test_metrics_as_prometheus_reads_them_are_those_stored(
 ) -> None:
     with vstore.open(two_versions, keep_metrics=True) as store:
         docs = store.collection("docs")
-        label = docs.versions[0].label
-        docs.search(np.eye(docs.version(label).spec.dimension, dtype=np.float32)[0], version=label)
+        label = next(iter(docs.versions))
+        docs.search(np.eye(docs.versions[label].spec.dimension, dtype=np.float32)[0], version=label)
     text = run("metrics", two_versions, "--prometheus").out
     families = {f.name: f for f in text_string_to_metric_families(text)}
     assert [s.value for s in families["vstore_queries"].samples] == [1]

@@ -25,7 +25,7 @@ def tenants(tmp_path: Path) -> Path:
             docs.create_version(label, vstore.EmbeddingSpec(label, 4))
         metadata = [{"tenant": ("acme", "globex")[i % 2]} for i in range(10)]
         docs.upsert(list(range(10)), vectors={"v1": rows(10)}, metadata=metadata)
-        docs.add_vectors("v2", [0, 2, 4, 6, 8], rows(5))
+        docs.add_vectors([0, 2, 4, 6, 8], rows(5), version="v2")
     return path
 
 

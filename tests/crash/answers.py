@@ -83,7 +83,7 @@ def _collection(docs: Collection) -> Answers:
         found[f"filter {name}"] = attempt(partial(docs.ids, where))
     queries: dict[str, Any] = {}
     for label in docs._handle.view().state.versions:
-        info = attempt(partial(docs.version, label))
+        info = attempt(partial(docs.versions.__getitem__, label))
         if isinstance(info, type):
             found[label] = info
             continue
@@ -109,7 +109,7 @@ def _rows(docs: Collection, label: str) -> object:
 
 
 def _pending(docs: Collection, label: str) -> object:
-    return [document.id for document in docs.pending(label)]
+    return [document.id for document in docs.migration.pending(label)]
 
 
 def _hits(docs: Collection, query: Any, label: str, where: Any) -> object:
@@ -118,7 +118,7 @@ def _hits(docs: Collection, query: Any, label: str, where: Any) -> object:
 
 
 def _dual(docs: Collection, queries: dict[str, Any], fusion: Any) -> object:
-    return docs.search(queries, k=5, mode="dual", version="v2", old_version="v1", fusion=fusion).ids
+    return docs.search(queries, k=5, read=vstore.Dual("v2", old="v1", fusion=fusion)).ids
 
 
 def write(image: bytes) -> None:
@@ -132,9 +132,13 @@ def write(image: bytes) -> None:
         attempt(lambda: docs.upsert(["doc-1", "new"], vectors={"v2": unit_rows(1, (2, 6))}))
         attempt(lambda: docs.update_metadata(["doc-4"], [{"year": 1}]))
         attempt(lambda: docs.delete(where=vstore.field("year") > 2_005))
-        attempt(lambda: docs.backfill("v1", lambda ds: unit_rows(2, (len(ds), 4)), batch_size=3))
-        attempt(lambda: docs.rollback())
-        attempt(lambda: docs.cutover("v1", force=True, reason="because"))
+        attempt(
+            lambda: docs.migration.backfill(
+                "v1", lambda ds: unit_rows(2, (len(ds), 4)), batch_size=3
+            )
+        )
+        attempt(lambda: docs.routes.rollback())
+        attempt(lambda: docs.routes.cutover("v1", force=True, reason="because"))
     attempt(lambda: store.drop_collection("notes"))
     attempt(lambda: store.tag("more"))
     attempt(lambda: store.vacuum())

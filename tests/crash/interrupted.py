@@ -103,17 +103,17 @@ def vacuum(store: vstore.Store) -> None:
 
 
 def backfill(store: vstore.Store) -> None:
-    docs(store).backfill("v2", LARGE, batch_size=16)
+    docs(store).migration.backfill("v2", LARGE, batch_size=16)
 
 
 def migrate(store: vstore.Store) -> None:
-    job = docs(store).migrate("v1", "v2", LARGE, batch_size=16)
+    job = docs(store).migrate("v1", "v2", LARGE, calls=vstore.Calls(batch_size=16))
     job.run()
     job.status()
 
 
 def cutover(store: vstore.Store) -> None:
-    docs(store).cutover("v2", reason="trial", force=True)
+    docs(store).routes.cutover("v2", reason="trial", force=True)
 
 
 def upsert_texts(store: vstore.Store) -> None:
@@ -149,7 +149,11 @@ def contents(store: vstore.Store) -> tuple[object, ...]:
     """Return what a store holds but for what trials add."""
     found = docs(store)
     ids = [id_ for id_ in found.ids() if id_ != "after"]
-    return ids, found.route.version, [found.coverage(label).fresh for label in ("v1", "v2")]
+    return (
+        ids,
+        found.routes.current.version,
+        [found.coverage(label).fresh for label in ("v1", "v2")],
+    )
 
 
 class Outcome(NamedTuple):

@@ -87,10 +87,10 @@ class User:
         self.store.vacuum()
 
     def backfill(self) -> None:
-        docs(self.store).backfill("v2", LARGE, batch_size=20)
+        docs(self.store).migration.backfill("v2", LARGE, batch_size=20)
 
     def migrate(self) -> None:
-        docs(self.store).migrate("v1", "v2", LARGE, batch_size=20).run()
+        docs(self.store).migrate("v1", "v2", LARGE, calls=vstore.Calls(batch_size=20)).run()
 
     def refresh(self) -> None:
         with vstore.open(self.path, mode="r") as reader:

@@ -248,7 +248,7 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent(ask: str) -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store.observer._lock:
+        with store._observer._lock:
             held.set()
             done.wait()
 

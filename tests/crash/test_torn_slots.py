@@ -54,7 +54,7 @@ def test_a_reader_leaves_a_torn_slot_alone_and_a_check_says_what_to_do(
 ) -> None:
     medium = MemoryMedium(image)
     with open_medium(medium, mode="r") as store:
-        assert "interrupted commit" in str(store.recovery_note)
+        assert "interrupted commit" in str(store.info()["recovery"])
         (problem,) = store.check().problems
         store.refresh()
     assert medium.tobytes() == image
@@ -70,14 +70,14 @@ def test_opening_for_writing_mends_it_without_a_commit(slot: str, image: bytes) 
         state = dump(reader)
     medium = MemoryMedium(image)
     with reopen(medium) as store:
-        assert "interrupted commit" in str(store.recovery_note), "who opens it is told"
+        assert "interrupted commit" in str(store.info()["recovery"]), "who opens it is told"
         assert dump(store) == state
     assert checked(medium.tobytes()).ok, slot
     assert not checked(medium.tobytes()).notes
     a, b = read_slots(medium.tobytes()[:BLOCKS_START]).slots
     assert a == b
     with reopen(medium) as store:
-        assert store.recovery_note is None
+        assert store.info()["recovery"] is None
         store.tag("after")
     assert checked(medium.tobytes()).ok
     with open_medium(medium, mode="r") as reader:
@@ -170,14 +170,14 @@ def test_a_lost_relaxed_commit_is_mended_as_well() -> None:
     image[end:] = bytes(len(image) - end)  # the slot came through, its blocks did not
     with open_medium(MemoryMedium(bytes(image)), mode="r") as reader:
         assert dump(reader) == state
-        assert "lost" in str(reader.recovery_note)
+        assert "lost" in str(reader.info()["recovery"])
     again = MemoryMedium(bytes(image))
     with reopen(again) as reopened:
         assert dump(reopened) == state
     report = checked(again.tobytes())
     assert report.ok
     assert not report.notes
-    store.open_file.container.condemn(RuntimeError("the power is gone"))
+    store._open_file.container.condemn(RuntimeError("the power is gone"))
     store.close()
 
 
@@ -188,7 +188,7 @@ def test_a_writer_begins_with_a_settled_slot() -> None:
     store.close()
     again = MemoryMedium(image)
     with reopen(again) as reopened:
-        superblock = reopened.open_file.container.superblock
+        superblock = reopened._open_file.container.superblock
         assert isinstance(superblock, Superblock)
         assert superblock.settled
         slots = read_slots(again.tobytes()[:BLOCKS_START]).newest_first()
@@ -204,7 +204,7 @@ def test_a_first_slot_that_is_blank_is_damage_and_is_mended() -> None:
         newest = reader.epoch
     blank = bytes(SLOT_BYTES) + image[SLOT_BYTES:]
     with open_medium(MemoryMedium(blank), mode="r") as reader:
-        assert "damaged" in str(reader.recovery_note)
+        assert "damaged" in str(reader.info()["recovery"])
         assert newest - 1 <= reader.epoch <= newest
     mended = MemoryMedium(blank)
     open_medium(mended).close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from vstore import EmbeddingSpec
+from vstore import Dual, EmbeddingSpec, Gates
 from vstore import field as where_field
 from vstore.api.opening import open_medium
 from vstore.limits import SEAL_DOCUMENTS
@@ -152,16 +152,16 @@ def _embed(documents: Sequence[Document]) -> Array:
 
 
 def _start_backfill(run: Run) -> None:
-    run.docs.backfill("v2", _embed, batches_max=0)
+    run.docs.migration.backfill("v2", _embed, batches_max=0)
 
 
 def _backfill_batch(run: Run) -> None:
-    run.docs.backfill("v2", _embed, batch_size=4, batches_max=1)
+    run.docs.migration.backfill("v2", _embed, batch_size=4, batches_max=1)
 
 
 def _finish_backfill(run: Run) -> None:
     # Each batch is a commit, and so is the job's end, which the caller notes.
-    run.docs.backfill("v2", _embed, batch_size=4, progress=run.note)
+    run.docs.migration.backfill("v2", _embed, batch_size=4, progress=run.note)
 
 
 def _two_collections(run: Run) -> None:
@@ -212,11 +212,11 @@ MIGRATION: list[tuple[str, Step]] = [
     ("start a backfill", _start_backfill),
     ("backfill a batch", _backfill_batch),
     ("change a source meanwhile", _upsert([6], edition=4)),
-    ("read both", lambda run: run.docs.read_both("v2", fusion="evidence", reason="trial")),
+    ("read both", lambda run: run.docs.routes.set(Dual("v2", fusion="evidence"), reason="trial")),
     ("backfill the rest", _finish_backfill),
-    ("cut over", lambda run: run.docs.cutover("v2", reason="gates pass")),
-    ("roll back", lambda run: run.docs.rollback(reason="second thoughts")),
-    ("cut over again", lambda run: run.docs.cutover("v2", min_coverage=0.5)),
+    ("cut over", lambda run: run.docs.routes.cutover("v2", reason="gates pass")),
+    ("roll back", lambda run: run.docs.routes.rollback(reason="second thoughts")),
+    ("cut over again", lambda run: run.docs.routes.cutover("v2", gates=Gates(coverage=0.5))),
     (
         "declare an equivalence",
         lambda run: run.store.declare_equivalent(SPEC_2, SPEC_2_RENAMED, reason="renamed"),
@@ -236,7 +236,7 @@ VACUUMS: list[tuple[str, Step]] = [
     ("write after the vacuum", _upsert([30, 31], both=True)),
     ("change after the vacuum", _upsert([6, 9], edition=5, both=True)),
     ("delete after the vacuum", lambda run: run.docs.delete(["doc-9", 31])),
-    ("retire", lambda run: run.docs.retire("v1")),
+    ("retire", lambda run: run.docs.routes.retire("v1")),
     ("untag", lambda run: run.store.untag("late")),
     ("vacuum again", lambda run: run.store.vacuum()),
     ("vacuum at once again", lambda run: run.store.vacuum()),
@@ -314,7 +314,9 @@ def dump(store: Store) -> Dump:
     return {
         **contents(reader),
         "tags": {name: (epoch, contents(store.snapshot(epoch))) for name, epoch in tags(store)},
-        "equivalences": [(e.first, e.second, e.reason) for e in store.equivalences],
+        "equivalences": [
+            (e.first, e.second, e.reason) for e in store._open_file.current().state.equivalences
+        ],
         "history": [entry.to_dict() for entry in store.history(limit=10_000)],
     }
 
@@ -339,7 +341,7 @@ def _collection(collection: Collection) -> Dump:
         "documents": sorted(map(_document, collection.documents()), key=repr),
         "routes": dict(state.routes),
         "jobs": dict(state.jobs),
-        "versions": {info.label: _version(collection, info.label) for info in collection.versions},
+        "versions": {label: _version(collection, label) for label in collection.versions},
     }
 
 
@@ -355,7 +357,7 @@ def _document(document: Document) -> tuple[object, ...]:
 
 
 def _version(collection: Collection, label: str) -> Dump:
-    info = collection.version(label)
+    info = collection.versions[label]
     rows = sorted(
         (repr(id_), int(chunk), int(revision), vector.tobytes())
         for ids, chunks, revisions, vectors in collection.vectors(label)

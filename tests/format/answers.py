@@ -28,7 +28,7 @@ def answers_of_reader(data: bytes, epoch: int | None = None) -> Plain:
 def answers_of_vstore(store: Store, epoch: int | None = None) -> Plain:
     """Return what vstore answers through its public API, and its manifest."""
     snapshot = store.snapshot(epoch)
-    shown = store.open_file.current() if epoch is None else store.open_file.at(epoch)
+    shown = store._open_file.current() if epoch is None else store._open_file.at(epoch)
     state = plain_store(shown.state)
     collections: Any = state["collections"]
     for name in snapshot.collections:
@@ -47,7 +47,7 @@ def answers_of_vstore(store: Store, epoch: int | None = None) -> Plain:
             }
             for d in documents
         ]
-        for version in collection.versions:
+        for version in collection.versions.values():
             rows: list[Any] = []
             for ids, chunks, made_from, vectors in collection.vectors(version.label):
                 columns = zip(ids, chunks.tolist(), made_from.tolist(), vectors, strict=True)

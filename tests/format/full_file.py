@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.format.frozen import create_store
-from vstore import EmbeddingSpec
+from vstore import Dual, EmbeddingSpec
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import put_collection
 from vstore.manifest.job_state import BridgeState, FusionChoice
@@ -75,13 +75,15 @@ def write_full_file(path: Path) -> bytes:
                 "new": [np.eye(3, dtype=np.float32)[: n + 1] for n in range(3)],
             },
         )
-        docs.backfill("new", lambda documents: np.eye(3, dtype=np.float32)[: len(documents)])
+        docs.migration.backfill(
+            "new", lambda documents: np.eye(3, dtype=np.float32)[: len(documents)]
+        )
         docs.upsert(["a"], texts=["first, changed"])
         store.tag("before vacuum", note="kept")
         store.vacuum()
-        docs.read_both("new", reason="compare")
+        docs.routes.set(Dual("new"), reason="compare")
         docs.delete([2])
-        docs.cutover("new", force=True, reason="enough")
+        docs.routes.cutover("new", force=True, reason="enough")
         docs.upsert(["d"], metadata=[rows[0]], vectors={"new": np.eye(3, dtype=np.float32)[:1]})
         _put_bridge_and_choice(store)
     return path.read_bytes()
@@ -89,10 +91,10 @@ def write_full_file(path: Path) -> bytes:
 
 def _put_bridge_and_choice(store: Store) -> None:
     def edit(state: StoreState) -> StoreState:
-        record = append_record(store.open_file.container, {})
+        record = append_record(store._open_file.container, {})
         docs = state.collections["docs"]
         bridge = BridgeState("old", "new", "ridge", 0.9, 100, 20, 1, 1, record)
         choice = FusionChoice("old", "new", "slots", 0.5, 30, {"slots": 0.6}, (1.0, 0.5), 1, 1)
         return put_collection(state, docs._replace(bridges=(bridge,), choices=(choice,)))
 
-    store.open_file.change(edit, Operation("test"))
+    store._open_file.change(edit, Operation("test"))

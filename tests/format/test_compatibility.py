@@ -177,7 +177,7 @@ def test_a_checker_knows_what_it_cannot_know(flags: dict[str, int], ok: bool) ->
     with open_medium(medium) as store:
         docs = store.create_collection("docs")
         with store.transaction() as tx:
-            store.open_file.container.append(BlockKind.GRAPH, b"a block that nothing names")
+            store._open_file.container.append(BlockKind.GRAPH, b"a block that nothing names")
             tx.upsert(docs, ["the commit that takes it along"])
     with open_medium(FaultyMedium(with_flags(medium.tobytes(), **flags)), mode="r") as store:
         assert store.check().ok == ok
@@ -189,7 +189,7 @@ def test_an_unknown_value_of_an_enumeration_is_refused(value: str) -> None:
 
     with open_medium(FaultyMedium()) as store:
         filled(store)
-        state: StoreState = store.open_file.current().state
+        state: StoreState = store._open_file.current().state
     plain: Any = codec.plain_store(state)
     assert isinstance(state.collections["docs"].routes[""], RouteState)
     plain["collections"]["docs"]["routes"][""]["mode"] = value

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.independent_reader import SpecError, read_file
 from tests.format.rules import check_rules
-from vstore import Collection, EmbeddingSpec, Store
+from vstore import Collection, Dual, EmbeddingSpec, Store
 from vstore.api.opening import open_medium
 from vstore.testing import FaultyMedium
 
@@ -97,7 +97,7 @@ def smaller_writes(draw: st.DrawFn) -> Step:
         elif kind == "metadata" and known:
             collection.update_metadata(known, [row] * len(known))
         elif kind == "vectors" and known:
-            collection.add_vectors(label, known, _vectors(label, len(known), None, 1))
+            collection.add_vectors(known, _vectors(label, len(known), None, 1), version=label)
         elif kind == "tag":
             with contextlib.suppress(Exception):
                 store.tag(f"tag {store.epoch}")
@@ -109,7 +109,9 @@ def smaller_writes(draw: st.DrawFn) -> Step:
         elif kind == "backfill":
             made = _vectors(label, 100, None, 3)
             assert isinstance(made, np.ndarray)
-            collection.backfill(label, lambda d: made[: len(d)], batch_size=5, batches_max=2)
+            collection.migration.backfill(
+                label, lambda d: made[: len(d)], batch_size=5, batches_max=2
+            )
 
     return Step(f"{kind} {ids} {label} {row}", run)
 
@@ -129,11 +131,11 @@ def state_changes(draw: st.DrawFn) -> Step:
         else:
             with contextlib.suppress(Exception):  # not always legal, and never a change then
                 if kind == "dual":
-                    collection.read_both("new", reason=reason)
+                    collection.routes.set(Dual("new"), reason=reason)
                 elif kind == "cutover":
-                    collection.cutover("new", force=True, reason=reason)
+                    collection.routes.cutover("new", force=True, reason=reason)
                 elif kind == "rollback":
-                    collection.rollback(reason=reason)
+                    collection.routes.rollback(reason=reason)
 
     return Step(f"{kind} {reason!r}", run)
 
@@ -208,7 +210,7 @@ def test_readers_agree_on_a_store_that_seals_by_itself() -> None:
                 ids, metadata=rows, vectors={"old": _vectors("old", 400, None, start)}
             )
             collection.delete([start + 5])
-        assert len(store.open_file.current().state.collections["docs"].segments) > 1
+        assert len(store._open_file.current().state.collections["docs"].segments) > 1
         assert_agreement(store, medium.tobytes())
 
 

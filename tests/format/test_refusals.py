@@ -46,9 +46,11 @@ def written() -> bytes:
             vectors={"v1": rows(SEALED), "v2": [rows(2, 3, seed=i) for i in range(SEALED)]},
         )
         store.tag("begun", note="kept")
-        docs.read_both("v2")
-        docs.scoped(vstore.field("tenant") == "acme").cutover("v2", force=True, reason="first")
-        docs.backfill("v2", lambda found: rows(len(found), 3))
+        docs.routes.set(vstore.Dual("v2"))
+        docs.scoped(vstore.field("tenant") == "acme").routes.cutover(
+            "v2", force=True, reason="first"
+        )
+        docs.migration.backfill("v2", lambda found: rows(len(found), 3))
         store.vacuum(keep_epochs=[])
         docs.upsert(["d3"], texts=["changed"], vectors={"v1": rows(1, seed=3)})
         docs.delete(["d1"])
@@ -141,8 +143,8 @@ def use(image: bytes, *, verify: Any = "lazy") -> list[object]:
         return [docs]
     tenant = docs.scoped(vstore.field("tenant") == "acme")
     questions: list[Callable[[], object]] = [
-        lambda: docs.search(rows(1)[0], version="v1", k=5, exact=True).ids,
-        lambda: docs.search(rows(1, 3)[0], version="v2", k=5, exact=True).ids,
+        lambda: docs.search(rows(1)[0], version="v1", k=5, recall=1).ids,
+        lambda: docs.search(rows(1, 3)[0], version="v2", k=5, recall=1).ids,
         lambda: tenant.search(rows(1, 3)[0], version="v2", k=5).ids,
         lambda: [list(map(repr, docs.documents()))],
         lambda: [docs.get(f"d{i}") for i in range(SEALED)],
@@ -654,14 +656,14 @@ def between() -> bytes:
         docs.upsert(range(8), texts=[f"{i}" for i in range(8)], vectors={"v1": rows(8)})
         store.vacuum(keep_epochs=[])
         store.tag("first")
-        docs.read_both("v2")
+        docs.routes.set(vstore.Dual("v2"))
         docs.upsert([1, 20], texts=["anew", "new"], vectors={"v1": rows(2)})
         docs.add_field("later", "int")
-        docs.cutover("v2", force=True, reason="so")
+        docs.routes.cutover("v2", force=True, reason="so")
         docs.upsert([1], texts=["once more"], vectors={"v1": rows(1)}, metadata=[{"later": 1}])
         store.untag("first")
         docs.delete([20])
-        docs.cutover("v1", force=True, reason="back")
+        docs.routes.cutover("v1", force=True, reason="back")
         docs.upsert([1], texts=["for good"], vectors={"v1": rows(1)})
     return medium.tobytes()
 

@@ -152,7 +152,7 @@ def test_every_limit_named_in_the_text_is_in_the_table() -> None:
 def test_graph_tables(tmp_path: Path) -> None:
     with create_store(tmp_path / "graph.vstore") as store:
         make_graph(store)
-        (segment,) = store.open_file.current().collection("docs").rows("old")._sealed.segments
+        (segment,) = store._open_file.current().collection("docs").rows("old")._sealed.segments
     attributes: Any = segment.header.attributes
     codes, graph = attributes["codes"], attributes["graph"]
     assert list(codes) == [row["Key"] for row in table("Graph", 0)]
@@ -275,7 +275,7 @@ def test_manifest_is_as_specified(full_file: bytes) -> None:
 
 def _state_of(data: bytes) -> state.StoreState:
     with open_medium(FaultyMedium(data), mode="r") as store:
-        return store.open_file.current().state
+        return store._open_file.current().state
 
 
 def test_enumerations() -> None:

@@ -12,6 +12,7 @@ from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.rules import check_rules
 from vstore import (
     CorruptionError,
+    Dual,
     EmbeddingSpec,
     InvalidArgumentError,
     LimitExceededError,
@@ -50,10 +51,10 @@ def longest_reasons(store: Store) -> None:
     docs = store.create_collection("docs")
     docs.create_version("one" * 80, SPEC)
     docs.create_version("two" * 80, EmbeddingSpec("other", 2, metric="l2"))
-    docs.read_both("two" * 80, reason=NOTE)
-    docs.cutover("two" * 80, force=True, reason="ü" * (limits.REASON_BYTES_MAX // 2))
-    docs.rollback(reason=NOTE)
-    docs.retire("two" * 80, reason=NOTE)
+    docs.routes.set(Dual("two" * 80), reason=NOTE)
+    docs.routes.cutover("two" * 80, force=True, reason="ü" * (limits.REASON_BYTES_MAX // 2))
+    docs.routes.rollback(reason=NOTE)
+    docs.routes.retire("two" * 80, reason=NOTE)
     with store.transaction() as tx:
         tx.note = NOTE
         tx.upsert(docs, ["a"])
@@ -80,7 +81,7 @@ def a_document_that_changes_twice(store: Store) -> None:
         tx.upsert(docs, ["b"], texts=["2"])
         tx.delete(docs, ["c"])
         tx.upsert(docs, ["c"], texts=["2"])
-    assert docs.get_vector("a", "v").tolist() == [2, 2]
+    assert docs.get_vectors("a", "v")[0].tolist() == [2, 2]
     assert docs.coverage("v").fresh == 1, "rows of earlier contents are gone"
 
 
@@ -155,7 +156,7 @@ def test_more_docnos_than_documents_are_refused() -> None:
         store.create_collection("docs").upsert(["a", "b"])
         store.create_collection("temporary")
         store.drop_collection("temporary")
-        plain: Any = codec.plain_store(store.open_file.current().state)
+        plain: Any = codec.plain_store(store._open_file.current().state)
     plain["collections"]["docs"]["segments"][0]["docno_end"] = 3
     with pytest.raises(ValueError, match="more docnos than documents"):
         codec.read_store(plain)
@@ -165,9 +166,9 @@ def test_a_chain_whose_base_is_another_commit_is_refused() -> None:
     medium = FaultyMedium()
     with open_medium(medium) as store:
         store.tag("a delta")
-        tip, container = store.open_file.current().tip, store.open_file.container
+        tip, container = store._open_file.current().tip, store._open_file.container
         commit = read_commit(container, tip)._replace(
-            previous=store.open_file.current().base, base=tip
+            previous=store._open_file.current().base, base=tip
         )
         lying = append_commit(container, commit)
         with pytest.raises(CorruptionError, match="not the base"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.format.answers import answers_of_vstore
 from tests.format.frozen import create_store, reopen_relaxed
-from vstore import EmbeddingSpec
+from vstore import Dual, EmbeddingSpec
 from vstore.api.opening import open_medium
 from vstore.storage.file import PathMedium
 
@@ -104,7 +104,7 @@ def make_deltas(store: Store) -> None:
     docs.upsert(["b"], source_hashes=["hash of b"])
     store.declare_equivalent(OLD, EmbeddingSpec("renamed", 4, metric="l2"), reason="a mere rename")
     store.tag("a tag", epoch=4, note="before the deletion")
-    docs.cutover("new", force=True, reason="trying it out")
+    docs.routes.cutover("new", force=True, reason="trying it out")
 
 
 def make_sealed(store: Store) -> None:
@@ -135,7 +135,7 @@ def make_vacuumed(store: Store) -> None:
     store.tag("kept", note="this epoch survives")
     docs.delete(["b"])
     docs.upsert(["a"], texts=["changed"], vectors={"new": vectors(1, 3, seed=2)})
-    docs.cutover("new", force=True, reason="done with the old one")
+    docs.routes.cutover("new", force=True, reason="done with the old one")
     store.vacuum()
     docs.upsert(["d"], vectors={"new": vectors(1, 3, seed=3)})
 
@@ -146,8 +146,10 @@ def make_dual_route(store: Store) -> None:
     texts: list[str | None] = [f"text {i}" for i in range(10)]
     docs.upsert(ids, texts=texts, vectors={"old": vectors(10, 4, seed=1)})
     docs.create_version("new", NEW)
-    docs.read_both("new", fusion="slots", reason="the new model arrives")
-    docs.backfill("new", lambda d: vectors(len(d), 3, seed=5), batch_size=3, batches_max=2)
+    docs.routes.set(Dual("new", fusion="slots"), reason="the new model arrives")
+    docs.migration.backfill(
+        "new", lambda d: vectors(len(d), 3, seed=5), batch_size=3, batches_max=2
+    )
     docs.upsert(["doc 0"], texts=["changed during the backfill"])
 
 

@@ -34,7 +34,7 @@ def main() -> None:
 
     with vstore.open(path, timeout_s=10) as store:
         docs = store.collection("docs")
-        migration = docs.migrate("old", "new", embedded, batch_size=5)
+        migration = docs.migrate("old", "new", embedded, calls=vstore.Calls(batch_size=5))
         migration.run(progress=lambda *_: note(f"{os.getpid()} committed"))
         note("finished")
 

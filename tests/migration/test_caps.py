@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.small_store import NEW, OLD, documents, rows, spec
+from vstore import Calls, Caps, Price
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,12 @@ def test_a_cap_is_reached_and_not_exceeded(name: str, batch_size: int) -> None:
             return rows(len(batch))
 
         migration = docs.migrate(
-            OLD, NEW, embed, batch_size=batch_size, count_units=lambda _: 3, **cap
+            OLD,
+            NEW,
+            embed,
+            **cap,
+            calls=Calls(batch_size=batch_size),
+            price=Price(count=lambda _: 3),
         )
         for _ in range(2):  # the second run has nothing left to spend
             assert migration.run().status == "stopped"
@@ -74,14 +80,13 @@ def test_documents_of_many_prices_are_summed_one_by_one() -> None:
             OLD,
             NEW,
             lambda batch: rows(len(batch)),
-            cost_max=cost_max,
-            price_per_unit=1.0,
-            count_units=lambda document: units[int(document.id)],
+            caps=Caps(cost=cost_max),
+            price=Price(per_unit=1.0, count=lambda document: units[int(document.id)]),
         ).run()
         assert docs.coverage(NEW).fresh == expected, cost_max
 
 
 def test_what_costs_nothing_exceeds_no_cap() -> None:
     docs = corpus()
-    report = docs.migrate(OLD, NEW, lambda batch: rows(len(batch)), cost_max=0.0).run()
+    report = docs.migrate(OLD, NEW, lambda batch: rows(len(batch)), caps=Caps(cost=0.0)).run()
     assert (report.status, report.done) == ("done", COUNT)

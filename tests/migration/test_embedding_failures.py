@@ -61,7 +61,7 @@ class Provider(Recorder):
 
 def test_a_batch_that_fails_is_split_until_the_poison_is_known(clock: HandClock) -> None:
     docs, provider = corpus(16, clock=clock), Provider(3, 12)
-    migration = docs.migrate(OLD, NEW, provider, batch_size=8)
+    migration = docs.migrate(OLD, NEW, provider, calls=vstore.Calls(batch_size=8))
     report = migration.run()
     assert (report.done, report.failed, report.batches, report.status) == (14, 2, 2, "done")
     assert not report.finished
@@ -78,11 +78,11 @@ def test_a_batch_that_fails_is_split_until_the_poison_is_known(clock: HandClock)
 
 def test_dead_letters_are_tried_again_once_a_run_and_go_when_their_documents_change() -> None:
     docs, provider = corpus(8), Provider(3, 5)
-    migration = docs.migrate(OLD, NEW, provider, batch_size=4)
+    migration = docs.migrate(OLD, NEW, provider, calls=vstore.Calls(batch_size=4))
     migration.run()
     for through in ("migrate", "backfill"):
         provider.calls.clear()
-        report = migration.run() if through == "migrate" else docs.backfill(NEW, provider)
+        report = migration.run() if through == "migrate" else docs.migration.backfill(NEW, provider)
         assert provider.calls == [[3, 5], [3], [5]]
         assert (report.done, report.failed, report.left) == (0, 2, 0)
         assert report.status == "stopped", "a run that embedded nothing is not done"
@@ -104,7 +104,7 @@ def test_dead_letters_are_tried_again_once_a_run_and_go_when_their_documents_cha
 
 def test_a_deleted_document_is_no_dead_letter() -> None:
     docs = corpus(4)
-    migration = docs.migrate(OLD, NEW, Provider(2), batch_size=4)
+    migration = docs.migrate(OLD, NEW, Provider(2), calls=vstore.Calls(batch_size=4))
     migration.run()
     docs.delete([2])
     assert migration.dead_letters == ()
@@ -158,7 +158,7 @@ def test_errors_are_kept_as_text_of_bounded_size(error: Exception, text: str) ->
 def test_too_many_dead_letters_stop_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vstore.manifest.job_edits.DEAD_LETTERS_MAX", 2)
     docs = corpus(12)
-    migration = docs.migrate(OLD, NEW, Provider(0, 5, 8), batch_size=4)
+    migration = docs.migrate(OLD, NEW, Provider(0, 5, 8), calls=vstore.Calls(batch_size=4))
     with pytest.raises(vstore.LimitExceededError, match="DEAD_LETTERS_MAX"):
         migration.run()
     status = migration.status()
@@ -174,7 +174,9 @@ def test_a_function_that_always_fails_stops_the_job_and_blames_no_document(
 ) -> None:
     docs = corpus(20, clock=clock)
     provider = Provider(down=lambda call: call > 1, error=RuntimeError("out of memory"))
-    migration = docs.migrate(OLD, NEW, provider, batch_size=10, failures_max=5)
+    migration = docs.migrate(
+        OLD, NEW, provider, calls=vstore.Calls(batch_size=10), caps=vstore.Caps(failures=5)
+    )
     with pytest.raises(vstore.EmbeddingError, match="5 documents in a row") as caught:
         migration.run()
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -197,7 +199,9 @@ def test_an_interrupt_goes_through_and_leaves_whole_batches(
             raise error
         return embed(batch)
 
-    migration = docs.migrate(OLD, NEW, interrupted, batch_size=2, retries=2, timeout_s=timeout_s)
+    migration = docs.migrate(
+        OLD, NEW, interrupted, calls=vstore.Calls(batch_size=2, retries=2, timeout_s=timeout_s)
+    )
     with pytest.raises(error):
         migration.run()
     status = migration.status()
@@ -213,7 +217,7 @@ def test_an_interrupt_goes_through_and_leaves_whole_batches(
 def test_what_is_no_vector_is_written_by_no_means(made: Any) -> None:
     docs = corpus(4)
     with pytest.raises(vstore.EmbeddingError):
-        docs.migrate(OLD, NEW, lambda _: made, failures_max=2).run()
+        docs.migrate(OLD, NEW, lambda _: made, caps=vstore.Caps(failures=2)).run()
     assert docs.coverage(NEW).fresh == 0
 
 
@@ -252,7 +256,7 @@ def test_vectors_of_another_model_end_the_run_at_once() -> None:
         return vstore.Embeddings(spec("model-old"), embed(batch))
 
     with pytest.raises(vstore.VersionMismatchError):
-        docs.migrate(OLD, NEW, other, retries=3).run()
+        docs.migrate(OLD, NEW, other, calls=vstore.Calls(retries=3)).run()
     assert calls == [4]
 
 
@@ -265,7 +269,7 @@ def test_a_check_sees_all_rows_before_they_are_written_and_may_end_the_run() -> 
             raise ValueError("suspect geometry")
 
     with pytest.raises(ValueError, match="suspect geometry"):
-        docs.migrate(OLD, NEW, embed, batch_size=4, check=check).run()
+        docs.migrate(OLD, NEW, embed, check=check, calls=vstore.Calls(batch_size=4)).run()
     assert seen == [(4, 4), (2, 4)]
     assert docs.coverage(NEW).fresh == 4
 
@@ -275,7 +279,7 @@ def test_a_check_sees_all_rows_before_they_are_written_and_may_end_the_run() -> 
 
 def test_a_call_that_fails_is_tried_again_after_longer_and_longer(clock: HandClock) -> None:
     docs, provider = corpus(4, clock=clock), Provider(down=lambda call: call < 5)
-    report = docs.migrate(OLD, NEW, provider, retries=4).run()
+    report = docs.migrate(OLD, NEW, provider, calls=vstore.Calls(retries=4)).run()
     assert (report.done, report.batches, report.failed) == (4, 1, 0)
     assert provider.calls == [[0, 1, 2, 3]] * 5
     assert len(clock.slept) == 4
@@ -288,7 +292,7 @@ def test_parts_of_a_failed_batch_are_tried_once_and_single_documents_again(
     clock: HandClock,
 ) -> None:
     docs, provider = corpus(4, clock=clock), Provider(1)
-    migration = docs.migrate(OLD, NEW, provider, retries=2)
+    migration = docs.migrate(OLD, NEW, provider, calls=vstore.Calls(retries=2))
     migration.run()
     assert provider.calls == [[0, 1, 2, 3]] * 3 + [[0, 1], [0], [1], [1], [1], [2, 3], [1], [1]]
     assert migration.dead_letters[0].attempts == 9
@@ -305,7 +309,7 @@ def test_retries_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     docs = corpus(3)
     with pytest.raises(vstore.MissingDependencyError, match=r"vstore\[migrate\]"):
-        docs.migrate(OLD, NEW, embed, retries=1)
+        docs.migrate(OLD, NEW, embed, calls=vstore.Calls(retries=1))
     assert docs.migrate(OLD, NEW, embed).run().finished
 
 
@@ -318,7 +322,9 @@ def test_calls_keep_to_the_rate_tries_included(clock: HandClock) -> None:
         clock.advance(0.5)
         return provider(batch)
 
-    docs.migrate(OLD, NEW, timed, batch_size=2, retries=1, rate_per_s=0.25).run()
+    docs.migrate(
+        OLD, NEW, timed, calls=vstore.Calls(batch_size=2, retries=1, rate_per_s=0.25)
+    ).run()
     assert at == [0.0, 4.0, 8.0, 12.0]
 
 
@@ -333,7 +339,7 @@ def test_a_call_that_hangs_is_given_up_on() -> None:
             leave.wait(60)
         return embed(batch)
 
-    migration = docs.migrate(OLD, NEW, hanging, timeout_s=0.05)
+    migration = docs.migrate(OLD, NEW, hanging, calls=vstore.Calls(timeout_s=0.05))
     try:
         report = migration.run()
         assert (report.status, report.done, report.left, report.failed) == ("done", 3, 0, 1)
@@ -359,7 +365,7 @@ def test_too_many_hanging_calls_end_the_run(monkeypatch: pytest.MonkeyPatch) -> 
 
     try:
         with pytest.raises(vstore.EmbeddingError, match="2 calls of the embedding function hang"):
-            docs.migrate(OLD, NEW, hanging, timeout_s=0.02).run()
+            docs.migrate(OLD, NEW, hanging, calls=vstore.Calls(timeout_s=0.02)).run()
     finally:
         leave.set()
         for thread in hung:
@@ -398,7 +404,9 @@ def test_whatever_fails_everything_but_the_poison_is_embedded_once(
 ) -> None:
     docs = corpus(20)
     provider = Provider(*poison, down=lambda call: call in down)
-    migration = docs.migrate(OLD, NEW, provider, batch_size=batch_size, failures_max=4)
+    migration = docs.migrate(
+        OLD, NEW, provider, calls=vstore.Calls(batch_size=batch_size), caps=vstore.Caps(failures=4)
+    )
     embedded = 0
     for _ in range(200):
         before = docs.coverage(NEW).fresh
@@ -407,7 +415,13 @@ def test_whatever_fails_everything_but_the_poison_is_embedded_once(
         except vstore.EmbeddingError:
             assert migration.status().status == "stopped"
             if len(poison) >= 4 and len(provider.calls) > max(down, default=0):
-                migration = docs.migrate(OLD, NEW, provider, batch_size=batch_size, failures_max=99)
+                migration = docs.migrate(
+                    OLD,
+                    NEW,
+                    provider,
+                    calls=vstore.Calls(batch_size=batch_size),
+                    caps=vstore.Caps(failures=99),
+                )
         else:
             assert report.done or report.status != "done"
         finally:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.migration.corpus import contents, corpus, embed, vector_of, wanted
 from tests.small_store import NEW, OLD, rows, seal
+from vstore import Calls, Price
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +58,7 @@ class Meddler:
             self.docs.upsert([id_], texts=[text])
             self.texts[id_] = text
         elif kind == "give vectors" and id_ in self.texts:
-            self.docs.add_vectors(NEW, [id_], vector_of(self.texts[id_])[None])
+            self.docs.add_vectors([id_], vector_of(self.texts[id_])[None], version=NEW)
         elif kind == "touch" and id_ in self.texts:
             self.docs.update_metadata([id_], [{"priority": self.edition}])
         elif kind == "add":
@@ -103,9 +104,13 @@ def run(
         return len(document.text or "")
 
     report = docs.migrate(
-        OLD, NEW, made, batch_size=batch_size, count_units=count,
+        OLD,
+        NEW,
+        made,
         check=lambda _: meddle("check"),
-    ).run(progress=lambda *_: meddle("commit"))  # fmt: skip
+        calls=Calls(batch_size=batch_size),
+        price=Price(count=count),
+    ).run(progress=lambda *_: meddle("commit"))
     assert report.status == "done"
     return seen
 
@@ -170,7 +175,7 @@ def test_writers_in_other_threads_lose_nothing_and_bring_nothing_back() -> None:
     thread.start()
     try:
         for _ in range(5):
-            docs.migrate(OLD, NEW, embed, batch_size=16).run(batches_max=10)
+            docs.migrate(OLD, NEW, embed, calls=Calls(batch_size=16)).run(batches_max=10)
     finally:
         stop.set()
         thread.join()

@@ -72,7 +72,7 @@ def test_a_job_whose_thread_ended_can_be_run() -> None:
 @pytest.mark.parametrize("policy", ["require", "queue"])
 def test_between_the_end_of_a_migration_and_the_cutover_no_gap_opens(policy: Any) -> None:
     docs = corpus(4)
-    docs.set_dual_write(policy)
+    docs.migration.set_dual_write(policy)
     docs.migrate(OLD, NEW, embed).run()
     vectors = {OLD: docs.get_vectors(docs.ids()[0], OLD)[:1]}
     if policy == "require":
@@ -80,5 +80,5 @@ def test_between_the_end_of_a_migration_and_the_cutover_no_gap_opens(policy: Any
             docs.upsert(["new"], texts=["new"], vectors=vectors)
     else:
         docs.upsert(["new"], texts=["new"], vectors=vectors)
-        assert docs.version(NEW).backfill is not None
+        assert docs.versions[NEW].backfill is not None
         assert docs.migrate(OLD, NEW).status().status == "running"

@@ -83,14 +83,14 @@ def test_a_killed_runner_is_run_again_to_the_same_end(
             found = contents(docs, "new")
             assert store.check().ok, f"round {round_}, seed {SEED}"
             assert set(embedded_for_sure(log)) <= found.keys(), f"round {round_}, seed {SEED}"
-            job = docs.version("new").backfill
+            job = docs.versions["new"].backfill
             if job is not None:
                 assert job.documents_done == len(found), f"round {round_}, seed {SEED}"
     assert killed == kills, f"{kills - killed} runners ended by themselves: that is no test"
     subprocess.run(command, cwd=ROOT, check=True)
     with vstore.open(path, mode="r") as store:
         docs = store.collection("docs")
-        job = docs.version("new").backfill
+        job = docs.versions["new"].backfill
         assert job is not None
         assert (job.status, job.documents_done) == ("done", count - len(POISON))
         assert {letter.id for letter in job.dead} == set(POISON)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def job_of(docs: vstore.Collection) -> JobState:
-    job = docs.version(NEW).backfill
+    job = docs.versions[NEW].backfill
     assert job is not None
     return job
 
@@ -34,7 +34,9 @@ def operations(docs: vstore.Collection) -> list[str]:
 def test_a_migration_runs_to_its_end_with_one_commit_a_batch() -> None:
     docs, recorder = corpus(10), Recorder()
     before = docs.store.epoch
-    migration = docs.migrate(OLD, NEW, recorder, batch_size=4, price_per_unit=0.25)
+    migration = docs.migrate(
+        OLD, NEW, recorder, calls=vstore.Calls(batch_size=4), price=vstore.Price(per_unit=0.25)
+    )
     assert migration.status().status is None
     assert repr(migration) == "<vstore.Migration 'emb-old' -> 'emb-new', not begun>"
     report = migration.run()
@@ -46,7 +48,7 @@ def test_a_migration_runs_to_its_end_with_one_commit_a_batch() -> None:
     assert docs.store.epoch == before + 5
     job = job_of(docs)
     assert (job.source, job.units, job.unit, job.cost) == (OLD, 60, "characters", 15.0)
-    assert docs.version(NEW).state == "ready"
+    assert docs.versions[NEW].state == "ready"
 
 
 def test_running_again_with_nothing_to_do_changes_nothing() -> None:
@@ -70,7 +72,9 @@ def test_status_says_how_far_it_is_and_how_long_it_will_take() -> None:
         clock.advance(2.0 * len(batch))
         return embed(batch)
 
-    migration = docs.migrate(OLD, NEW, slow, batch_size=2, units_max=1_000)
+    migration = docs.migrate(
+        OLD, NEW, slow, calls=vstore.Calls(batch_size=2), caps=vstore.Caps(units=1_000)
+    )
     status = migration.status()
     assert (status.done, status.left, status.documents_per_s, status.eta_s) == (0, 10, None, None)
     migration.run(batches_max=3)
@@ -85,7 +89,7 @@ def test_status_says_how_far_it_is_and_how_long_it_will_take() -> None:
 def test_a_plan_estimates_units_cost_and_time_without_writing() -> None:
     clock = HandClock()
     docs = corpus(100, clock=clock)
-    docs.add_vectors(NEW, [0], rows(1))
+    docs.add_vectors([0], rows(1), version=NEW)
     asked: list[int] = []
 
     def slow(batch: Sequence[vstore.Document]) -> Array:
@@ -94,9 +98,14 @@ def test_a_plan_estimates_units_cost_and_time_without_writing() -> None:
         return embed(batch)
 
     migration = docs.migrate(
-        OLD, NEW, slow, batch_size=8, unit="words", price_per_unit=2.0,
-        count_units=lambda document: len((document.text or "").split()),
-    )  # fmt: skip
+        OLD,
+        NEW,
+        slow,
+        calls=vstore.Calls(batch_size=8),
+        price=vstore.Price(
+            unit="words", per_unit=2.0, count=lambda document: len((document.text or "").split())
+        ),
+    )
     before = docs.store.epoch
     plan = migration.plan(sample=10)
     assert (plan.documents, plan.blocked, plan.failed, plan.sample) == (99, 0, 0, 10)
@@ -133,7 +142,14 @@ def test_a_plan_counts_documents_without_a_text_and_estimates_from_the_rest(opti
     docs.upsert(range(30), texts=["four"] * 30)
     docs.upsert(range(30, 40), vectors={OLD: rows(10)})  # no text
     model = SlowModel(clock)
-    job = docs.migrate(OLD, NEW, model, batch_size=8, price_per_unit=2.0, **options)
+    job = docs.migrate(
+        OLD,
+        NEW,
+        model,
+        **options,
+        calls=vstore.Calls(batch_size=8),
+        price=vstore.Price(per_unit=2.0),
+    )
     before = docs.store.epoch
     plan = job.plan(sample=40)
     assert (plan.documents, plan.sample, plan.sample_without_text) == (40, 30, 10)
@@ -151,7 +167,9 @@ def test_a_plan_of_documents_that_all_lack_a_text_makes_no_call() -> None:
     docs = corpus(0, clock=clock)
     docs.upsert(range(5), vectors={OLD: rows(5)})
     model = SlowModel(clock)
-    plan = docs.migrate(OLD, NEW, model, count_units=lambda d: len(str(d.text)), unit="x").plan()
+    plan = docs.migrate(
+        OLD, NEW, model, price=vstore.Price(count=lambda d: len(str(d.text)), unit="x")
+    ).plan()
     assert (plan.documents, plan.sample, plan.sample_without_text) == (5, 0, 5)
     assert (plan.units, plan.seconds) == (0, None)
     assert not model.asked
@@ -183,7 +201,7 @@ def test_a_job_stops_before_it_exceeds_a_cap_and_goes_on_with_a_higher_one(
     cap: dict[str, Any], done: int, note: str
 ) -> None:
     docs, recorder = corpus(10), Recorder()
-    migration = docs.migrate(OLD, NEW, recorder, batch_size=3, **cap)
+    migration = docs.migrate(OLD, NEW, recorder, **cap, calls=vstore.Calls(batch_size=3))
     for _ in range(2):  # the second time it stops where it is
         report = migration.run()
         assert (report.status, report.note, report.finished) == ("stopped", note, False)
@@ -191,7 +209,7 @@ def test_a_job_stops_before_it_exceeds_a_cap_and_goes_on_with_a_higher_one(
         assert docs.coverage(NEW).fresh == done
     assert migration.status().note == note
     price = {key: value for key, value in cap.items() if key == "price_per_unit"}
-    report = docs.migrate(OLD, NEW, recorder, batch_size=3, **price).run()
+    report = docs.migrate(OLD, NEW, recorder, **price, calls=vstore.Calls(batch_size=3)).run()
     assert (report.status, report.done, report.note) == ("done", 10 - done, "")
     assert recorder.ids == list(range(10))
     assert job_of(docs).documents_done == 10
@@ -201,9 +219,11 @@ def test_a_cap_on_units_needs_something_to_count() -> None:
     docs = corpus(2)
     docs.upsert(["mute"])
     with pytest.raises(vstore.InvalidArgumentError, match=r"'mute' has no text.*count_units"):
-        docs.migrate(OLD, NEW, embed, units_max=100).run()
+        docs.migrate(OLD, NEW, embed, caps=vstore.Caps(units=100)).run()
     assert docs.coverage(NEW).fresh == 0
-    docs.migrate(OLD, NEW, embed, units_max=100, count_units=lambda _: 1).run()
+    docs.migrate(
+        OLD, NEW, embed, caps=vstore.Caps(units=100), price=vstore.Price(count=lambda _: 1)
+    ).run()
     assert docs.coverage(NEW).complete
 
 
@@ -224,7 +244,7 @@ def test_a_stop_lets_the_batch_under_way_come_in() -> None:
             docs.migrate(OLD, NEW).stop("the quota of this hour")
         return embed(batch)
 
-    migration = docs.migrate(OLD, NEW, stopping, batch_size=3)
+    migration = docs.migrate(OLD, NEW, stopping, calls=vstore.Calls(batch_size=3))
     report = migration.run()
     assert (report.done, report.status, report.note) == (6, "stopped", "the quota of this hour")
     assert docs.store.history()[1].operation == "stop_backfill"
@@ -243,7 +263,7 @@ def test_a_cancelled_job_throws_the_batch_under_way_away() -> None:
             docs.migrate(OLD, NEW).cancel("another model")
         return embed(batch)
 
-    migration = docs.migrate(OLD, NEW, cancelling, batch_size=3)
+    migration = docs.migrate(OLD, NEW, cancelling, calls=vstore.Calls(batch_size=3))
     with pytest.raises(vstore.StateError, match="is cancelled: cannot record_batch"):
         migration.run()
     assert docs.coverage(NEW).fresh == 3
@@ -256,11 +276,11 @@ def test_a_version_retired_meanwhile_ends_the_run() -> None:
     docs = corpus(6)
 
     def retiring(batch: Sequence[vstore.Document]) -> Array:
-        docs.retire(NEW)
+        docs.routes.retire(NEW)
         return embed(batch)
 
     with pytest.raises(vstore.StateError, match="retired"):
-        docs.migrate(OLD, NEW, retiring, batch_size=2).run()
+        docs.migrate(OLD, NEW, retiring, calls=vstore.Calls(batch_size=2)).run()
     with pytest.raises(vstore.StateError, match="retired"):
         docs.migrate(OLD, NEW, embed).run()
 
@@ -268,10 +288,10 @@ def test_a_version_retired_meanwhile_ends_the_run() -> None:
 def test_a_job_goes_on_from_its_own_source_only() -> None:
     docs = corpus(6)
     docs.create_version("third", spec("third"))
-    docs.migrate(OLD, NEW, embed, batch_size=2).run(batches_max=1)
+    docs.migrate(OLD, NEW, embed, calls=vstore.Calls(batch_size=2)).run(batches_max=1)
     with pytest.raises(vstore.StateError, match=r"migrates from 'emb-old', not from 'third'"):
         docs.migrate("third", NEW, embed).run()
-    assert docs.backfill(NEW, embed).finished
+    assert docs.migration.backfill(NEW, embed).finished
 
 
 # Two runners.
@@ -286,10 +306,10 @@ def test_a_job_is_not_run_from_inside_its_own_embedding_function() -> None:
         with pytest.raises(vstore.StateError, match=BUSY):
             docs.migrate(OLD, NEW, embed).run()
         with pytest.raises(vstore.StateError, match=BUSY):
-            docs.backfill(NEW, embed)
+            docs.migration.backfill(NEW, embed)
         return recorder(batch)
 
-    docs.migrate(OLD, NEW, meddled, batch_size=3).run()
+    docs.migrate(OLD, NEW, meddled, calls=vstore.Calls(batch_size=3)).run()
     assert recorder.ids == list(range(9))
     assert job_of(docs).documents_done == 9
 
@@ -300,7 +320,7 @@ class RunInThread:
     def __init__(self, docs: vstore.Collection) -> None:
         self.error: BaseException | None = None
         self._inside, self._leave = threading.Event(), threading.Event()
-        self._migration = docs.migrate(OLD, NEW, self._embed, batch_size=2)
+        self._migration = docs.migrate(OLD, NEW, self._embed, calls=vstore.Calls(batch_size=2))
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> RunInThread:
@@ -383,7 +403,7 @@ def test_a_killed_runner_s_job_is_run_again_at_once() -> None:
     store = store_in(medium, clock=clock)
     docs = corpus_in(store)
     with pytest.raises(Killed):
-        docs.migrate(OLD, NEW, dying, batch_size=2).run()
+        docs.migrate(OLD, NEW, dying, calls=vstore.Calls(batch_size=2)).run()
     assert (docs.coverage(NEW).fresh, job_of(docs).status) == (2, "running")
     store.close()  # no more than the death of its process does
     reopened = store_in(medium, clock=clock).collection("docs")
@@ -421,7 +441,7 @@ def test_versions_may_have_different_chunks_and_coverage_is_of_documents() -> No
     def chunked(batch: Sequence[vstore.Document]) -> list[Array]:
         return [rows(1 + int(document.id) % 3, seed=int(document.id)) for document in batch]
 
-    docs.migrate(OLD, NEW, chunked, batch_size=2).run()
+    docs.migrate(OLD, NEW, chunked, calls=vstore.Calls(batch_size=2)).run()
     assert docs.coverage(NEW) == vstore.Coverage(5, 5)
     for id_ in range(5):
         np.testing.assert_array_equal(docs.get_vectors(id_, NEW), rows(1 + id_ % 3, seed=id_))
@@ -432,7 +452,7 @@ def test_versions_may_have_different_chunks_and_coverage_is_of_documents() -> No
 def mapped_corpus() -> vstore.Collection:
     docs = corpus(6)
     docs.create_version("mapped", spec("model-mapped", 3), provenance="mapped")
-    docs.add_vectors(OLD, [4], [rows(2, seed=5)])  # a document of two chunks
+    docs.add_vectors([4], [rows(2, seed=5)], version=OLD)  # a document of two chunks
     return docs
 
 
@@ -447,13 +467,15 @@ def test_vectors_may_be_mapped_from_the_source_version() -> None:
         shapes.append(old.shape)
         return old @ MAP
 
-    report = docs.migrate(OLD, "mapped", from_vectors=mapper, batch_size=5).run()
+    report = docs.migrate(
+        OLD, "mapped", from_vectors=mapper, calls=vstore.Calls(batch_size=5)
+    ).run()
     assert (report.done, report.status) == (6, "done")
     assert shapes == [(6, 4), (1, 4)]
     for id_ in range(6):
         old = docs.get_vectors(id_, OLD)
         np.testing.assert_allclose(docs.get_vectors(id_, "mapped"), old @ MAP, rtol=1e-6)
-    assert docs.version("mapped").provenance == "mapped"
+    assert docs.versions["mapped"].provenance == "mapped"
 
 
 def test_what_cannot_be_mapped_yet_is_said_and_met_again() -> None:
@@ -464,7 +486,7 @@ def test_what_cannot_be_mapped_yet_is_said_and_met_again() -> None:
     report = migration.run()
     assert (report.done, report.status) == (5, "stopped")
     assert "2 documents have no fresh vectors in 'emb-old'" in report.note
-    docs.add_vectors(OLD, [1, "new"], rows(2))
+    docs.add_vectors([1, "new"], rows(2), version=OLD)
     assert migration.run().status == "done"
 
 
@@ -492,7 +514,10 @@ WRONG: dict[str, tuple[str, Callable[[vstore.Collection], object]]] = {
     "a plan of nothing": ("which make vectors", lambda d: d.migrate(OLD, NEW).plan()),
     "no function": ("embedder", lambda d: d.migrate(OLD, NEW, 5)),  # type: ignore[arg-type]
     "no map": ("provenance", lambda d: d.migrate(OLD, NEW, from_vectors=5)),  # type: ignore[arg-type]
-    "a batch of none": ("batch_size", lambda d: d.migrate(OLD, NEW, embed, batch_size=0)),
+    "a batch of none": (
+        "batch_size",
+        lambda d: d.migrate(OLD, NEW, embed, calls=vstore.Calls(batch_size=0)),
+    ),
     "an order": ("order", lambda d: d.migrate(OLD, NEW, embed, order="new")),  # type: ignore[arg-type]
     "by no field": ("order_field", lambda d: d.migrate(OLD, NEW, embed, order="field")),
     "by an unknown field": (
@@ -508,19 +533,34 @@ WRONG: dict[str, tuple[str, Callable[[vstore.Collection], object]]] = {
         lambda d: d.migrate(OLD, NEW, embed, order="hot", order_field="tenant"),
     ),
     "id by a field": ("has none", lambda d: d.migrate(OLD, NEW, embed, order_field="tenant")),
-    "tokens uncounted": ("count_units", lambda d: d.migrate(OLD, NEW, embed, unit="tokens")),
-    "a cap below 0": ("units_max", lambda d: d.migrate(OLD, NEW, embed, units_max=-1)),
+    "tokens uncounted": (
+        "count_units",
+        lambda d: d.migrate(OLD, NEW, embed, price=vstore.Price(unit="tokens")),
+    ),
+    "a cap below 0": (
+        "units_max",
+        lambda d: d.migrate(OLD, NEW, embed, caps=vstore.Caps(units=-1)),
+    ),
     "a price of NaN": (
         "price_per_unit",
-        lambda d: d.migrate(OLD, NEW, embed, price_per_unit=float("nan")),
+        lambda d: d.migrate(OLD, NEW, embed, price=vstore.Price(per_unit=float("nan"))),
     ),
-    "a timeout of 0": ("timeout_s", lambda d: d.migrate(OLD, NEW, embed, timeout_s=0)),
-    "a rate of 0": ("rate_per_s", lambda d: d.migrate(OLD, NEW, embed, rate_per_s=0)),
-    "no failure allowed": ("failures_max", lambda d: d.migrate(OLD, NEW, embed, failures_max=0)),
+    "a timeout of 0": (
+        "timeout_s",
+        lambda d: d.migrate(OLD, NEW, embed, calls=vstore.Calls(timeout_s=0)),
+    ),
+    "a rate of 0": (
+        "rate_per_s",
+        lambda d: d.migrate(OLD, NEW, embed, calls=vstore.Calls(rate_per_s=0)),
+    ),
+    "no failure allowed": (
+        "failures_max",
+        lambda d: d.migrate(OLD, NEW, embed, caps=vstore.Caps(failures=0)),
+    ),
     "batches of text": ("batches_max", lambda d: d.migrate(OLD, NEW, embed).run(batches_max="a")),  # type: ignore[arg-type]
     "half a unit": (
         "count_units",
-        lambda d: d.migrate(OLD, NEW, embed, count_units=lambda _: 0.5).run(),  # type: ignore[arg-type, return-value]
+        lambda d: d.migrate(OLD, NEW, embed, price=vstore.Price(count=lambda _: 0.5)).run(),  # type: ignore[arg-type, return-value]
     ),
     "a long reason": ("reason", lambda d: d.migrate(OLD, NEW, embed).stop(5)),  # type: ignore[arg-type]
 }

@@ -33,7 +33,7 @@ def count_hits(docs: vstore.Collection, hits: Mapping[DocumentId, int]) -> None:
     """Write what the counters of a store write when they are flushed."""
     by_docno = np.zeros(docs._handle.view().documents.docno_end, np.uint64)
     by_docno[docs._handle.view().documents.find(list(hits))] = list(hits.values())
-    file = docs.store.open_file
+    file = docs.store._open_file
 
     def put(state: StoreState) -> StoreState:
         ref = append_record(file.container, plain_hits(hits_of(by_docno)))
@@ -46,7 +46,9 @@ def order_of(
     docs: vstore.Collection, order: JobOrder = "id", field: str | None = None
 ) -> list[DocumentId]:
     recorder = Recorder()
-    docs.migrate(OLD, NEW, recorder, order=order, order_field=field, batch_size=3).run()
+    docs.migrate(
+        OLD, NEW, recorder, order=order, order_field=field, calls=vstore.Calls(batch_size=3)
+    ).run()
     assert docs.coverage(NEW).complete
     return recorder.ids
 
@@ -101,7 +103,7 @@ def test_what_changed_since_the_start_comes_first_where_writes_are_queued(
     policy: DualWrite,
 ) -> None:
     docs = corpus(9)
-    docs.set_dual_write(policy)
+    docs.migration.set_dual_write(policy)
     seen: list[DocumentId] = []
 
     def changing(batch: Sequence[vstore.Document]) -> Array:
@@ -110,12 +112,12 @@ def test_what_changed_since_the_start_comes_first_where_writes_are_queued(
         seen.extend(document.id for document in batch)
         return embed(batch)
 
-    docs.migrate(OLD, NEW, changing, batch_size=3).run()
+    docs.migrate(OLD, NEW, changing, calls=vstore.Calls(batch_size=3)).run()
     if policy == "queue":
         assert seen == [0, 1, 2, 8, "new", 3, 4, 5, 6, 7]
     else:
         assert seen == [0, 1, 2, 3, 4, 5, 6, 7, 8, "new"]
-    assert docs.get_vector(8, NEW).tolist() == vector_of("changed").tolist()
+    assert docs.get_vectors(8, NEW)[0].tolist() == vector_of("changed").tolist()
 
 
 def test_coverage_may_be_weighted_by_traffic() -> None:
@@ -125,7 +127,7 @@ def test_coverage_may_be_weighted_by_traffic() -> None:
     assert docs.coverage(NEW, weighted=True) == vstore.Coverage(0, 10)
     count_hits(docs, {3: 80, 4: 10, 5: 10, 9: 900})
     docs.delete([9])
-    docs.migrate(OLD, NEW, embed, order="hot", batch_size=1).run(batches_max=1)
+    docs.migrate(OLD, NEW, embed, order="hot", calls=vstore.Calls(batch_size=1)).run(batches_max=1)
     weighted = docs.coverage(NEW, weighted=True)
     assert (weighted.fresh, weighted.live, weighted.hits_fresh, weighted.hits) == (1, 9, 80, 100)
     assert weighted.traffic_share == 0.8

@@ -109,8 +109,8 @@ def always(_: int) -> bool:
 
 def run(docs: vstore.Collection, service: Service, *, through: str, batch_size: int) -> Any:
     if through == "backfill":
-        return docs.backfill(NEW, service, batch_size=batch_size)
-    return docs.migrate(OLD, NEW, service, batch_size=batch_size).run()
+        return docs.migration.backfill(NEW, service, batch_size=batch_size)
+    return docs.migrate(OLD, NEW, service, calls=vstore.Calls(batch_size=batch_size)).run()
 
 
 def letters(docs: vstore.Collection) -> list[DocumentId]:
@@ -208,7 +208,7 @@ def test_many_at_the_end_that_fail_as_in_an_outage_are_blamed_only_if_that_is_as
             raise Status(500)
         return embed(batch)
 
-    job = docs.migrate(OLD, NEW, refuses_the_last, batch_size=16)
+    job = docs.migrate(OLD, NEW, refuses_the_last, calls=vstore.Calls(batch_size=16))
     for _ in range(2):  # a rerun tries them again
         with pytest.raises(
             vstore.EmbeddingError, match=r"32 documents in a row.*HTTP 500"
@@ -219,7 +219,9 @@ def test_many_at_the_end_that_fail_as_in_an_outage_are_blamed_only_if_that_is_as
         assert "the function's fault" not in str(caught.value)
         assert not job.dead_letters
     assert docs.coverage(NEW).fresh == 20
-    assert docs.migrate(OLD, NEW, refuses_the_last, failures_max=41).run().failed == 40
+    assert (
+        docs.migrate(OLD, NEW, refuses_the_last, caps=vstore.Caps(failures=41)).run().failed == 40
+    )
     assert docs.migrate(OLD, NEW, embed).run().failed == 0
     assert contents(docs) == wanted(docs)
 
@@ -270,11 +272,13 @@ def test_wrong_vectors_for_one_document_are_its_fault_and_for_all_the_function_s
         return made(vectors) if any(document.id == 5 for document in batch) else vectors
 
     docs = corpus(9)
-    report = docs.migrate(OLD, NEW, of_one, batch_size=4).run()
+    report = docs.migrate(OLD, NEW, of_one, calls=vstore.Calls(batch_size=4)).run()
     assert (report.done, letters(docs)) == (8, [5])
     docs = corpus(9)
     with pytest.raises(vstore.EmbeddingError):
-        docs.migrate(OLD, NEW, lambda batch: made(embed(batch)), batch_size=4).run()
+        docs.migrate(
+            OLD, NEW, lambda batch: made(embed(batch)), calls=vstore.Calls(batch_size=4)
+        ).run()
     assert letters(docs) == []
     assert docs.coverage(NEW).fresh == 0
 
@@ -282,7 +286,7 @@ def test_wrong_vectors_for_one_document_are_its_fault_and_for_all_the_function_s
 def test_a_run_that_may_make_one_batch_gets_past_poison_at_the_front() -> None:
     docs = corpus(6)
     service = Service(poison=[0, 1])
-    migration = docs.migrate(OLD, NEW, service, batch_size=1)
+    migration = docs.migrate(OLD, NEW, service, calls=vstore.Calls(batch_size=1))
     for _ in range(12):
         migration.run(batches_max=1)
         if migration.status().left == 0:
@@ -322,7 +326,7 @@ def test_all_that_was_put_off_is_tried_again_whatever_the_batches(
     policy: Any, batch_size: int
 ) -> None:
     docs = corpus(40)
-    docs.set_dual_write(policy)
+    docs.migration.set_dual_write(policy)
     poison = {docs.ids()[number] for number in range(3, 40, 8)}
 
     def embed_most(batch: Sequence[vstore.Document]) -> Any:
@@ -330,7 +334,7 @@ def test_all_that_was_put_off_is_tried_again_whatever_the_batches(
             raise TimeoutError("slow text")
         return embed(batch)
 
-    migration = docs.migrate(OLD, NEW, embed_most, batch_size=batch_size)
+    migration = docs.migrate(OLD, NEW, embed_most, calls=vstore.Calls(batch_size=batch_size))
     report = migration.run()
     assert (report.done, report.failed, report.status) == (35, 5, "done")
     assert {letter.id for letter in migration.dead_letters} == poison
@@ -365,9 +369,13 @@ def test_a_cap_that_is_reached_is_not_an_error_for_what_failed_before_it() -> No
             raise ValueError("refused")
         return embed(batch)
 
-    migration = docs.migrate(OLD, NEW, embed_most, batch_size=4, documents_max=10)
+    migration = docs.migrate(
+        OLD, NEW, embed_most, calls=vstore.Calls(batch_size=4), caps=vstore.Caps(documents=10)
+    )
     report = migration.run()
     assert report.status == "stopped"
     assert "documents_max 10" in report.note
-    again = docs.migrate(OLD, NEW, embed_most, batch_size=4, documents_max=40).run()
+    again = docs.migrate(
+        OLD, NEW, embed_most, calls=vstore.Calls(batch_size=4), caps=vstore.Caps(documents=40)
+    ).run()
     assert (again.status, again.failed) == ("done", 1)

@@ -73,7 +73,7 @@ def test_a_migration_gets_past_them(poisoned: list[int], batch_size: int, error:
     embedder = Poisoned(ERRORS[error])
     docs = empty(embedder)
     docs.upsert(range(COUNT), texts=texts_of(poisoned))
-    report = docs.migrate(OLD, NEW, embedder, batch_size=batch_size).run()
+    report = docs.migrate(OLD, NEW, embedder, calls=vstore.Calls(batch_size=batch_size)).run()
     assert (report.status, report.done, report.left) == ("done", COUNT - len(poisoned), 0)
     assert letters(docs) == poisoned
 
@@ -87,7 +87,7 @@ def test_a_migration_by_a_function_gets_past_them(poisoned: list[int], batch_siz
         return embed(batch)
 
     docs = corpus(COUNT)
-    report = docs.migrate(OLD, NEW, function, batch_size=batch_size).run()
+    report = docs.migrate(OLD, NEW, function, calls=vstore.Calls(batch_size=batch_size)).run()
     assert (report.status, report.done, letters(docs)) == ("done", COUNT - len(poisoned), poisoned)
 
 
@@ -105,7 +105,7 @@ def test_an_ingest_that_skips_gets_past_them(
             texts_of(poisoned),
             embedder=embedder,
             on_error="skip",
-            batch_size=batch_size,
+            calls=vstore.Calls(batch_size=batch_size),
         )
         assert sorted(counts.failed) == poisoned
         assert docs.coverage(NEW).fresh == len(docs.ids()) == COUNT - len(poisoned)
@@ -117,9 +117,12 @@ def test_forty_in_a_row_do_not_stop_the_others(first: int, batch_size: int) -> N
     embedder, poisoned = Poisoned(), list(range(first, first + 40))
     docs = empty(embedder)
     docs.upsert(range(100), texts=texts_of(poisoned, 100))
-    report = docs.migrate(OLD, NEW, embedder, batch_size=batch_size).run()
+    report = docs.migrate(OLD, NEW, embedder, calls=vstore.Calls(batch_size=batch_size)).run()
     assert (report.done, letters(docs)) == (60, poisoned)
-    assert docs.migrate(OLD, NEW, embedder, batch_size=batch_size).run().failed == 40
+    assert (
+        docs.migrate(OLD, NEW, embedder, calls=vstore.Calls(batch_size=batch_size)).run().failed
+        == 40
+    )
 
 
 @pytest.mark.parametrize("batch_size", [4, 256])
@@ -129,7 +132,7 @@ def test_forty_at_the_end_look_like_an_outage_and_stop_no_others(batch_size: int
     docs.upsert(range(100), texts=texts_of(range(60, 100), 100))
     for _ in range(2):
         with pytest.raises(vstore.EmbeddingError):
-            docs.migrate(OLD, NEW, embedder, batch_size=batch_size).run()
+            docs.migrate(OLD, NEW, embedder, calls=vstore.Calls(batch_size=batch_size)).run()
     assert (docs.coverage(NEW).fresh, letters(docs)) == (60, [])
 
 
@@ -144,14 +147,14 @@ def test_a_cache_does_not_make_an_outage_the_fault_of_documents(batch_size: int)
         known.update({document.text or "": embed([document]) for document in lacking})
         return embed(batch)
 
-    docs.migrate(OLD, NEW, cached, batch_size=4).run(batches_max=2)
+    docs.migrate(OLD, NEW, cached, calls=vstore.Calls(batch_size=4)).run(batches_max=2)
     down[0] = True
     for _ in range(2):
         with pytest.raises(vstore.EmbeddingError):
-            docs.migrate(OLD, NEW, cached, batch_size=batch_size).run()
+            docs.migrate(OLD, NEW, cached, calls=vstore.Calls(batch_size=batch_size)).run()
         assert letters(docs) == []
     down[0] = False
-    assert docs.migrate(OLD, NEW, cached, batch_size=batch_size).run().finished
+    assert docs.migrate(OLD, NEW, cached, calls=vstore.Calls(batch_size=batch_size)).run().finished
     assert contents(docs) == wanted(docs)
 
 
@@ -180,7 +183,7 @@ def test_documents_without_a_text_are_letters_without_a_call(mute: int, batch_si
     docs = empty(embedder)
     docs.upsert([f"mute {i}" for i in range(mute)])
     docs.upsert(range(COUNT), texts=texts_of([]))
-    report = docs.migrate(OLD, NEW, embedder, batch_size=batch_size).run()
+    report = docs.migrate(OLD, NEW, embedder, calls=vstore.Calls(batch_size=batch_size)).run()
     assert (report.status, report.done, report.failed, report.left) == ("done", COUNT, mute, 0)
     assert "has no text" in docs.migrate(OLD, NEW).dead_letters[0].error
     calls = embedder.calls
@@ -193,7 +196,7 @@ def test_where_only_documents_without_a_text_are_left_the_run_ends(batch_size: i
     embedder = Poisoned()
     docs = empty(embedder)
     docs.upsert(range(50))
-    report = docs.migrate(OLD, NEW, embedder, batch_size=batch_size).run()
+    report = docs.migrate(OLD, NEW, embedder, calls=vstore.Calls(batch_size=batch_size)).run()
     assert (report.status, report.done, report.failed, embedder.calls) == ("stopped", 0, 50, 0)
     docs.upsert([3], texts=["I can speak"])
     assert docs.migrate(OLD, NEW, embedder).run().done == 1
@@ -204,4 +207,4 @@ def test_a_backfill_still_refuses_documents_without_a_text() -> None:
     docs = empty(embedder)
     docs.upsert(range(50))
     with pytest.raises(vstore.InvalidArgumentError, match="document 0 has no text to embed"):
-        docs.backfill(NEW, embedder)
+        docs.migration.backfill(NEW, embedder)

@@ -164,7 +164,7 @@ class AddVectors:
         if not ids:
             return
         counts = tx.add_vectors(
-            collection, self.label, ids, as_argument(chunks, self.seed), revisions=revisions
+            collection, ids, as_argument(chunks, self.seed), revisions=revisions, version=self.label
         )
         written = model.add_vectors(epoch, self.label, ids, chunks, revisions=revisions)
         assert (counts.written, counts.stale) == (written, len(ids) - written)

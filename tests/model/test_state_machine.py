@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(["old", "new"]), limit=st.integers(1, 4), seed=SEEDS)
     def embed_slowly(self, kind: str, limit: int, seed: int) -> None:
         label = self.labels[kind]
-        queue = self.docs.pending(label, limit=limit)
+        queue = self.docs.migration.pending(label, limit=limit)
         chunks = make_chunks(seed, len(queue), dimension_of(label), several=False)
         self.late.append((label, [(d.id, d.revision) for d in queue], chunks))
 
@@ -189,7 +189,9 @@ class Machine(RuleBasedStateMachine):
         if not queue or self.model.versions[label].retired:
             return
         ids, revisions = [id_ for id_, _ in queue], [revision for _, revision in queue]
-        counts = self.docs.add_vectors(label, ids, np.concatenate(chunks), revisions=revisions)
+        counts = self.docs.add_vectors(
+            ids, np.concatenate(chunks), revisions=revisions, version=label
+        )
         assert counts.written == self.model.add_vectors(
             self.store.epoch, label, ids, chunks, revisions=revisions
         )
@@ -218,7 +220,7 @@ class Machine(RuleBasedStateMachine):
             return as_argument(chunks, 4 + number % 4)
 
         try:
-            report = self.docs.backfill(
+            report = self.docs.migration.backfill(
                 label, embed, batch_size=batch_size, batches_max=batches_max
             )
         except AbandonedError:
@@ -237,9 +239,9 @@ class Machine(RuleBasedStateMachine):
         serving = route.old_version or route.version
         if serving == new:
             with pytest.raises(vstore.StateError):
-                self.docs.read_both(new)
+                self.docs.routes.set(vstore.Dual(new))
             return
-        self.docs.read_both(new, reason="test")
+        self.docs.routes.set(vstore.Dual(new), reason="test")
         self.model.route = ModelRoute(new, serving, route.previous)
         queries = {label: self.query(label) for label in (serving, new)}
         self.remember()
@@ -253,12 +255,12 @@ class Machine(RuleBasedStateMachine):
         reason = "test" if force else ""
         if not route.old_version and route.version == label:
             with pytest.raises(vstore.StateError):
-                self.docs.cutover(label, force=force, reason=reason)
+                self.docs.routes.cutover(label, force=force, reason=reason)
         elif not covered and not force:
             with pytest.raises(vstore.GateError):
-                self.docs.cutover(label)
+                self.docs.routes.cutover(label)
         else:
-            self.docs.cutover(label, force=force, reason=reason)
+            self.docs.routes.cutover(label, force=force, reason=reason)
             serving = route.old_version or route.version
             chain = route.previous if serving == label else (*route.previous, serving)
             self.model.route = ModelRoute(label, "", chain[-16:])
@@ -269,14 +271,14 @@ class Machine(RuleBasedStateMachine):
         route = self.model.route
         assert route is not None
         if route.old_version:
-            self.docs.rollback(reason="test")
+            self.docs.routes.rollback(reason="test")
             self.model.route = ModelRoute(route.old_version, "", route.previous)
         elif route.previous:
-            self.docs.rollback()
+            self.docs.routes.rollback()
             self.model.route = ModelRoute(route.previous[-1], "", route.previous[:-1])
         else:
             with pytest.raises(vstore.StateError):
-                self.docs.rollback()
+                self.docs.routes.rollback()
         self.remember()
 
     @precondition(lambda self: len(self.model.versions) <= NEW_VERSIONS_MAX)
@@ -286,9 +288,9 @@ class Machine(RuleBasedStateMachine):
         assert route is not None
         if label in (route.version, route.old_version):
             with pytest.raises(vstore.StateError):
-                self.docs.retire(label)
+                self.docs.routes.retire(label)
             return
-        self.docs.retire(label, reason="test")
+        self.docs.routes.retire(label, reason="test")
         self.model.versions[label].retired = True
         route.previous = tuple(name for name in route.previous if name != label)
         with pytest.raises(vstore.StateError):
@@ -368,7 +370,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def store_is_as_predicted(self) -> None:
         self.compare(self.docs, self.model)
-        route, expected = self.docs.route, self.model.route
+        route, expected = self.docs.routes.current, self.model.route
         assert expected is not None
         assert (route.version, route.old_version) == (expected.version, expected.old_version)
         assert route.previous == expected.previous
@@ -399,8 +401,8 @@ class Machine(RuleBasedStateMachine):
             coverage = collection.coverage(label)
             assert (coverage.fresh, coverage.live) == (covered, len(model.documents))
             pending = [id_ for id_ in model.ids() if not model.fresh(label, id_)]
-            assert [document.id for document in collection.pending(label)] == pending
-            assert collection.version(label).rows == len(model.candidates(label))
+            assert [document.id for document in collection.migration.pending(label)] == pending
+            assert collection.versions[label].rows == len(model.candidates(label))
             self.compare_vectors(collection, model, label)
             if not version.retired:
                 self.compare_search(collection, model, label)
@@ -446,9 +448,7 @@ class Machine(RuleBasedStateMachine):
     def compare_dual(self, collection: vstore.Collection, model: Model, old: str, new: str) -> None:
         query, where, passes, k = self.draw_search(old)
         queries = {old: query, new: self.query(new)}
-        result = collection.search(
-            queries, mode="dual", version=new, old_version=old, k=k, where=where
-        )
+        result = collection.search(queries, k=k, where=where, read=vstore.Dual(new, old=old))
         expected = model.dual(old, new, queries, k=k, passes=passes)
         assert len(result) == expected.count
         assert all(count <= k for count in result.trace.fetched.values())

@@ -85,7 +85,7 @@ def test_a_changed_source_without_vectors_is_stale() -> None:
     docs.upsert([1], texts=["other words"])
     between = docs.store.epoch
     assert why(compared(docs, before))[1] == ("disappeared", ("updated", "stale"))
-    docs.add_vectors(OLD, [1], at(0.95)[None])
+    docs.add_vectors([1], at(0.95)[None], version=OLD)
     assert why(compared(docs, before))[1] == ("moved", ("updated",))
     assert why(compared(docs, between))[1] == ("appeared", ("fresh",))
 
@@ -93,7 +93,7 @@ def test_a_changed_source_without_vectors_is_stale() -> None:
 def test_other_vectors_of_the_same_source_are_re_embedded() -> None:
     docs = five()
     before = docs.store.epoch
-    docs.add_vectors(OLD, [2], at(0.99)[None])
+    docs.add_vectors([2], at(0.99)[None], version=OLD)
     assert why(compared(docs, before))[2] == ("moved", ("re-embedded",))
 
 
@@ -110,8 +110,8 @@ def test_a_route_that_reads_another_version() -> None:
     docs = five()
     before = docs.store.epoch
     reversed_order = np.stack([at(0.5 + i / 10) for i in range(5)])
-    docs.add_vectors(NEW, list(range(5)), reversed_order)
-    docs.cutover(NEW, force=True, reason="a test")
+    docs.add_vectors(list(range(5)), reversed_order, version=NEW)
+    docs.routes.cutover(NEW, force=True, reason="a test")
     comparison = docs.compare_epochs({OLD: QUERY, NEW: QUERY}, before=before, k=3)
     assert comparison.before_read == ("matched", OLD)
     assert comparison.after_read == ("matched", NEW)
@@ -121,10 +121,10 @@ def test_a_route_that_reads_another_version() -> None:
 
 def test_a_document_that_was_migrated_in_a_dual_read() -> None:
     docs = five()
-    docs.add_vectors(NEW, [0], at(0.9)[None])
-    docs.read_both(NEW)
+    docs.add_vectors([0], at(0.9)[None], version=NEW)
+    docs.routes.set(vstore.Dual(NEW))
     before = docs.store.epoch
-    docs.add_vectors(NEW, [1], at(0.95)[None])
+    docs.add_vectors([1], at(0.95)[None], version=NEW)
     comparison = docs.compare_epochs({OLD: QUERY, NEW: QUERY}, before=before, k=3)
     assert why(comparison)[1] == ("moved", ("migrated",))
 
@@ -140,7 +140,9 @@ def test_what_a_graph_misses_is_told_from_what_is_not_there() -> None:
         store.optimize()
         missed = 0
         for query in clustered(60, 24, seed=3):
-            found = docs.compare_epochs(query, before=before, version="v", k=10, ef_search=10)
+            found = docs.compare_epochs(
+                query, before=before, version="v", k=10, recall=vstore.EfSearch(10)
+            )
             for change in found.changes:
                 if change.kind == "disappeared":
                     assert change.reasons == ("graph",)
@@ -155,8 +157,8 @@ def test_neither_question_is_counted() -> None:
     before = docs.store.epoch
     docs.delete([0])
     compared(docs, before)
-    assert "queries" not in docs.store.metrics()["counts"]  # type: ignore[operator]
-    assert docs.hits() == {}
+    assert "queries" not in docs.store.metrics().to_dict()["counts"]  # type: ignore[operator]
+    assert docs.migration.hit_counts() == {}
 
 
 def test_it_prints_as_a_table_and_is_plain_data() -> None:

@@ -34,7 +34,7 @@ def filled(store: Store | None = None) -> Collection:
 
 
 def queries(store: Store, *, stored: bool = False) -> int:
-    counts: Any = store.metrics(stored=stored)["counts"]
+    counts: Any = store.metrics(stored=stored).to_dict()["counts"]
     return int(counts.get("queries", 0))
 
 
@@ -44,21 +44,21 @@ def test_hits_are_counted_by_document() -> None:
     for number in range(4):
         found.update(docs.search(axis(number), version=OLD, k=3).ids)
     found.update(id_ for r in docs.search_batch(rows(5, seed=2), version=OLD) for id_ in r.ids)
-    assert docs.hits() == found
-    assert list(docs.hits().values()) == sorted(found.values(), reverse=True)
+    assert docs.migration.hit_counts() == found
+    assert list(docs.migration.hit_counts().values()) == sorted(found.values(), reverse=True)
 
 
 def test_a_document_found_by_two_chunks_is_two_hits() -> None:
     docs = documents()
     docs.upsert(["a"], vectors={OLD: [rows(2)]})
     docs.search(axis(0), version=OLD, collapse=False)
-    assert docs.hits() == {"a": 2}
+    assert docs.migration.hit_counts() == {"a": 2}
 
 
 def test_searches_of_an_older_epoch_count_as_queries_but_not_as_hits() -> None:
     docs = filled()
     docs.store.snapshot().collection("docs").search(axis(0), version=OLD)
-    assert docs.hits() == {}
+    assert docs.migration.hit_counts() == {}
     assert queries(docs.store) == 1
 
 
@@ -73,7 +73,7 @@ def test_a_flush_is_one_commit_and_none_without_a_search() -> None:
     assert docs.store.history(limit=1)[0].operation == "flush_metrics"
     assert not docs.store.flush_metrics()
     assert docs.store.epoch == before + 1
-    counts: Any = docs.store.metrics()["counts"]
+    counts: Any = docs.store.metrics().to_dict()["counts"]
     assert counts["commits"] == before + 1
 
 
@@ -84,20 +84,20 @@ def test_what_was_flushed_is_there_for_others_and_added_to() -> None:
         first = docs.search(axis(0), version=OLD, k=2).ids
         store.flush_metrics()
         second = docs.search(axis(1), version=OLD, k=2).ids
-        assert docs.hits() == Counter(first + second)
+        assert docs.migration.hit_counts() == Counter(first + second)
         store.flush_metrics()
-        assert docs.hits() == Counter(first + second)
+        assert docs.migration.hit_counts() == Counter(first + second)
         assert queries(store) == queries(store, stored=True) == 2
     with store_in(medium, mode="r") as reader:
         docs = reader.collection("docs")
-        assert docs.hits() == Counter(first + second)
+        assert docs.migration.hit_counts() == Counter(first + second)
         third = docs.search(axis(2), version=OLD, k=2).ids
-        assert docs.hits() == Counter(first + second + third)
+        assert docs.migration.hit_counts() == Counter(first + second + third)
         assert queries(reader) == 1
         assert queries(reader, stored=True) == 3
         with pytest.raises(ReadOnlyError):
             reader.flush_metrics()
-        assert docs.hits() == Counter(first + second + third)
+        assert docs.migration.hit_counts() == Counter(first + second + third)
 
 
 def test_closing_keeps_them_only_if_asked() -> None:
@@ -109,7 +109,7 @@ def test_closing_keeps_them_only_if_asked() -> None:
         found = store.collection("docs").search(axis(0), version=OLD).ids
     with store_in(medium) as store:
         assert queries(store, stored=True) == 1
-        assert store.collection("docs").hits() == dict.fromkeys(found, 1)
+        assert store.collection("docs").migration.hit_counts() == dict.fromkeys(found, 1)
         assert store.check().ok
 
 
@@ -129,9 +129,9 @@ def test_hits_stay_with_their_documents_through_a_vacuum(flush: bool) -> None:
     docs.delete(IDS[:7])
     docs.store.vacuum()
     left = {id_: 1 for id_ in found if id_ not in IDS[:7]}
-    assert docs.hits() == left
+    assert docs.migration.hit_counts() == left
     docs.store.flush_metrics()
-    assert docs.hits() == left
+    assert docs.migration.hit_counts() == left
 
 
 def test_a_reader_drops_what_a_vacuum_by_another_makes_meaningless() -> None:
@@ -143,9 +143,9 @@ def test_a_reader_drops_what_a_vacuum_by_another_makes_meaningless() -> None:
         docs.search(axis(0), version=OLD)
         store.vacuum()
         reader.refresh()
-        assert docs.hits() == {}
+        assert docs.migration.hit_counts() == {}
         found = docs.search(axis(0), version=OLD).ids
-        assert docs.hits() == dict.fromkeys(found, 1)
+        assert docs.migration.hit_counts() == dict.fromkeys(found, 1)
         assert queries(reader) == 2
 
 
@@ -154,9 +154,9 @@ def test_hits_of_a_dropped_collection_are_not_those_of_its_namesake() -> None:
     docs.search(axis(0), version=OLD)
     docs.store.drop_collection("docs")
     again = filled(docs.store)
-    assert again.hits() == {}
+    assert again.migration.hit_counts() == {}
     docs.store.flush_metrics()
-    assert again.hits() == {}
+    assert again.migration.hit_counts() == {}
 
 
 def test_what_could_not_be_written_is_counted_still() -> None:
@@ -167,7 +167,7 @@ def test_what_could_not_be_written_is_counted_still() -> None:
     medium.failure = Failure(at=medium.attempts)
     with pytest.raises(StorageError):
         store.flush_metrics()
-    assert docs.hits() == dict.fromkeys(found, 1)
+    assert docs.migration.hit_counts() == dict.fromkeys(found, 1)
     assert queries(store) == 1
 
 
@@ -177,7 +177,7 @@ def test_damaged_records_stop_no_search_and_are_found(tmp_path: Path) -> None:
         docs = filled(store)
         found = docs.search(axis(0), version=OLD).ids
         store.flush_metrics()
-        state = store.open_file.current().state
+        state = store._open_file.current().state
         refs = state.metrics, state.collections["docs"].hits
     data = bytearray(path.read_bytes())
     for ref in refs:
@@ -189,7 +189,7 @@ def test_damaged_records_stop_no_search_and_are_found(tmp_path: Path) -> None:
         assert docs.search(axis(0), version=OLD).ids == found
         assert {p.offset for p in store.check().problems} == {ref.offset for ref in refs if ref}
         with pytest.raises(CorruptionError):
-            docs.hits()
+            docs.migration.hit_counts()
         with pytest.raises(CorruptionError):
             store.metrics(stored=True)
         with pytest.raises(CorruptionError):
@@ -253,7 +253,9 @@ class Hits(RuleBasedStateMachine):
     def hits_are_those_counted(self) -> None:
         if hasattr(self, "docs"):
             every = self.kept + self.recent
-            assert self.docs.hits() == {i: n for i, n in every.items() if i in self.alive}
+            assert self.docs.migration.hit_counts() == {
+                i: n for i, n in every.items() if i in self.alive
+            }
 
 
 TestHits = Hits.TestCase
@@ -264,7 +266,7 @@ def test_a_sampled_share_of_searches_is_compared_with_exact_search() -> None:
         docs = filled(store)
         for _ in range(20):
             docs.search_batch(rows(10, seed=1), version=OLD)
-        (only,) = [one for one in store.metrics()["slices"] if one["compared"]]  # type: ignore[attr-defined]
+        (only,) = [one for one in store.metrics().to_dict()["slices"] if one["compared"]]  # type: ignore[attr-defined]
         assert only["compared"] == pytest.approx(50, abs=2)
         assert only["recall"] == 1.0
         assert only["queries"] == 200
@@ -281,7 +283,7 @@ def test_a_hot_first_backfill_goes_by_what_this_handle_has_counted() -> None:
         seen.extend(document.id for document in batch)
         return rows(len(batch))
 
-    docs.migrate(OLD, "new", embed=embed, order="hot", batch_size=3).run()
+    docs.migrate(OLD, "new", embed=embed, order="hot", calls=vstore.Calls(batch_size=3)).run()
     assert set(seen[:3]) == set(hot)
 
 
@@ -300,7 +302,7 @@ def test_an_interrupt_in_a_flush_counts_nothing_twice(function: str, tmp_path: P
         docs = filled(store)
         for _ in range(3):
             docs.search(axis(0), version=OLD, k=1)
-        hits = docs.hits()
+        hits = docs.migration.hit_counts()
         sys.settrace(watch)
         try:
             with pytest.raises(KeyboardInterrupt):
@@ -310,4 +312,4 @@ def test_an_interrupt_in_a_flush_counts_nothing_twice(function: str, tmp_path: P
         assert queries(store) == 3
         store.flush_metrics()
         assert queries(store) == queries(store, stored=True) == 3
-        assert docs.hits() == hits
+        assert docs.migration.hit_counts() == hits

@@ -36,7 +36,7 @@ def with_a_graph() -> Collection:
 
 
 def slices(store: Store) -> list[dict[str, Any]]:
-    found: Any = store.metrics()["slices"]
+    found: Any = store.metrics().to_dict()["slices"]
     return list(found)
 
 
@@ -51,7 +51,7 @@ def test_threads_that_search_at_once_are_all_counted() -> None:
 
     def look() -> None:
         while not stop.is_set():
-            docs.store.metrics(), docs.store.traces(), docs.hits()
+            docs.store.metrics(), docs.store.traces(), docs.migration.hit_counts()
 
     threads = [threading.Thread(target=search) for _ in range(4)]
     watcher = threading.Thread(target=look)
@@ -62,11 +62,11 @@ def test_threads_that_search_at_once_are_all_counted() -> None:
         thread.join()
     stop.set()
     watcher.join()
-    counts: Any = docs.store.metrics()["counts"]
+    counts: Any = docs.store.metrics().to_dict()["counts"]
     assert counts["queries"] == 4 * 30 * len(QUERIES)
     assert counts["hits"] == len(found)
-    assert sum(docs.hits().values()) == len(found)
-    assert docs.hits() == {id_: found.count(id_) for id_ in set(found)}
+    assert sum(docs.migration.hit_counts().values()) == len(found)
+    assert docs.migration.hit_counts() == {id_: found.count(id_) for id_ in set(found)}
 
 
 def test_more_ways_of_asking_than_are_tallied_at_a_time() -> None:
@@ -75,7 +75,7 @@ def test_more_ways_of_asking_than_are_tallied_at_a_time() -> None:
         docs.search(QUERIES[0], version="v", k=k)
         docs.search(QUERIES[0], version="v", k=k)
         docs.search(QUERIES[0], version="v", k=k, where=vstore.field("year") < 100 + k)
-    counts: Any = docs.store.metrics()["counts"]
+    counts: Any = docs.store.metrics().to_dict()["counts"]
     assert counts["queries"] == 3 * 79
     assert counts["hits"] == 3 * sum(range(1, 80))
 
@@ -84,14 +84,16 @@ def test_slices_tell_tenants_families_versions_and_modes_apart() -> None:
     docs = documents(new=spec("model-new"))
     tenants = ["acme", "zeta"] * 5
     docs.upsert(list(range(10)), vectors={OLD: rows(10)}, metadata=[{"tenant": t} for t in tenants])
-    docs.add_vectors(NEW, list(range(10)), rows(10, seed=1))
-    docs.scoped(vstore.field("tenant") == "acme").cutover(NEW, force=True, reason="the first")
+    docs.add_vectors(list(range(10)), rows(10, seed=1), version=NEW)
+    docs.scoped(vstore.field("tenant") == "acme").routes.cutover(
+        NEW, force=True, reason="the first"
+    )
     acme = vstore.field("tenant") == "acme"
     both = {OLD: axis(0), NEW: axis(1)}
     docs.search(both, k=2)
     docs.search(both, k=2, where=acme)
     docs.search(both, k=2, where=acme, family="autocomplete")
-    docs.search(both, k=2, mode="dual", version=NEW, old_version=OLD)
+    docs.search(both, k=2, read=vstore.Dual(NEW, old=OLD))
     docs.search_batch(rows(3), version=OLD, k=20, family="nightly")
     seen = {
         (s["tenant"], s["family"], s["mode"], s["versions"]): (s["queries"], s["short_results"])
@@ -113,7 +115,7 @@ def test_coverage_is_that_of_when_it_was_asked() -> None:
     docs.upsert(list(range(10)), vectors={OLD: rows(10)})
     for migrated in range(0, 10, 2):
         docs.search(axis(0), version=NEW, k=1)
-        docs.add_vectors(NEW, [migrated, migrated + 1], rows(2, seed=migrated))
+        docs.add_vectors([migrated, migrated + 1], rows(2, seed=migrated), version=NEW)
     (asked,) = {s["versions"]: None for s in slices(docs.store)}
     assert asked == NEW
     every = slices(docs.store)
@@ -129,7 +131,7 @@ def test_a_commit_lets_go_of_the_state_before() -> None:
     docs.upsert(["new"], vectors={"v": QUERIES[:1]})
     gc.collect()
     assert before() is None
-    counts: Any = docs.store.metrics()["counts"]
+    counts: Any = docs.store.metrics().to_dict()["counts"]
     assert counts["queries"] == 3
 
 
@@ -156,7 +158,7 @@ def test_traces_are_the_newest_in_order_whichever_way_they_came() -> None:
     traces = docs.store.traces()
     assert sorted(sum(trace.answered.values()) for trace in traces) == [3, 3, 3, 5, 7, 7]
     assert all(trace.epoch == docs.store.epoch for trace in traces)
-    docs.search_batch(QUERIES, version="v", k=1, threads=1)
+    docs.search_batch(QUERIES, version="v", k=1)
     for _ in range(300):
         docs.search(QUERIES[0], version="v", k=2)
     assert [sum(t.answered.values()) for t in docs.store.traces()] == [2] * 256

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.native.data import clustered
 from tests.small_store import NEW, OLD, axis, documents, rows, spec, store_in
-from vstore import EmbeddingSpec, StateError, field
+from vstore import Dual, EmbeddingSpec, StateError, field
 from vstore.native import loader
 from vstore.query.execution import Executed, ListedExecution
 from vstore.query.executor import executor_of
@@ -30,17 +30,17 @@ def two_versions(share: float = 0.5) -> Collection:
     docs.upsert(IDS, vectors={OLD: rows(len(IDS))}, metadata=[{"year": i} for i in IDS])
     migrated = IDS[: int(share * len(IDS))]
     if migrated:
-        docs.add_vectors(NEW, migrated, rows(len(migrated), seed=1))
+        docs.add_vectors(migrated, rows(len(migrated), seed=1), version=NEW)
     return docs
 
 
 def rates(docs: Collection) -> dict[str, float]:
-    found: Any = docs.store.metrics()["mixed_version_rate"]
+    found: Any = docs.store.metrics().to_dict()["mixed_version_rate"]
     return dict(found)
 
 
 def silent_slices(docs: Collection) -> list[str]:
-    slices: Any = docs.store.metrics()["slices"]
+    slices: Any = docs.store.metrics().to_dict()["slices"]
     return [one["versions"] for one in slices if one["silent"]]
 
 
@@ -117,7 +117,7 @@ def test_nothing_mixes_silently_whatever_is_asked(share: float, steps: list[str]
     docs = two_versions(share)
     asked = 0
     query, both = axis(0), {OLD: axis(0), NEW: axis(1)}
-    dual: dict[str, Any] = {"mode": "dual", "version": NEW, "old_version": OLD}
+    dual: dict[str, Any] = {"read": Dual(NEW, old=OLD)}
     for step in steps:
         if step in ("old", "new"):
             docs.search(query, version=OLD if step == "old" else NEW, k=k)
@@ -125,7 +125,7 @@ def test_nothing_mixes_silently_whatever_is_asked(share: float, steps: list[str]
             docs.search(both, k=k, **dual)
         elif step == "route":
             with contextlib.suppress(StateError):  # it serves already
-                docs.read_both(NEW)
+                docs.routes.set(Dual(NEW))
             docs.search(both, k=k)
         elif step == "filtered":
             docs.search(query, version=NEW, k=k, where=field("year") > 20)
@@ -140,9 +140,10 @@ def test_nothing_mixes_silently_whatever_is_asked(share: float, steps: list[str]
             )
         else:
             with contextlib.suppress(StateError):  # it serves already
-                docs.cutover(NEW, force=True, reason="a test")
+                docs.routes.cutover(NEW, force=True, reason="a test")
         asked += step in ("old", "new", "dual", "route", "filtered", "batch")
     assert rates(docs)["silent"] == 0
-    counts: Any = docs.store.metrics()["counts"]
+    counts: Any = docs.store.metrics().to_dict()["counts"]
     assert counts.get("queries", 0) == asked
-    assert sum(one["queries"] for one in docs.store.metrics()["slices"]) == asked  # type: ignore[attr-defined]
+    slices: Any = docs.store.metrics().to_dict()["slices"]
+    assert sum(one["queries"] for one in slices) == asked

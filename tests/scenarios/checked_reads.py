@@ -128,7 +128,7 @@ class CheckedReader(Thread):
                     asked += QUERIES
                     queries = self._spaces.queries(self._number * 100_000 + asked, QUERIES)
                     self._read(store.snapshot(), queries)
-                self.mixed = store.metrics()["mixed_version_rate"]  # type: ignore[assignment]
+                self.mixed = store.metrics().to_dict()["mixed_version_rate"]  # type: ignore[assignment]
         except BaseException:
             self.problems.append(traceback.format_exc())
 
@@ -138,7 +138,7 @@ class CheckedReader(Thread):
         model.advance(self._history, snapshot.epoch)
         self.epochs.add(snapshot.epoch)
         kind = str(self._rng.choice(KINDS))
-        options: dict[str, Any] = {"exact": kind != "graph"}
+        options: dict[str, Any] = {"recall": None if kind == "graph" else 1}
         if kind in ("old", "new"):
             options["version"] = OLD if kind == "old" else NEW
             asked: Any = queries[options["version"]]
@@ -150,7 +150,7 @@ class CheckedReader(Thread):
             options.get("version"),
             model.route["version"] if mode == "matched" else "",
         )
-        new = covered(docs, NEW, model) if options["exact"] and not by_old else None
+        new = covered(docs, NEW, model) if options["recall"] and not by_old else None
         for number, result in enumerate(results):
             scores = {v: model.vectors[v] @ queries[v][number] for v in (OLD, NEW)}
             try:
@@ -180,7 +180,7 @@ class CheckedReader(Thread):
         else:
             allowed = [{OLD}, {NEW}, {OLD, NEW}]
         require(versions in allowed or not result, f"{versions} answered")
-        if not options["exact"]:
+        if not options["recall"]:
             require(len(result) == min(K, int(model.alive.sum())), f"{len(result)} hits")
         elif mode == "dual":
             assert new is not None

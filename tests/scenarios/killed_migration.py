@@ -152,8 +152,7 @@ def main() -> None:
             OLD,
             NEW,
             Provider(script, life, journal),
-            batch_size=script.batch_size,
-            retries=script.retries,
+            calls=vstore.Calls(batch_size=script.batch_size, retries=script.retries),
         )
         threads = [Thread(target=watched, args=(work,)) for work in (writer, deleter)]
         for thread in threads:

@@ -98,7 +98,12 @@ def served(docs: Collection, texts: Texts, name: str, **options: Any) -> set[str
 
 def hot_first(docs: Collection, texts: Texts) -> vstore.Migration:
     return docs.migrate(
-        OLD, NEW, texts.new_model, order="hot", order_field="heat", batch_size=DOCUMENTS
+        OLD,
+        NEW,
+        texts.new_model,
+        order="hot",
+        order_field="heat",
+        calls=vstore.Calls(batch_size=DOCUMENTS),
     )
 
 
@@ -108,11 +113,11 @@ def test_hot_tenants_are_filled_and_cut_over_first(docs: Collection, texts: Text
     done = {name: of(docs, name).coverage(NEW).share for name in QUERIES_A_DAY}
     assert done == {"acme": 1.0, "hooli": 0.0, "globex": 0.0, "initech": 0.0}
     # A quarter of the work, and most of the traffic has the new model.
-    of(docs, "acme").cutover(NEW, gates=texts.gates("acme"), reason="hot first")
+    of(docs, "acme").routes.cutover(NEW, gates=texts.gates("acme"), reason="hot first")
     moved = sum(n for name, n in QUERIES_A_DAY.items() if served(docs, texts, name) == {NEW})
     assert moved / sum(QUERIES_A_DAY.values()) > 0.9
     with pytest.raises(vstore.GateError, match="coverage"):
-        of(docs, "globex").cutover(NEW, gates=texts.gates("globex"))
+        of(docs, "globex").routes.cutover(NEW, gates=texts.gates("globex"))
     assert served(docs, texts, "globex") == {OLD}
     # The others follow in the order of their heat.
     backfill.run(batches_max=2)
@@ -126,7 +131,7 @@ def test_each_tenant_passes_or_fails_its_own_gates(docs: Collection, texts: Text
     refused = {}
     for name in QUERIES_A_DAY:
         try:
-            of(docs, name).cutover(NEW, gates=texts.gates(name))
+            of(docs, name).routes.cutover(NEW, gates=texts.gates(name))
         except vstore.GateError as error:
             refused[name] = str(error)
     assert set(refused) == {JARGON, BROKEN}
@@ -142,7 +147,7 @@ def test_each_tenant_passes_or_fails_its_own_gates(docs: Collection, texts: Text
     }
     judgments = [{id_: 1.0} for name in QUERIES_A_DAY for id_ in ids(name)]
     overall = vstore.Gates(coverage=0.9, quality=vstore.Judged(every, judgments, margin=0.02))
-    assert all(gate.passed for gate in docs.check_gates(NEW, overall))
+    assert all(gate.passed for gate in docs.routes.check_gates(NEW, overall))
 
 
 def test_a_noisy_tenant_s_failure_stays_its_own(docs: Collection, texts: Texts) -> None:
@@ -167,36 +172,36 @@ def test_a_noisy_tenant_s_failure_stays_its_own(docs: Collection, texts: Texts) 
     noisy.delete(refused)
     report = backfill.run()
     assert (report.done, report.failed) == (0, 0)
-    noisy.cutover(NEW, gates=vstore.Gates(coverage=1.0, dead_letters=0))
+    noisy.routes.cutover(NEW, gates=vstore.Gates(coverage=1.0, dead_letters=0))
     assert served(docs, texts, BROKEN) == {NEW}
 
 
 def test_one_tenant_tries_the_new_model_and_goes_back_alone(docs: Collection, texts: Texts) -> None:
     hot_first(docs, texts).run()
     for name in ("acme", "globex"):
-        of(docs, name).cutover(NEW, gates=texts.gates(name))
+        of(docs, name).routes.cutover(NEW, gates=texts.gates(name))
     routes = docs.routes
 
     hooli = of(docs, JARGON)
-    hooli.read_canary(NEW, percent=50, reason="see for themselves")
+    hooli.routes.set(vstore.Canary(NEW, percent=50), reason="see for themselves")
     keys = [f"{JARGON}-user-{number}" for number in range(DOCUMENTS)]
     assert served(docs, texts, JARGON, keys=keys) == {OLD, NEW}
     for key, result in zip(
         keys, hooli.search_batch(texts.asked_by(JARGON), keys=keys), strict=True
     ):
         assert len({hit.version for hit in result}) == 1, key
-    hooli.rollback(reason="worse with our jargon", by="hooli's admin")
+    hooli.routes.rollback(reason="worse with our jargon", by="hooli's admin")
     assert served(docs, texts, JARGON, keys=keys) == {OLD}
 
     # Acme goes back and forth; what it wrote in between is in both, and nobody else moved.
-    docs.set_dual_write("require")
+    docs.migration.set_dual_write("require")
     acme = of(docs, "acme")
     pair = {version: texts.vectors[version][JARGON][:1] for version in (OLD, NEW)}
     acme.upsert(["acme/new"], metadata=[{"tenant": "acme"}], vectors=pair)
-    assert acme.rollback(reason="an incident").complete
+    assert acme.routes.rollback(reason="an incident").complete
     question = {version: rows[0] for version, rows in pair.items()}
     assert acme.search(question, k=1).ids == ["acme/new"]
-    acme.cutover(NEW, gates=vstore.Gates(coverage=1.0), reason="it was the network")
+    acme.routes.cutover(NEW, gates=vstore.Gates(coverage=1.0), reason="it was the network")
     assert acme.search(question, k=1).ids == ["acme/new"]
     assert docs.routes["tenant=globex"] == routes["tenant=globex"]
     assert docs.routes[""] == routes[""]
@@ -206,7 +211,7 @@ def test_one_tenant_tries_the_new_model_and_goes_back_alone(docs: Collection, te
         "tenant=acme: an incident",
         f"{NEW} for tenant=acme",
     ]
-    mixed = docs.store.metrics()["mixed_version_rate"]
+    mixed = docs.store.metrics().to_dict()["mixed_version_rate"]
     assert mixed == {"explicit": 0.0, "silent": 0.0}
 
 
@@ -218,8 +223,10 @@ def test_what_users_find_most_goes_first(docs: Collection, texts: Texts) -> None
         of(docs, "acme").search_batch({OLD: asked}, k=1)
     of(docs, "initech").search_batch(texts.asked_by("initech"), k=1)
     docs.store.flush_metrics()
-    docs.migrate(OLD, NEW, texts.new_model, order="hot", batch_size=4).run(batches_max=1)
-    pending = {document.id for document in docs.pending(NEW)}
+    docs.migrate(OLD, NEW, texts.new_model, order="hot", calls=vstore.Calls(batch_size=4)).run(
+        batches_max=1
+    )
+    pending = {document.id for document in docs.migration.pending(NEW)}
     assert not pending & set(favourites)
     covered = docs.coverage(NEW, weighted=True)
     assert covered.share == 4 / len(docs)

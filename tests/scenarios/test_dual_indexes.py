@@ -67,7 +67,7 @@ def docs(corpus: Corpus) -> Collection:
 
 
 def mixed(docs: Collection) -> Mapping[str, float]:
-    return cast("Mapping[str, float]", docs.store.metrics()["mixed_version_rate"])
+    return cast("Mapping[str, float]", docs.store.metrics().to_dict()["mixed_version_rate"])
 
 
 def test_quality_grows_with_coverage_and_nothing_is_lost_or_mixed(
@@ -75,13 +75,13 @@ def test_quality_grows_with_coverage_and_nothing_is_lost_or_mixed(
 ) -> None:
     old_alone = docs.search_batch(queries[OLD], version=OLD)
     floor, seen = corpus.ndcg(old_alone), []
-    docs.read_both(NEW, reason="rollout begins")
-    backfill = docs.migrate(OLD, NEW, corpus.new_model, batch_size=1_300)
+    docs.routes.set(vstore.Dual(NEW), reason="rollout begins")
+    backfill = docs.migrate(OLD, NEW, corpus.new_model, calls=vstore.Calls(batch_size=1_300))
     while True:
         results = docs.search_batch(queries)
         seen.append((docs.coverage(NEW).share, corpus.ndcg(results)))
         # A hit is of the new index exactly if its document is in it.
-        migrated = set(docs.ids()) - {document.id for document in docs.pending(NEW)}
+        migrated = set(docs.ids()) - {document.id for document in docs.migration.pending(NEW)}
         for result in results:
             assert len(set(result.ids)) == len(result) == 10
             assert all((hit.version == NEW) == (hit.id in migrated) for hit in result)
@@ -98,40 +98,40 @@ def test_quality_grows_with_coverage_and_nothing_is_lost_or_mixed(
     # In between answers were mixed, as asked for.
     assert mixed(docs)["explicit"] > 0
     assert mixed(docs)["silent"] == 0
-    docs.cutover(NEW, reason="complete")
-    assert docs.version(NEW).state == "serving"
+    docs.routes.cutover(NEW, reason="complete")
+    assert docs.versions[NEW].state == "serving"
 
 
 def test_documents_are_written_to_both_or_queued_at_once(
     docs: Collection, corpus: Corpus, queries: dict[str, Array]
 ) -> None:
-    backfill = docs.migrate(OLD, NEW, corpus.new_model, batch_size=1_300)
+    backfill = docs.migrate(OLD, NEW, corpus.new_model, calls=vstore.Calls(batch_size=1_300))
     backfill.run(batches_max=1)
     old, new = queries[OLD][:1], queries[NEW][:1]
 
     # A writer that forgot the new index is told so, before anything is written ...
-    docs.set_dual_write("require", reason="rollout")
+    docs.migration.set_dual_write("require", reason="rollout")
     with pytest.raises(vstore.MissingVectorsError, match=NEW):
         docs.upsert(["forgotten"], texts=["x"], vectors={OLD: old})
     assert "forgotten" not in docs
     docs.upsert(["both"], texts=["x"], vectors={OLD: old, NEW: new})
 
     # ... or its documents are first in the queue.
-    docs.set_dual_write("queue", reason="the import job cannot do both")
+    docs.migration.set_dual_write("queue", reason="the import job cannot do both")
     late = corpus.ids[-1]  # last in line, were it not for the change
     docs.upsert([late], texts=["a new text"], vectors={OLD: old})
     backfill.run(batches_max=1)
-    assert late not in {document.id for document in docs.pending(NEW)}
+    assert late not in {document.id for document in docs.migration.pending(NEW)}
 
     # Deleting is of both indexes at once, also while a batch is under way.
-    gone = docs.pending(NEW)[0].id
+    gone = docs.migration.pending(NEW)[0].id
 
     def slow_model(documents: Sequence[Document]) -> Array:
         if gone in {document.id for document in documents}:
             docs.delete([gone])
         return corpus.new_model(documents)
 
-    docs.migrate(OLD, NEW, slow_model, batch_size=1_300).run()
+    docs.migrate(OLD, NEW, slow_model, calls=vstore.Calls(batch_size=1_300)).run()
     assert docs.coverage(NEW).complete
     assert gone not in docs
     assert all(gone not in docs.search(queries[v][0], version=v, k=6_000).ids for v in (OLD, NEW))
@@ -140,22 +140,22 @@ def test_documents_are_written_to_both_or_queued_at_once(
 def test_the_new_index_shadows_then_takes_a_canary_s_share(
     docs: Collection, corpus: Corpus, queries: dict[str, Array]
 ) -> None:
-    docs.backfill(NEW, corpus.new_model, batch_size=3_000)
+    docs.migration.backfill(NEW, corpus.new_model, batch_size=3_000)
     served = [result.ids for result in docs.search_batch(queries)]
 
     # A shadow answers nobody, and tells how different the new index is.
-    docs.shadow(NEW, percent=100, reason="a look at it first")
+    docs.routes.shadow(NEW, percent=100, reason="a look at it first")
     assert [result.ids for result in docs.search_batch(queries)] == served
-    (report,) = docs.shadow_reports
+    (report,) = docs.routes.shadow_reports
     assert report.queries == len(queries[OLD])
     assert 0.05 < report.overlap < 0.95
-    docs.shadow(None)
+    docs.routes.shadow(None)
 
     # A canary answers the same users each time, all of their queries from one index.
     keys = [f"user-{i % 50}" for i in range(len(queries[OLD]))]
     before: set[str] = set()
     for percent in (10, 50, 100):
-        docs.read_canary(NEW, percent=percent, reason=f"{percent} % of users")
+        docs.routes.set(vstore.Canary(NEW, percent=percent), reason=f"{percent} % of users")
         answered: dict[str, set[str]] = {}
         for key, result in zip(keys, docs.search_batch(queries, keys=keys), strict=True):
             answered.setdefault(key, set()).update(hit.version for hit in result)
@@ -170,15 +170,17 @@ def test_the_new_index_shadows_then_takes_a_canary_s_share(
     old_client: dict[str, Any] = {OLD: queries[OLD][0]}
     with pytest.raises(vstore.MissingQueryVectorError, match=NEW):
         docs.search(old_client)
-    docs.rollback(reason="old clients")
+    docs.routes.rollback(reason="old clients")
     assert {hit.version for hit in docs.search(old_client)} == {OLD}
 
 
 def test_the_old_index_s_finds_may_be_ordered_by_the_new_model_meanwhile(
     docs: Collection, corpus: Corpus, queries: dict[str, Array]
 ) -> None:
-    docs.migrate(OLD, NEW, corpus.new_model, batch_size=1_300).run(batches_max=2)
-    docs.read_cascade(NEW, reason="the new index is not whole yet")
+    docs.migrate(OLD, NEW, corpus.new_model, calls=vstore.Calls(batch_size=1_300)).run(
+        batches_max=2
+    )
+    docs.routes.set(vstore.Cascade(NEW), reason="the new index is not whole yet")
     results = docs.search_batch(queries)
     found = docs.search_batch(queries[OLD], version=OLD, k=100)
     for result, candidates in zip(results, found, strict=True):

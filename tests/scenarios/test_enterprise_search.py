@@ -56,7 +56,7 @@ class NewModel:
 def retire_blue(docs: Collection, corpus: ScifactDemo, path: Path) -> None:
     """End blue: its vectors leave the file with the next vacuum, once no tag holds them."""
     blue, green = (rows[0].tobytes() for rows in (corpus.old_documents, corpus.new_documents))
-    docs.retire(BLUE, reason="nobody has asked for it in a month")
+    docs.routes.retire(BLUE, reason="nobody has asked for it in a month")
     docs.store.vacuum()
     assert blue in path.read_bytes()
     docs.store.untag("green is live")
@@ -90,17 +90,21 @@ def test_a_model_is_upgraded_behind_blue_green(corpus: ScifactDemo, tmp_path: Pa
             # Green is filled beside blue. Half filled, it is not let through, and nobody reads it.
             spec = vstore.EmbeddingSpec("all-MiniLM-L6-v2", 384, model_version="2021-08-30")
             docs.create_version(GREEN, spec)
-            backfill = docs.migrate(BLUE, GREEN, NewModel(corpus), batch_size=1_000)
+            backfill = docs.migrate(
+                BLUE, GREEN, NewModel(corpus), calls=vstore.Calls(batch_size=1_000)
+            )
             assert backfill.plan(sample=0).documents == len(docs)
             assert not backfill.run(batches_max=3).finished
             with pytest.raises(vstore.GateError, match="coverage"):
-                docs.cutover(GREEN, gates=gates)
+                docs.routes.cutover(GREEN, gates=gates)
             assert backfill.run().finished
-            assert docs.version(GREEN).state == "ready"
+            assert docs.versions[GREEN].state == "ready"
 
             # Every gate says what it measured, and the cutover is one commit.
             before = store.epoch
-            measured = {gate.name: gate for gate in docs.cutover(GREEN, gates=gates, by="ada")}
+            measured = {
+                gate.name: gate for gate in docs.routes.cutover(GREEN, gates=gates, by="ada")
+            }
             assert store.epoch == before + 1
             assert all(gate.passed for gate in measured.values())
             assert ndcg(GREEN) > ndcg(BLUE) + 0.05
@@ -109,19 +113,19 @@ def test_a_model_is_upgraded_behind_blue_green(corpus: ScifactDemo, tmp_path: Pa
             store.tag("green is live")
 
             # A document that comes now is written to both, so that going back loses nothing.
-            docs.set_dual_write("require")
+            docs.migration.set_dual_write("require")
             with pytest.raises(vstore.MissingVectorsError, match=BLUE):
                 docs.upsert(["news"], texts=["News"], vectors={GREEN: corpus.new_queries[:1]})
             both = {BLUE: corpus.old_queries[:1], GREEN: corpus.new_queries[:1]}
             docs.upsert(["news"], texts=["News"], vectors=both)
             before = store.epoch
-            assert docs.rollback(reason="complaints about product names").complete
+            assert docs.routes.rollback(reason="complaints about product names").complete
             assert store.epoch == before + 1
             assert elsewhere.next_change() == BLUE
             query = {label: rows[0] for label, rows in queries.items()}
             assert docs.search(query, k=1).ids == ["news"]
 
-            docs.cutover(GREEN, gates=gates, reason="they were about something else")
+            docs.routes.cutover(GREEN, gates=gates, reason="they were about something else")
             assert elsewhere.next_change() == GREEN
             assert docs.search(query, k=1).ids == ["news"]
             assert elsewhere.stop() == ""  # blue, green, blue, green: and never anything else

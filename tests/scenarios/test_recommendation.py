@@ -59,8 +59,8 @@ class Shop(NamedTuple):
 
     def vector(self, user: int, version: str) -> vstore.Embeddings:
         """Return a user's vector, stamped with the run that made it."""
-        row = self.users.get_vector(f"user-{user}", version)
-        return vstore.Embeddings(self.users.version(version).spec, row)
+        row = self.users.get_vectors(f"user-{user}", version)[0]
+        return vstore.Embeddings(self.users.versions[version].spec, row)
 
     def recommend(self, user: int) -> vstore.SearchResult:
         """Ask the items' route with the vectors that the user has, each under its version."""
@@ -97,7 +97,7 @@ def declare_run_2(shop: Shop) -> None:
 
 
 def test_a_user_s_vector_is_a_query_into_the_items(shop: Shop) -> None:
-    assert shop.users.version(V1).fingerprint == shop.items.version(V1).fingerprint
+    assert shop.users.versions[V1].fingerprint == shop.items.versions[V1].fingerprint
     for user in range(USERS):
         assert shop.items.search(shop.vector(user, V1), k=K).ids == shop.towers.best(V1, user)
 
@@ -108,19 +108,19 @@ def test_both_towers_move_to_the_next_run_together(shop: Shop) -> None:
     gates = vstore.Gates(coverage=1.0, stale=0.0)
     # Both are ready before either is moved.
     for collection in (shop.users, shop.items):
-        assert all(gate.passed for gate in collection.check_gates(V2, gates))
+        assert all(gate.passed for gate in collection.routes.check_gates(V2, gates))
     for collection in (shop.users, shop.items):
-        collection.cutover(V2, gates=gates, reason="run 2")
+        collection.routes.cutover(V2, gates=gates, reason="run 2")
         # Between the two commits a user is matched with items of one run all the same.
         result = shop.recommend(0)
-        assert {hit.version for hit in result} == {shop.items.route.version}
-        assert result.ids == shop.towers.best(shop.items.route.version, 0)
-    assert shop.users.route.version == shop.items.route.version == V2
+        assert {hit.version for hit in result} == {shop.items.routes.current.version}
+        assert result.ids == shop.towers.best(shop.items.routes.current.version, 0)
+    assert shop.users.routes.current.version == shop.items.routes.current.version == V2
     for user in range(USERS):
         assert shop.recommend(user).ids == shop.towers.best(V2, user)
     # And back, together as well.
     for collection in (shop.items, shop.users):
-        collection.rollback(reason="fewer clicks")
+        collection.routes.rollback(reason="fewer clicks")
     assert {hit.version for hit in shop.recommend(1)} == {V1}
     assert shop.recommend(1).ids == shop.towers.best(V1, 1)
 
@@ -128,7 +128,7 @@ def test_both_towers_move_to_the_next_run_together(shop: Shop) -> None:
 def test_a_user_of_one_run_never_meets_items_of_another(shop: Shop) -> None:
     declare_run_2(shop)
     shop.fill(V2)
-    shop.items.cutover(V2)
+    shop.items.routes.cutover(V2)
     with pytest.raises(vstore.VersionMismatchError, match="model_version") as caught:
         shop.items.search(shop.vector(0, V1))
     assert caught.value.differences == {"model_version": ("run-2", "run-1")}
@@ -138,7 +138,7 @@ def test_a_user_of_one_run_never_meets_items_of_another(shop: Shop) -> None:
     before = shop.users.store.epoch
     wrong = vstore.Embeddings(run_spec(1), shop.towers.of[V1]["users"][:1])
     with pytest.raises(vstore.VersionMismatchError, match="run-1"):
-        shop.users.add_vectors(V2, ["user-0"], wrong)
+        shop.users.add_vectors(["user-0"], wrong, version=V2)
     assert shop.users.store.epoch == before
     # Unstamped it would not be found out: the two spaces are of one shape, and the answer is noise.
     noise = [
@@ -163,5 +163,5 @@ def test_a_mere_rename_is_declared_and_nothing_is_embedded_again(shop: Shop) -> 
     assert shop.items.search(shop.vector(99, V1), k=K).ids == shop.towers.best(V1, 3)
     with pytest.raises(vstore.VersionMismatchError):
         shop.items.search(vstore.Embeddings(run_spec(2, model="towers/two-tower"), row))
-    (pair,) = shop.items.store.equivalences
+    (pair,) = shop.items.store._open_file.current().state.equivalences
     assert pair.reason == "moved to a new registry"

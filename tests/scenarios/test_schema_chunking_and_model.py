@@ -92,13 +92,13 @@ def in_both(text: str) -> dict[str, object]:
 
 
 def migrated(kb: Collection) -> Collection:
-    kb.migrate(WHOLE, SENTENCES, sentences, batch_size=50).run()
+    kb.migrate(WHOLE, SENTENCES, sentences, calls=vstore.Calls(batch_size=50)).run()
     return kb
 
 
 def test_an_article_is_one_hit_however_it_is_cut(kb: Collection, articles: dict[str, str]) -> None:
-    kb.read_both(SENTENCES, reason="new chunking")
-    backfill = kb.migrate(WHOLE, SENTENCES, sentences, batch_size=50)
+    kb.routes.set(vstore.Dual(SENTENCES), reason="new chunking")
+    backfill = kb.migrate(WHOLE, SENTENCES, sentences, calls=vstore.Calls(batch_size=50))
     asked = [sentences.chunks(text)[1] for text in list(articles.values())[::15]]
     while True:
         coverage = kb.coverage(SENTENCES)
@@ -113,12 +113,12 @@ def test_an_article_is_one_hit_however_it_is_cut(kb: Collection, articles: dict[
         assert kb.coverage(SENTENCES).fresh == coverage.fresh + 50
     chunks = {id_: len(sentences.chunks(text)) for id_, text in articles.items()}
     assert len(set(chunks.values())) > 2
-    assert kb.version(SENTENCES).rows == sum(chunks.values()) > kb.version(WHOLE).rows == ARTICLES
+    assert kb.versions[SENTENCES].rows == sum(chunks.values()) > kb.versions[WHOLE].rows == ARTICLES
     assert {id_: len(kb.get_vectors(id_, SENTENCES)) for id_ in articles} == chunks
 
 
 def test_a_hit_says_which_sentence_it_was(kb: Collection, articles: dict[str, str]) -> None:
-    migrated(kb).cutover(SENTENCES)
+    migrated(kb).routes.cutover(SENTENCES)
     id_, text = next((i, t) for i, t in articles.items() if len(sentences.chunks(t)) > 3)
     best = kb.search(question(sentences.chunks(text)[2]), k=1)[0]
     assert (best.id, best.version, best.chunk) == (id_, SENTENCES, 2)
@@ -135,7 +135,7 @@ def test_the_new_field_filters_both_versions_alike(
         kb.search(question("cells"), where=vstore.field("chapter") == "biology")
     biology = list(articles)[:40]
     kb.update_metadata(biology, [{"section": "biology"}] * len(biology))
-    assert kb.pending(WHOLE) == []  # metadata is no part of what was embedded
+    assert kb.migration.pending(WHOLE) == []  # metadata is no part of what was embedded
     migrated(kb)
     for version in (WHOLE, SENTENCES):
         found = kb.search(
@@ -157,8 +157,8 @@ def test_a_deletion_and_an_edit_meet_both_cuttings(
     kb.upsert([edited], texts=[new_text])
     for version in (WHOLE, SENTENCES):  # neither finds the old text, nor the new one yet
         assert not {gone, edited} & set(kb.search(question("x"), version=version, k=999).ids)
-        assert [document.id for document in kb.pending(version)] == [edited]
-    assert kb.version(SENTENCES).stale_documents == 1
+        assert [document.id for document in kb.migration.pending(version)] == [edited]
+    assert kb.versions[SENTENCES].stale_documents == 1
     kb.upsert([edited], texts=[new_text], vectors=in_both(new_text))
     for version in (WHOLE, SENTENCES):
         hits = kb.search(question("It is the last word."), version=version, k=999)
@@ -180,5 +180,5 @@ def test_chunking_alone_makes_another_space(kb: Collection) -> None:
     assert caught.value.differences == {"chunking": ("sentence/1", "paragraph/1")}
     before = kb.store.epoch
     with pytest.raises(vstore.VersionMismatchError, match="chunking"):
-        kb.add_vectors(SENTENCES, kb.ids()[:1], vstore.Embeddings(other, np.ones((1, 96))))
+        kb.add_vectors(kb.ids()[:1], vstore.Embeddings(other, np.ones((1, 96))), version=SENTENCES)
     assert kb.store.epoch == before

@@ -75,7 +75,7 @@ class Migration:
             docs = store.create_collection("docs")
             docs.create_version(OLD, spec(OLD))
             docs.create_version(NEW, spec(NEW))
-            docs.set_dual_write("queue")
+            docs.migration.set_dual_write("queue")
             vectors = {OLD: self.spaces.vectors(OLD, ids, np.zeros_like(ids))}
             docs.upsert(ids.tolist(), texts=[text(id_, 0) for id_ in ids.tolist()], vectors=vectors)
             self.epoch_loaded = store.epoch
@@ -163,10 +163,14 @@ def test_a_migration_survives_everything(
     try:
         for kill in range(size.kills):
             if kill == size.kills // 3:
-                migration.routed(lambda docs: docs.read_both(NEW), mode="dual", version=NEW)
+                migration.routed(
+                    lambda docs: docs.routes.set(vstore.Dual(NEW)), mode="dual", version=NEW
+                )
             if kill == 2 * size.kills // 3:
                 migration.routed(
-                    lambda docs: docs.read_canary(NEW, percent=50), mode="canary", version=NEW
+                    lambda docs: docs.routes.set(vstore.Canary(NEW, percent=50)),
+                    mode="canary",
+                    version=NEW,
                 )
             migration.run_and_kill()
             assert not [r.problems for r in readers if r.problems], f"kill {kill}, seed {SEED}"
@@ -222,16 +226,16 @@ def go_live(migration: Migration, model: Model) -> None:
         job = docs.migrate(OLD, NEW)
         assert {letter.id for letter in job.dead_letters} == dead, f"seed {SEED}"
         assert job.status().left == 0
-        docs.set_dual_write("require")
+        docs.migration.set_dual_write("require")
         for number, step in enumerate(("cutover", "rollback", "cutover again")):
             version = OLD if step == "rollback" else NEW
             journal.note("route", store.epoch + 1, mode="matched", version=version)
             if version == NEW:
-                docs.cutover(NEW, gates=gates(), reason=step)
+                docs.routes.cutover(NEW, gates=gates(), reason=step)
             else:
-                docs.rollback(reason=step)
-            assert docs.route.version == version
-            assert docs.version(version).state == "serving"
+                docs.routes.rollback(reason=step)
+            assert docs.routes.current.version == version
+            assert docs.versions[version].state == "serving"
             ids = [id_ for id_ in range(100 * number, 100 * number + 20) if id_ not in dead]
             write(docs, journal, migration.spaces, ids, [OLD, NEW])
             delete(docs, journal, ids[:5])

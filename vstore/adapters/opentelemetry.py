@@ -50,7 +50,7 @@ def register(store: Store, *, provider: Any = None, stored: bool = False) -> Non
         def callback(_options: object) -> Iterator[Any]:
             if store.closed:
                 return
-            for value, attributes in observe(store.counters(stored=stored)):
+            for value, attributes in observe(store.metrics(stored=stored)):
                 yield api.Observation(value, attributes)
 
         return [callback]

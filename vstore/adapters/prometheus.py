@@ -65,7 +65,7 @@ class StoreCollector(Collector):
             What is stored in the file fails its checksum.
         """
         if not self._store.closed:
-            yield from families(self._store.counters(stored=self._stored))
+            yield from families(self._store.metrics(stored=self._stored))
 
 
 def families(metrics: Metrics) -> Iterator[Metric]:

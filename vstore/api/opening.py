@@ -12,8 +12,10 @@ from vstore.engine.indexing import INDEXINGS
 from vstore.engine.open_file import DURABILITIES, OpenFile
 from vstore.engine.snapshot import SegmentCache, load_snapshot
 from vstore.errors import InvalidArgumentError
-from vstore.names import check_choice
-from vstore.numbers import check_number, check_switch
+from vstore.limits import THREADS_MAX
+from vstore.names import check_choice, require_text
+from vstore.native.flavour import processors
+from vstore.numbers import check_number, check_switch, check_whole
 from vstore.storage.container import VERIFIES
 from vstore.storage.file import Medium, PathMedium, path_text
 from vstore.storage.opening import open_container
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
     from vstore.engine.indexing import Indexing
     from vstore.engine.open_file import Durability
     from vstore.inspection import check
+    from vstore.manifest import edits
     from vstore.storage import memory
     from vstore.storage.container import Container, Verify
 else:  # not what a search needs
     check = Deferred("vstore.inspection.check")
+    edits = Deferred("vstore.manifest.edits")
     memory = Deferred("vstore.storage.memory")
     writer = Deferred("vstore.engine.commit")
 
@@ -50,6 +54,7 @@ def open_store(
     timeout_s: float = 0.0,
     keep_metrics: bool = False,
     recall_sample: float = 0.0,
+    threads: int | None = None,
 ) -> Store:
     """Open a store.
 
@@ -80,6 +85,8 @@ def open_store(
     recall_sample : float
         Share of searches that are also answered exactly, after the answer was found, to measure the
         recall that users get. Each of them takes as much longer as a scan.
+    threads : int, optional
+        How many threads share the queries of a batch; one for each processor if not given.
 
     Raises
     ------
@@ -113,6 +120,7 @@ def open_store(
         timeout_s=timeout_s,
         keep_metrics=keep_metrics,
         recall_sample=recall_sample,
+        threads=threads,
     )
 
 
@@ -129,6 +137,7 @@ def open_medium(
     timeout_s: float = 0.0,
     keep_metrics: bool = False,
     recall_sample: float = 0.0,
+    threads: int | None = None,
     clock: Clock | None = None,
 ) -> Store:
     """Open a store in any medium; `open_store` documents the rest."""
@@ -149,6 +158,9 @@ def open_medium(
     if keep_metrics and not writable:
         raise InvalidArgumentError("keep_metrics: needs mode='rw', and neither epoch= nor tag=")
     recall_sample = check_number(recall_sample, what="recall_sample", least=0, most=1)
+    if threads is None:
+        threads = processors()
+    threads = check_whole(threads, what="threads", least=1, most=THREADS_MAX)
     clock = clock or SystemClock()
     opened: list[Container] = []  # holds it at once, so that no interrupt leaves it open
     try:
@@ -176,15 +188,16 @@ def open_medium(
                 clock=clock,
                 steps=COMMIT_STEPS,
                 recall_sample=recall_sample,
+                threads=threads,
             ),
             keep_metrics=keep_metrics,
         )
         if tag is not None:
-            epoch = store.epoch_of(tag)
+            epoch = edits.tagged_epoch(snapshot.state, require_text(tag, what="tag"))
         if epoch is not None:
-            store.open_file.pin(epoch)
+            store._open_file.pin(epoch)
         if verify == "full":
-            check.verify_snapshot(store.open_file.current())
+            check.verify_snapshot(store._open_file.current())
         return store  # noqa: TRY300  # an interrupt before it would leave the store open
     except BaseException:
         for container in opened:

@@ -36,7 +36,7 @@ class Reader(OpenHandle):
         ClosedError
             The store is closed, or was opened by a parent process.
         """
-        self._store.open_file.current()
+        self._store._open_file.current()
         return tuple(self._snapshot.state.collections)
 
     def collection(self, name: str) -> Collection:
@@ -49,6 +49,6 @@ class Reader(OpenHandle):
         ClosedError
             The store is closed, or was opened by a parent process.
         """
-        self._store.open_file.current()
+        self._store._open_file.current()
         self._snapshot.collection(name)
         return Collection(self._store, self._store._handle(name).at(self._snapshot))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 import weakref
 from operator import attrgetter
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from vstore.inspection import check, manifest_info
     from vstore.manifest import edits
     from vstore.manifest.spec import EmbeddingSpec
-    from vstore.manifest.state import Equivalence, StoreState
+    from vstore.manifest.state import StoreState
     from vstore.observe.metrics import Metrics
     from vstore.observe.trace import Trace
     from vstore.segment import sequences
@@ -70,11 +69,10 @@ class Store(OpenHandle):
     """
 
     def __init__(self, open_file: OpenFile, *, keep_metrics: bool = False) -> None:
-        self.open_file = open_file
-        self.observer = open_file.observer
+        self._open_file = open_file
+        self._observer = open_file.observer
         self._keep_metrics = keep_metrics
         self._embedders = EmbedderRegistry()
-        self.clock = open_file.clock
         self._entered = weakref.ref(self)
 
     if TYPE_CHECKING:
@@ -93,11 +91,11 @@ class Store(OpenHandle):
             self.close()
         except BaseException:
             # An interrupt may have come before anything was closed, and nobody else has the store.
-            self.open_file.close()
+            self._open_file.close()
             raise
 
     def __repr__(self) -> str:
-        state = "closed" if self.open_file.closed else f"epoch {self.open_file.snapshot.epoch}"
+        state = "closed" if self._open_file.closed else f"epoch {self._open_file.snapshot.epoch}"
         return f"<vstore.Store {self.path!r}, {state}>"
 
     def _elsewhere(self) -> str:
@@ -115,41 +113,36 @@ class Store(OpenHandle):
         StorageError
             The counters could not be written; the store is closed all the same.
         """
-        if self._keep_metrics and self.open_file.healthy:
+        if self._keep_metrics and self._open_file.healthy:
             self._keep_metrics = False
             try:
                 self.flush_metrics()
             finally:
-                self.open_file.close()
+                self._open_file.close()
         else:
-            self.open_file.close()
+            self._open_file.close()
 
     # State.
 
     @property
     def path(self) -> str:
         """Name of the file, or ``":memory:"``."""
-        return self.open_file.name
+        return self._open_file.name
 
     @property
     def epoch(self) -> int:
         """Number of the commit that reads see."""
-        return self.open_file.current().epoch
+        return self._open_file.current().epoch
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
-        return self.open_file.closed
+        return self._open_file.closed
 
     @property
     def writable(self) -> bool:
         """Whether this handle is the store's writer."""
-        return self.open_file.container.writable
-
-    @property
-    def recovery_note(self) -> str | None:
-        """What opening had to pass over, for example a torn superblock; None normally."""
-        return self.open_file.container.skipped
+        return self._open_file.container.writable
 
     def refresh(self) -> bool:
         """Move a read-only handle to the newest commit; False if it is there already.
@@ -159,7 +152,7 @@ class Store(OpenHandle):
         StateError
             The handle was opened at an epoch.
         """
-        return self.open_file.refresh()
+        return self._open_file.refresh()
 
     def snapshot(self, epoch: int | None = None) -> readers.Reader:
         """Return a view of the store at one epoch, the current one by default.
@@ -169,7 +162,7 @@ class Store(OpenHandle):
         NotFoundError
             The file no longer has that epoch.
         """
-        shown = self.open_file.current() if epoch is None else self.open_file.at(epoch)
+        shown = self._open_file.current() if epoch is None else self._open_file.at(epoch)
         return readers.Reader(self, shown)
 
     # Collections.
@@ -177,7 +170,7 @@ class Store(OpenHandle):
     @property
     def collections(self) -> tuple[str, ...]:
         """Names of the collections."""
-        return tuple(self.open_file.current().state.collections)
+        return tuple(self._open_file.current().state.collections)
 
     def collection(self, name: str) -> Collection:
         """Return a handle on a collection.
@@ -187,11 +180,11 @@ class Store(OpenHandle):
         NotFoundError
             There is no such collection.
         """
-        self.open_file.current().collection(name)
+        self._open_file.current().collection(name)
         return Collection(self, self._handle(name))
 
     def _handle(self, name: str) -> Handle:
-        return Handle(self.open_file, name, self._embedders)
+        return Handle(self._open_file, name, self._embedders)
 
     def create_collection(
         self, name: str, *, fields: Mapping[str, str] | None = None, exist_ok: bool = False
@@ -222,19 +215,19 @@ class Store(OpenHandle):
         def edit(state: StoreState) -> StoreState:
             if exist_ok and existing.has_collection(state, name, checked):
                 return state
-            return edits.create_collection(state, name, checked, self.open_file.moment())
+            return edits.create_collection(state, name, checked, self._open_file.moment())
 
         if not (
-            exist_ok and existing.has_collection(self.open_file.current().state, name, checked)
+            exist_ok and existing.has_collection(self._open_file.current().state, name, checked)
         ):
-            self.open_file.change(edit, Operation("create_collection", name))
+            self._open_file.change(edit, Operation("create_collection", name))
         return self.collection(name)
 
     def drop_collection(self, name: str) -> None:
         """Remove a collection and everything in it; a vacuum frees its bytes."""
-        self.open_file.current().collection(name)
+        self._open_file.current().collection(name)
         # Sealed at once, so that no delta of the old collection is replayed into a new namesake.
-        self.open_file.change(
+        self._open_file.change(
             lambda state: edits.drop_collection(state, name),
             Operation("drop_collection", name),
             checkpoint=True,
@@ -257,19 +250,14 @@ class Store(OpenHandle):
         reason = check_note(reason, what="reason")
 
         def edit(state: StoreState) -> StoreState:
-            return edits.declare_equivalent(state, first, second, self.open_file.moment(reason))
+            return edits.declare_equivalent(state, first, second, self._open_file.moment(reason))
 
-        self.open_file.change(edit, Operation("declare_equivalent", reason))
-
-    @property
-    def equivalences(self) -> tuple[Equivalence, ...]:
-        """Declared equivalences, oldest first."""
-        return self.open_file.current().state.equivalences
+        self._open_file.change(edit, Operation("declare_equivalent", reason))
 
     @property
     def tags(self) -> dict[str, int]:
         """Epochs by tag."""
-        return {name: tag.epoch for name, tag in self.open_file.current().state.tags.items()}
+        return {name: tag.epoch for name, tag in self._open_file.current().state.tags.items()}
 
     def tag(self, name: str, *, epoch: int | None = None, note: str = "") -> int:
         """Name an epoch, the current one by default; a vacuum keeps it. Returns the epoch.
@@ -283,28 +271,28 @@ class Store(OpenHandle):
         """
         name = check_name(name, what="tag")
         note = check_note(note, what="note")
-        named = self.open_file.current().epoch if epoch is None else self.open_file.at(epoch).epoch
+        named = (
+            self._open_file.current().epoch if epoch is None else self._open_file.at(epoch).epoch
+        )
 
         def edit(state: StoreState) -> StoreState:
-            return edits.add_tag(state, name, named, self.open_file.moment(note))
+            return edits.add_tag(state, name, named, self._open_file.moment(note))
 
-        self.open_file.change(edit, Operation("tag", f"{name} = epoch {named}"))
+        self._open_file.change(edit, Operation("tag", f"{name} = epoch {named}"))
         return named
 
     def untag(self, name: str) -> None:
-        """Remove a tag; the next vacuum may drop its epoch."""
-        self.epoch_of(name)
-        self.open_file.change(lambda state: edits.remove_tag(state, name), Operation("untag", name))
-
-    def epoch_of(self, tag: str) -> int:
-        """Return the epoch a tag names.
+        """Remove a tag; the next vacuum may drop its epoch.
 
         Raises
         ------
         NotFoundError
             There is no such tag.
         """
-        return edits.tagged_epoch(self.open_file.current().state, require_text(tag, what="tag"))
+        edits.tagged_epoch(self._open_file.current().state, require_text(name, what="tag"))
+        self._open_file.change(
+            lambda state: edits.remove_tag(state, name), Operation("untag", name)
+        )
 
     # Writing.
 
@@ -328,7 +316,7 @@ class Store(OpenHandle):
             This thread has one open already.
         """
         wait_s = min(check_number(timeout_s, what="timeout_s"), threading.TIMEOUT_MAX)
-        return transactions.Transaction(drafts.Draft(self.open_file, wait_s))
+        return transactions.Transaction(drafts.Draft(self._open_file, wait_s))
 
     def optimize(self) -> None:
         """Seal, write segments of mostly dead rows without them, build the graphs that are due.
@@ -344,7 +332,7 @@ class Store(OpenHandle):
         StorageError
             The operating system refuses to write.
         """
-        self.open_file.optimize()
+        self._open_file.optimize()
 
     def wait_for_upkeep(self, timeout_s: float | None = None) -> bool:
         """Wait until the background thread has nothing to do; return whether that is so.
@@ -358,7 +346,7 @@ class Store(OpenHandle):
         """
         if timeout_s is not None:
             timeout_s = check_number(timeout_s, what="timeout_s")
-        return self.open_file.wait_for_upkeep(timeout_s)
+        return self._open_file.wait_for_upkeep(timeout_s)
 
     def sync(self) -> None:
         """Make every commit durable now; under full durability they are.
@@ -368,11 +356,7 @@ class Store(OpenHandle):
         StateError
             This thread has a transaction open.
         """
-        self.open_file.sync()
-
-    def _today(self) -> str:
-        now = dt.datetime.fromtimestamp(self.clock.now_us() / 1e6, dt.UTC)
-        return now.date().isoformat()
+        self._open_file.sync()
 
     def vacuum(self, *, keep_epochs: Iterable[int] = ()) -> VacuumReport:
         """Write a new file without what is dead, and put it in place of this one.
@@ -392,44 +376,36 @@ class Store(OpenHandle):
                 sequences.listed(keep_epochs, what="keep_epochs", ordered=False)
             )
         ]
-        return self.open_file.vacuum(kept)
+        return self._open_file.vacuum(kept)
 
     # Observing.
 
     def history(self, *, limit: int = 100) -> list[history.HistoryEntry]:
         """Return what each commit did, newest first, also of commits a vacuum dropped."""
-        return history.entries(self.open_file.current(), limit=limit)
+        return history.entries(self._open_file.current(), limit=limit)
 
     def check(self) -> check.CheckReport:
         """Verify every byte and every invariant of the file; see `check.check_file`."""
-        self.open_file.current()
-        return check.check_file(self.path, self.open_file.container.file)
+        self._open_file.current()
+        return check.check_file(self.path, self._open_file.container.file)
 
     def info(self) -> dict[str, object]:
         """Return the manifest as plain data: what to look at first in an incident."""
-        return manifest_info.manifest_info(self.open_file.current())
+        return manifest_info.manifest_info(self._open_file.current())
 
-    def metrics(self, *, stored: bool = False) -> dict[str, object]:
-        """Return this handle's counters as plain data; see `observe.metrics.Metrics.to_dict`.
-
-        And under "shadows" what its shadow reads found, see `observe.shadow.ShadowReport`.
+    def metrics(self, *, stored: bool = False) -> Metrics:
+        """Return this handle's counters, a copy; ``to_dict()`` makes plain data of them.
 
         Parameters
         ----------
         stored : bool
             Instead what writers have flushed into the file, and what this handle has not.
         """
-        self.open_file.require_own_process()
-        shadows = [report.to_dict() for report in self.observer.shadows.reports()]
-        return {**self.counters(stored=stored).to_dict(), "shadows": shadows}
-
-    def counters(self, *, stored: bool = False) -> Metrics:
-        """Return counters as they are kept, a copy; see `metrics`."""
-        self.open_file.require_own_process()
+        self._open_file.require_own_process()
         if not check_switch(stored, what="stored"):
-            return self.observer.metrics()
-        total = flushing.stored_metrics(self.open_file.current())
-        total.merge(self.observer.unflushed_metrics())
+            return self._observer.metrics()
+        total = flushing.stored_metrics(self._open_file.current())
+        total.merge(self._observer.unflushed_metrics())
         return total
 
     def flush_metrics(self) -> bool:
@@ -445,12 +421,12 @@ class Store(OpenHandle):
         ReadOnlyError, LockedError, StateError, StorageError, CorruptionError
             Nothing is lost: it is counted still, and can be written later.
         """
-        return flushing.flush_metrics(self.open_file)
+        return flushing.flush_metrics(self._open_file)
 
     def traces(self) -> list[Trace]:
         """Return recent searches of this handle, newest first."""
-        self.open_file.require_own_process()
-        return self.observer.recent()
+        self._open_file.require_own_process()
+        return self._observer.recent()
 
     # Embedding.
 

@@ -10,7 +10,7 @@ from vstore.engine.handle import handle_of
 from vstore.engine.open_handle import OpenHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from vstore.engine.handle import HandleOwner
@@ -99,7 +99,7 @@ class Transaction(OpenHandle):
         collection: HandleOwner,
         ids: Iterable[DocumentId],
         *,
-        vectors: Mapping[str, object] | None = None,
+        vectors: object = None,
         metadata: Metadata | None = None,
         texts: Iterable[str | None] | None = None,
         source_hashes: Iterable[bytes | str | None] | None = None,
@@ -125,6 +125,7 @@ class Transaction(OpenHandle):
             Each once, in the order of what stands beside them: a set is refused.
         vectors : mapping of version label to array, Embeddings or list of arrays, optional
             One row per document (n, dimension), or one (chunks, dimension) array per document.
+            Through a collection handle that is bound to a version, the array alone will do.
         metadata : iterable of mappings, or mapping of field to iterable, optional
             Replaces the documents' metadata; without it they keep theirs.
         texts : iterable of str or None, optional
@@ -206,10 +207,10 @@ class Transaction(OpenHandle):
     def add_vectors(
         self,
         collection: HandleOwner,
-        version: str,
         ids: Iterable[DocumentId],
         vectors: object,
         *,
+        version: str | None = None,
         revisions: Iterable[int] | None = None,
         trust_geometry: bool = False,
     ) -> VectorCounts:
@@ -219,6 +220,10 @@ class Transaction(OpenHandle):
         ----------
         ids : iterable of str or int
             Each once, in the order of the vectors.
+        vectors : array, Embeddings or list of arrays
+            One row per document (n, dimension), or one (chunks, dimension) array per document.
+        version : str, optional
+            Its label; only a collection handle that is bound to a version goes without.
         revisions : iterable of int, optional
             Revisions the vectors were made from. Where a document has moved on, or was deleted,
             its vectors are skipped: they would be born stale. Without it unknown ids are an error,
@@ -240,9 +245,10 @@ class Transaction(OpenHandle):
         StateError
             The version is retired.
         """
+        handle = handle_of(collection)
         return self._draft.add_vectors(
-            handle_of(collection),
-            version,
+            handle,
+            handle.label(version),
             ids,
             vectors,
             revisions=revisions,

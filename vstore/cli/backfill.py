@@ -25,13 +25,14 @@ from vstore.cli.plain_text import counted, share
 from vstore.cli.progress import Bar
 from vstore.cli.report import Report, facts, heading
 from vstore.cli.vector_file import RowOwners, open_matrix, read_owners
+from vstore.embedding.calls import Calls
 from vstore.engine.handle import handle_of
 from vstore.errors import InvalidArgumentError
 from vstore.manifest import job_edits as jobs
 from vstore.manifest.edits import put_collection
 from vstore.manifest.state import StoreState
 from vstore.migration.jobs.migration import source_of
-from vstore.migration.jobs.options import MigrationOptions
+from vstore.migration.jobs.options import Caps
 from vstore.migration.jobs.status import BackfillReport
 from vstore.types import Array, DocumentId
 from vstore.writing import draft as drafts
@@ -108,18 +109,24 @@ def backfill(
         raise InvalidArgumentError("--order, --order-field and --documents-max go with --embed")
     with open_to_write(store, wait=wait) as opened:
         docs = pick_collection(opened, collection)
-        label = docs.version(version).label
+        label = docs.versions[version].label
         already = gone = 0
         if vectors is None or ids is None:
             chosen: Any = order or "id"  # the engine checks it
-            options = MigrationOptions(
+            migration = docs.migrate(
+                source_of(handle_of(docs), label),
+                label,
+                require_hashing(docs.versions[label], option="--embed"),
                 order=chosen,
                 order_field=order_field,
-                documents_max=documents_max,
-                batch_size=batch_size,
+                caps=Caps(documents=documents_max),
+                calls=Calls(batch_size),
                 isolate=False,
             )
-            report = _embedded(docs, label, options, batches_max)
+            with Bar("backfill", len(docs)) as bar:
+                report = migration.run(
+                    batches_max=batches_max, progress=lambda fresh, _: bar.move(fresh)
+                )
         else:
             owners = read_owners(ids)
             matrix = open_matrix(vectors, owners.count, named_by=ids)
@@ -131,7 +138,7 @@ def backfill(
         data = {
             "collection": docs.name,
             "version": label,
-            "state": docs.version(label).state,
+            "state": docs.versions[label].state,
             "written": report.done,
             "already_fresh": already,
             "skipped": report.skipped + gone,
@@ -157,15 +164,6 @@ def backfill(
         if report.note:
             shown["stopped"] = report.note
         return Report(data, [heading(f"backfill of {version}, epoch {opened.epoch}"), facts(shown)])
-
-
-def _embedded(
-    docs: Collection, label: str, options: MigrationOptions, batches_max: int | None
-) -> BackfillReport:
-    embedder = require_hashing(docs.version(label), option="--embed")
-    migration = docs.migrate(source_of(handle_of(docs), label), label, embedder, **options)
-    with Bar("backfill", len(docs)) as bar:
-        return migration.run(batches_max=batches_max, progress=lambda fresh, _: bar.move(fresh))
 
 
 def _work(docs: Collection, label: str, owners: RowOwners, *, any_revision: bool) -> Work:
@@ -197,13 +195,13 @@ def _given(
     batch_size: int,
     batches_max: int | None,
 ) -> BackfillReport:
-    """Write vectors from a file as `Collection.backfill` writes those it makes."""
+    """Write vectors from a file as `Migrations.backfill` writes those it makes."""
     done = skipped = batches = 0
-    job = docs.version(label).backfill
+    job = docs.versions[label].backfill
     if work.ids and job is not None and job.dead:  # here are vectors that could not be made
         docs.migrate(job.source, label).retry_failed()
     # No batch at all: this opens the job, and at the end closes it if nothing is left.
-    docs.backfill(label, _nothing, batches_max=0)
+    docs.migration.backfill(label, _nothing, batches_max=0)
     with Bar("backfill", len(work.ids)) as bar:
         for start, end in _spans(len(work.ids), batch_size, batches_max):
             ids = work.ids[start:end]
@@ -211,7 +209,7 @@ def _given(
             written, passed = _batch(docs, label, ids, vectors, revisions)
             done, skipped, batches = done + written, skipped + passed, batches + 1
             bar.move(end)
-    closing = docs.backfill(label, _nothing, batches_max=0)
+    closing = docs.migration.backfill(label, _nothing, batches_max=0)
     return replace(closing, done=done, skipped=skipped, batches=batches)
 
 

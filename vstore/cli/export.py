@@ -57,13 +57,13 @@ def export(
     """
     with open_to_read(store, epoch=epoch, tag=tag) as opened:
         docs = pick_collection(opened, collection)
-        labels = [one.label for one in docs.versions] if version is None else version
+        labels = list(docs.versions) if version is None else version
         for label in labels:
-            docs.version(label)  # refuses unknown ones before anything is written
+            docs.versions[label]  # refuses unknown ones before anything is written
         _make_directory(directory)
         files: list[dict[str, object]] = []
         if pending is not None:
-            listed = docs.pending(pending)
+            listed = docs.migration.pending(pending)
             files.append(_write_documents(directory, listed, total=len(listed)))
         else:
             files.append(_write_documents(directory, docs.documents(), total=len(docs)))
@@ -74,7 +74,7 @@ def export(
             "epoch": opened.epoch,
             "pending": pending,
             "fields": docs.fields,
-            "versions": [one.to_dict() for one in docs.versions],
+            "versions": [one.to_dict() for one in docs.versions.values()],
             "files": files,
         }
         # Last: where it stands, everything else is there.
@@ -121,7 +121,7 @@ def _write_documents(
 
 
 def _write_vectors(directory: Path, docs: Collection, label: str, stem: str) -> dict[str, object]:
-    version = docs.version(label)
+    version = docs.versions[label]
     dtype = np.dtype("<f2" if version.storage == "float16" else "<f4")
     vectors, owners = directory / f"{stem}.npy", directory / f"{stem}.rows.jsonl"
     rows = 0

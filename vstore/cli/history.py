@@ -74,7 +74,7 @@ def tag(
 
 
 def _tags(store: Store) -> Report:
-    tags = store.open_file.current().state.tags
+    tags = store._open_file.current().state.tags
     data = {"tags": {n: {"epoch": t.epoch, "note": t.note} for n, t in tags.items()}}
     rows = [(n, str(t.epoch), moment(t.created_us), t.note) for n, t in tags.items()]
     if not rows:

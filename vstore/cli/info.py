@@ -27,7 +27,7 @@ def info(
         data = opened.info()
         view = _store(data)
         for name in opened.collections:
-            versions = opened.collection(name).versions
+            versions = tuple(opened.collection(name).versions.values())
             collections: Any = data["collections"]
             view += ["", *_collection(name, collections[name]), "", version_table(versions)]
             for one in versions:
@@ -48,7 +48,7 @@ def versions(
     """Show all there is to know about each embedding version."""
     with open_to_read(store, epoch=epoch, tag=tag) as opened:
         docs = pick_collection(opened, collection)
-        shown = docs.versions if version is None else (docs.version(version),)
+        shown = docs.versions.values() if version is None else (docs.versions[version],)
         data = {"collection": docs.name, "versions": [one.to_dict() for one in shown]}
         view: View = [heading(f"{docs.name}: {counted(len(shown), 'version')}")]
         for one in shown:

@@ -174,7 +174,7 @@ def _source(
     documents: Path,
     count: int,
 ) -> VectorSource:
-    version = docs.version(label)
+    version = docs.versions[label]
     if vectors is None:
         return VectorSource(label, require_hashing(version, option="--embed"), None, None)
     if rows is None:

@@ -15,7 +15,7 @@ from vstore.cli.plain_text import one_line
 from vstore.cli.report import Report, heading
 from vstore.cli.spec_file import VersionWish, Wish, read_spec_file
 from vstore.errors import InvalidArgumentError, StateError, VersionMismatchError
-from vstore.manifest.spec import short
+from vstore.manifest.spec import short, suggest_label
 from vstore.names import check_name
 from vstore.writing.schema import check_fields
 
@@ -100,7 +100,7 @@ def _declare(docs: Collection, wish: Wish) -> list[str]:
             docs.add_field(name, field_type, exist_ok=True)
             done.append(f"field {name}")
     for one in missing:
-        label = docs.suggest_label(one.spec) if one.label is None else one.label
+        label = suggest_label(docs.name, one.spec) if one.label is None else one.label
         options: dict[str, Any] = dict(one.options)  # the engine checks them
         docs.create_version(label, one.spec, **options)
         done.append(f"version {label}")
@@ -117,7 +117,7 @@ def _is_there(docs: Collection, wish: VersionWish) -> bool:
     StateError
         It has the version, with other options.
     """
-    for version in docs.versions:
+    for version in docs.versions.values():
         same = version.spec.fingerprint == wish.spec.fingerprint
         if wish.label == version.label and not same:
             raise VersionMismatchError(

@@ -1,6 +1,6 @@
 """``vstore metrics``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,14 +32,15 @@ def metrics(store: StorePath, *, prometheus: Prometheus = False, as_json: AsJson
 
             text = prometheus_text(opened, stored=True)
             return Report({"prometheus": text}, [], text=text)
+        bytes_on_disk: Any = opened.info()["size_bytes"]
         view: View = [
             heading(f"{opened.path}: epoch {opened.epoch}"),
-            facts({"size": size(opened.open_file.current().container.committed_length)}),
+            facts({"size": size(bytes_on_disk)}),
         ]
         collections = {}
         for name in opened.collections:
             docs = opened.collection(name)
-            versions = docs.versions
+            versions = tuple(docs.versions.values())
             collections[name] = {
                 "documents": len(docs),
                 "versions": {
@@ -60,14 +61,14 @@ def metrics(store: StorePath, *, prometheus: Prometheus = False, as_json: AsJson
                 heading(f"{name}: {counted(len(docs), 'document')}"),
                 version_table(versions),
             ]
-        counters = opened.metrics()
-        stored = opened.metrics(stored=True)
+        counters = opened.metrics().to_dict()
+        stored = opened.metrics(stored=True).to_dict()
         view += ["", heading("searches, as stored"), facts(_stored(stored))]
         view += ["", heading("this process"), facts(_counters(counters))]
         data = {
             "path": opened.path,
             "epoch": opened.epoch,
-            "size_bytes": opened.open_file.current().container.committed_length,
+            "size_bytes": bytes_on_disk,
             "collections": collections,
             "stored": stored,
             "process": counters,

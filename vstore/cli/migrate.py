@@ -20,9 +20,9 @@ from vstore.cli.options import (
 from vstore.cli.plain_text import counted
 from vstore.cli.report import Report, facts, heading
 from vstore.errors import InvalidArgumentError
-from vstore.fusions import DEFAULT_FUSION
 from vstore.inspection.manifest_info import route_data
-from vstore.migration.gates.gates import GateResult
+from vstore.migration.gates.gates import GateResult, Gates
+from vstore.reads import Canary, Dual
 
 MinCoverage = Annotated[
     float,
@@ -31,7 +31,7 @@ MinCoverage = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Go on although a gate fails; needs --reason.")
 ]
-ReadBoth = Annotated[
+DualLabel = Annotated[
     str | None,
     typer.Option(metavar="LABEL", help="From now on read the serving version and this one."),
 ]
@@ -68,7 +68,7 @@ FollowDefault = Annotated[
 def route(
     store: StorePath,
     *,
-    read_both: ReadBoth = None,
+    dual: DualLabel = None,
     fusion: RouteFusion = None,
     canary: CanaryLabel = None,
     shadow: ShadowLabel = None,
@@ -82,17 +82,17 @@ def route(
     as_json: AsJson = False,
 ) -> Report:
     """Show which version answers a query that names none, or set a dual read, canary or shadow."""
-    wanted = [read_both, canary, shadow, follow_default or None]
+    wanted = [dual, canary, shadow, follow_default or None]
     chosen = [value for value in wanted if value is not None]
     if len(chosen) > 1:
         raise InvalidArgumentError(
-            "route: expected one of --read-both, --canary, --shadow, --follow-default"
+            "route: expected one of --dual, --canary, --shadow, --follow-default"
         )
-    if (fusion is not None and read_both is None) or (
+    if (fusion is not None and dual is None) or (
         percent is not None and canary is None and shadow is None
     ):
         raise InvalidArgumentError(
-            "route: --fusion goes with --read-both, --percent with --canary or --shadow"
+            "route: --fusion goes with --dual, --percent with --canary or --shadow"
         )
     if not chosen:
         if reason or by:
@@ -101,18 +101,18 @@ def route(
             return _routed(pick_slice(opened, collection, slice_))
     with open_to_write(store, wait=wait) as opened:
         docs = pick_slice(opened, collection, slice_)
-        if read_both is not None:
-            rule: Any = fusion or DEFAULT_FUSION  # the engine checks it
-            docs.read_both(read_both, fusion=rule, reason=reason, by=by)
+        if dual is not None:
+            rule: Any = fusion  # the engine checks it
+            docs.routes.set(Dual(dual, fusion=rule), reason=reason, by=by)
         elif canary is not None:
-            docs.read_canary(
-                canary, percent=10 if percent is None else percent, reason=reason, by=by
+            docs.routes.set(
+                Canary(canary, percent=10 if percent is None else percent), reason=reason, by=by
             )
         elif shadow is not None:
             share = 100 if percent is None else percent
-            docs.shadow(shadow or None, percent=share, reason=reason, by=by)
+            docs.routes.shadow(shadow or None, percent=share, reason=reason, by=by)
         else:
-            docs.follow_default(reason=reason)
+            docs.routes.follow_default(reason=reason)
         return _routed(docs)
 
 
@@ -132,7 +132,9 @@ def cutover(
     """Let a version serve alone, if its gates pass."""
     with open_to_write(store, wait=wait) as opened:
         docs = pick_slice(opened, collection, slice_)
-        gates = docs.cutover(version, min_coverage=min_coverage, force=force, reason=reason, by=by)
+        gates = docs.routes.cutover(
+            version, force=force, reason=reason, by=by, gates=Gates(coverage=min_coverage)
+        )
         return _routed(docs, gates)
 
 
@@ -149,7 +151,7 @@ def rollback(
     """Return to the version that served before."""
     with open_to_write(store, wait=wait) as opened:
         docs = pick_slice(opened, collection, slice_)
-        docs.rollback(reason=reason, by=by)
+        docs.routes.rollback(reason=reason, by=by)
         return _routed(docs)
 
 
@@ -165,8 +167,8 @@ def retire(
     """End a version: no more writes or queries, and a vacuum drops its vectors."""
     with open_to_write(store, wait=wait) as opened:
         docs = pick_collection(opened, collection)
-        docs.retire(version, reason=reason)
-        retired = docs.version(version)
+        docs.routes.retire(version, reason=reason)
+        retired = docs.versions[version]
         data = {
             "collection": docs.name,
             "version": version,
@@ -183,7 +185,7 @@ def retire(
 
 
 def _routed(docs: Collection, gates: list[GateResult] | None = None) -> Report:
-    described = route_data(docs.route)
+    described = route_data(docs.routes.current)
     every = {key or "default": route_data(one) for key, one in docs.routes.items()}
     data: dict[str, object] = {
         "collection": docs.name,

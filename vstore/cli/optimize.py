@@ -10,7 +10,7 @@ def optimize(store: StorePath, *, wait: Wait = 0.0, as_json: AsJson = False) -> 
     with open_to_write(store, wait=wait) as opened:
         opened.optimize()
         graphs = {
-            name: {one.label: one.graphs for one in opened.collection(name).versions}
+            name: {label: one.graphs for label, one in opened.collection(name).versions.items()}
             for name in opened.collections
         }
         data = {"path": opened.path, "epoch": opened.epoch, "graphs": graphs}

@@ -13,6 +13,7 @@ from vstore.cli.hashing import require_hashing
 from vstore.cli.json_argument import json_argument
 from vstore.cli.vector_file import open_vectors
 from vstore.errors import InvalidArgumentError
+from vstore.reads import Dual
 
 if TYPE_CHECKING:
     from vstore.api.collection import Collection
@@ -29,7 +30,6 @@ class QueryOptions:
     row: int | None
     version: str | None
     old_version: str | None
-    mode: str | None
     fusion: str | None
     k: int
     where: str | None
@@ -44,41 +44,44 @@ def search_arguments(collection: Collection, options: QueryOptions) -> dict[str,
     InvalidArgumentError
         Not one of --query and --text is given, or a value is not JSON.
     """
-    mode = options.mode
-    if mode is None and options.old_version is not None:
-        mode = "dual"
     where = None if options.where is None else json_argument(options.where, name="--where")
-    return {
-        "query": _query(collection, options, mode),
-        "version": options.version,
-        "old_version": options.old_version,
-        "mode": mode,
-        "fusion": options.fusion,
+    arguments = {
+        "query": _query(collection, options),
         "k": options.k,
         "where": where,
         "collapse": not options.chunks,
     }
+    if options.old_version is None:
+        if options.fusion is not None:
+            raise InvalidArgumentError(
+                "--fusion: of a dual read; name its versions, with --old-version"
+            )
+        return {**arguments, "version": options.version}
+    if options.version is None:
+        raise InvalidArgumentError("--old-version: of a dual read; name the new one with --version")
+    rule: Any = options.fusion  # the engine checks it
+    return {**arguments, "read": Dual(options.version, old=options.old_version, fusion=rule)}
 
 
-def _query(collection: Collection, options: QueryOptions, mode: str | None) -> object:
+def _query(collection: Collection, options: QueryOptions) -> object:
     if (options.query is None) == (options.text is None):
         raise InvalidArgumentError("the query: pass --query or --text, one of the two")
     if options.text is not None:
-        for label in _versions_read(collection, options, mode):
-            embedder = require_hashing(collection.version(label), option="--text")
+        for label in _versions_read(collection, options):
+            embedder = require_hashing(collection.versions[label], option="--text")
             collection.store.register_embedder(embedder)
         return options.text
     assert options.query is not None
     if options.version is None:
-        known = ", ".join(version.label for version in collection.versions) or "none yet"
+        known = ", ".join(collection.versions) or "none yet"
         raise InvalidArgumentError(
             "--query: bare numbers do not say which model made them; name its version with "
             f"--version ({known})"
         )
     vector = _vector(options.query, options.row, name="--query")
-    if mode != "dual":
+    if options.old_version is None:
         return vector
-    if options.old_version is None or options.old_query is None:
+    if options.old_query is None:
         raise InvalidArgumentError(
             "a dual read needs a vector of each version: --query with --version, and --old-query "
             "with --old-version"
@@ -87,12 +90,10 @@ def _query(collection: Collection, options: QueryOptions, mode: str | None) -> o
     return {options.version: vector, options.old_version: old_vector}
 
 
-def _versions_read(
-    collection: Collection, options: QueryOptions, mode: str | None
-) -> tuple[str, ...]:
+def _versions_read(collection: Collection, options: QueryOptions) -> tuple[str, ...]:
     if options.version is None:
-        return (collection.route.version,) if mode == "matched" else collection.route.labels
-    named = (options.old_version, options.version) if mode == "dual" else (options.version,)
+        return collection.routes.current.labels
+    named = (options.old_version, options.version)
     return tuple(label for label in named if label is not None)
 
 

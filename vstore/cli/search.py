@@ -33,11 +33,7 @@ Version = Annotated[
     typer.Option(metavar="LABEL", help="The version to read; a text may leave it to the route."),
 ]
 OldVersion = Annotated[
-    str | None, typer.Option(metavar="LABEL", help="In a dual read, the other version.")
-]
-Mode = Annotated[
-    str | None,
-    typer.Option(metavar="matched|dual", help="Read one version, or two and fuse them."),
+    str | None, typer.Option(metavar="LABEL", help="Read this version too, and fuse the two lists.")
 ]
 Fusion = Annotated[
     str | None,
@@ -66,7 +62,6 @@ def search(
     version: Version = None,
     k: HitCount = 10,
     where: Where = None,
-    mode: Mode = None,
     old_version: OldVersion = None,
     old_query: OldQuery = None,
     fusion: Fusion = None,
@@ -79,7 +74,7 @@ def search(
 ) -> Report:
     """Find the nearest documents to a vector or a text."""
     options = QueryOptions(
-        query, old_query, text, row, version, old_version, mode, fusion, k, where, chunks
+        query, old_query, text, row, version, old_version, fusion, k, where, chunks
     )
     with open_to_read(store, epoch=epoch, tag=tag) as opened:
         docs = pick_collection(opened, collection)
@@ -96,7 +91,6 @@ def explain(
     version: Version = None,
     k: HitCount = 10,
     where: Where = None,
-    mode: Mode = None,
     old_version: OldVersion = None,
     old_query: OldQuery = None,
     fusion: Fusion = None,
@@ -110,7 +104,7 @@ def explain(
 ) -> Report:
     """Show the plan of a search: which versions, in which order, and why."""
     options = QueryOptions(
-        query, old_query, text, row, version, old_version, mode, fusion, k, where, chunks
+        query, old_query, text, row, version, old_version, fusion, k, where, chunks
     )
     with open_to_read(store, epoch=epoch, tag=tag) as opened:
         docs = pick_collection(opened, collection)

@@ -15,6 +15,7 @@ from vstore.demo.quality import mixed_on_purpose, single_read
 from vstore.demo.stage import BATCH_SIZE, CLAIM
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import GateError, VersionMismatchError
+from vstore.reads import Dual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,7 @@ def killed_backfill(stage: Stage) -> None:
     tell.chapter("Readers on both versions, a backfill in another process")
     with stage.open() as store:
         papers = store.collection(COLLECTION)
-        papers.read_both(NEW, reason="the backfill begins")
+        papers.routes.set(Dual(NEW), reason="the backfill begins")
         tell.code(f'papers.read_both("{NEW}")')
         stage.reaches_stop(Commit(store.epoch, 0, len(papers)))
     tell.say(
@@ -140,7 +141,7 @@ def resumed_backfill(stage: Stage) -> None:
         )
         tell.code(f'papers.cutover("{NEW}")')
         try:
-            papers.cutover(NEW)
+            papers.routes.cutover(NEW)
         except GateError as error:
             tell.refusal(error)
         else:
@@ -148,7 +149,7 @@ def resumed_backfill(stage: Stage) -> None:
         tell.say("So on with the backfill, in this process. It embeds what is missing:")
         tell.code(f'papers.backfill("{NEW}", minilm)')
         _finish_backfill(stage, store, papers)
-        job = papers.version(NEW).backfill
+        job = papers.versions[NEW].backfill
         assert job is not None, "it ran"
         twice = sum(times > 1 for times in stage.embedded.values())
         tell.say(
@@ -173,7 +174,7 @@ def _finish_backfill(stage: Stage, store: Store, papers: Collection) -> None:
             if stage.reaches_stop(Commit(store.epoch, fresh, live)):
                 stage.tell_coverage(store, store.epoch)
 
-        papers.backfill(NEW, embed, batch_size=BATCH_SIZE, progress=committed)
+        papers.migration.backfill(NEW, embed, batch_size=BATCH_SIZE, progress=committed)
 
 
 def cutover_and_back(stage: Stage) -> None:
@@ -183,17 +184,17 @@ def cutover_and_back(stage: Stage) -> None:
     with stage.open() as store:
         papers = store.collection(COLLECTION)
         tell.code(f'papers.cutover("{NEW}")', "papers.search(claim, k=3)")
-        gates = papers.cutover(NEW)
+        gates = papers.routes.cutover(NEW)
         stage.show_hits(papers)
         tell.say(
             f"The gate measured {'; '.join(map(str, gates))}. Suppose that the answers disappoint "
             "somebody all the same. Version 1 is still complete, so:"
         )
         tell.code('papers.rollback(reason="a customer complains")')
-        papers.rollback(reason="a customer complains")
+        papers.routes.rollback(reason="a customer complains")
         tell.say(f"The claim is answered by {_answering(papers)}. The complaint is withdrawn:")
         tell.code(f'papers.cutover("{NEW}", reason="for good")')
-        papers.cutover(NEW, reason="for good")
+        papers.routes.cutover(NEW, reason="for good")
         tell.say(
             f"The claim is answered by {_answering(papers)}. Each of the three was one commit."
         )
@@ -220,7 +221,7 @@ def deletion(stage: Stage) -> None:
         row = corpus.document_ids.index(str(best.id))
         late = corpus.new_documents[row : row + 1]
         tell.code(f'papers.add_vectors("{NEW}", ["{best.id}"], vectors, revisions=[{revision}])')
-        counts = papers.add_vectors(NEW, [best.id], late, revisions=[revision])
+        counts = papers.add_vectors([best.id], late, revisions=[revision], version=NEW)
         tell.say(f"written {counts.written}, stale {counts.stale}: it does not come back")
 
 
@@ -230,7 +231,7 @@ def retirement(stage: Stage) -> None:
     tell.chapter("Version 1 retires")
     with stage.open() as store:
         tell.code(f'papers.retire("{OLD}")', "store.vacuum()", "store.check()")
-        store.collection(COLLECTION).retire(OLD, reason="version 2 serves")
+        store.collection(COLLECTION).routes.retire(OLD, reason="version 2 serves")
         vacuum = store.vacuum()
         check = store.check()
         tell.say(

@@ -50,7 +50,9 @@ def main(arguments: Sequence[str]) -> int:
             if store.epoch - first_epoch >= _AHEAD and not sys.stdin.readline():
                 sys.exit("nobody listens any more")
 
-        store.collection(COLLECTION).backfill(NEW, embed, batch_size=batch_size, progress=committed)
+        store.collection(COLLECTION).migration.backfill(
+            NEW, embed, batch_size=batch_size, progress=committed
+        )
     return 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from vstore.api.opening import open_store
 from vstore.demo.models import COLLECTION, NEW, OLD
 from vstore.evaluation.measures import mean_ndcg_at_k, mean_recall_at_k
+from vstore.reads import Dual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,11 +74,8 @@ def dual_read(papers: Collection, corpus: ScifactDemo, fusion: FusionName) -> Qu
     """Ask both versions all queries, each version with its own model's vectors."""
     results = papers.search_batch(
         {OLD: corpus.old_queries, NEW: corpus.new_queries},
-        version=NEW,
-        old_version=OLD,
-        mode="dual",
-        fusion=fusion,
         k=K,
+        read=Dual(NEW, old=OLD, fusion=fusion),
     )
     return judged(corpus, [result.ids for result in results])
 
@@ -107,7 +105,7 @@ def measure(path: Path, epoch: int, corpus: ScifactDemo) -> Moment:
 
 
 def _mixed_version_rate(store: Store) -> tuple[float, float]:
-    rates = store.metrics()["mixed_version_rate"]
+    rates = store.metrics().to_dict()["mixed_version_rate"]
     assert isinstance(rates, dict)
     return rates["explicit"], rates["silent"]
 

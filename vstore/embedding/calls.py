@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import sleep
@@ -14,7 +15,7 @@ from vstore.errors import (
     MissingDependencyError,
     VstoreError,
 )
-from vstore.numbers import check_number, check_whole
+from vstore.numbers import check_count, check_number, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,41 +44,55 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, Exception)
 
 
+@dataclass(frozen=True, slots=True)
 class Calls:
     """How an embedding function is called.
 
-    Parameters
+    Attributes
     ----------
+    batch_size : int
+        Documents per commit; a call gets no more.
     retries : int
-        Tries after the first one, with exponential backoff and jitter.
+        Tries after the first one, with exponential backoff and jitter; needs the extra ``migrate``.
     timeout_s : float, optional
         Give up on a call after so long. It runs in a thread of its own then, for Python cannot
         stop one: the thread is left to itself, what it returns later is thrown away, and it does
-        not keep the process from ending. At `HUNG_MAX` such threads no further call is made.
+        not keep the process from ending. At 64 such threads no further call is made.
     rate_per_s : float, optional
         Calls a second, tries included.
+    """
+
+    batch_size: int = 256
+    retries: int = 0
+    timeout_s: float | None = None
+    rate_per_s: float | None = None
+
+
+class Caller:
+    """Calls an embedding function as `Calls` says.
 
     Attributes
     ----------
+    batch_size : int
     made : int
         Calls so far.
 
     Raises
     ------
+    InvalidArgumentError
+        They are no `Calls`, or a number of theirs is out of range.
     MissingDependencyError
         There are to be retries, and tenacity is not installed.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        retries: int = 0,
-        timeout_s: float | None = None,
-        rate_per_s: float | None = None,
-    ) -> None:
+    def __init__(self, clock: Clock, calls: Calls) -> None:
+        if not isinstance(calls, Calls):
+            raise InvalidArgumentError(f"calls: expected Calls, found {calls!r:.60}")
+        self.batch_size = check_count(calls.batch_size, what="calls: batch_size")
+        retries = check_whole(calls.retries, what="calls: retries", least=0, most=1_000)
         self._clock = clock
-        self._timeout_s = timeout_s
+        self._timeout_s = _positive(calls.timeout_s, "calls: timeout_s")
+        rate_per_s = _positive(calls.rate_per_s, "calls: rate_per_s")
         self._interval_s = 0.0 if rate_per_s is None else 1.0 / rate_per_s
         self._next_s = float("-inf")
         self._hung: list[Thread] = []
@@ -134,23 +149,6 @@ class Calls:
         if error is not None:
             raise error
         return values[0]
-
-
-def calls_of(
-    clock: Clock, *, retries: int, timeout_s: float | None, rate_per_s: float | None
-) -> Calls:
-    """Return how a function is called, by a caller's options.
-
-    Raises
-    ------
-    InvalidArgumentError, MissingDependencyError
-    """
-    return Calls(
-        clock,
-        retries=check_whole(retries, what="retries", least=0, most=1_000),
-        timeout_s=_positive(timeout_s, "timeout_s"),
-        rate_per_s=_positive(rate_per_s, "rate_per_s"),
-    )
 
 
 def _positive(value: float | None, what: str) -> float | None:

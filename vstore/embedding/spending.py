@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError
@@ -14,37 +15,52 @@ if TYPE_CHECKING:
     from vstore.segment.user_document import Document
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What embedding a document costs.
+
+    Attributes
+    ----------
+    unit : str
+        What is counted of a document, for people; empty if nothing is.
+    count : callable, optional
+        From a document to its units; by default the characters of its text.
+    per_unit : float
+        Price of one unit.
+    """
+
+    unit: str = "characters"
+    count: Callable[[Document], int] | None = None
+    per_unit: float = 0.0
+
+
 class Spending:
     """How documents are counted and paid for.
 
     Parameters
     ----------
-    unit : str
-        Empty if nothing is to be counted.
-    count : callable, optional
-        From a document to its units; default: the characters of its text.
-    price_per_unit : float
     capped : bool
         Units or cost have a cap, so a document that cannot be counted is refused.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is no `Price`, its price is no number, or nothing counts its unit.
     """
 
-    def __init__(
-        self,
-        *,
-        unit: str = "characters",
-        count: Callable[[Document], int] | None = None,
-        price_per_unit: float = 0.0,
-        capped: bool = False,
-    ) -> None:
-        self.unit = check_name(unit, what="unit") if unit else ""
+    def __init__(self, price: Price, *, capped: bool = False) -> None:
+        if not isinstance(price, Price):
+            raise InvalidArgumentError(f"price: expected Price, found {price!r:.60}")
+        unit, count = price.unit, price.count
+        self.unit = check_name(unit, what="price: unit") if unit else ""
         if count is None and (capped or unit) and unit != "characters":
             raise InvalidArgumentError(
-                f"unit={unit!r:.60} needs count_units=, which counts those of a document"
+                f"price: unit={unit!r:.60} needs count=, which counts those of a document"
             )
         if count is not None and not callable(count):
-            raise InvalidArgumentError(f"count_units: no function: {count!r:.60}")
+            raise InvalidArgumentError(f"price: count: no function: {count!r:.60}")
         self.price_per_unit = check_number(
-            price_per_unit, what="price_per_unit", least=0.0, most=1e18
+            price.per_unit, what="price: per_unit", least=0.0, most=1e18
         )
         self._count = count
         self._capped = capped
@@ -60,7 +76,7 @@ class Spending:
         if self._count is None and document.text is None and self._capped:
             raise InvalidArgumentError(
                 f"document {document.id!r:.80} has no text whose characters could be counted, and "
-                "units_max= or cost_max= is to be kept; pass count_units="
+                "units or cost have a cap; pass price=Price(count=...)"
             )
         return self.estimated(document)
 
@@ -73,6 +89,6 @@ class Spending:
             The caller's function returned no count.
         """
         if self._count is not None:
-            what = f"count_units of document {document.id!r:.80}"
+            what = f"price: count of document {document.id!r:.80}"
             return check_whole(self._count(document), what=what, least=0, most=2**53)
         return len(document.text or "") if self.unit else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import ref
 
 from vstore.deferred import Deferred
-from vstore.errors import ReadOnlyError, ScopeError
+from vstore.errors import InvalidArgumentError, ReadOnlyError, ScopeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,9 +47,11 @@ class Handle:
         Which documents every read and write stays inside; None for all.
     pinned : Snapshot | None
         What it reads, unless that is the newest snapshot.
+    version : str | None
+        Label of the version that is meant where none is named.
     """
 
-    __slots__ = ("_bound_scope", "_seen", "embedders", "file", "name", "pinned", "scope")
+    __slots__ = ("_bound_scope", "_seen", "embedders", "file", "name", "pinned", "scope", "version")
 
     def __init__(
         self,
@@ -59,23 +61,67 @@ class Handle:
         *,
         scope: Filter | None = None,
         pinned: Snapshot | None = None,
+        version: str | None = None,
     ) -> None:
         self.file = file
         self.name = name
         self.embedders = embedders
         self.scope = scope
         self.pinned = pinned
+        self.version = version
         self._bound_scope: tuple[object, Filter] | None = None
         # The latest scoped view, held by the snapshot that it is of, not by this handle.
         self._seen: ref[CollectionView] | None = None
 
     def within(self, scope: Filter) -> Handle:
         """Return a handle inside a scope, which has this one's in it already."""
-        return Handle(self.file, self.name, self.embedders, scope=scope, pinned=self.pinned)
+        return self._but(scope=scope)
 
     def at(self, snapshot: Snapshot) -> Handle:
         """Return the same handle, pinned to a snapshot."""
-        return Handle(self.file, self.name, self.embedders, scope=self.scope, pinned=snapshot)
+        return self._but(pinned=snapshot)
+
+    def bound(self, version: str) -> Handle:
+        """Return the same handle, bound to a version of the collection.
+
+        Raises
+        ------
+        NotFoundError
+            The collection has no such version.
+        """
+        return self._but(version=self.view().version(version).label)
+
+    def _but(
+        self,
+        *,
+        scope: Filter | None = None,
+        pinned: Snapshot | None = None,
+        version: str | None = None,
+    ) -> Handle:
+        return Handle(
+            self.file,
+            self.name,
+            self.embedders,
+            scope=self.scope if scope is None else scope,
+            pinned=self.pinned if pinned is None else pinned,
+            version=self.version if version is None else version,
+        )
+
+    def label(self, version: str | None) -> str:
+        """Return the label of the version that is meant.
+
+        Raises
+        ------
+        InvalidArgumentError
+            None is named, and the handle is bound to none.
+        """
+        found = self.version if version is None else version
+        if found is None:
+            raise InvalidArgumentError(
+                f"version: collection {self.name!r} expects a label, and found none; name one, or "
+                "bind a handle to it: docs.at(label)"
+            )
+        return found
 
     @property
     def clock(self) -> Clock:

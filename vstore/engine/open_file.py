@@ -95,6 +95,8 @@ class OpenFile:
     snapshot : Snapshot
         What reads see: of the last commit, or of the epoch that the handle is pinned to.
     closed : bool
+    threads : int
+        How many share the queries of a batch.
     companions : Companions
         What higher floors keep beside the file.
     """
@@ -110,9 +112,11 @@ class OpenFile:
         clock: Clock,
         steps: Sequence[CommitStep] = (),
         recall_sample: float = 0.0,
+        threads: int = 1,
     ) -> None:
         self.clock = clock
         self.medium = medium
+        self.threads = threads
         self.container = container
         self.snapshot = snapshot
         self._durability = durability

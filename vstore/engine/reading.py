@@ -11,7 +11,6 @@ import numpy as np
 
 from vstore.engine.filtering import passing
 from vstore.errors import InvalidArgumentError, LimitExceededError, NotFoundError
-from vstore.numbers import check_whole
 from vstore.segment.documents import DELETED
 from vstore.segment.ids import validate_ids
 from vstore.segment.user_document import document_of
@@ -85,21 +84,6 @@ def get_vectors(handle: Handle, id_: DocumentId, version: str) -> Array:
             return np.stack([part.rows.vectors[row] for part, row in places])
     view.version(version)
     raise NotFoundError(f"no vectors of {id_!r:.80} in version {version!r}")
-
-
-def get_vector(handle: Handle, id_: DocumentId, version: str, chunk: int) -> Array:
-    """Return one vector exactly as stored, (dimension,).
-
-    Raises
-    ------
-    NotFoundError
-        As `get_vectors`, or the document has no such chunk.
-    """
-    chunk = check_whole(chunk, what="chunk")
-    vectors = get_vectors(handle, id_, version)
-    if not 0 <= chunk < len(vectors):
-        raise NotFoundError(f"{id_!r:.80} has {len(vectors)} chunks, no chunk {chunk}")
-    return np.asarray(vectors[chunk])
 
 
 def vectors(

@@ -36,7 +36,7 @@ from vstore.segment.validation import as_array, check_vectors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.embedding.calls import Calls
+    from vstore.embedding.calls import Caller
     from vstore.engine.handle import Handle
     from vstore.guarding.canaries import CanaryVerdict
     from vstore.manifest.state import VersionState
@@ -257,7 +257,7 @@ def drift_error(report: CanaryReport) -> EmbedderDriftError:
     )
 
 
-def require_no_drift(handle: Handle, label: str, embedder: Embedder, calls: Calls) -> None:
+def require_no_drift(handle: Handle, label: str, embedder: Embedder, caller: Caller) -> None:
     """Refuse an embedder that makes other vectors of a version's canaries than it did.
 
     Once per handle, embedder and canaries; nothing is asked of a version without any.
@@ -283,7 +283,7 @@ def require_no_drift(handle: Handle, label: str, embedder: Embedder, calls: Call
         ):
             return
     try:
-        report = calls.retried(lambda: calls.once(lambda: _compared(version, canaries, embedder)))
+        report = caller.retried(lambda: caller.once(lambda: _compared(version, canaries, embedder)))
     except Exception as error:
         if isinstance(error, VstoreError) or not may_pass(error):
             raise

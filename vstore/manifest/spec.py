@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -201,13 +202,13 @@ def short(fingerprint: bytes) -> str:
     return fingerprint.hex()[:12]
 
 
-def suggest_label(collection: str, spec: EmbeddingSpec, *, date: str) -> str:
+def suggest_label(collection: str, spec: EmbeddingSpec, *, date: str | None = None) -> str:
     """Propose a version label from collection, model, preprocessing and date.
 
     Parameters
     ----------
-    date : str
-        For example ``"2026-11"``; the day the version was made.
+    date : str, optional
+        For example ``"2026-11"``; today if not given.
 
     Examples
     --------
@@ -215,6 +216,8 @@ def suggest_label(collection: str, spec: EmbeddingSpec, *, date: str) -> str:
     'docs-all-minilm-l6-v2-2026-11'
     """
     require_spec(spec, what="suggest_label: spec")
+    if date is None:
+        date = dt.datetime.now(dt.UTC).date().isoformat()
     words = (collection, spec.model.rsplit("/", 1)[-1], spec.preprocessing, date)
     slugs = (re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-") for word in words)
     return "-".join(slug for slug in slugs if slug)

@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 StorageType: TypeAlias = Literal["float32", "float16"]
 StalePolicy: TypeAlias = Literal["hide", "serve"]
 Provenance: TypeAlias = Literal["embedded", "mapped"]
-SearchMode: TypeAlias = Literal["matched", "dual", "cascade", "bridge"]
-ReadMode: TypeAlias = Literal[SearchMode, "canary"]
+ReadMode: TypeAlias = Literal["matched", "dual", "cascade", "bridge", "canary"]
 DualWrite: TypeAlias = Literal["allow", "queue", "require"]
 
 STORAGE_TYPES: Final[tuple[StorageType, ...]] = get_args(StorageType)
 STALE_POLICIES: Final[tuple[StalePolicy, ...]] = get_args(StalePolicy)
 PROVENANCES: Final[tuple[Provenance, ...]] = get_args(Provenance)
-SEARCH_MODES: Final[tuple[SearchMode, ...]] = get_args(SearchMode)
 READ_MODES: Final[tuple[ReadMode, ...]] = get_args(ReadMode)
 DUAL_WRITES: Final[tuple[DualWrite, ...]] = get_args(DualWrite)
 _EMPTY: Final[Mapping[str, Never]] = FrozenDict({})

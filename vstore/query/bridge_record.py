@@ -11,7 +11,7 @@ from vstore.limits import DIMENSION_MAX
 from vstore.manifest.job_state import BRIDGE_KINDS
 from vstore.manifest.record import read_record
 from vstore.manifest.spec import METRICS
-from vstore.query.bridge import Bridge
+from vstore.query.bridge_map import BridgeMap
 
 if TYPE_CHECKING:
     from vstore.manifest.job_state import BridgeState
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 
-def plain_bridge(bridge: Bridge) -> Plain:
+def plain_bridge(bridge: BridgeMap) -> Plain:
     """Return a bridge's map as structured data."""
     return {
         "kind": bridge.kind,
@@ -36,7 +36,7 @@ def plain_bridge(bridge: Bridge) -> Plain:
     }
 
 
-def read_map(plain: PlainReader) -> Bridge:
+def read_map(plain: PlainReader) -> BridgeMap:
     """Check a bridge's map from a file. What was measured is in the manifest.
 
     Raises
@@ -51,7 +51,7 @@ def read_map(plain: PlainReader) -> Bridge:
             f"{plain.where}: a matrix of {len(matrix)} numbers, from {len(source_mean)} to "
             f"{len(target_mean)} dimensions"
         )
-    return Bridge(
+    return BridgeMap(
         kind=plain.choice("kind", BRIDGE_KINDS),
         penalty=plain.real("penalty"),
         rank=plain.integer("rank", maximum=DIMENSION_MAX),
@@ -78,7 +78,9 @@ def _floats(plain: PlainReader, key: str) -> Array:
     return numbers
 
 
-def stored_bridge(container: Container, collection: CollectionState, state: BridgeState) -> Bridge:
+def stored_bridge(
+    container: Container, collection: CollectionState, state: BridgeState
+) -> BridgeMap:
     """Read the map of a bridge.
 
     Raises

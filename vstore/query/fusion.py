@@ -13,7 +13,7 @@ Every rule but "evidence" and "imputed" gives exactly the old ranking before the
 migrated, and exactly the new one after the last. (Equal scores count as ranked by key.)
 
 With ``bridged-`` before it, a rule gets an old ranking by the old query and half of the new one,
-pulled back over a bridge (`query.bridge.Bridge.blended`).
+pulled back over a bridge (`query.bridge_map.BridgeMap.blended`).
 
 Lists are trusted to be what they are called; only what would put a document twice into an answer is
 refused. ``k`` is at least 1.

@@ -34,9 +34,7 @@ class Wanted(NamedTuple):
     Attributes
     ----------
     recall : float
-        Share of the true k best that is wanted, on average.
-    exact : bool
-        Scan the vectors, whatever it costs.
+        Share of the true k best that is wanted, on average; of 1, vectors are scanned.
     ef_search : int | None
         Follow graphs with just this ef.
     threads : int
@@ -44,13 +42,12 @@ class Wanted(NamedTuple):
     """
 
     recall: float = RECALL_DEFAULT
-    exact: bool = False
     ef_search: int | None = None
     threads: int = 1
 
 
 ANY: Final = Wanted()  # of a caller who says nothing
-EXACT: Final = Wanted(exact=True)  # of what compares answers with the true ones
+EXACT: Final = Wanted(recall=1.0)  # of what compares answers with the true ones
 
 
 class PartStatistics(NamedTuple):
@@ -135,8 +132,8 @@ def choose_path(
     flat = FLAT._replace(cost=float(part.rows))
     if part.recall is None or not part.nodes:
         return flat
-    if wanted.exact:
-        return flat._replace(reason="exact=True")
+    if wanted.recall >= 1:
+        return flat._replace(reason="recall=1: no sample of queries proves that a graph finds all")
     curves = part.recall.of(collapse=collapse)
     if wanted.ef_search is not None:
         if curves.ef_for(RECALL_DEFAULT, k) is None:
@@ -145,12 +142,10 @@ def choose_path(
         # A pool that is larger by as much as the filter leaves out.
         ef = math.ceil(max(wanted.ef_search, k) / _share(part))
         if ef > POOL_MAX or ef >= part.nodes:
-            return flat._replace(reason=f"ef_search={wanted.ef_search} of so few is a scan")
+            return flat._replace(reason=f"ef {wanted.ef_search} of so few is a scan")
         return _by_hand(_graph(part, curves, ef, k), part, wanted.ef_search)
     if not native:
         return flat._replace(reason="no machine code here (yet)")
-    if wanted.recall >= 1:
-        return flat._replace(reason="no sample of queries proves that a graph finds all")
     if part.resolved < wanted.recall:
         return flat._replace(reason="codes tell too few of the rows that pass apart")
     share = _share(part)
@@ -193,7 +188,7 @@ def _by_hand(path: Path, part: PartStatistics, ef_search: int) -> Path:
     passing = path.ef * _share(part)
     refine = max(path.refine, math.ceil(passing * _REFINED_BY_HAND))
     keep = max(path.keep, math.ceil(passing * _KEPT_BY_HAND))
-    reason = f"ef_search={ef_search}"
+    reason = f"EfSearch({ef_search})"
     return path._replace(refine=refine, keep=keep, kept=max(path.kept, refine), reason=reason)
 
 

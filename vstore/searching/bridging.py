@@ -14,7 +14,7 @@ from vstore.storage.block import BlockRef
 if TYPE_CHECKING:
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.manifest.job_state import BridgeState
-    from vstore.query.bridge import Bridge
+    from vstore.query.bridge_map import BridgeMap
     from vstore.types import Array
 
 
@@ -53,11 +53,11 @@ def blended(
     return np.ascontiguousarray(bridge.blended(own, other), np.float32)
 
 
-class _LoadedBridges(Recent[BlockRef, "Bridge"]):
+class _LoadedBridges(Recent[BlockRef, "BridgeMap"]):
     """Maps between versions of a collection, by their records."""
 
 
-def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bridge:
+def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> BridgeMap:
     # Kept with the whole collection, whatever the scope: a map holds nobody's documents.
     known = view.whole.companions.of(_LoadedBridges)
     return known.get(state.record, lambda: stored_bridge(snapshot.container, view.state, state))

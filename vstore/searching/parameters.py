@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
-from vstore.limits import K_MAX, POOL_MAX, THREADS_MAX
-from vstore.names import require_text
-from vstore.native.flavour import processors
+from vstore.fusions import FUSIONS
+from vstore.limits import K_MAX, POOL_MAX
+from vstore.names import check_choice, require_text
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
+from vstore.reads import Bridge, Cascade, Dual
 from vstore.segment.copies import drawn_copies
 from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     from vstore import numbers
     from vstore.embedding import embedder as embedders
     from vstore.embedding.embedder import Embeddings
-    from vstore.fusions import FusionName
-    from vstore.manifest.state import SearchMode
+    from vstore.engine.handle import Handle
     from vstore.query.filter import Where
+    from vstore.reads import Read
     from vstore.types import Array
 else:  # what a search by a vector does not need
     embedders = Deferred("vstore.embedding.embedder")
@@ -31,6 +33,23 @@ else:  # what a search by a vector does not need
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
+
+
+@dataclass(frozen=True, slots=True)
+class EfSearch:
+    """How widely graphs are searched, in place of a recall.
+
+    Attributes
+    ----------
+    ef : int
+        Size of the pool of candidates with which graphs are followed, 1 to `POOL_MAX`; the larger
+        it is, the more candidates are scored with their vectors.
+    """
+
+    ef: int
+
+
+Recall: TypeAlias = float | EfSearch
 
 
 class SearchOptions(NamedTuple):
@@ -47,40 +66,79 @@ class SearchOptions(NamedTuple):
     version: str | None = None
     k: int = 10
     where: Where = None
-    mode: SearchMode | None = None
-    old_version: str | None = None
-    fusion: FusionName | None = None
+    read: Read | None = None
     collapse: bool = True
     wanted: Wanted = ANY
     keys: tuple[str, ...] | None = None
     family: str = ""
 
 
-def wanted_of(
-    recall: float | None, *, exact: bool, ef_search: int | None, threads: int | None = 1
-) -> Wanted:
-    """Return what a caller asks of a search besides k.
+def search_options(
+    handle: Handle,
+    *,
+    version: str | None,
+    read: Read | None,
+    k: int,
+    where: Where,
+    recall: Recall | None,
+    collapse: bool = True,
+    keys: Iterable[str] | None = None,
+    family: str = "",
+    threads: int = 1,
+) -> SearchOptions:
+    """Return what a caller says about a search, checked.
 
     Raises
     ------
-    InvalidArgumentError
+    InvalidArgumentError, LimitExceededError
+        An argument is not what it should be, or arguments contradict each other.
     """
-    if exact is not False:
-        exact = numbers.check_switch(exact, what="exact")
-    if exact + (recall is not None) + (ef_search is not None) > 1:
-        raise InvalidArgumentError("recall, exact, ef_search: expected one of them")
-    if recall is None and ef_search is None and not exact and type(threads) is int and threads == 1:
-        return ANY
-    if ef_search is not None:
-        ef_search = numbers.check_whole(ef_search, what="ef_search", least=1, most=POOL_MAX)
-    if threads is not None:
-        threads = numbers.check_whole(threads, what="threads", least=1, most=THREADS_MAX)
-    return Wanted(
-        RECALL_DEFAULT if recall is None else _share(recall),
-        exact,
-        ef_search,
-        threads or processors(),
+    if read is not None:
+        read = _checked_read(read, version)
+    elif version is None:
+        version = handle.version
+    elif type(version) is not str:
+        version = label_of(version)
+    return SearchOptions(
+        version,
+        check_k(k),
+        where,
+        read,
+        check_collapse(collapse),
+        ANY if recall is None and threads == 1 else _wanted(recall, threads),
+        None if keys is None else keys_of(keys),
+        check_family(family),
     )
+
+
+def _checked_read(read: object, version: str | None) -> Read:
+    """Return how several versions are read, its labels of Python's own type."""
+    if not isinstance(read, Dual | Cascade | Bridge):
+        raise InvalidArgumentError(
+            f"read: expected a Dual, Cascade or Bridge, found {read!r:.80}; version= reads one"
+        )
+    if version is not None:
+        raise InvalidArgumentError(f"version={version!r:.60}: read={read!r:.120} names its own")
+    labels = {
+        name: require_text(getattr(read, name), what=f"read: {name}")
+        for name in ("new", "old", "version", "source")
+        if getattr(read, name, None) is not None
+    }
+    if isinstance(read, Dual) and read.fusion is not None:
+        check_choice(read.fusion, FUSIONS, what="fusion")
+    if len(set(labels.values())) < len(labels):
+        raise InvalidArgumentError(f"read: expected two versions, found {read!r:.120}")
+    said: Any = read  # of any of the three
+    return cast("Read", replace(said, **labels))
+
+
+def _wanted(recall: Recall | None, threads: int) -> Wanted:
+    """Return what a caller asks of a search besides k."""
+    if isinstance(recall, EfSearch):
+        ef = numbers.check_whole(recall.ef, what="recall: ef", least=1, most=POOL_MAX)
+        return Wanted(ef_search=ef, threads=threads)
+    share = RECALL_DEFAULT if recall is None else _share(recall)
+    return Wanted(share, threads=threads)
 
 
 def _share(value: object) -> float:

@@ -104,7 +104,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
     Raises
     ------
     InvalidArgumentError
-        A fusion rule for a read of one version, or a hit per chunk of two.
+        A hit per chunk of two versions.
     NotFoundError
         A version or a bridge that is not there.
     StateError
@@ -112,8 +112,6 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
     CorruptionError
     """
     old, new = resolved.old, resolved.new
-    if resolved.mode != "dual" and options.fusion is not None:
-        raise InvalidArgumentError(f"fusion: a dual read has one, and this reads {new!r} alone")
     if old is not None and not options.collapse and resolved.mode != "bridge":
         raise InvalidArgumentError(
             f"collapse=False: a {resolved.mode} read (of {old!r} and {new!r}) gives a hit per "

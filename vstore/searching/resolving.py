@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.deferred import Deferred
-from vstore.errors import InvalidArgumentError, MissingQueryVectorError, StateError
-from vstore.fusions import DEFAULT_FUSION, FUSIONS
+from vstore.errors import MissingQueryVectorError, StateError
+from vstore.fusions import DEFAULT_FUSION
 from vstore.guarding import spec_check as guard
-from vstore.manifest.state import SEARCH_MODES
-from vstore.names import check_choice
+from vstore.reads import Bridge, Cascade
 
 if TYPE_CHECKING:
     from vstore.embedding import embedder as embedders
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import ReadMode, RouteState, StoreState
     from vstore.query import implied_values as slices
     from vstore.query.filter import Filter
+    from vstore.reads import Read
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.types import Array
 else:  # what a search by a vector without a filter does not need
@@ -89,51 +89,49 @@ def resolve(
 
     Raises
     ------
-    InvalidArgumentError, StateError, VersionMismatchError
+    StateError
+        The collection has no version yet, or a read leaves out its old version and nothing but its
+        new one serves.
+    VersionMismatchError
+        A bare array without a version.
     """
-    if options.fusion is not None:
-        check_choice(options.fusion, FUSIONS, what="fusion")
-    if options.mode is not None:
-        check_choice(options.mode, SEARCH_MODES, what="mode")
     key, route = route_for(view, bound)
-    if options.mode in ("dual", "cascade", "bridge"):
-        return _both_named(options)._replace(key=key)
-    if options.old_version is not None:
-        raise InvalidArgumentError("old_version: needs mode='dual', 'cascade' or 'bridge'")
     if options.version is not None:
         return Resolved("matched", options.version, key=key)
+    if options.read is not None:
+        return _as_said(options.read, route, key)
     if route is None:
         raise StateError(f"collection {view.whole.state.name!r} has no version to search yet")
     if not isinstance(queries, embedders.Embeddings | Mapping) and not is_text(queries):
         guard.require_label(None, view.whole.state, where="query")
     origin = f"the route of {key}" if key else "the route"
-    if options.mode is None and route.mode not in ("matched", "canary"):
-        fusion = options.fusion or route.fusion
-        return Resolved(route.mode, route.version, route.old_version, fusion, origin, key)
-    if isinstance(queries, embedders.Embeddings) and options.mode == "matched":
-        found = guard.version_of(view.whole.state, queries.spec, state, where="query")
-        return Resolved("matched", found.label, origin="the query's stamp", key=key)
     if route.mode == "canary":
         return Resolved("matched", route.old_version, origin=origin, key=key)
-    return Resolved("matched", route.version, origin=origin, key=key)
+    if route.mode == "matched":
+        return Resolved("matched", route.version, origin=origin, key=key)
+    return Resolved(route.mode, route.version, route.old_version, route.fusion, origin, key)
 
 
 def is_asked_aside(options: SearchOptions, route: RouteState | None) -> bool:
     """Whether a search goes by a route that asks two versions different questions."""
-    if route is None or options.version is not None or options.mode is not None:
+    if route is None or options.version is not None or options.read is not None:
         return False
     return route.mode == "canary" or bool(route.shadow)
 
 
-def _both_named(options: SearchOptions) -> Resolved:
-    mode = options.mode
-    assert mode is not None, "the caller said so"
-    if options.version is None or options.old_version is None:
-        raise InvalidArgumentError(f"mode={mode!r}: pass version= (new) and old_version=")
-    if options.version == options.old_version:
-        raise InvalidArgumentError(f"mode={mode!r}: version and old_version are the same")
-    fusion = (options.fusion or DEFAULT_FUSION) if mode == "dual" else ""
-    return Resolved(mode, options.version, options.old_version, fusion)
+def _as_said(read: Read, route: RouteState | None, key: str) -> Resolved:
+    """Return what a caller's read reads; the old version is the one that serves, if not named."""
+    if isinstance(read, Bridge):
+        return Resolved("bridge", read.version, read.source, key=key)
+    old = read.old
+    if old is None and route is not None:
+        old = route.serving
+    if old is None or old == read.new:
+        found = "no version serves" if old is None else f"{old!r} serves"
+        raise StateError(f"read={read!r:.120}: {found}; name the old version, old=")
+    if isinstance(read, Cascade):
+        return Resolved("cascade", read.new, old, key=key)
+    return Resolved("dual", read.new, old, read.fusion or DEFAULT_FUSION, key=key)
 
 
 def is_text(queries: object) -> bool:

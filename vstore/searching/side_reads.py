@@ -112,7 +112,6 @@ def _shadow(  # noqa: PLR0917 - as `preparing.run`
     try:
         if isinstance(queries, Mapping) and route.shadow in queries:
             queries = {route.shadow: queries[route.shadow]}
-        options = options._replace(fusion=None)
         found = run(
             handle, snapshot, _some(queries, asked), options, resolved, bound, counted=False
         )

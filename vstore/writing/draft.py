@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -33,7 +32,7 @@ from vstore.segment.documents import DELETED, DocumentRecord
 from vstore.segment.ids import validate_ids
 from vstore.segment.sequences import one_per_id
 from vstore.writing.counts import DeleteCounts, UpsertCounts, VectorCounts
-from vstore.writing.given_vectors import check_given
+from vstore.writing.given_vectors import by_label, check_given
 from vstore.writing.input import document_input, metadata_rows, require_size
 from vstore.writing.revisions import change_unsourced, identical, merged_records, replaced
 from vstore.writing.scope import in_scope, require_known, require_scope
@@ -209,7 +208,7 @@ class Draft:
         handle: Handle,
         ids: Iterable[DocumentId],
         *,
-        vectors: Mapping[str, object] | None = None,
+        vectors: object = None,
         metadata: Metadata | None = None,
         texts: Iterable[str | None] | None = None,
         source_hashes: Iterable[bytes | str | None] | None = None,
@@ -220,17 +219,12 @@ class Draft:
         pending = self._of(handle)
         force = check_switch(force, what="force")
         trusted = check_switch(trust_geometry, what="trust_geometry")
-        if vectors is not None and not isinstance(vectors, Mapping):
-            raise InvalidArgumentError(
-                "vectors: expected a mapping of version label to array, found "
-                f"{type(vectors).__name__}; an array does not say which version it is of"
-            )
         given = document_input(
             pending.view.field_types, validate_ids(ids), metadata, texts, source_hashes
         )
         batches = {
             label: self._checked(handle, pending, label, rows, len(given.ids), trusted=trusted)
-            for label, rows in (vectors or {}).items()
+            for label, rows in by_label(handle, vectors).items()
         }
         docnos = pending.find(given.ids)
         known = np.flatnonzero(docnos >= 0).tolist()

@@ -25,7 +25,7 @@ from vstore.writing.input import chunked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from vstore.embedding.calls import Calls
+    from vstore.embedding.calls import Caller
     from vstore.embedding.outcomes import Item
     from vstore.manifest.state import StoreState, VersionState
     from vstore.segment.validation import CheckedVectors
@@ -74,7 +74,7 @@ class BatchEmbedder:
     def __init__(
         self,
         make: Callable[[Sequence[Item]], object],
-        calls: Calls,
+        caller: Caller,
         *,
         target: VersionState,
         state: Callable[[], StoreState],
@@ -88,7 +88,7 @@ class BatchEmbedder:
         on_failure: Callable[[Item, Exception], NoReturn] | None = None,
     ) -> None:
         self._make = make
-        self._calls = calls
+        self._caller = caller
         self._target = target
         self._state = state
         self._check_lengths = check_lengths
@@ -179,16 +179,16 @@ class BatchEmbedder:
         whole: bool,
         isolate: bool,
     ) -> None:
-        made_before = self._calls.made
+        made_before = self._caller.made
         try:
             # A part of a batch that failed after all its retries is called once: what fails then
             # is split. Only a document alone is worth waiting for again.
             if whole or len(items) == 1:
-                vectors = self._calls.retried(lambda: self._attempt(items))
+                vectors = self._caller.retried(lambda: self._attempt(items))
             else:
                 vectors = self._attempt(items)
         except Exception as error:
-            tried += max(self._calls.made - made_before, 1)
+            tried += max(self._caller.made - made_before, 1)
             self._count_failure(error, items, isolate=isolate)
             if len(items) == 1:
                 suspects.append(self._suspect(items[0], tried, error))
@@ -348,7 +348,7 @@ class BatchEmbedder:
             return False
         known = self._last_good or self._known_good()
         return known is not None and self._answers(
-            known, lambda items: self._calls.retried(lambda: self._attempt(items))
+            known, lambda items: self._caller.retried(lambda: self._attempt(items))
         )
 
     def _answers(self, item: Item, attempt: Callable[[Sequence[Item]], object]) -> bool:
@@ -363,7 +363,7 @@ class BatchEmbedder:
         return True
 
     def _attempt(self, items: Sequence[Item]) -> list[Array]:
-        made = self._calls.once(lambda: self._make(items))
+        made = self._caller.once(lambda: self._make(items))
         where = f"vectors[{self._target.label!r}]"
         matrix, counts = chunked(made, len(items), where=where)
         whole = guard.check_batch(self._target, matrix, self._state(), where=where)

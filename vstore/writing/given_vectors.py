@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from vstore.writing.input import chunked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vstore.engine.handle import Handle
     from vstore.engine.pending import PendingChanges
     from vstore.manifest.state import StoreState
     from vstore.segment.validation import CheckedVectors
@@ -55,6 +57,27 @@ class GivenVectors(NamedTuple):
         )
         if batch is not None:
             pending.add_rows(self.label, batch)
+
+
+def by_label(handle: Handle, vectors: object) -> Mapping[str, object]:
+    """Return a caller's vectors by the label of their version.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They are no mapping, and the handle is bound to no version.
+    """
+    if vectors is None:
+        return {}
+    if isinstance(vectors, Mapping):
+        return vectors
+    if handle.version is None:
+        raise InvalidArgumentError(
+            "vectors: expected a mapping of version label to array, found "
+            f"{type(vectors).__name__}; an array does not say which version it is of, unless the "
+            "handle is bound to one: docs.at(label)"
+        )
+    return {handle.version: vectors}
 
 
 def check_given(

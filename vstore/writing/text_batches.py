@@ -27,7 +27,7 @@ from vstore.writing.vector_sources import OTHERS_TRIED, VectorSource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vstore.embedding.calls import Calls
+    from vstore.embedding.calls import Caller
     from vstore.embedding.embedder import Embedder
     from vstore.embedding.outcomes import Failure
     from vstore.engine.handle import Handle
@@ -88,7 +88,7 @@ class TextEmbedder:
         handle: Handle,
         version: VersionState,
         embedder: Embedder,
-        calls: Calls,
+        caller: Caller,
         texts: Texts,
         *,
         skip: bool,
@@ -107,7 +107,7 @@ class TextEmbedder:
         self._failed: dict[str, str] = {}
         self._batches = BatchEmbedder(
             source.make,
-            calls,
+            caller,
             target=version,
             state=lambda: handle.file.current().state,
             check_lengths=(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from vstore.embedding.calls import calls_of
+from vstore.embedding.calls import Caller
 from vstore.embedding.embedder import Embedder, require_embedder
 from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.guarding import spec_check as guard
 from vstore.guarding.canary_checks import require_no_drift
 from vstore.names import check_choice
-from vstore.numbers import check_count, check_switch
+from vstore.numbers import check_switch
 from vstore.segment.ids import validate_ids
 from vstore.segment.sequences import listed, one_per_id
 from vstore.writing.counts import UpsertCounts
@@ -21,6 +21,7 @@ from vstore.writing.text_batches import TextBatches, TextEmbedder, Texts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from vstore.embedding.calls import Calls
     from vstore.engine.handle import Handle
     from vstore.manifest.state import VersionState
     from vstore.types import DocumentId, Metadata
@@ -37,13 +38,10 @@ def upsert_texts(
     *,
     embedder: Embedders,
     metadata: Metadata | None,
-    batch_size: int,
+    calls: Calls,
     progress: Callable[[int, int], None] | None,
     trust_geometry: bool,
     on_error: OnError,
-    retries: int,
-    timeout_s: float | None,
-    rate_per_s: float | None,
 ) -> UpsertCounts:
     """Embed texts in batches and upsert them, one commit per batch.
 
@@ -64,8 +62,8 @@ def upsert_texts(
         makes no vector of. "raise" names the first one; batches before its own are written.
         "skip" leaves such documents as they are, goes on, and returns them as ``failed``. Either
         way an embedder that fails for everything, or does not answer, raises.
-    retries, timeout_s, rate_per_s
-        Of the embedder's calls, as `Migration` has them.
+    calls : Calls
+        How each embedder is called. A batch is one commit.
 
     Raises
     ------
@@ -82,7 +80,8 @@ def upsert_texts(
     on_error = check_choice(on_error, ON_ERRORS, what="on_error")
     trust_geometry = check_switch(trust_geometry, what="trust_geometry")
     named = _named(embedder)
-    batch_size = check_count(batch_size, what="batch_size")
+    callers = [Caller(handle.clock, calls) for _ in named]
+    batch_size = callers[0].batch_size
     handle.require_writable()
     view = handle.view()
     # Everything is checked before the first batch is embedded and committed.
@@ -91,12 +90,8 @@ def upsert_texts(
     rows = None if metadata is None else metadata_rows(view.field_types, metadata, checked_ids)
     given = Texts(checked_ids, column, rows)
     versions = _versions(handle, named)
-    calls = [
-        calls_of(handle.clock, retries=retries, timeout_s=timeout_s, rate_per_s=rate_per_s)
-        for _ in versions
-    ]
-    for (version, one), made in zip(versions, calls, strict=True):
-        require_no_drift(handle, version.label, one, made)
+    for (version, one), caller in zip(versions, callers, strict=True):
+        require_no_drift(handle, version.label, one, caller)
     batches = TextBatches(
         handle,
         given,
@@ -105,12 +100,12 @@ def upsert_texts(
                 handle,
                 version,
                 one,
-                made,
+                caller,
                 given,
                 skip=on_error == "skip",
                 trust_geometry=trust_geometry,
             )
-            for (version, one), made in zip(versions, calls, strict=True)
+            for (version, one), caller in zip(versions, callers, strict=True)
         ],
         trust_geometry=trust_geometry,
     )

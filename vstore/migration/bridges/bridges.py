@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vstore.engine.snapshot import CollectionView
     from vstore.manifest.job_state import BridgeKind
     from vstore.manifest.state import CollectionState, VersionState
-    from vstore.query.bridge import Bridge
+    from vstore.query.bridge_map import BridgeMap
     from vstore.segment.row_table import RowTable
     from vstore.types import Array, IntArray
 
@@ -44,7 +44,7 @@ def fit(
     documents_max: int,
     seed: int,
     queries: Mapping[str, Array] | None,
-) -> Bridge:
+) -> BridgeMap:
     """Fit a map from a version's space to another's, and keep it if its recall is good enough.
 
     Raises
@@ -110,7 +110,7 @@ def fit(
 
 def _recall_of(
     handle: Handle,
-    bridge: Bridge,
+    bridge: BridgeMap,
     queries: Mapping[str, Array],
     versions: Sequence[VersionState],
     documents: Array,

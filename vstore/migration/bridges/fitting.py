@@ -1,4 +1,4 @@
-"""Fitting a `Bridge` on documents that have vectors in both spaces.
+"""Fitting a `BridgeMap` on documents that have vectors in both spaces.
 
 Kind, penalty and rank are chosen by recall on validation documents; the map chosen is fitted once
 more with those, and measured on held-out documents that nothing was fitted to or chosen by.
@@ -15,8 +15,8 @@ from numpy.random import default_rng  # NumPy would import it at its first use
 from vstore.errors import InvalidArgumentError, StateError
 from vstore.manifest.job_state import BRIDGE_KINDS
 from vstore.migration.bridges.measuring import neighbour_recall
-from vstore.query.bridge import (
-    Bridge,
+from vstore.query.bridge_map import (
+    BridgeMap,
     BridgeTrial,
     unit_rows,
 )
@@ -44,7 +44,7 @@ def fit_bridge(
     normalized: bool = False,
     kinds: Collection[BridgeKind] = BRIDGE_KINDS,
     seed: int = 0,
-) -> Bridge:
+) -> BridgeMap:
     """Fit a map from one space to another, and measure it on documents it has not seen.
 
     A few ten thousand pairs are plenty: time grows with their number, and with the cube of the
@@ -94,7 +94,7 @@ def fit_bridge(
             "bridge: the target's vectors are so much longer than the source's that no map of "
             "float32 numbers, up to 3.4e38, leads from one to the other; scale either version"
         )
-    return Bridge(
+    return BridgeMap(
         kind=best.kind,
         penalty=best.penalty,
         rank=best.rank,

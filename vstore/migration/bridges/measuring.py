@@ -8,18 +8,18 @@ import numpy as np
 
 from vstore.errors import InvalidArgumentError
 from vstore.migration.gates.gates import GateResult, gate
-from vstore.query.bridge import as_matrix
+from vstore.query.bridge_map import as_matrix
 
 if TYPE_CHECKING:
     from vstore.manifest.spec import Metric
-    from vstore.query.bridge import Bridge
+    from vstore.query.bridge_map import BridgeMap
     from vstore.types import Array
 
 RECALL_K: Final = 10
 _SCORES_MAX: Final = 1 << 22  # scores held at once while recall is measured
 
 
-def bridge_gate(bridge: Bridge, *, required: float, queries: int | None = None) -> GateResult:
+def bridge_gate(bridge: BridgeMap, *, required: float, queries: int | None = None) -> GateResult:
     """Measure a bridge's recall against the least that is allowed.
 
     Parameters
@@ -32,12 +32,12 @@ def bridge_gate(bridge: Bridge, *, required: float, queries: int | None = None) 
 
 
 def bridge_recall(
-    bridge: Bridge, source_queries: Array, target_queries: Array, documents: Array
+    bridge: BridgeMap, source_queries: Array, target_queries: Array, documents: Array
 ) -> float:
     """Return recall@10 of mapped queries against the target's own exact neighbours.
 
-    With real queries that have both vectors this says more than `Bridge.recall`: the map was fitted
-    on documents, and measured on documents.
+    With real queries that have both vectors this says more than `BridgeMap.recall`: the map was
+    fitted on documents, and measured on documents.
 
     Parameters
     ----------

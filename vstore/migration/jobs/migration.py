@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.embedding.calls import calls_of
-from vstore.embedding.spending import Spending
+from vstore.embedding.calls import Caller, Calls
+from vstore.embedding.spending import Price, Spending
 from vstore.engine.open_handle import OpenHandle
 from vstore.errors import InvalidArgumentError, VstoreError
 from vstore.guarding.canary_checks import require_no_drift
@@ -18,7 +18,7 @@ from vstore.manifest.commit import Operation
 from vstore.migration.gates.measurements import coverage
 from vstore.migration.jobs import queue as backfill_queue
 from vstore.migration.jobs.backfill import Run, Work, scan
-from vstore.migration.jobs.options import MigrationOptions
+from vstore.migration.jobs.options import Caps, checked_caps
 from vstore.migration.jobs.running import run_alone
 from vstore.migration.jobs.status import (
     BackfillReport,
@@ -27,19 +27,18 @@ from vstore.migration.jobs.status import (
     status_of,
 )
 from vstore.names import check_note
-from vstore.numbers import check_count, check_number, check_switch, check_whole
+from vstore.numbers import check_switch, check_whole
 from vstore.writing.embedding_batches import BatchEmbedder
 from vstore.writing.vector_sources import VectorSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Unpack
 
     from vstore.engine.handle import Handle
-    from vstore.manifest.job_state import DeadLetter, JobState
+    from vstore.manifest.job_state import DeadLetter, JobOrder, JobState
     from vstore.manifest.state import CollectionState
     from vstore.types import Array
-    from vstore.writing.vector_sources import Embed
+    from vstore.writing.vector_sources import Embed, MapRows
 
 _UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
 
@@ -66,29 +65,18 @@ class Migration(OpenHandle):
         ``order_field``, a number. "field" goes by the value of ``order_field``, for example tenant
         by tenant. Documents without a value come last. Under the dual-write policy "queue",
         documents that changed since the job began come before all others.
-    batch_size : int, default 256
-        Documents per commit; a call of ``embed`` gets no more.
-    documents_max, units_max, cost_max : optional
-        Caps on what all runs of the job together do, use and spend. The job stops before it would
-        exceed a cap; a run with a higher cap goes on.
-    unit, count_units, price_per_unit : optional
-        What is counted of a document, by default the characters of its text, and the price of one
-        unit, by default 0. Calls that fail are not counted.
-    retries : int, default 0
-        Further tries of a call that failed, with exponential backoff; needs the extra ``migrate``.
-        A batch that still fails is split until the documents at fault are known. They become dead
-        letters if others can be embedded, and so do documents without a text where an `Embedder`
-        needs one. Each run tries dead letters once more, after all other documents. Transient
-        errors (lost connections, timeouts, HTTP 429 and 5xx; see `transient_errors`) make dead
-        letters only of documents that fail alone, again and again, while others can be embedded.
-        Where nothing can be embedded the run ends with `EmbeddingError`, and no document is blamed.
-    timeout_s : float, optional
-        Give up on a call after so long; `embedding.calls.Calls` says what becomes of it.
-    rate_per_s : float, optional
-        Calls a second.
-    failures_max : int, default 32
-        The job stops after so many documents in a row that fail each by itself, because the
-        function is at fault then. It goes on if a document that has vectors can still be embedded.
+    caps : Caps
+        What all runs of the job together may do, use and spend.
+    price : Price
+        What embedding a document costs.
+    calls : Calls
+        How ``embed`` is called. A batch that fails after its retries is split until the documents
+        at fault are known. They become dead letters if others can be embedded, and so do documents
+        without a text where an `Embedder` needs one. Each run tries dead letters once more, after
+        all other documents. Transient errors (lost connections, timeouts, HTTP 429 and 5xx; see
+        `transient_errors`) make dead letters only of documents that fail alone, again and again,
+        while others can be embedded. Where nothing can be embedded the run ends with
+        `EmbeddingError`, and no document is blamed.
     check : callable, optional
         Gets the rows of each call, (n, dimension), before anything is written, and may raise.
     isolate : bool, default True
@@ -102,64 +90,49 @@ class Migration(OpenHandle):
         source: str,
         target: str,
         embed: Embed | None = None,
-        **options: Unpack[MigrationOptions],
+        *,
+        from_vectors: MapRows | None = None,
+        order: JobOrder = "id",
+        order_field: str | None = None,
+        caps: Caps,
+        price: Price,
+        calls: Calls,
+        check: Callable[[Array], object] | None = None,
+        isolate: bool = True,
     ) -> None:
-        unknown = options.keys() - MigrationOptions.__optional_keys__
-        if unknown:
-            raise TypeError(f"a migration has no option {min(unknown)!r}")
         view = handle.view()
         self._version = view.version(target)
         if source:
             view.version(source)
         if source == target:
             raise InvalidArgumentError(f"migrate: {source!r} to itself")
-        order, order_field = options.get("order", "id"), options.get("order_field")
         backfill_queue.check_order(order, order_field, view.field_types)
-        from_vectors, unit = options.get("from_vectors"), options.get("unit", "characters")
         if from_vectors is not None and self._version.provenance != "mapped":
             raise InvalidArgumentError(
                 f"from_vectors: version {target!r} is declared with provenance='embedded'; vectors "
                 "mapped from another space go to a version with provenance='mapped'"
             )
+        caps = checked_caps(caps)
+        spending = Spending(price, capped=caps.units is not None or caps.cost is not None)
         self._handle = handle
         self._target = target
+        self._caller = Caller(handle.clock, calls)
         mapped_from = source if from_vectors is not None else ""
-        units_max, cost_max = _cap(options.get("units_max"), "units_max"), options.get("cost_max")
-        if cost_max is not None:
-            cost_max = check_number(cost_max, what="cost_max", least=0.0, most=1e18)
         self._work = Work(
             handle,
             target,
             source,
             mapped_from,
             jobs.JobSettings(
-                order,
-                order_field or "",
-                unit,
-                _cap(options.get("documents_max"), "documents_max"),
-                units_max,
-                cost_max,
+                order, order_field or "", spending.unit, caps.documents, caps.units, caps.cost
             ),
             VectorSource(embed, from_vectors, mapped_from=mapped_from),
-            Spending(
-                unit=unit,
-                count=options.get("count_units"),
-                price_per_unit=options.get("price_per_unit", 0.0),
-                capped=units_max is not None or cost_max is not None,
-            ),
-            check_count(options.get("batch_size", 256), what="batch_size"),
+            spending,
+            self._caller.batch_size,
         )
-        self._calls = calls_of(
-            handle.clock,
-            retries=options.get("retries", 0),
-            timeout_s=options.get("timeout_s"),
-            rate_per_s=options.get("rate_per_s"),
-        )
-        self._check = options.get("check")
-        self._isolate = check_switch(options.get("isolate", True), what="isolate")
-        self._failures_max = check_whole(
-            options.get("failures_max", 32), what="failures_max", least=1
-        )
+        self._check = check
+        self._isolate = check_switch(isolate, what="isolate")
+        self._failures_max = caps.failures
 
     def __repr__(self) -> str:
         status = "not begun"
@@ -223,7 +196,7 @@ class Migration(OpenHandle):
 
         def run() -> BackfillReport:
             if embedder is not None:
-                require_no_drift(self._handle, self._target, embedder, self._calls)
+                require_no_drift(self._handle, self._target, embedder, self._caller)
             job = Run(self._work, self._embedder(), batches_max=batches_max, progress=progress)
             return job.run()
 
@@ -344,7 +317,7 @@ class Migration(OpenHandle):
     def _embedder(self, *, isolate: bool | None = None) -> BatchEmbedder:
         return BatchEmbedder(
             self._work.vectors.make,
-            self._calls,
+            self._caller,
             target=self._version,
             state=lambda: self._handle.file.current().state,
             check_lengths=partial(require_lengths, self._handle, self._target),
@@ -388,8 +361,9 @@ def backfill(
         source_of(handle, version),
         version,
         embed,
-        batch_size=batch_size,
-        unit="",
+        caps=Caps(),
+        calls=Calls(batch_size),
+        price=Price(unit=""),
         isolate=False,
     )
     return migration.run(batches_max=batches_max, progress=progress)
@@ -408,7 +382,3 @@ def _spread(docnos: Array, count: int) -> Array:
     if count >= len(docnos):
         return docnos
     return docnos[np.linspace(0, len(docnos) - 1, count).astype(np.int64)] if count else docnos[:0]
-
-
-def _cap(value: int | None, what: str) -> int | None:
-    return None if value is None else check_whole(value, what=what, least=0, most=2**53)

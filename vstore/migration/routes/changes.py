@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError, StateError
-from vstore.fusions import BRIDGED, FUSIONS
+from vstore.fusions import BRIDGED, DEFAULT_FUSION, FUSIONS
 from vstore.limits import ROUTE_KEY_BYTES_MAX, ROUTES_MAX
 from vstore.manifest import route_edits as routing
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
-from vstore.migration.gates.gates import Gates
 from vstore.migration.gates.measurements import coverage, cutover_gates, search_gates
 from vstore.migration.gates.parameters import checked_gates
 from vstore.names import check_choice, check_name, check_note, require_text
-from vstore.numbers import check_number, check_switch, check_whole
+from vstore.numbers import check_switch, check_whole
 from vstore.query.implied_values import implied_values
+from vstore.reads import Bridge, Canary, Cascade, Dual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from vstore.engine.handle import Handle
     from vstore.manifest.edits import Moment
     from vstore.manifest.state import CollectionState, RouteState
-    from vstore.migration.gates.gates import GateResult
+    from vstore.migration.gates.gates import GateResult, Gates
+    from vstore.reads import RoutedRead
 
 
 def key_of(handle: Handle) -> str:
@@ -62,80 +63,61 @@ def route(handle: Handle) -> RouteState:
     return routing.route_of(handle.view().state, key_of(handle))
 
 
-def routes(handle: Handle) -> dict[str, RouteState]:
-    """Return all routes by key that a handle knows of; the default one's is empty."""
-    return dict(handle.view().state.routes)
-
-
-def read_both(
-    handle: Handle, version: str, *, fusion: str, force: bool, reason: str, by: str
-) -> None:
-    """Route to a dual read of the serving version and this one."""
-    fusion = check_choice(fusion, FUSIONS, what="fusion")
-    if fusion.startswith(BRIDGED):
-        handle.view().version(version)
-        _require_bridge(handle, route(handle).serving, version)
-    _read_two(handle, "dual", version, "read_both", force, reason, by, fusion=fusion)
-
-
-def read_cascade(handle: Handle, version: str, *, force: bool, reason: str, by: str) -> None:
-    """Route to candidates of the serving version, ordered by this one where it has them."""
-    _read_two(handle, "cascade", version, "read_cascade", force, reason, by)
-
-
-def read_canary(
-    handle: Handle, version: str, *, percent: int, force: bool, reason: str, by: str
-) -> None:
-    """Let a version answer a share of the queries."""
-    percent = check_whole(percent, what="percent", least=0, most=100)
-    name = f"canary {percent} %"
-    _read_two(handle, "canary", version, name, force, reason, by, percent=percent)
-
-
-def read_bridge(
-    handle: Handle, version: str, *, source: str, force: bool, reason: str, by: str
-) -> None:
-    """Let a version serve queries of another one, mapped by a fitted bridge.
+def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: str) -> None:
+    """Route to a read of the serving version and another one.
 
     Raises
     ------
+    InvalidArgumentError
+        It is no such read, or an option of it is not what it should be.
     StateError
-        There is no bridge between them.
+        The other version serves already or is retired, no bridge leads to it, the read names an old
+        version that does not serve, or the tenant has no document.
     """
-    force = check_switch(force, what="force")
-    handle.view().version(source)
-    _require_bridge(handle, source, version)
-    _read_two(handle, "bridge", version, "read_bridge", force, reason, by, source=source)
+    view, served = handle.view(), route(handle).serving
+    match read:
+        case Dual(new=version, old=old):
+            fusion = DEFAULT_FUSION if read.fusion is None else read.fusion
+            how: dict[str, object] = {"fusion": check_choice(fusion, FUSIONS, what="fusion")}
+            name, mode = "dual read", "dual"
+            if fusion.startswith(BRIDGED):
+                _require_bridge(handle, served, version)
+        case Cascade(new=version, old=old):
+            name, mode, how = "cascade", "cascade", {}
+        case Canary(version=version):
+            percent = check_whole(read.percent, what="percent", least=0, most=100)
+            name, mode, how, old = f"canary {percent} %", "canary", {"percent": percent}, None
+            name += " (no gates)" if percent else ""
+        case Bridge(version=version, source=source):
+            view.version(source)
+            _require_bridge(handle, source, version)
+            name, mode, how, old = "bridge", "bridge", {"source": source}, None
+            name += " (no gates)" if version != served else ""
+        case _:
+            raise InvalidArgumentError(
+                f"routes.set: expected a Dual, Cascade, Canary or Bridge, found {read!r:.80}; a "
+                "version alone serves by routes.cutover()"
+            )
+    view.version(version)
+    if old is not None and old != served:
+        view.version(old)
+        raise StateError(f"{name}: {old!r} does not serve, {served!r} does; a route reads that one")
+    key, moment = key_of(handle), moment_of(handle, reason, by)
+    change_route(
+        handle,
+        lambda state: routing.read_two(state, mode, version, moment, key=key, **how),  # type: ignore[arg-type]
+        Operation(name, note(version, key, reason)),
+        key=key,
+        force=_checked_force(force, name, reason),
+    )
 
 
 def _require_bridge(handle: Handle, source: str, target: str) -> None:
     bridges = handle.view().state.bridges
     if not any((b.source, b.target) == (source, target) for b in bridges):
         raise StateError(
-            f"no bridge leads from {source!r} to {target!r}; fit one with fit_bridge()"
+            f"no bridge leads from {source!r} to {target!r}; fit one with migration.fit_bridge()"
         )
-
-
-def _read_two(  # noqa: PLR0917 - private
-    handle: Handle,
-    mode: str,
-    version: str,
-    name: str,
-    force: object,
-    reason: str,
-    by: str,
-    **more: object,
-) -> None:
-    handle.view().version(version)
-    key = key_of(handle)
-    force, moment = _checked_force(force, name, reason), moment_of(handle, reason, by)
-    change_route(
-        handle,
-        lambda state: routing.read_two(state, mode, version, moment, key=key, **more),  # type: ignore[arg-type]
-        Operation(name, note(version, key, reason)),
-        key=key,
-        force=force,
-    )
 
 
 def _checked_force(force: object, name: str, reason: str) -> bool:
@@ -216,24 +198,6 @@ def check_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult]:
         *cutover_gates(handle, version, gates),
         *search_gates(handle, version, gates, served=served),
     ]
-
-
-def gates_of(min_coverage: float | None, gates: Gates | None) -> Gates:
-    """Return the gates that a caller asks for: given ones, or one of coverage.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Both are given, or the coverage is no share.
-    """
-    if gates is None:
-        share = 1.0 if min_coverage is None else min_coverage
-        return Gates(coverage=check_number(share, what="min_coverage", least=0, most=1))
-    if min_coverage is not None:
-        raise InvalidArgumentError(
-            "cutover: min_coverage is short for gates=Gates(coverage=...); pass one of the two"
-        )
-    return gates
 
 
 def rollback(handle: Handle, *, reason: str, by: str) -> Coverage:

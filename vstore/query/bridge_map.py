@@ -50,7 +50,7 @@ class BridgeTrial(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bridge:
+class BridgeMap:
     """A fitted map, and how good it is.
 
     Attributes

@@ -1,0 +1,196 @@
+"""``docs.routes``: who serves whom, and every change of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vstore.engine.lookup import Lookup
+from vstore.engine.open_handle import OpenHandle
+from vstore.errors import NotFoundError
+from vstore.manifest.state import RouteState
+from vstore.migration.gates.gates import Gates
+from vstore.migration.routes import changes
+
+if TYPE_CHECKING:
+    from vstore.engine.coverage import Coverage
+    from vstore.engine.handle import Handle
+    from vstore.migration.gates.gates import GateResult
+    from vstore.observe.shadow import ShadowReport
+    from vstore.reads import RoutedRead
+
+
+class Routes(Lookup[RouteState], OpenHandle):
+    """The routes of a collection by key, and their changes. Made by ``docs.routes``.
+
+    The key of the default route is ``""``; others are of the values of one keyword field, under
+    ``"field=value"``. Through a scoped handle there are the default one and the tenant's own.
+
+    A change concerns the default route; through a handle that is scoped to one value of one keyword
+    field, ``docs.scoped(field("tenant") == "acme")``, that tenant's own. Each takes a ``reason``
+    and, but for `follow_default`, ``by``: why, and who wants it. It is one commit, and the history
+    keeps both.
+    """
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def _elsewhere(self) -> str:
+        return "Send the path, and open the store in the worker"
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self._handle.view().state.routes)
+
+    def __getitem__(self, key: str) -> RouteState:
+        routes = self._handle.view().state.routes
+        if key not in routes:
+            known = ", ".join(map(repr, routes)) or "none"
+            raise NotFoundError(f"no route {key!r:.200}; found {known:.500}")
+        return routes[key]
+
+    @property
+    def current(self) -> RouteState:
+        """The route of a query that names no version; of a tenant, in its scope.
+
+        Raises
+        ------
+        StateError
+            The collection has no version yet.
+        """
+        return changes.route(self._handle)
+
+    def set(self, read: RoutedRead, *, force: bool = False, reason: str = "", by: str = "") -> None:
+        """Let the serving version and another one answer together; `cutover` ends it.
+
+        Parameters
+        ----------
+        read : Dual, Cascade, Canary or Bridge
+            How. What its ``old`` names must be the version that serves. No gate is measured: where
+            the other version answers queries by itself, the history says so.
+        force : bool
+            In a scope: make the route although the tenant has no document yet; needs a ``reason``.
+
+        Raises
+        ------
+        StateError
+            The other version serves already or is retired, no bridge is fitted, or the tenant has
+            no document yet.
+        NotFoundError
+            The collection has no such version.
+        InvalidArgumentError
+            It is no such read, or the handle's scope is not one value of one keyword field.
+        """
+        changes.set_read(self._handle, read, force=force, reason=reason, by=by)
+
+    def shadow(
+        self,
+        version: str | None,
+        *,
+        percent: int = 100,
+        force: bool = False,
+        reason: str = "",
+        by: str = "",
+    ) -> None:
+        """Also ask a version, for a share of the queries, and compare; None to stop.
+
+        The comparison is `shadow_reports`; answers are not touched. ``force`` is as for `set`.
+
+        Raises
+        ------
+        StateError
+            The version is retired or read already, or the tenant has no document yet.
+        NotFoundError
+            The collection has no such version.
+        """
+        changes.shadow(self._handle, version, percent=percent, force=force, reason=reason, by=by)
+
+    @property
+    def shadow_reports(self) -> list[ShadowReport]:
+        """What shadow reads through this store's handle found; in a scope, those of its route."""
+        handle = self._handle
+        reports, view = handle.observer.shadows.reports(), handle.view()
+        return [
+            report
+            for report in reports
+            if report.key.collection == handle.name and view.has_own_route(report.key.route)
+        ]
+
+    def check_gates(self, version: str, gates: Gates | None = None) -> list[GateResult]:
+        """Measure what a cutover would, and change nothing.
+
+        Raises
+        ------
+        NotFoundError
+            The collection has no such version.
+        """
+        return changes.check_gates(self._handle, version, Gates() if gates is None else gates)
+
+    def cutover(
+        self,
+        version: str,
+        *,
+        gates: Gates | None = None,
+        force: bool = False,
+        reason: str = "",
+        by: str = "",
+    ) -> list[GateResult]:
+        """Let a version serve alone, if its gates pass, in one commit.
+
+        Parameters
+        ----------
+        gates : Gates, optional
+            What must hold; by default that every document has fresh vectors.
+        force : bool
+            Go on in spite of gates that fail; recorded with ``reason``, which it needs, and ``by``.
+
+        Returns
+        -------
+        list of GateResult
+            What each gate measured; kept with the route.
+
+        Raises
+        ------
+        GateError
+            A gate does not pass and ``force`` was not given.
+        StateError
+            The version serves already, or is retired.
+        """
+        chosen = Gates() if gates is None else gates
+        return changes.cutover(
+            self._handle, version, gates=chosen, force=force, reason=reason, by=by
+        )
+
+    def rollback(self, *, reason: str = "", by: str = "") -> Coverage:
+        """Return to the version that served before, in one commit.
+
+        Returns
+        -------
+        Coverage
+            Of that version: documents written without its vectors since are not found by it, until
+            a backfill.
+
+        Raises
+        ------
+        StateError
+            Nothing served before, it is retired, or the tenant has neither a route nor a document.
+        """
+        return changes.rollback(self._handle, reason=reason, by=by)
+
+    def follow_default(self, *, reason: str = "") -> None:
+        """Drop the own route of the tenant that this handle is scoped to."""
+        changes.follow_default(self._handle, reason=reason)
+
+    def retire(self, version: str, *, reason: str = "") -> None:
+        """End a version: no more writes or queries; a vacuum drops its vectors.
+
+        Raises
+        ------
+        StateError
+            A route reads it, or it is retired already.
+        NotFoundError
+            The collection has no such version.
+        ScopeError
+            The handle is scoped, and a version is everybody's.
+        """
+        changes.retire(self._handle, version, reason=reason)
