@@ -49,7 +49,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "backfill by nothing": lambda docs: docs.migration.backfill(OLD, None),
     "equivalent to nothing": lambda docs: docs.store.declare_equivalent(None, spec(), reason="r"),
     "nothing is equivalent": lambda docs: docs.store.declare_equivalent(spec(), None, reason="r"),
-    "a label for a number": lambda docs: vstore.suggest_label("docs", 5),
+    "a label for a number": lambda docs: vstore.suggest_label("docs", docs),
     "a label of a number": lambda _: vstore.suggest_label("docs", 5, date=""),  # type: ignore[arg-type]
     "extras of a number": lambda _: vstore.EmbeddingSpec("m", 4, extras=5),  # type: ignore[arg-type]
     # Names.

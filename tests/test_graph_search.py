@@ -395,7 +395,7 @@ def test_the_same_rows_give_the_same_file(tmp_path: Any) -> None:
         {"recall": 1.5},
         {"recall": "high"},
         {"recall": vstore.EfSearch(0)},
-        {"recall": vstore.EfSearch(2.5)},
+        {"recall": vstore.EfSearch(2.5)},  # type: ignore[arg-type]
         {"recall": vstore.EfSearch("wide")},  # type: ignore[arg-type]
         {"recall": vstore.EfSearch},
         {"recall": [0.9]},

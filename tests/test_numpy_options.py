@@ -56,7 +56,7 @@ def test_options_of_a_search(tmp_path: Path) -> None:
         {"recall": np.float32(0.9)},
         {"recall": np.float64(0.9)},
         {"recall": np.int64(1)},
-        {"recall": vstore.EfSearch(np.int64(30))},
+        {"recall": vstore.EfSearch(np.int64(30))},  # type: ignore[arg-type]
         {"collapse": np.False_},
     ]
     for given in options:

@@ -89,7 +89,7 @@ def test_the_gate_refuses_and_says_what_it_measured(docs: vstore.Collection) -> 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_is_between_0_and_1(docs: vstore.Collection, share: float) -> None:
-    with pytest.raises(vstore.InvalidArgumentError, match="min_coverage"):
+    with pytest.raises(vstore.InvalidArgumentError, match="gates: coverage"):
         docs.routes.cutover(NEW, gates=vstore.Gates(coverage=share))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EMBEDDER = vstore.HashingEmbedder(4)
 HASHED = "hashed"
 # What is returned or raised is made by vstore itself.
-MADE = {"BridgeMap", "GateResult", "GuardInfo", "Hit", "LockedError", "MigrationPlan"}
+MADE = {"BridgeMap", "GateResult", "GuardInfo", "Hit", "LockedError", "Migration", "MigrationPlan"}
 
 
 def in_transaction(docs: Any, name: str, *arguments: Any, **options: Any) -> None:
