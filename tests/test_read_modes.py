@@ -67,7 +67,7 @@ def test_a_cascade_is_the_old_ranking_before_and_better_after(
     after = everything.search_batch(queries, **cascade)  # type: ignore[arg-type]
     assert ndcg(after, judgments) > ndcg(alone, judgments) + 0.05
     assert {hit.version for result in after for hit in result} == {NEW}
-    assert "Cascade(version='emb-new'" in after[0].explain()
+    assert "CascadeRead(version='emb-new'" in after[0].explain()
 
 
 def test_a_cascade_may_be_the_route(half: Collection, queries: dict[str, Array]) -> None:
@@ -112,12 +112,12 @@ def test_a_bridge_lets_old_queries_search_the_new_version(
     results = docs.search_batch({OLD: queries[OLD]})
     assert {hit.version for result in results for hit in result} == {NEW}
     shown = results[0].explain()
-    assert shown.startswith("Bridge(queries of='emb-old'")
+    assert shown.startswith("BridgedRead(queries of='emb-old'")
     assert f"measured recall@10={bridge.recall:.3f}" in shown
     expected = docs.search_batch(bridge.apply(queries[OLD]), version=NEW)
     assert [result.ids for result in results] == [result.ids for result in expected]
     own = docs.search_batch(queries)  # has its own vectors: no bridge
-    assert "Bridge" not in own[0].explain()
+    assert "BridgedRead" not in own[0].explain()
     assert [r.ids for r in own] == [r.ids for r in docs.search_batch(queries[NEW], version=NEW)]
     docs.store.vacuum()
     assert docs.store.check().ok

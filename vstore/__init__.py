@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from vstore.embedding.embedder import Embedder, Embeddings
     from vstore.embedding.spending import Price
     from vstore.engine.coverage import Coverage
+    from vstore.engine.history import HistoryEntry
+    from vstore.engine.vacuum import VacuumReport
     from vstore.engine.version_info import VersionInfo
     from vstore.engine.versions import Versions
     from vstore.errors import (
@@ -118,21 +120,37 @@ if TYPE_CHECKING:
         VersionMismatchError,
         VstoreError,
     )
+    from vstore.evaluation.choice import MeasuredRule, RuleChoice
     from vstore.guarding.canary_checks import CanaryReport
     from vstore.guarding.guard_changes import GuardInfo
     from vstore.guarding.guards import Guards
-    from vstore.inspection.check import CheckReport
+    from vstore.inspection.check import CheckReport, Problem
+    from vstore.manifest.job_state import DeadLetter, JobState
     from vstore.manifest.spec import EmbeddingSpec, suggest_label
-    from vstore.manifest.state import RouteState
+    from vstore.manifest.state import Evidence, GraphSettings, RouteState
     from vstore.migration.gates.gates import GateResult, Gates, Judged
     from vstore.migration.jobs.migration import Migration
     from vstore.migration.jobs.options import Caps
     from vstore.migration.jobs.status import BackfillReport, MigrationPlan, MigrationStatus
     from vstore.migration.migrations import Migrations
     from vstore.migration.routes.routes import Routes
-    from vstore.observe.shadow import ShadowReport
-    from vstore.query.bridge_map import BridgeMap
-    from vstore.query.filter import Filter, field, filter_from_dict, filter_to_dict
+    from vstore.observe.metrics import Metrics
+    from vstore.observe.shadow import ShadowKey, ShadowReport
+    from vstore.observe.trace import Trace
+    from vstore.query.bridge_map import BridgeMap, BridgeTrial
+    from vstore.query.filter import FieldReference, Filter, field, filter_from_dict, filter_to_dict
+    from vstore.query.plan import (
+        BridgedRead,
+        CascadeRead,
+        CodeScan,
+        Collapse,
+        DualRead,
+        FlatScan,
+        GraphSearch,
+        Merge,
+        PlanNode,
+        Rerank,
+    )
     from vstore.reads import Bridge, Canary, Cascade, Dual
     from vstore.searching.epoch_comparison import EpochComparison, HitChange
     from vstore.searching.hits import Explanation, Hit
@@ -157,6 +175,8 @@ _MODULES = {
     ),
     "vstore.embedding.spending": ("Price",),
     "vstore.engine.coverage": ("Coverage",),
+    "vstore.engine.history": ("HistoryEntry",),
+    "vstore.engine.vacuum": ("VacuumReport",),
     "vstore.engine.version_info": ("VersionInfo",),
     "vstore.engine.versions": ("Versions",),
     "vstore.errors": (
@@ -189,15 +209,30 @@ _MODULES = {
         "VersionMismatchError",
         "VstoreError",
     ),
+    "vstore.evaluation.choice": (
+        "MeasuredRule",
+        "RuleChoice",
+    ),
     "vstore.guarding.canary_checks": ("CanaryReport",),
     "vstore.guarding.guard_changes": ("GuardInfo",),
     "vstore.guarding.guards": ("Guards",),
-    "vstore.inspection.check": ("CheckReport",),
+    "vstore.inspection.check": (
+        "CheckReport",
+        "Problem",
+    ),
+    "vstore.manifest.job_state": (
+        "DeadLetter",
+        "JobState",
+    ),
     "vstore.manifest.spec": (
         "EmbeddingSpec",
         "suggest_label",
     ),
-    "vstore.manifest.state": ("RouteState",),
+    "vstore.manifest.state": (
+        "Evidence",
+        "GraphSettings",
+        "RouteState",
+    ),
     "vstore.migration.gates.gates": (
         "GateResult",
         "Gates",
@@ -212,13 +247,34 @@ _MODULES = {
     ),
     "vstore.migration.migrations": ("Migrations",),
     "vstore.migration.routes.routes": ("Routes",),
-    "vstore.observe.shadow": ("ShadowReport",),
-    "vstore.query.bridge_map": ("BridgeMap",),
+    "vstore.observe.metrics": ("Metrics",),
+    "vstore.observe.shadow": (
+        "ShadowKey",
+        "ShadowReport",
+    ),
+    "vstore.observe.trace": ("Trace",),
+    "vstore.query.bridge_map": (
+        "BridgeMap",
+        "BridgeTrial",
+    ),
     "vstore.query.filter": (
+        "FieldReference",
         "Filter",
         "field",
         "filter_from_dict",
         "filter_to_dict",
+    ),
+    "vstore.query.plan": (
+        "BridgedRead",
+        "CascadeRead",
+        "CodeScan",
+        "Collapse",
+        "DualRead",
+        "FlatScan",
+        "GraphSearch",
+        "Merge",
+        "PlanNode",
+        "Rerank",
     ),
     "vstore.reads": (
         "Bridge",
@@ -269,19 +325,26 @@ __all__ = [
     "BlockChecksumError",
     "Bridge",
     "BridgeMap",
+    "BridgeTrial",
+    "BridgedRead",
     "Calls",
     "Canary",
     "CanaryReport",
     "Caps",
     "Cascade",
+    "CascadeRead",
     "CheckReport",
     "ClosedError",
+    "CodeScan",
+    "Collapse",
     "Collection",
     "CorruptionError",
     "Coverage",
+    "DeadLetter",
     "DeleteCounts",
     "Document",
     "Dual",
+    "DualRead",
     "EfSearch",
     "Embedder",
     "EmbedderDriftError",
@@ -289,24 +352,34 @@ __all__ = [
     "EmbeddingSpec",
     "Embeddings",
     "EpochComparison",
+    "Evidence",
     "Explanation",
+    "FieldReference",
     "FileMovedError",
     "Filter",
     "FilterError",
+    "FlatScan",
     "FormatVersionError",
     "GateError",
     "GateResult",
     "Gates",
+    "GraphSearch",
+    "GraphSettings",
     "GuardInfo",
     "Guards",
     "HashingEmbedder",
+    "HistoryEntry",
     "Hit",
     "HitChange",
     "InvalidArgumentError",
     "InvalidVectorError",
+    "JobState",
     "Judged",
     "LimitExceededError",
     "LockedError",
+    "MeasuredRule",
+    "Merge",
+    "Metrics",
     "Migration",
     "MigrationPlan",
     "MigrationStatus",
@@ -317,22 +390,29 @@ __all__ = [
     "NotAStoreError",
     "NotFoundError",
     "NotPicklableError",
+    "PlanNode",
     "Price",
+    "Problem",
     "ReadOnlyError",
     "Reader",
+    "Rerank",
     "RouteState",
     "Routes",
+    "RuleChoice",
     "ScopeError",
     "SearchResult",
     "SearchResults",
+    "ShadowKey",
     "ShadowReport",
     "StateError",
     "StorageError",
     "Store",
     "SuspectGeometryError",
+    "Trace",
     "Transaction",
     "TransactionError",
     "UpsertCounts",
+    "VacuumReport",
     "VectorCounts",
     "VersionInfo",
     "VersionMismatchError",

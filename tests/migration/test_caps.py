@@ -25,21 +25,28 @@ def corpus() -> vstore.Collection:
     return docs
 
 
+def three_units(document: object) -> int:
+    return 3
+
+
 CAPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # What lets FITS documents through, and what is a hair less.
-    "documents": ({"documents_max": FITS}, {"documents_max": FITS - 1}),
-    "units": ({"units_max": 3 * FITS}, {"units_max": 3 * FITS - 1}),
+    "documents": ({"caps": Caps(documents=FITS)}, {"caps": Caps(documents=FITS - 1)}),
+    "units": ({"caps": Caps(units=3 * FITS)}, {"caps": Caps(units=3 * FITS - 1)}),
     "cost": (
-        {"cost_max": 1.5 * FITS, "price_per_unit": 0.5},
-        {"cost_max": 1.5 * FITS - 0.001, "price_per_unit": 0.5},
+        {"caps": Caps(cost=1.5 * FITS), "price": Price(per_unit=0.5, count=three_units)},
+        {"caps": Caps(cost=1.5 * FITS - 0.001), "price": Price(per_unit=0.5, count=three_units)},
     ),
     "cost of inexact prices": (
-        {"cost_max": 0.1 * 3 * FITS, "price_per_unit": PRICE},
-        {"cost_max": 0.1 * 3 * FITS - 0.001, "price_per_unit": PRICE},
+        {"caps": Caps(cost=0.1 * 3 * FITS), "price": Price(per_unit=PRICE, count=three_units)},
+        {
+            "caps": Caps(cost=0.1 * 3 * FITS - 0.001),
+            "price": Price(per_unit=PRICE, count=three_units),
+        },
     ),
     "cost in decimals": (
-        {"cost_max": 2.1, "price_per_unit": PRICE},
-        {"cost_max": 2.099, "price_per_unit": PRICE},
+        {"caps": Caps(cost=2.1), "price": Price(per_unit=PRICE, count=three_units)},
+        {"caps": Caps(cost=2.099), "price": Price(per_unit=PRICE, count=three_units)},
     ),
 }
 
@@ -58,17 +65,17 @@ def test_a_cap_is_reached_and_not_exceeded(name: str, batch_size: int) -> None:
             OLD,
             NEW,
             embed,
-            **cap,
+            **{"price": Price(count=three_units), **cap},
             calls=Calls(batch_size=batch_size),
-            price=Price(count=lambda _: 3),
         )
+        price = cap.get("price", Price())
         for _ in range(2):  # the second run has nothing left to spend
             assert migration.run().status == "stopped"
             status = migration.status()
             assert (status.done, len(embedded)) == (expected, expected)
             assert status.left == COUNT - expected
             assert status.units == 3 * expected
-            assert status.cost == pytest.approx(3 * expected * cap.get("price_per_unit", 0))
+            assert status.cost == pytest.approx(3 * expected * price.per_unit)
 
 
 def test_documents_of_many_prices_are_summed_one_by_one() -> None:

@@ -215,7 +215,7 @@ def test_many_at_the_end_that_fail_as_in_an_outage_are_blamed_only_if_that_is_as
         ) as caught:
             job.run()
         assert "An outage would look the same" in str(caught.value)
-        assert "failures_max" in str(caught.value)
+        assert "Caps.failures" in str(caught.value)
         assert "the function's fault" not in str(caught.value)
         assert not job.dead_letters
     assert docs.coverage(NEW).fresh == 20
@@ -374,7 +374,7 @@ def test_a_cap_that_is_reached_is_not_an_error_for_what_failed_before_it() -> No
     )
     report = migration.run()
     assert report.status == "stopped"
-    assert "documents_max 10" in report.note
+    assert "cap of 10 documents" in report.note
     again = docs.migrate(
         OLD, NEW, embed_most, calls=vstore.Calls(batch_size=4), caps=vstore.Caps(documents=40)
     ).run()

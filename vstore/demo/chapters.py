@@ -100,7 +100,7 @@ def killed_backfill(stage: Stage) -> None:
     with stage.open() as store:
         papers = store.collection(COLLECTION)
         papers.routes.set(Dual(NEW), reason="the backfill begins")
-        tell.code(f'papers.read_both("{NEW}")')
+        tell.code(f'papers.routes.set(Dual("{NEW}"))')
         stage.reaches_stop(Commit(store.epoch, 0, len(papers)))
     tell.say(
         "From now on a query asks both versions, each with its own vector, and the answers are "
@@ -139,7 +139,7 @@ def resumed_backfill(stage: Stage) -> None:
             f"Its lock died with it, and the file opens; check says {verdict}. Version 2 has "
             f"{coverage.fresh:,} documents, all those that were committed. Somebody in a hurry:"
         )
-        tell.code(f'papers.cutover("{NEW}")')
+        tell.code(f'papers.routes.cutover("{NEW}")')
         try:
             papers.routes.cutover(NEW)
         except GateError as error:
@@ -147,7 +147,7 @@ def resumed_backfill(stage: Stage) -> None:
         else:
             raise AssertionError("a half filled version passed the gate")
         tell.say("So on with the backfill, in this process. It embeds what is missing:")
-        tell.code(f'papers.backfill("{NEW}", minilm)')
+        tell.code(f'papers.migration.backfill("{NEW}", minilm)')
         _finish_backfill(stage, store, papers)
         job = papers.versions[NEW].backfill
         assert job is not None, "it ran"
@@ -183,17 +183,17 @@ def cutover_and_back(stage: Stage) -> None:
     tell.chapter("Cutover, rollback, cutover")
     with stage.open() as store:
         papers = store.collection(COLLECTION)
-        tell.code(f'papers.cutover("{NEW}")', "papers.search(claim, k=3)")
+        tell.code(f'papers.routes.cutover("{NEW}")', "papers.search(claim, k=3)")
         gates = papers.routes.cutover(NEW)
         stage.show_hits(papers)
         tell.say(
             f"The gate measured {'; '.join(map(str, gates))}. Suppose that the answers disappoint "
             "somebody all the same. Version 1 is still complete, so:"
         )
-        tell.code('papers.rollback(reason="a customer complains")')
+        tell.code('papers.routes.rollback(reason="a customer complains")')
         papers.routes.rollback(reason="a customer complains")
         tell.say(f"The claim is answered by {_answering(papers)}. The complaint is withdrawn:")
-        tell.code(f'papers.cutover("{NEW}", reason="for good")')
+        tell.code(f'papers.routes.cutover("{NEW}", reason="for good")')
         papers.routes.cutover(NEW, reason="for good")
         tell.say(
             f"The claim is answered by {_answering(papers)}. Each of the three was one commit."
@@ -220,7 +220,9 @@ def deletion(stage: Stage) -> None:
         tell.say("Vectors of it that are late, for they were made before the delete:")
         row = corpus.document_ids.index(str(best.id))
         late = corpus.new_documents[row : row + 1]
-        tell.code(f'papers.add_vectors("{NEW}", ["{best.id}"], vectors, revisions=[{revision}])')
+        tell.code(
+            f'papers.add_vectors(["{best.id}"], vectors, version="{NEW}", revisions=[{revision}])'
+        )
         counts = papers.add_vectors([best.id], late, revisions=[revision], version=NEW)
         tell.say(f"written {counts.written}, stale {counts.stale}: it does not come back")
 
@@ -230,7 +232,7 @@ def retirement(stage: Stage) -> None:
     tell = stage.tell
     tell.chapter("Version 1 retires")
     with stage.open() as store:
-        tell.code(f'papers.retire("{OLD}")', "store.vacuum()", "store.check()")
+        tell.code(f'papers.routes.retire("{OLD}")', "store.vacuum()", "store.check()")
         store.collection(COLLECTION).routes.retire(OLD, reason="version 2 serves")
         vacuum = store.vacuum()
         check = store.check()

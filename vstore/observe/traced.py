@@ -21,7 +21,7 @@ else:
 
 _RECENT: Final = 256
 # How versions are read, by the node at the root of a plan; of one version where it is another.
-_MODES: Final = {"DualRead": "dual", "Cascade": "cascade", "Bridge": "bridge"}
+_MODES: Final = {"DualRead": "dual", "CascadeRead": "cascade", "BridgedRead": "bridge"}
 
 
 class TracedBatch(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from vstore.deferred import Deferred
 from vstore.query.execution import MatchedExecution
 from vstore.query.fetching import VersionSearch
-from vstore.query.plan import Cascade, DualRead
+from vstore.query.plan import CascadeRead, DualRead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,10 +69,10 @@ def executor_of(
     curve : tuple[float, ...]
         What the fusion rule has learnt.
     """
-    if not isinstance(plan, DualRead | Cascade):
+    if not isinstance(plan, DualRead | CascadeRead):
         return MatchedRead(reads[0], matching, k=k, collapse=collapse)
     old, new = reads
-    if isinstance(plan, Cascade):
+    if isinstance(plan, CascadeRead):
         return two_reads.CascadedReads((old, new), matching, k=k)
     return two_reads.FusedReads(
         plan.fusion, (old, new), matching, k=k, coverage=plan.coverage, curve=curve

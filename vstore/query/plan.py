@@ -154,7 +154,7 @@ class DualRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Cascade:
+class CascadeRead:
     """Let the new version order the old one's candidates, where it has them.
 
     Attributes
@@ -173,7 +173,7 @@ class Cascade:
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge:
+class BridgedRead:
     """Search a version with queries of another one, mapped into its space.
 
     Attributes
@@ -192,7 +192,15 @@ class Bridge:
 
 
 PlanNode = (
-    FlatScan | GraphSearch | CodeScan | Rerank | Merge | Collapse | DualRead | Cascade | Bridge
+    FlatScan
+    | GraphSearch
+    | CodeScan
+    | Rerank
+    | Merge
+    | Collapse
+    | DualRead
+    | CascadeRead
+    | BridgedRead
 )
 Leaf = FlatScan | GraphSearch | CodeScan
 
@@ -208,16 +216,16 @@ def children(node: PlanNode) -> tuple[PlanNode, ...]:
         return (node.old, node.new)
     if isinstance(node, Merge):
         return node.children
-    if isinstance(node, Cascade):
+    if isinstance(node, CascadeRead):
         return (node.old,)
-    if isinstance(node, Collapse | Rerank | Bridge):
+    if isinstance(node, Collapse | Rerank | BridgedRead):
         return (node.child,)
     return ()
 
 
 def versions(node: PlanNode) -> tuple[str, ...]:
     """Return the versions a plan reads, the old one first."""
-    looked_up = (node.version,) if isinstance(node, Cascade) else ()
+    looked_up = (node.version,) if isinstance(node, CascadeRead) else ()
     return tuple(dict.fromkeys((*(scan.version for scan in scans(node)), *looked_up)))
 
 
@@ -261,11 +269,12 @@ def _head(node: PlanNode) -> str:
     if isinstance(node, DualRead):
         new_only = f", new_only={node.new_only}" if node.new_only else ""
         return f"DualRead(fusion={node.fusion}, coverage={node.coverage:.1%}{new_only})"
-    if isinstance(node, Cascade):
-        return f"Cascade(version={node.version!r} {node.fingerprint}, coverage={node.coverage:.1%})"
-    if isinstance(node, Bridge):
+    if isinstance(node, CascadeRead):
+        version = f"version={node.version!r} {node.fingerprint}"
+        return f"CascadeRead({version}, coverage={node.coverage:.1%})"
+    if isinstance(node, BridgedRead):
         found = f"measured recall@10={node.recall:.3f}"
-        return f"Bridge(queries of={node.source!r}, {node.kind}, {found})"
+        return f"BridgedRead(queries of={node.source!r}, {node.kind}, {found})"
     if isinstance(node, Collapse):
         return "Collapse(to=document, by=best chunk)"
     if isinstance(node, Merge):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vstore.query.paths import ANY, Wanted, choose_path
 from vstore.query.plan import (
-    Bridge,
-    Cascade,
+    BridgedRead,
+    CascadeRead,
     CodeScan,
     Collapse,
     DualRead,
@@ -117,7 +117,7 @@ def plan_search(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
     if request.mode == "cascade":
         version = statistics.versions[request.new]
         why = f"cascade: {request.origin}; migrated candidates change places by both versions"
-        return Cascade(old, version.label, version.fingerprint, statistics.coverage, why)
+        return CascadeRead(old, version.label, version.fingerprint, statistics.coverage, why)
     new = _read(request, statistics, request.new, "the new version ranks the migrated documents")
     reason = f"dual read: {request.origin}"
     if request.chosen:
@@ -144,7 +144,7 @@ def _one(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
             f". Fitted on {bridge.documents_fit:,} documents, measured on "
             f"{bridge.documents_held:,} others"
         )
-    return Bridge(node, bridge.source, bridge.kind, bridge.recall, why)
+    return BridgedRead(node, bridge.source, bridge.kind, bridge.recall, why)
 
 
 def _read(request: SearchRequest, statistics: PlanStatistics, label: str, reason: str) -> PlanNode:

@@ -277,7 +277,7 @@ class BatchEmbedder:
             f"{found}, and none that was left could. An outage would look the same, so none of "
             "them is blamed; they were not written. Run it again, which tries them again. If the "
             "service works and refuses just these, leave them out, or let a migration blame more "
-            f"than {self._failures_max} in a row, by failures_max."
+            f"than {self._failures_max} in a row, by Caps.failures."
         )
 
     def _judge(self, suspects: list[Failure], result: EmbeddingOutcome) -> None:

@@ -38,12 +38,12 @@ def stop_note(job: JobState, units: int, *, price_per_unit: float, left: int) ->
     """Say which cap a document of so many units would exceed, and how much is left to do."""
     unit = job.unit or "units"
     if job.documents_max is not None and job.documents_done >= job.documents_max:
-        cap = f"documents_max {job.documents_max:,}: {job.documents_done:,} done"
+        cap = f"cap of {job.documents_max:,} documents: {job.documents_done:,} done"
     elif job.units_max is not None and job.units + units > job.units_max:
-        cap = f"units_max {job.units_max:,} {unit}: {job.units:,} used, the next has {units:,}"
+        cap = f"cap of {job.units_max:,} {unit}: {job.units:,} used, the next has {units:,}"
     else:
         cap = (
-            f"cost_max {job.cost_max:,.6g}: {job.cost:,.6g} spent, "
+            f"cap on the cost, {job.cost_max:,.6g}: {job.cost:,.6g} spent, "
             f"the next costs {units * price_per_unit:,.6g}"
         )
     return f"{cap}; {left:,} documents left"
