@@ -1,7 +1,7 @@
 """What guards cost: a search, a batch that is written, and the commits that learn.
 
 Two collections of the same vectors take turns: one whose version looks at what it gets, as by
-default, and one with ``set_geometry_policy("off")``. All of it is work of one thread in memory, and
+default, and one with ``guards.set_policy("off")``. All of it is work of one thread in memory, and
 measured as that thread's processor time, which other work on the machine touches least.
 """
 

@@ -346,8 +346,8 @@ REFUSED: dict[str, Callable[[Collection], object]] = {
     "set_canaries": lambda a: a.guards.set_canaries(OLD, ["one"], vectors=Embedder()),
     "no canaries": lambda a: a.guards.set_canaries(OLD, [], vectors=rows(0, DIMENSION)),
     "verify_embedder": lambda a: a.guards.verify_embedder(Embedder(), OLD),
-    "set_geometry_policy": lambda a: a.guards.set_policy(OLD, "off"),
-    "relearn_geometry": lambda a: a.guards.relearn(OLD),
+    "set_guard_policy": lambda a: a.guards.set_policy(OLD, "off"),
+    "relearn": lambda a: a.guards.relearn(OLD),
 }
 
 

@@ -24,7 +24,7 @@ of one query::
     api/opening.py         a file is opened; engine/open_file.py: the snapshot that its readers see
     api/collection.py      the verbs; engine/handle.py: a collection at a snapshot, inside a scope
     engine/scoped_view.py  what a scoped handle knows: applied here alone
-    searching/parameters.py  what a caller may say, checked
+    searching/parameters.py  what a caller may say, checked; reads.py: how two versions are read
     searching/resolving.py which versions: the caller, a stamp, or the route of the filter's tenant
     searching/search.py    the one road; side_reads.py: canaries and shadows, a search for each way
     searching/preparing.py  options to masks and plan; prepared.py: what is kept, and run: vectors
@@ -48,6 +48,7 @@ of one query::
 and of one migration::
 
     writing/schema.py      declares the new version; existing.py: is it there already, and the same?
+    guarding/guards.py     ``docs.guards``: what each version knows of its own space
     guarding/canary_checks.py  is the embedder still the model that its name says?
     migration/jobs/        migration.py: the handle on a backfill job, queue.py: what is left to do,
                            backfill.py: one commit per batch; manifest/job_edits.py: its states
@@ -55,8 +56,10 @@ and of one migration::
                            and retried; transient_errors.py: whose fault? outcomes.py: vectors,
                            or who is to blame; migration/jobs/second_tries.py: what is tried again
     migration/gates/       measurements.py: what holds now; gates.py: what must hold
-    migration/routes/      all changes of who serves whom, as manifest/route_edits.py decides;
-                           fusion_choice.py: what fusion="auto" stands for, measured
+    migration/routes/      routes.py: ``docs.routes``; changes.py: who serves whom, as
+                           manifest/route_edits.py decides; fusion_choice.py: what fusion="auto"
+                           stands for, measured
+    migration/migrations.py  ``docs.migration``: what a migration needs besides its job
     writing/dual_write.py  what becomes of a write that lacks vectors of a version in use
     migration/bridges/     maps between spaces, fitted and measured; query/bridge.py: the map;
                            searching/bridging.py: queries over it

@@ -210,7 +210,7 @@ class EmbedderDriftError(VersionMismatchError):
     Attributes
     ----------
     report : CanaryReport
-        What `Collection.verify_embedder` found.
+        What `Guards.verify_embedder` found.
     """
 
     def __init__(self, message: str, *, version: str, model: str, report: object) -> None:
@@ -252,7 +252,7 @@ class MissingVectorsError(InvalidArgumentError):
         counts = ", ".join(f"{count:,} of version {label!r}" for label, count in missing.items())
         super().__init__(
             f"collection {collection!r} requires vectors of every version in use; documents lack "
-            f"them: {counts}. Pass them in the same transaction, or set_dual_write('queue')."
+            f"them: {counts}. Pass them in the same transaction, or migration.set_dual_write('queue')."
         )
 
 

@@ -705,7 +705,7 @@ def a_route_of_a_later_epoch_for_a_while(file: Forged) -> None:
 @state_between
 def a_route_of_no_version_for_a_while(file: Forged) -> None:
     place = ["collections", "docs", "routes", "", "shadow"]
-    made_by(file, "read_both")["edits"].append([place, "v9"])
+    made_by(file, "dual read")["edits"].append([place, "v9"])
     made_by(file, "untag")["edits"].append([place, ""])
 
 
@@ -731,7 +731,7 @@ def a_row_ahead_of_a_document_that_is_deleted_later(file: Forged) -> None:
 @state_between
 def a_collection_that_is_broken_for_a_while(file: Forged) -> None:
     place = ["collections", "docs", "dual_write"]
-    made_by(file, "read_both")["edits"].append([place, "sometimes"])
+    made_by(file, "dual read")["edits"].append([place, "sometimes"])
     made_by(file, "untag")["edits"].append([place, "allow"])
 
 

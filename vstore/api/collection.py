@@ -544,9 +544,7 @@ class Collection(OpenHandle):
     ) -> hits.Explanation:
         """Return the plan of a search; with ``analyze`` run it and add what happened.
 
-        Raises
-        ------
-        As `search`.
+        What it raises is what `search` does.
         """
         options = search_options(
             self._handle,

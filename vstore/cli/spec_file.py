@@ -40,7 +40,7 @@ class VersionWish:
     Attributes
     ----------
     label : str | None
-        None: the one `Collection.suggest_label` proposes.
+        None: the one `spec.suggest_label` proposes.
     options : Mapping
         Of `Collection.create_version`, as far as they were given.
     """

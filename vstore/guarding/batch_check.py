@@ -70,7 +70,7 @@ def check_geometry(
         if refusing and verdict.rows >= LATEST:
             raise SuspectGeometryError(
                 f"{where}: {message} If they are of {version.spec.model!r} all the same, pass "
-                f"trust_geometry=True, or set_geometry_policy({version.label!r}, 'flag').",
+                f"trust_geometry=True, or guards.set_policy({version.label!r}, 'flag').",
                 version=version.label,
                 departure=verdict.departure,
                 limit=verdict.limit if scope is None else None,

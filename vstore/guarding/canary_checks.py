@@ -207,7 +207,7 @@ def verify_embedder(
     canaries = guard_of(snapshot, version).record.canaries
     if canaries is None:
         raise StateError(
-            f"version {version.label!r} has no canaries to compare; keep some with set_canaries()"
+            f"version {version.label!r} has no canaries to compare; keep some with guards.set_canaries()"
         )
     report = _compared(version, canaries, embedder)
     if raise_on_drift and not report.ok:
@@ -250,7 +250,7 @@ def drift_error(report: CanaryReport) -> EmbedderDriftError:
     return EmbedderDriftError(
         f"embedder {report.model!r} is not what version {report.version!r} was made with "
         f"(verdict: {report.verdict}): {report.sentence} Nothing was written. If the change is "
-        "meant, set_canaries() anew.",
+        "meant, guards.set_canaries() anew.",
         version=report.version,
         model=report.model,
         report=report,

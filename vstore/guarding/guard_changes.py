@@ -86,7 +86,7 @@ def set_policy(handle: Handle, label: str, policy: GeometryPolicy, *, reason: st
         handle,
         label,
         lambda guard: guard if guard.policy == checked else guard._replace(policy=checked),
-        Operation("set_geometry_policy", f"{label}: {checked}{note and f' ({note})'}"),
+        Operation("set_guard_policy", f"{label}: {checked}{note and f' ({note})'}"),
     )
 
 

@@ -118,7 +118,7 @@ def relearn(handle: Handle, label: str) -> None:
     StateError
         It has too few of them.
     """
-    handle.require_unscoped("relearn_geometry")
+    handle.require_unscoped("relearn")
     view = handle.view()
     version = view.version(label)
     sample, rows = current_rows(view, label)
@@ -131,7 +131,7 @@ def relearn(handle: Handle, label: str) -> None:
         handle,
         label,
         lambda guard: guard._replace(geometry=fresh.geometry, learned_at=fresh.learned_at),
-        Operation("relearn_geometry", f"{label}: {rows:,} rows"),
+        Operation("relearn_guard", f"{label}: {rows:,} rows"),
         replacing=True,
     )
 

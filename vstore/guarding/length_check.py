@@ -90,7 +90,7 @@ def check_lengths(
                 f"{where}[{row}]: length {norms[row]:.4g}, where rows of version {version.label!r} "
                 f"have {lengths.text(telling=telling)}; {len(refused):,} of these are so far off. "
                 f"{cause} If it is meant so, pass trust_geometry=True, or "
-                f"set_geometry_policy({version.label!r}, 'flag').",
+                f"guards.set_policy({version.label!r}, 'flag').",
                 row=row,
             )
     if flagging:

@@ -30,7 +30,7 @@ def bridge_between(view: CollectionView, source: str, target: str) -> BridgeStat
             return bridge
     raise NotFoundError(
         f"collection {view.state.name!r} has no bridge from {source!r} to {target!r}; "
-        "fit one with fit_bridge()"
+        "fit one with migration.fit_bridge()"
     )
 
 

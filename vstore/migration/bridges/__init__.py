@@ -6,5 +6,5 @@ In: documents that have rows in both versions, and perhaps real queries with bot
 - A bridge is judged by documents or queries that it was not fitted on.
 - One whose recall is below ``min_recall`` is refused and leaves nothing in the file.
 
-Not here: applying the map to queries (`query/bridge.py`, `searching/bridging.py`).
+Not here: applying the map to queries (`query/bridge_map.py`, `searching/bridging.py`).
 """

@@ -101,7 +101,7 @@ class Judged:
     k: int = 10
 
     def __post_init__(self) -> None:
-        # Looked at more than once: by `Collection.check_gates`, and then by `Collection.cutover`.
+        # Looked at more than once: by `Routes.check_gates`, and then by `Routes.cutover`.
         queries: object = self.queries
         if isinstance(queries, Mapping):
             queries = {label: _kept(vectors) for label, vectors in queries.items()}
