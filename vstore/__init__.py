@@ -25,7 +25,7 @@ of one query::
     api/collection.py      the verbs; engine/handle.py: a collection at a snapshot, inside a scope
     engine/scoped_view.py  what a scoped handle knows: applied here alone
     searching/parameters.py  what a caller may say, checked; reads.py: how two versions are read
-    searching/resolving.py which versions: the caller, a stamp, or the route of the filter's tenant
+    searching/resolving.py which versions: the caller, or the route of the filter's tenant
     searching/search.py    the one road; side_reads.py: canaries and shadows, a search for each way
     searching/preparing.py  options to masks and plan; prepared.py: what is kept, and run: vectors
                            checked, parts asked, the answer recorded

@@ -1,4 +1,4 @@
-"""Which versions answer a search, by caller, stamp or route, and with which query vectors."""
+"""Which versions answer a search, by caller or route, and with which query vectors."""
 
 from __future__ import annotations
 
