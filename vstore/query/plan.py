@@ -27,9 +27,9 @@ class FlatScan:
     rows : int
         Rows a search may return, before the filter.
     matches : int | None
-        Documents that pass the filter; None without one.
+        Documents that may be returned; None if all may.
     k : int
-        Hits wanted.
+        Documents asked for, or rows: in a read of two versions often more than its hits.
     bytes_read : int
         Vector bytes, an estimate of the cost.
     """
