@@ -9,12 +9,10 @@ import pytest
 import vstore
 from tests.small_store import NEW, OLD, documents, rows, seal, spec
 from vstore.fusions import BRIDGED, FusionName
-from vstore.query.plan import CodeScan, DualRead, FlatScan, GraphSearch, Rerank, children, scans
+from vstore.query.plan import DualRead, FlatScan, Rerank, ScopedSearch, children, scans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from vstore.query.plan import Leaf, PlanNode
+    from vstore.query.plan import PlanNode
 
 COUNT, MIGRATED = 400, 250
 GRAPH_ROWS = 3_000
@@ -53,16 +51,13 @@ def question() -> dict[str, Any]:
     return {OLD: rows(1, 8, seed=1)[0], NEW: rows(1, 12, seed=1)[0]}
 
 
-def leaves(plan: PlanNode) -> Iterator[Leaf]:
-    assert {type(leaf) for leaf in scans(plan)} <= {FlatScan, GraphSearch, CodeScan}
-    return iter(scans(plan))
-
-
 def expected(plan: PlanNode) -> dict[str, int]:
     """Return how many documents a plan of scans says that each version gives."""
+    leaves = scans(plan)
+    assert {type(leaf) for leaf in leaves} <= {FlatScan, ScopedSearch}
     return {
         leaf.version: min(leaf.k, leaf.rows if leaf.matches is None else leaf.matches)
-        for leaf in leaves(plan)
+        for leaf in leaves
     }
 
 
@@ -104,7 +99,7 @@ def test_a_read_of_two_versions_says_which_documents_each_ranks(rule: FusionName
     docs = half_migrated()
     plan = docs.explain(question(), mode="dual", version=NEW, old_version=OLD, fusion=rule).plan
     assert isinstance(plan, DualRead)
-    old, new = leaves(plan)
+    old, new = scans(plan)
     assert new.matches is None or new.matches == MIGRATED - 2
     is_split = rule in {"rrf", "zscore", "dbsf", "minmax"}
     assert old.matches == (COUNT - MIGRATED + 1 if is_split else None)

@@ -17,6 +17,7 @@ from vstore.query.plan import (
     Merge,
     PlanNode,
     Rerank,
+    ScopedSearch,
 )
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class VersionStatistics(NamedTuple):
         How many documents it is asked for, or rows.
     matches : int | None
         Documents that it may return; None for all that it has.
-    parts : tuple[tuple[PartStatistics, Path], ...]
-        Its segments and memtable, oldest first, and how each is searched.
+    parts : tuple[tuple[PartStatistics, Path], ...] | None
+        Its segments and memtable, oldest first, and how each is searched; None inside a scope.
     rows : int
         Rows a search may return, before the filter.
     multiple_chunks : bool
@@ -46,7 +47,7 @@ class VersionStatistics(NamedTuple):
 
     label: str
     fingerprint: str
-    parts: tuple[tuple[PartStatistics, Path], ...]
+    parts: tuple[tuple[PartStatistics, Path], ...] | None
     rows: int
     multiple_chunks: bool
     row_bytes: int
@@ -55,7 +56,10 @@ class VersionStatistics(NamedTuple):
 
 
 class MappedQueries(NamedTuple):
-    """Queries of another version, mapped by a bridge; see `manifest.job_state.BridgeState`."""
+    """Queries of another version, mapped by a bridge; see `manifest.job_state.BridgeState`.
+
+    Inside a scope no documents are told, and no recall.
+    """
 
     source: str
     kind: str
@@ -148,7 +152,8 @@ def _one(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
             f". Fitted on {bridge.documents_fit:,} documents, measured on "
             f"{bridge.documents_held:,} others"
         )
-    return Bridge(node, bridge.source, bridge.kind, bridge.recall, why)
+    recall = bridge.recall if bridge.documents_fit else None
+    return Bridge(node, bridge.source, bridge.kind, recall, why)
 
 
 def _read(request: SearchRequest, statistics: PlanStatistics, label: str, reason: str) -> PlanNode:
@@ -164,7 +169,11 @@ def _read(request: SearchRequest, statistics: PlanStatistics, label: str, reason
 
 def _version(
     request: SearchRequest, version: VersionStatistics, reason: str
-) -> FlatScan | Rerank | Merge:
+) -> FlatScan | ScopedSearch | Rerank | Merge:
+    if version.parts is None:
+        assert version.matches is not None, "a scope counts what is inside"
+        what = version.label, version.fingerprint, version.rows, request.where, version.matches
+        return ScopedSearch(*what, version.k, reason)
     nodes: list[FlatScan | Rerank] = [
         _by_codes(request, version, part, path, reason)
         for part, path in version.parts

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from vstore.query import depths
     from vstore.query import filter as filters
     from vstore.query.filter import Filter
+    from vstore.query.paths import PartStatistics, Path
     from vstore.searching import bridging
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.searching.resolving import Resolved
@@ -227,20 +228,14 @@ def _statistics(
     versions = {}
     for read in reads:
         table = read.table
-        version, passing = view.version(table.label), filtered(table, read.matching)
-        parts = [
-            part_statistics(passing, number, part)._replace(served=served)
-            for number, (part, served) in enumerate(
-                zip(table.parts, table.served_by_part, strict=True)
-            )
-        ]
+        version = view.version(table.label)
         versions[table.label] = VersionStatistics(
             label=table.label,
             fingerprint=short(version.spec.fingerprint),
-            parts=tuple((part, read.path(part)) for part in parts),
+            parts=_parts(read),
             rows=table.served_rows,
-            multiple_chunks=not all(part.rows.single for part in table.parts),
-            row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),
+            multiple_chunks=table.has_chunks,
+            row_bytes=version.row_bytes,
             k=read.k,
             matches=_matches(view, read),
         )
@@ -251,6 +246,18 @@ def _statistics(
         coverage = new.fresh_count / live if live else 1.0
         new_only = int(np.count_nonzero(new.has_served & ~old.has_served))
     return PlanStatistics(versions, live, matches, coverage, new_only)
+
+
+def _parts(read: VersionRead) -> tuple[tuple[PartStatistics, Path], ...] | None:
+    """Return the parts of a version and how each is searched; None if parts are not told."""
+    table, passing = read.table, filtered(read.table, read.matching)
+    if not table.tells_parts:
+        return None
+    parts = [
+        part_statistics(passing, number, part)._replace(served=served)
+        for number, (part, served) in enumerate(zip(table.parts, table.served_by_part, strict=True))
+    ]
+    return tuple((part, read.path(part)) for part in parts)
 
 
 def _matches(view: CollectionView, read: VersionRead) -> int | None:
