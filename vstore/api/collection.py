@@ -570,8 +570,13 @@ class Collection(OpenHandle):
         recall: float | None = None,
         exact: bool = False,
         ef_search: int | None = None,
+        key: str | None = None,
     ) -> hits.Explanation:
-        """Return the plan of a search; with ``analyze`` run it and add what happened."""
+        """Return the plan of a search; with ``analyze`` run it and add what happened.
+
+        Of a canary it is the plan of the version that `search` would send this query, or ``key``,
+        to, and says what share of the queries goes there.
+        """
         k = check_k(k)
         wanted = wanted_of(recall, exact=exact, ef_search=ef_search)
         options = SearchOptions(
@@ -583,6 +588,7 @@ class Collection(OpenHandle):
             fusion,
             check_collapse(collapse),
             wanted,
+            keys_of(None if key is None else (key,)),
         )
         if not check_switch(analyze, what="analyze"):
             return explain(self._handle, query, options)
@@ -603,6 +609,7 @@ class Collection(OpenHandle):
         fusion: FusionName | None = None,
         recall: float | None = None,
         ef_search: int | None = None,
+        key: str | None = None,
     ) -> epoch_comparison.EpochComparison:
         """Ask a question at two epochs, and tell which hits changed and why; see `search`.
 
@@ -612,7 +619,7 @@ class Collection(OpenHandle):
             Epochs; ``after`` is the current one if not given. ``Store.history`` lists them.
         version : str, optional
             Without it each epoch answers by the route that it had, so that a query may need
-            vectors of several versions.
+            vectors of several versions. A canary sends the query, or ``key``, as `search` does.
 
         Raises
         ------
@@ -622,7 +629,14 @@ class Collection(OpenHandle):
         k = check_k(k)
         wanted = wanted_of(recall, exact=False, ef_search=ef_search)
         options = SearchOptions(
-            label_of(version), k, where, mode, label_of(old_version), fusion, wanted=wanted
+            label_of(version),
+            k,
+            where,
+            mode,
+            label_of(old_version),
+            fusion,
+            wanted=wanted,
+            keys=keys_of(None if key is None else (key,)),
         )
         until = self._handle.snapshot().epoch if after is None else after
         return epoch_comparison.compare_epochs(
