@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vstore
-from tests.small_store import NEW, OLD, rows, spec, store_in
+from tests.small_store import NEW, OLD, documents, rows, spec, store_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,3 +124,71 @@ def test_a_key_decides_whatever_the_query_is(docs: vstore.Collection) -> None:
     docs.store.register_embedder(LARGE)
     assert len({side(docs.search(text, key="ada")) for text in TEXTS}) == 1
     assert len({side(docs.search(both(text), key="ada")) for text in TEXTS}) == 1
+
+
+@pytest.mark.parametrize("form", ["text", *FORMS])
+@pytest.mark.parametrize("key", [None, "ada", "bob", "eve", "dan"])
+def test_explain_shows_the_plan_that_the_search_runs(
+    docs: vstore.Collection, form: str, key: str | None
+) -> None:
+    docs.store.register_embedder(SMALL)
+    docs.store.register_embedder(LARGE)
+    docs.routes.set(vstore.Canary(NEW, percent=40))
+    for text in TEXTS[:20]:
+        query = text if form == "text" else FORMS[form](text)
+        result = docs.search(query, key=key)
+        planned = docs.explain(query, key=key)
+        assert planned.plan == result.plan == docs.explain(query, key=key, analyze=True).plan
+        share = 40 if side(result) == NEW else 60
+        assert f"whose canary gives it {share} % of the queries" in str(planned)
+
+
+def test_explain_shows_the_side_of_the_tenant_s_canary() -> None:
+    docs = documents(new=spec("model-new"))
+    vectors = rows(40)
+    docs.upsert(range(40), metadata=[{"tenant": "acme"}] * 40, vectors={OLD: vectors, NEW: vectors})
+    acme = docs.scoped(vstore.field("tenant") == "acme")
+    acme.routes.set(vstore.Canary(NEW, percent=50))
+    ways: list[dict[str, Any]] = [
+        {"where": vstore.field("tenant") == "acme"},
+        {"version": OLD},
+        {},
+    ]
+    for vector in vectors:
+        query = {OLD: vector, NEW: vector}
+        for options in ways:
+            for handle in (docs, acme):
+                result = handle.search(query, **options)
+                assert handle.explain(query, **options).plan == result.plan
+    assert {side(acme.search({OLD: vector, NEW: vector})) for vector in vectors} == {OLD, NEW}
+
+
+def test_a_canary_of_a_query_without_the_chosen_version_s_vector_fails_alike(
+    docs: vstore.Collection,
+) -> None:
+    docs.routes.set(vstore.Canary(NEW, percent=100))
+    for query in ({OLD: SMALL.embed_query("a")}, {"other": SMALL.embed_query("a")}):
+        with pytest.raises(vstore.MissingQueryVectorError) as searched:
+            docs.search(query)
+        with pytest.raises(vstore.MissingQueryVectorError) as explained:
+            docs.explain(query)
+        assert str(searched.value) == str(explained.value)
+
+
+@pytest.mark.parametrize("key", [None, "ada", "bob", "eve", "dan"])
+def test_epochs_are_compared_by_the_side_that_each_had(
+    docs: vstore.Collection, key: str | None
+) -> None:
+    canary = docs.store.epoch
+    docs.routes.cutover(NEW)
+    docs.routes.cutover(OLD)
+    sides = []
+    for text in TEXTS:
+        query = both(text)
+        compared = docs.compare_epochs(query, before=canary, key=key)
+        then = docs.store.snapshot(canary).collection("docs").search(query, key=key)
+        assert compared.before_read == ("matched", side(then))
+        assert compared.after_read == ("matched", OLD)
+        sides.append(side(then))
+        assert bool(compared.changes) == (side(then) == NEW)
+    assert len(set(sides)) == (2 if key is None else 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 import vstore
-from tests.small_store import OLD, contents, documents, spec, store_in
+from tests.small_store import OLD, axis, contents, documents, spec, store_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -339,3 +341,33 @@ def test_a_version_s_own_embedder_goes_before_an_equivalent_one() -> None:
     store.register_embedder(Own())
     with mock.patch.object(first, "embed_query", side_effect=AssertionError("the other one")):
         assert docs.search("a", version="own", k=1).ids == ["a"]
+
+
+def test_an_embedder_that_was_replaced_while_it_was_asked_leaves_nothing_behind() -> None:
+    docs = documents()
+    docs.upsert([0, 1], vectors={OLD: np.stack([axis(0), axis(1)])})
+    asked, replaced = threading.Event(), threading.Event()
+
+    class Model:
+        def __init__(self, direction: int, *, waits: bool) -> None:
+            self.spec = spec()
+            self._direction, self._waits = direction, waits
+
+        def embed_documents(self, texts: Sequence[str]) -> Array:
+            return np.stack([axis(self._direction)] * len(texts))
+
+        def embed_query(self, _: str) -> Array:
+            if self._waits:
+                asked.set()
+                assert replaced.wait(60)
+            return axis(self._direction)
+
+    docs.store.register_embedder(Model(0, waits=True))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(docs.search, "a question", version=OLD, k=1)
+        assert asked.wait(60)
+        docs.store.register_embedder(Model(1, waits=False))
+        replaced.set()
+        assert first.result(60).ids == [0]  # by the embedder that there was when it was asked
+    assert docs.search("a question", version=OLD, k=1).ids == [1]
+    assert docs.search_batch(["a question"], version=OLD, k=1).ids.tolist() == [[1]]

@@ -31,7 +31,7 @@ def segments_of(docs: vstore.Collection) -> list[int]:
     """Return how many segments the documents and each version have."""
     return [
         len(docs._handle.view().state.segments),
-        *(version.segments for version in docs.versions.values()),
+        *(version.segments or 0 for version in docs.versions.values()),
     ]
 
 

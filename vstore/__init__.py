@@ -30,7 +30,8 @@ of one query::
     searching/preparing.py  options to masks and plan; prepared.py: what is kept, and run: vectors
                            checked, parts asked, the answer recorded
     guarding/query_check.py  the latest queries, watched for a model that changed (watch.py)
-    query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way
+    query/planner.py       from a request and statistics to a plan; pure, as is paths.py: which way;
+                           depths.py: how deep each version is asked where two are read
     segment/row_table.py   which rows are fresh: computed from revisions, never stored
     query/executor.py      what runs a plan; fetching.py: one version, each segment by its path;
                            merging.py: the parts' answers
@@ -153,6 +154,7 @@ if TYPE_CHECKING:
         Merge,
         PlanNode,
         Rerank,
+        ScopedSearch,
     )
     from vstore.reads import Bridge, Canary, Cascade, Dual
     from vstore.searching.epoch_comparison import EpochComparison, HitChange
@@ -278,6 +280,7 @@ _MODULES = {
         "Merge",
         "PlanNode",
         "Rerank",
+        "ScopedSearch",
     ),
     "vstore.reads": (
         "Bridge",
@@ -403,6 +406,7 @@ __all__ = [
     "Routes",
     "RuleChoice",
     "ScopeError",
+    "ScopedSearch",
     "SearchResult",
     "SearchResults",
     "ShadowKey",

@@ -252,7 +252,8 @@ class MissingVectorsError(InvalidArgumentError):
         counts = ", ".join(f"{count:,} of version {label!r}" for label, count in missing.items())
         super().__init__(
             f"collection {collection!r} requires vectors of every version in use; documents lack "
-            f"them: {counts}. Pass them in the same transaction, or migration.set_dual_write('queue')."
+            f"them: {counts}. Pass them in the same transaction, or "
+            "migration.set_dual_write('queue')."
         )
 
 

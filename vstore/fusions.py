@@ -19,5 +19,6 @@ FusionName: TypeAlias = Literal[
     "auto",
 ]
 DEFAULT_FUSION: Final[FusionName] = "slots"
+SYMMETRIC: Final = ("rrf", "zscore", "dbsf", "minmax")  # which treat both versions alike
 BRIDGED: Final = "bridged-"  # what the rules that need a bridge begin with
 FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

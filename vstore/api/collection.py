@@ -544,7 +544,8 @@ class Collection(OpenHandle):
     ) -> hits.Explanation:
         """Return the plan of a search; with ``analyze`` run it and add what happened.
 
-        What it raises is what `search` does.
+        Of a canary it is the plan of the version that `search` would send this query, or ``key``,
+        to, and says what share of the queries goes there. What it raises is what `search` does.
         """
         options = search_options(
             self._handle,
@@ -582,7 +583,7 @@ class Collection(OpenHandle):
             Epochs; ``after`` is the current one if not given. ``Store.history`` lists them.
         version : str, optional
             Without it each epoch answers by the route that it had, so that a query may need
-            vectors of several versions.
+            vectors of several versions. A canary sends the query, or ``key``, as `search` does.
 
         Raises
         ------

@@ -158,11 +158,11 @@ def _version_facts(one: VersionInfo) -> dict[str, object]:
         "coverage": f"{share(one.coverage.share)}: {one.coverage.fresh:,} of "
         f"{one.coverage.live:,} documents fresh, {one.stale_documents:,} stale",
         "stored": f"{counted(one.rows, 'row')} as {one.storage}, "
-        f"{counted(one.segments, 'segment')}, {size(one.size_bytes)}, "
+        f"{counted(one.segments or 0, 'segment')}, {size(one.size_bytes)}, "
         f"lengths {one.norm_min:.4g} to {one.norm_max:.4g}",
         "graphs": "none: every search is a scan"
         if one.graph is None
-        else f"{counted(one.graphs, 'segment')} of {one.segments:,}; from "
+        else f"{counted(one.graphs or 0, 'segment')} of {one.segments or 0:,}; from "
         f"{one.graph.rows_min:,} rows on, M {one.graph.M}, "
         f"ef_construction {one.graph.ef_construction}",
         "stale vectors": "are hidden" if one.stale_policy == "hide" else "are served, marked",

@@ -1,4 +1,4 @@
-"""Query vectors that were made lately: a text is embedded once."""
+"""Query vectors that an embedder made lately: a text is embedded once."""
 
 from __future__ import annotations
 
@@ -6,30 +6,39 @@ from collections import OrderedDict
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from vstore.embedding.embedder import Embedder, Embeddings
 from vstore.embedding.results import vectors_from
 from vstore.errors import InvalidVectorError
 from vstore.locked import locked
 from vstore.segment.validation import as_array, check_vectors
 
 if TYPE_CHECKING:
+    from vstore.embedding.embedder import Embedder
     from vstore.types import Array
 
 _CACHE_ENTRIES: Final = 1_024
 
 
 class QueryCache:
-    """Query vectors by (fingerprint, text), least recently used first out."""
+    """Query vectors of one embedder by (fingerprint, text), least recently used first out.
 
-    def __init__(self, entries: int = _CACHE_ENTRIES) -> None:
+    A cache belongs to one registration, and goes with it: a vector that an embedder returns after
+    another has replaced it is never given to a later query.
+
+    Parameters
+    ----------
+    embedder : Embedder
+    entries : int
+        How many vectors are kept.
+    """
+
+    def __init__(self, embedder: Embedder, entries: int = _CACHE_ENTRIES) -> None:
+        self.embedder = embedder
         self._entries = entries
         self._vectors: OrderedDict[tuple[bytes, str], Array] = OrderedDict()
         self._lock = RLock()
-        self.hits = 0
-        self.misses = 0
 
-    def embed(self, embedder: Embedder, text: str) -> Embeddings:
-        """Return the stamped vector of a query text, embedding it only the first time.
+    def vector(self, text: str) -> Array:
+        """Return the vector of a query text, float32 (dimension,), embedding it the first time.
 
         Raises
         ------
@@ -38,21 +47,18 @@ class QueryCache:
         EmbeddingError
             The embedder returns a coroutine, or raises `StopIteration`.
         """
-        key = (embedder.spec.fingerprint, text)
+        key = self.embedder.spec.fingerprint, text
         vector = self._find(key)
         if vector is None:
-            vector = _query_vector(embedder, text)
+            vector = _query_vector(self.embedder, text)
             self._keep(key, vector)
-        return Embeddings(embedder.spec, vector)
+        return vector
 
     @locked
     def _find(self, key: tuple[bytes, str]) -> Array | None:
         vector = self._vectors.get(key)
-        if vector is None:
-            self.misses += 1
-        else:
+        if vector is not None:
             self._vectors.move_to_end(key)
-            self.hits += 1
         return vector
 
     @locked
@@ -60,12 +66,6 @@ class QueryCache:
         self._vectors[key] = vector
         if len(self._vectors) > self._entries:
             self._vectors.popitem(last=False)
-
-    @locked
-    def forget(self, fingerprint: bytes) -> None:
-        """Drop the vectors of one geometry."""
-        for key in [key for key in self._vectors if key[0] == fingerprint]:
-            del self._vectors[key]
 
 
 def _query_vector(embedder: Embedder, text: str) -> Array:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.cached import cached_property
 from vstore.deferred import Deferred
 from vstore.errors import StateError
 
@@ -26,11 +25,7 @@ class EmbedderRegistry:
     """The embedders a handle may use for text, by the geometry they make."""
 
     def __init__(self) -> None:
-        self._embedders: dict[bytes, Embedder] = {}
-
-    @cached_property
-    def _cache(self) -> query_cache.QueryCache:
-        return query_cache.QueryCache()
+        self._caches: dict[bytes, query_cache.QueryCache] = {}
 
     def register(self, embedder: Embedder) -> None:
         """Add an embedder; it replaces one of the same geometry, and what that one made.
@@ -41,8 +36,7 @@ class EmbedderRegistry:
             It is no `Embedder`.
         """
         fingerprint = embedders.require_embedder(embedder).spec.fingerprint
-        self._embedders[fingerprint] = embedder
-        self._cache.forget(fingerprint)
+        self._caches[fingerprint] = query_cache.QueryCache(embedder)
 
     def embed_queries(
         self, version: VersionState, accepted: frozenset[bytes], texts: Sequence[str]
@@ -60,14 +54,14 @@ class EmbedderRegistry:
             No registered embedder makes vectors of this version.
         """
         # The version's own before one that was only declared equivalent: prompts may differ.
-        embedder = self._embedders.get(version.spec.fingerprint) or next(
-            (e for f, e in list(self._embedders.items()) if f in accepted), None
+        cache = self._caches.get(version.spec.fingerprint) or next(
+            (one for made, one in list(self._caches.items()) if made in accepted), None
         )
-        if embedder is None:
+        if cache is None:
             raise StateError(
                 f"no embedder of version {version.label!r} ({version.spec.model}) is registered; "
                 "call register_embedder(), or pass the query's vector"
             )
-        prompt = embedder.spec.query_prompt
-        vectors = [self._cache.embed(embedder, prompt + text).vectors for text in texts]
-        return embedders.Embeddings(embedder.spec, np.stack(vectors))
+        spec = cache.embedder.spec
+        vectors = [cache.vector(spec.query_prompt + text) for text in texts]
+        return embedders.Embeddings(spec, np.stack(vectors))

@@ -20,7 +20,6 @@ from vstore.manifest.job_state import JobState
 from vstore.segment.document_table import DocumentTable
 from vstore.segment.documents import DELETED
 from vstore.segment.row_table import RowPart, RowTable
-from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,12 +72,19 @@ class ScopedDocuments(DocumentTable):
 
 
 class ScopedRows(RowTable):
-    """The rows of a version whose documents are inside a scope."""
+    """The rows of a version whose documents are inside a scope.
+
+    Which segments there are, which have a graph, when rows are sealed, merged and dropped, depends
+    on the rows of all.
+    """
+
+    tells_parts = False
 
     def __init__(self, view: CollectionView, version: VersionState, inside: BoolArray) -> None:
         sealed = view.cache.rows(version, view.state.segments)
         super().__init__(version.label, sealed, view.memtable, view.documents)
         self._whole = view.rows(version.label)
+        self._stored_row_bytes = version.row_bytes
         self._inside = inside
 
     @cached_property
@@ -115,12 +121,21 @@ class ScopedRows(RowTable):
 
     @property
     def sealed_bytes(self) -> int:
-        """Bytes of the sealed vectors of documents inside."""
-        return sum(
-            part.rows.row_bytes * served
-            for part, served in zip(self.parts, self.served_by_part, strict=True)
-            if isinstance(part.rows, VectorSegment)
-        )
+        """Bytes of the vectors of documents inside, sealed or not."""
+        return self._stored_row_bytes * self.served_rows
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether any document inside has several rows."""
+        return self.served_rows > int(np.count_nonzero(self.has_served))
+
+    @property
+    def stale(self) -> BoolArray:
+        """By docno, whether stale rows of a document inside are served, bool (docno_end,).
+
+        Other stale rows are there until a merge, which may come of what is outside.
+        """
+        return np.asarray(self.has_served & ~self.has_fresh)
 
     @property
     def norms(self) -> list[Array]:
@@ -175,7 +190,8 @@ class ScopedView(CollectionView):
             routes=self._routes(state),
             jobs={target: self._job(job) for target, job in state.jobs.items()},
             bridges=tuple(
-                bridge._replace(documents_fit=0, documents_held=0) for bridge in state.bridges
+                bridge._replace(recall=0.0, documents_fit=0, documents_held=0)
+                for bridge in state.bridges
             ),
             choices=tuple(choice._replace(queries=0, coverage=0.0) for choice in state.choices),
         )

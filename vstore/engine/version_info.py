@@ -29,17 +29,18 @@ class VersionInfo:
         ``declared``, ``backfilling``, ``ready``, ``serving``, ``draining`` or ``retired``; derived.
     coverage : Coverage
     stale_documents : int
-        Live documents whose vectors here are of an older revision.
+        Live documents whose vectors here are of an older revision; through a scoped handle those
+        that are served.
     rows : int
         Vectors a search may return.
-    segments : int
-        Sealed; through a scoped handle those that have vectors of documents inside.
-    graphs : int
-        Segments that have a graph.
+    segments : int | None
+        Sealed; None through a scoped handle, since rows of others share them.
+    graphs : int | None
+        Segments that have a graph; None through a scoped handle.
     graph : GraphSettings | None
         Which segments get one, and how; None if none does.
     size_bytes : int
-        Bytes of the file its sealed segments take; through a scoped handle, its vectors there.
+        Bytes of the file its sealed segments take; through a scoped handle, those of its vectors.
     norm_min, norm_max : float
         Shortest and longest vector; 0 without any.
     backfill : JobState | None
@@ -59,8 +60,8 @@ class VersionInfo:
     coverage: Coverage
     stale_documents: int
     rows: int
-    segments: int
-    graphs: int
+    segments: int | None
+    graphs: int | None
     graph: GraphSettings | None
     size_bytes: int
     norm_min: float
@@ -123,10 +124,11 @@ def version_info(view: CollectionView, label: str) -> VersionInfo:
     version = view.version(label)
     table = view.rows(label)
     coverage = Coverage(table.fresh_count, view.documents.live_count)
-    segments = [part.rows for part in table.parts if isinstance(part.rows, VectorSegment)]
+    segments = None
+    if table.tells_parts:
+        segments = [part.rows for part in table.parts if isinstance(part.rows, VectorSegment)]
     norms = [norms for norms in table.norms if len(norms)]
     alive = view.documents.revision != 0
-    stale = table.has_rows & alive & ~table.has_fresh
     return VersionInfo(
         label=label,
         corpus=view.state.name,
@@ -140,10 +142,10 @@ def version_info(view: CollectionView, label: str) -> VersionInfo:
         retire_grace_s=version.retire_grace_s,
         retired_us=version.retired_us,
         coverage=coverage,
-        stale_documents=int(np.count_nonzero(stale)),
+        stale_documents=int(np.count_nonzero(table.stale & alive)),
         rows=table.served_rows,
-        segments=len(segments),
-        graphs=sum(segment.has_graph for segment in segments),
+        segments=None if segments is None else len(segments),
+        graphs=None if segments is None else sum(one.has_graph for one in segments),
         graph=version.graph,
         size_bytes=table.sealed_bytes,
         norm_min=min((float(n.min()) for n in norms), default=0.0),

@@ -207,7 +207,8 @@ def verify_embedder(
     canaries = guard_of(snapshot, version).record.canaries
     if canaries is None:
         raise StateError(
-            f"version {version.label!r} has no canaries to compare; keep some with guards.set_canaries()"
+            f"version {version.label!r} has no canaries to compare; keep some with "
+            "guards.set_canaries()"
         )
     report = _compared(version, canaries, embedder)
     if raise_on_drift and not report.ok:

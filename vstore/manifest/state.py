@@ -121,6 +121,11 @@ class VersionState(NamedTuple):
     graph: GraphSettings | None = GraphSettings()
     guard: BlockRef | None = None
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one stored vector."""
+        return self.spec.dimension * (2 if self.storage == "float16" else 4)
+
 
 class Evidence(NamedTuple):
     """What a gate measured, and what it wanted: kept with the route that it let pass."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vstore.query.execution import Execution
     from vstore.query.fetching import VersionRead
     from vstore.query.plan import PlanNode
-    from vstore.types import Array, BoolArray
+    from vstore.types import Array
 else:  # not what a search of one version needs
     two_reads = Deferred("vstore.query.two_reads")
 
@@ -38,11 +38,9 @@ class Executor(Protocol):
 class MatchedRead:
     """A read of one version."""
 
-    def __init__(
-        self, read: VersionRead, matching: BoolArray | None, *, k: int, collapse: bool
-    ) -> None:
+    def __init__(self, read: VersionRead) -> None:
         self._table = read.table
-        self._search = VersionSearch(read, matching, k, collapse=collapse).simplest
+        self._search = VersionSearch(read).simplest
 
     def execute(self, queries: Sequence[Array]) -> Execution:
         """Answer queries; see `Executor.execute`."""
@@ -50,30 +48,22 @@ class MatchedRead:
 
 
 def executor_of(
-    plan: PlanNode,
-    reads: Sequence[VersionRead],
-    matching: BoolArray | None,
-    *,
-    k: int,
-    collapse: bool,
-    curve: tuple[float, ...] = (),
+    plan: PlanNode, reads: Sequence[VersionRead], *, k: int, curve: tuple[float, ...] = ()
 ) -> Executor:
     """Return what runs a plan.
 
     Parameters
     ----------
     reads : sequence of VersionRead
-        As `plan.versions`: one, or where two are read the old and the new one.
-    matching : bool (docno_end,) or None
-        Documents that pass the filter.
+        As planned, of `plan.versions`: one, or where two are read the old and the new one.
+    k : int
+        How many hits are wanted of them together.
     curve : tuple[float, ...]
         What the fusion rule has learnt.
     """
     if not isinstance(plan, DualRead | CascadeRead):
-        return MatchedRead(reads[0], matching, k=k, collapse=collapse)
+        return MatchedRead(reads[0])
     old, new = reads
     if isinstance(plan, CascadeRead):
-        return two_reads.CascadedReads((old, new), matching, k=k)
-    return two_reads.FusedReads(
-        plan.fusion, (old, new), matching, k=k, coverage=plan.coverage, curve=curve
-    )
+        return two_reads.CascadedReads((old, new), k=k)
+    return two_reads.FusedReads(plan.fusion, (old, new), k=k, coverage=plan.coverage, curve=curve)

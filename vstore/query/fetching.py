@@ -38,11 +38,34 @@ _QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
 
 
 class VersionRead(NamedTuple):
-    """One version's side of a search."""
+    """One version's side of a search: what is asked of it, all but the queries.
+
+    Attributes
+    ----------
+    k : int
+        How many documents are asked for, or rows.
+    matching : bool (docno_end,) or None
+        Documents that may be returned; None for all.
+    wanted : Wanted
+    collapse : bool
+        Whether hits are documents, and not rows.
+    native : bool
+        Whether there is machine code; without it, graphs are followed only if the caller asks.
+    """
 
     table: RowTable
     metric: Metric
+    k: int
+    matching: BoolArray | None = None
     wanted: Wanted = ANY
+    collapse: bool = True
+    native: bool = False
+
+    def path(self, statistics: PartStatistics) -> Path:
+        """Return how a part is searched."""
+        return choose_path(
+            statistics, self.k, self.wanted, native=self.native, collapse=self.collapse
+        )
 
 
 class Fetched(NamedTuple):
@@ -115,43 +138,27 @@ def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatis
 
 
 class VersionSearch:
-    """A search of one version for the k best documents, all but its queries.
+    """A search of one version for the k best, all but its queries; made once for many of them."""
 
-    It is made once for many queries, and belongs to the epoch of its table and to the kernels that
-    there were when it was made: without machine code, graphs are only followed if the caller asks.
-
-    Parameters
-    ----------
-    matching : bool (docno_end,) or None
-        Documents that may be returned; None for all.
-    collapse : bool
-        Whether hits are documents, and not rows.
-    """
-
-    def __init__(
-        self, read: VersionRead, matching: BoolArray | None, k: int, *, collapse: bool = True
-    ) -> None:
-        self._table, self._metric, self._k = read.table, read.metric, k
-        native = loader.kernels() if read.table.has_graphs else None
+    def __init__(self, read: VersionRead) -> None:
+        self._table, self._metric, self._k = read.table, read.metric, read.k
+        kernels = loader.kernels() if read.native else None
         self._scanned: list[ScanPart] = []
         self._scanned_numbers: list[int] = []
         self._graphs: list[GraphPart] = []
-        passing = filtered(read.table, matching)
+        passing = filtered(read.table, read.matching)
         for number, part in enumerate(read.table.parts):
             path = FLAT
             if _has_graph(part):
-                statistics = part_statistics(passing, number, part)
-                path = choose_path(
-                    statistics, k, read.wanted, native=native is not None, collapse=collapse
-                )
-            rows = _scan_part(part, passing.rows(number), path, collapse=collapse)
+                path = read.path(part_statistics(passing, number, part))
+            rows = _scan_part(part, passing.rows(number), path, collapse=read.collapse)
             if path.kind == "flat":
                 self._scanned.append(rows)
                 self._scanned_numbers.append(number)
             else:
-                question = _question_of(path, rows, passing.nodes(number), k)
-                kernels = native or loader.reference()
-                self._graphs.append(GraphPart(read, number, rows, question, kernels))
+                question = _question_of(path, rows, passing.nodes(number), read.k)
+                runs = kernels or loader.reference()
+                self._graphs.append(GraphPart(read, number, rows, question, runs))
 
     @property
     def simplest(self) -> VersionSearch | GraphPart:

@@ -27,9 +27,9 @@ class FlatScan:
     rows : int
         Rows a search may return, before the filter.
     matches : int | None
-        Documents that pass the filter; None without one.
+        Documents that may be returned; None if all may.
     k : int
-        Hits wanted.
+        Documents asked for, or rows: in a read of two versions often more than its hits.
     bytes_read : int
         Vector bytes, an estimate of the cost.
     """
@@ -106,6 +106,31 @@ class CodeScan:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopedSearch:
+    """Search the rows of one version inside a scope.
+
+    How they are searched is not said: segments and graphs hold rows of others too.
+
+    Attributes
+    ----------
+    rows : int
+        Rows inside a search may return, before the filter.
+    matches : int
+        Documents inside that may be returned.
+    k : int
+        Documents asked for, or rows.
+    """
+
+    version: str
+    fingerprint: str
+    rows: int
+    where: str
+    matches: int
+    k: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rerank:
     """Score the best candidates by codes again, exactly, with their vectors."""
 
@@ -126,7 +151,7 @@ class Merge:
 class Collapse:
     """Keep the best chunk of each document."""
 
-    child: FlatScan | Rerank | Merge
+    child: FlatScan | ScopedSearch | Rerank | Merge
     reason: str
 
 
@@ -180,29 +205,20 @@ class BridgedRead:
     ----------
     source : str
         Version the queries are of.
-    recall : float
-        Recall at 10 that held-out queries were seen to reach.
+    recall : float | None
+        Recall at 10 that held-out queries were seen to reach; None inside a scope, since they are
+        everybody's.
     """
 
     child: PlanNode
     source: str
     kind: str
-    recall: float
+    recall: float | None
     reason: str
 
 
-PlanNode = (
-    FlatScan
-    | GraphSearch
-    | CodeScan
-    | Rerank
-    | Merge
-    | Collapse
-    | DualRead
-    | CascadeRead
-    | BridgedRead
-)
-Leaf = FlatScan | GraphSearch | CodeScan
+Leaf = FlatScan | GraphSearch | CodeScan | ScopedSearch
+PlanNode = Leaf | Rerank | Merge | Collapse | DualRead | CascadeRead | BridgedRead
 
 
 def scans(node: PlanNode) -> tuple[Leaf, ...]:
@@ -230,10 +246,11 @@ def versions(node: PlanNode) -> tuple[str, ...]:
 
 
 def segments(node: PlanNode) -> dict[str, tuple[str, ...]]:
-    """Return what a plan reads of each version."""
+    """Return what a plan reads of each version; of one inside a scope nothing is said."""
     found: dict[str, tuple[str, ...]] = {}
     for scan in scans(node):
-        found[scan.version] = (*found.get(scan.version, ()), *scan.segments)
+        named = () if isinstance(scan, ScopedSearch) else scan.segments
+        found[scan.version] = (*found.get(scan.version, ()), *named)
     return found
 
 
@@ -273,8 +290,8 @@ def _head(node: PlanNode) -> str:
         version = f"version={node.version!r} {node.fingerprint}"
         return f"CascadeRead({version}, coverage={node.coverage:.1%})"
     if isinstance(node, BridgedRead):
-        found = f"measured recall@10={node.recall:.3f}"
-        return f"BridgedRead(queries of={node.source!r}, {node.kind}, {found})"
+        found = "" if node.recall is None else f", measured recall@10={node.recall:.3f}"
+        return f"BridgedRead(queries of={node.source!r}, {node.kind}{found})"
     if isinstance(node, Collapse):
         return "Collapse(to=document, by=best chunk)"
     if isinstance(node, Merge):
@@ -283,9 +300,10 @@ def _head(node: PlanNode) -> str:
         return f"Rerank(candidates={node.candidates})"
     where = f", where={node.where}" if node.where else ""
     matches = f", matches={node.matches:,}" if node.matches is not None else ""
+    named = "" if isinstance(node, ScopedSearch) else f"segments={len(node.segments)}, "
     head = (
         f"{type(node).__name__}(version={node.version!r} {node.fingerprint}, "
-        f"segments={len(node.segments)}, rows={node.rows:,}{where}{matches}, k={node.k}"
+        f"{named}rows={node.rows:,}{where}{matches}, k={node.k}"
     )
     if isinstance(node, FlatScan):
         return f"{head}, read={node.bytes_read / 1e6:.1f} MB)"

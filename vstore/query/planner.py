@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vstore.query.paths import ANY, Wanted, choose_path
+from vstore.fusions import BRIDGED, SYMMETRIC
 from vstore.query.plan import (
     BridgedRead,
     CascadeRead,
@@ -17,6 +17,7 @@ from vstore.query.plan import (
     Merge,
     PlanNode,
     Rerank,
+    ScopedSearch,
 )
 
 if TYPE_CHECKING:
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
 
 
 class VersionStatistics(NamedTuple):
-    """What the planner knows of a version.
+    """What the planner knows of a version, and what the version is asked.
 
     Attributes
     ----------
-    parts : tuple[PartStatistics, ...]
-        Its segments and memtable, oldest first.
+    k : int
+        How many documents it is asked for, or rows.
+    matches : int | None
+        Documents that it may return; None for all that it has.
+    parts : tuple[tuple[PartStatistics, Path], ...] | None
+        Its segments and memtable, oldest first, and how each is searched; None inside a scope.
     rows : int
         Rows a search may return, before the filter.
     multiple_chunks : bool
@@ -42,14 +47,19 @@ class VersionStatistics(NamedTuple):
 
     label: str
     fingerprint: str
-    parts: tuple[PartStatistics, ...]
+    parts: tuple[tuple[PartStatistics, Path], ...] | None
     rows: int
     multiple_chunks: bool
     row_bytes: int
+    k: int
+    matches: int | None
 
 
 class MappedQueries(NamedTuple):
-    """Queries of another version, mapped by a bridge; see `manifest.job_state.BridgeState`."""
+    """Queries of another version, mapped by a bridge; see `manifest.job_state.BridgeState`.
+
+    Inside a scope no documents are told, and no recall.
+    """
 
     source: str
     kind: str
@@ -79,12 +89,10 @@ class SearchRequest(NamedTuple):
 
     new: str
     old: str | None
-    k: int
     fusion: str
     where: str
     collapse: bool
     origin: str
-    wanted: Wanted = ANY
     mode: str = "matched"
     bridge: MappedQueries | None = None
     chosen: str = ""
@@ -97,8 +105,6 @@ class PlanStatistics(NamedTuple):
     ----------
     matches : int | None
         Documents that pass the filter; None without one.
-    native : bool
-        Whether there is machine code.
     """
 
     versions: Mapping[str, VersionStatistics]
@@ -106,14 +112,16 @@ class PlanStatistics(NamedTuple):
     matches: int | None
     coverage: float
     new_only: int
-    native: bool = False
 
 
 def plan_search(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
     """Return the plan of a search."""
     if request.old is None:
         return _one(request, statistics)
-    old = _read(request, statistics, request.old, "the old version ranks every document it has")
+    ranked = "every document it has"
+    if request.fusion.removeprefix(BRIDGED) in SYMMETRIC:
+        ranked = "the documents that are not migrated"
+    old = _read(request, statistics, request.old, f"the old version ranks {ranked}")
     if request.mode == "cascade":
         version = statistics.versions[request.new]
         why = f"cascade: {request.origin}; migrated candidates change places by both versions"
@@ -144,7 +152,8 @@ def _one(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
             f". Fitted on {bridge.documents_fit:,} documents, measured on "
             f"{bridge.documents_held:,} others"
         )
-    return BridgedRead(node, bridge.source, bridge.kind, bridge.recall, why)
+    recall = bridge.recall if bridge.documents_fit else None
+    return BridgedRead(node, bridge.source, bridge.kind, recall, why)
 
 
 def _read(request: SearchRequest, statistics: PlanStatistics, label: str, reason: str) -> PlanNode:
@@ -152,33 +161,25 @@ def _read(request: SearchRequest, statistics: PlanStatistics, label: str, reason
     if statistics.matches is not None and statistics.live_documents:
         share = statistics.matches / statistics.live_documents
         reason += f"; the filter passes {share:.1%} of {statistics.live_documents:,} documents"
-    node = _version(request, statistics, version, reason)
+    node = _version(request, version, reason)
     if request.collapse and version.multiple_chunks:
         return Collapse(node, "documents have several chunks, hits are documents")
     return node
 
 
 def _version(
-    request: SearchRequest, statistics: PlanStatistics, version: VersionStatistics, reason: str
-) -> FlatScan | Rerank | Merge:
-    paths = [
-        choose_path(
-            part,
-            request.k,
-            request.wanted,
-            native=statistics.native,
-            collapse=request.collapse,
-        )
-        for part in version.parts
-    ]
+    request: SearchRequest, version: VersionStatistics, reason: str
+) -> FlatScan | ScopedSearch | Rerank | Merge:
+    if version.parts is None:
+        assert version.matches is not None, "a scope counts what is inside"
+        what = version.label, version.fingerprint, version.rows, request.where, version.matches
+        return ScopedSearch(*what, version.k, reason)
     nodes: list[FlatScan | Rerank] = [
         _by_codes(request, version, part, path, reason)
-        for part, path in zip(version.parts, paths, strict=True)
+        for part, path in version.parts
         if path.kind != "flat"
     ]
-    flat = [
-        (part, path) for part, path in zip(version.parts, paths, strict=True) if path.kind == "flat"
-    ]
+    flat = [(part, path) for part, path in version.parts if path.kind == "flat"]
     if flat or not nodes:
         whole = not nodes
         rows = version.rows if whole else sum(part.served for part, _ in flat)
@@ -189,8 +190,8 @@ def _version(
             segments=tuple(part.name for part, _ in flat),
             rows=rows,
             where=request.where,
-            matches=statistics.matches,
-            k=request.k,
+            matches=version.matches,
+            k=version.k,
             bytes_read=rows * version.row_bytes,
             reason=f"{reason}; exact: {why or 'nothing to read'}",
         )
@@ -208,7 +209,7 @@ def _by_codes(
     reason: str,
 ) -> Rerank:
     what = (version.label, version.fingerprint, (part.name,), part.served)
-    asked = (request.where, part.allowed, request.k)
+    asked = (request.where, part.allowed, version.k)
     reason = f"{reason}; {path.reason}"
     child: GraphSearch | CodeScan
     if path.kind == "codes":

@@ -1,4 +1,4 @@
-"""Reads of two versions: what each version is asked, and how the answers become one list."""
+"""Reads of two versions: how their answers become one list; `depths` says what each is asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vstore.index.ranges import expand_ranges
 from vstore.native import reference
 from vstore.query import fusion
 from vstore.query.beside import beside
-from vstore.query.cascade import CASCADE_DEPTH, cascade
+from vstore.query.cascade import cascade
 from vstore.query.execution import (
     Executed,
     ListedExecution,
@@ -21,7 +21,7 @@ from vstore.query.execution import (
 )
 from vstore.query.fetching import Fetched, VersionSearch
 from vstore.query.fused_execution import Sides, fused_slots
-from vstore.query.imputed import EVIDENCE_SHARE, IMPUTED_DEPTH, NEW_SHARE
+from vstore.query.imputed import EVIDENCE_SHARE, NEW_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from vstore.query.execution import Execution
     from vstore.query.fetching import FetchedBatch, VersionRead
     from vstore.segment.row_table import RowTable
-    from vstore.types import Array, BoolArray, IntArray
+    from vstore.types import Array, IntArray
 
-SCORE_FUSION_DEPTH: Final = 100  # hits per version whose scores a score-based rule normalises
 _SYMMETRIC: Final = {
     "rrf": fusion.rrf,
     "zscore": fusion.zscore,
@@ -48,9 +47,9 @@ class FusedReads:
     ----------
     rule : str
         See `query.fusion`. The old queries of a bridged rule are blended by the caller.
-    reads : the old version's and the new one's
-    matching : bool (docno_end,) or None
-        Documents that pass the filter.
+    reads : the old version's and the new one's, as `depths.asked_of_both` returns them
+    k : int
+        Hits wanted.
     coverage : float
         Share of live documents with fresh rows in the new version.
     curve : tuple[float, ...]
@@ -61,7 +60,6 @@ class FusedReads:
         self,
         rule: str,
         reads: tuple[VersionRead, VersionRead],
-        matching: BoolArray | None,
         *,
         k: int,
         coverage: float,
@@ -72,15 +70,7 @@ class FusedReads:
         self._tables = self._old.table, self._new.table
         self._k, self._coverage, self._curve = k, coverage, curve
         self._beside = beside(*self._tables)
-        depth, for_old = k, matching
-        if self._rule in _IMPUTED:
-            depth = max(k, IMPUTED_DEPTH)
-        elif self._rule in _SYMMETRIC:
-            depth, for_old = max(k, SCORE_FUSION_DEPTH), self._beside.left(matching)
-        self._searches = (
-            VersionSearch(self._old, for_old, depth).simplest,
-            VersionSearch(self._new, self._beside.eligible(matching), depth).simplest,
-        )
+        self._searches = VersionSearch(self._old).simplest, VersionSearch(self._new).simplest
 
     def execute(self, queries: Sequence[Array]) -> Execution:
         """Answer as many queries of the old version as of the new one."""
@@ -169,14 +159,16 @@ class CascadedReads:
     """A read of an old version whose candidates the new one orders, where it has them.
 
     The new version is not searched: vectors of it are looked up.
+
+    Parameters
+    ----------
+    reads : the old version's, as `depths.asked_of_candidates` returns it, and the new one's
     """
 
-    def __init__(
-        self, reads: tuple[VersionRead, VersionRead], matching: BoolArray | None, *, k: int
-    ) -> None:
+    def __init__(self, reads: tuple[VersionRead, VersionRead], *, k: int) -> None:
         self._old, self._new = reads
         self._k = k
-        self._search = VersionSearch(self._old, matching, max(k, CASCADE_DEPTH))
+        self._search = VersionSearch(self._old)
 
     def execute(self, queries: Sequence[Array]) -> Execution:
         """Answer as many queries of the old version as of the new one."""

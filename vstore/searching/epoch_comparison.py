@@ -10,8 +10,8 @@ from vstore.observe.hit_changes import REASONS, HitFacts, reasons
 from vstore.query.paths import EXACT
 from vstore.searching.parameters import one_query
 from vstore.searching.preparing import run
-from vstore.searching.resolving import resolve
 from vstore.searching.results import SearchResult
+from vstore.searching.side_reads import resolve_one
 from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _answer(handle: Handle, query: Query, options: SearchOptions, epoch: int) ->
     view = handle.view()
     bound = bound_filter(view, options.where)
     queries = one_query(query)
-    resolved = resolve(view, queries, options, snapshot.state, bound)
+    resolved = resolve_one(handle, snapshot, queries, options, bound)
 
     def asked(options: SearchOptions) -> SearchResult:
         searched = run(handle, snapshot, queries, options, resolved, bound, counted=False)

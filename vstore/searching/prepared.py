@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.searching.query_vectors import QueryVectors
     from vstore.searching.resolving import Resolved
-    from vstore.types import Array, BoolArray
+    from vstore.types import Array
 else:  # not what a search by a vector needs
     bridging = Deferred("vstore.searching.bridging")
     embedders = Deferred("vstore.embedding.embedder")
@@ -68,11 +68,11 @@ class PreparedSearch:
     sides : tuple[QueryVectors, ...]
         For each version that is read, the old one first, which query vectors it takes.
     reads : tuple[VersionRead, ...]
-        For the same versions, which rows are searched, and how well.
-    matching : bool (docno_end,) or None
-        Documents that pass the filter; None without one.
+        For the same versions, which rows are searched, how deep and how well, as planned.
+    is_filtered : bool
+        Whether the reads hold masks of a filter.
     matches : int | None
-        Their number.
+        Number of documents that pass the filter; None without one.
     curve : tuple[float, ...]
         What the fusion rule has learnt.
     is_blended : bool
@@ -87,6 +87,7 @@ class PreparedSearch:
     Attributes
     ----------
     plan : PlanNode
+    is_filtered : bool
     """
 
     def __init__(
@@ -94,10 +95,9 @@ class PreparedSearch:
         plan: PlanNode,
         sides: tuple[QueryVectors, ...],
         reads: tuple[VersionRead, ...],
-        matching: BoolArray | None,
         *,
         k: int,
-        collapse: bool,
+        is_filtered: bool,
         matches: int | None,
         curve: tuple[float, ...],
         is_blended: bool,
@@ -105,9 +105,9 @@ class PreparedSearch:
         tenant: str,
         family: str,
     ) -> None:
-        self.plan = plan
-        self._sides, self._reads, self._matching = sides, reads, matching
-        self._k, self._collapse, self._matches, self._curve = k, collapse, matches, curve
+        self.plan, self.is_filtered = plan, is_filtered
+        self._sides, self._reads = sides, reads
+        self._k, self._matches, self._curve = k, matches, curve
         self._is_blended, self._awaits_code = is_blended, awaits_code
         self._tenant, self._family = tenant, family
         self._versions = tuple(read.table.label for read in reads)
@@ -120,11 +120,6 @@ class PreparedSearch:
     def is_current(self) -> bool:
         """Whether it would be prepared the same way now: machine code may have arrived."""
         return not self._awaits_code or loader.kernels() is None
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether it has masks of a filter."""
-        return self._matching is not None
 
     def vectors(
         self, handle: Handle, snapshot: Snapshot, view: CollectionView, queries: Queries
@@ -279,14 +274,7 @@ class PreparedSearch:
         self._is_kept = True
 
     def _executor_of(self, reads: Sequence[VersionRead]) -> Executor:
-        return executor_of(
-            self.plan,
-            reads,
-            self._matching,
-            k=self._k,
-            collapse=self._collapse,
-            curve=self._curve,
-        )
+        return executor_of(self.plan, reads, k=self._k, curve=self._curve)
 
     @cached_property
     def _executor(self) -> Executor:

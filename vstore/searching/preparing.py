@@ -30,18 +30,22 @@ from vstore.searching.query_vectors import QueryVectors
 from vstore.searching.resolving import has_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
     from vstore.manifest.job_state import BridgeState
+    from vstore.query import depths
     from vstore.query import filter as filters
     from vstore.query.filter import Filter
+    from vstore.query.paths import PartStatistics, Path
     from vstore.searching import bridging
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.searching.resolving import Resolved
     from vstore.searching.results import Searched
-    from vstore.types import BoolArray
-else:  # not what a search by a vector without a filter needs
+else:  # not what a search of one version by a vector without a filter needs
     bridging = Deferred("vstore.searching.bridging")
+    depths = Deferred("vstore.query.depths")
     filters = Deferred("vstore.query.filter")
 
 
@@ -125,10 +129,6 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
         QueryVectors(version, several=old is not None and bridge is None, source=source)
         for version in versions
     )
-    reads = tuple(
-        VersionRead(view.rows(version.label), version.spec.metric, options.wanted)
-        for version in versions
-    )
     fusion, chosen, curve = _fusion(view, resolved)
     is_blended = bool(fusion) and fusion.startswith(BRIDGED)
     if is_blended:
@@ -137,29 +137,41 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
     matches = None if matching is None else int(np.count_nonzero(matching))
     if matches is None and view.scope is not None:  # which the view's own rows are inside of
         matches = view.live_count
-    has_graphs = any(read.table.has_graphs for read in reads)
+    has_graphs = any(view.rows(label).has_graphs for label in resolved.reads)
     is_native = has_graphs and loader.kernels() is not None
+    reads = tuple(
+        VersionRead(
+            view.rows(version.label),
+            version.spec.metric,
+            options.k,
+            matching,
+            options.wanted,
+            options.collapse,
+            is_native,
+        )
+        for version in versions
+    )
+    if resolved.mode == "dual":
+        reads = depths.asked_of_both(fusion, *reads)
+    elif resolved.mode == "cascade":
+        reads = depths.asked_of_candidates(reads[0]), reads[1]
     request = SearchRequest(
         new=new,
         old=old if len(reads) == 2 else None,
-        k=options.k,
         fusion=fusion,
         where="" if bound is None else filters.describe(bound),
         collapse=options.collapse,
         origin=resolved.origin,
-        wanted=options.wanted,
         mode=resolved.mode,
         bridge=None if bridge is None else _mapped_queries(bridge),
         chosen=chosen,
     )
-    statistics = _statistics(view, resolved.reads, matching, matches, native=is_native)
     return PreparedSearch(
-        plan_search(request, statistics),
+        plan_search(request, _statistics(view, reads, matches)),
         sides,
         reads,
-        matching,
         k=options.k,
-        collapse=options.collapse,
+        is_filtered=matching is not None,
         matches=matches,
         curve=curve,
         is_blended=is_blended,
@@ -209,32 +221,45 @@ def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[f
 
 
 def _statistics(
-    view: CollectionView,
-    labels: tuple[str, ...],
-    matching: BoolArray | None,
-    matches: int | None,
-    *,
-    native: bool,
+    view: CollectionView, reads: Sequence[VersionRead], matches: int | None
 ) -> PlanStatistics:
     versions = {}
-    for label in labels:
-        version, table = view.version(label), view.rows(label)
-        parts, passing = table.parts, filtered(table, matching)
-        versions[label] = VersionStatistics(
-            label=label,
+    for read in reads:
+        table = read.table
+        version = view.version(table.label)
+        versions[table.label] = VersionStatistics(
+            label=table.label,
             fingerprint=short(version.spec.fingerprint),
-            parts=tuple(
-                part_statistics(passing, i, part)._replace(served=served)
-                for i, (part, served) in enumerate(zip(parts, table.served_by_part, strict=True))
-            ),
+            parts=_parts(read),
             rows=table.served_rows,
-            multiple_chunks=not all(part.rows.single for part in parts),
-            row_bytes=version.spec.dimension * (2 if version.storage == "float16" else 4),
+            multiple_chunks=table.has_chunks,
+            row_bytes=version.row_bytes,
+            k=read.k,
+            matches=_matches(view, read),
         )
     live = view.documents.live_count
     coverage, new_only = 1.0, 0
-    if len(labels) == 2:
-        old, new = view.rows(labels[0]), view.rows(labels[1])
+    if len(reads) == 2:
+        old, new = (read.table for read in reads)
         coverage = new.fresh_count / live if live else 1.0
         new_only = int(np.count_nonzero(new.has_served & ~old.has_served))
-    return PlanStatistics(versions, live, matches, coverage, new_only, native)
+    return PlanStatistics(versions, live, matches, coverage, new_only)
+
+
+def _parts(read: VersionRead) -> tuple[tuple[PartStatistics, Path], ...] | None:
+    """Return the parts of a version and how each is searched; None if parts are not told."""
+    table, passing = read.table, filtered(read.table, read.matching)
+    if not table.tells_parts:
+        return None
+    parts = [
+        part_statistics(passing, number, part)._replace(served=served)
+        for number, (part, served) in enumerate(zip(table.parts, table.served_by_part, strict=True))
+    ]
+    return tuple((part, read.path(part)) for part in parts)
+
+
+def _matches(view: CollectionView, read: VersionRead) -> int | None:
+    """Return how many documents a version may return; None if that is all that it has."""
+    if read.matching is not None:
+        return int(np.count_nonzero(read.matching & read.table.has_served))
+    return None if view.scope is None else int(np.count_nonzero(read.table.has_served))

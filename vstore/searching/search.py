@@ -92,7 +92,7 @@ def explain(handle: Handle, query: Query, options: SearchOptions) -> hits.Explan
     view = handle.view_at(snapshot)
     bound = bound_filter(view, options.where)
     queries = one_query(query)
-    resolved = resolve(view, queries, options, snapshot.state, bound)
+    resolved = side_reads.resolve_one(handle, snapshot, queries, options, bound)
     prepared = prepare(snapshot, view, queries, options, resolved, bound)
     prepared.vectors(handle, snapshot, view, queries)
     return hits.Explanation(prepared.plan)

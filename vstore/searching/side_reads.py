@@ -23,7 +23,7 @@ from blake3 import blake3
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import InvalidArgumentError, StateError, VstoreError
 from vstore.searching.preparing import run
-from vstore.searching.resolving import Resolved, is_text, resolve
+from vstore.searching.resolving import Resolved, is_asked_aside, is_text, resolve, route_for
 from vstore.searching.result_batch import SearchResults
 from vstore.searching.results import SearchedTogether, together
 from vstore.segment.validation import as_array
@@ -52,13 +52,13 @@ def search(
     view = handle.view_at(snapshot)
     resolved = resolve(view, queries, options, snapshot.state, bound)
     if isinstance(queries, Mapping):
-        read = (*route.labels, route.shadow)
-        queries = {label: queries[label] for label in read if label in queries}
         if not set(route.labels) & queries.keys():  # which the search says better
             return [together(run(handle, snapshot, queries, options, resolved, bound))]
+        read = (*route.labels, route.shadow)
+        queries = {label: queries[label] for label in read if label in queries}
     names = _names(handle, view, queries, options, route)
     if route.mode == "canary":
-        to_new = _chosen(names, f"{handle.name}/{key}/canary", route.percent)
+        to_new = _chosen(names, _canary_salt(handle, key), route.percent)
         results = _canary(handle, snapshot, queries, options, resolved, route, to_new, bound)
     else:
         results = [together(run(handle, snapshot, queries, options, resolved, bound))]
@@ -66,6 +66,44 @@ def search(
         asked = _chosen(names, f"{handle.name}/{key}/shadow", route.shadow_percent)
         _shadow(handle, snapshot, queries, options, route, key, asked, bound, results)
     return results
+
+
+def resolve_one(
+    handle: Handle,
+    snapshot: Snapshot,
+    queries: Queries,
+    options: SearchOptions,
+    bound: Filter | None,
+) -> Resolved:
+    """Decide what a search of one query reads: of a canary route, the version that it goes to.
+
+    Raises
+    ------
+    As `resolving.resolve`.
+    """
+    view = handle.view_at(snapshot)
+    resolved = resolve(view, queries, options, snapshot.state, bound)
+    key, route = route_for(view, bound)
+    if route is None or route.mode != "canary" or not is_asked_aside(options, route):
+        return resolved
+    if isinstance(queries, Mapping) and not set(route.labels) & queries.keys():
+        return resolved  # which the search says better
+    names = _names(handle, view, queries, options, route)
+    (to_new,) = _chosen(names, _canary_salt(handle, key), route.percent).tolist()
+    return _side(resolved, route, to_new=to_new)
+
+
+def _canary_salt(handle: Handle, key: str) -> str:
+    return f"{handle.name}/{key}/canary"
+
+
+def _side(resolved: Resolved, route: RouteState, *, to_new: bool) -> Resolved:
+    """Return what one side of a canary reads."""
+    label, share = route.old_version, 100 - route.percent
+    if to_new:
+        label, share = route.version, route.percent
+    origin = f"{resolved.origin}, whose canary gives it {share} % of the queries,"
+    return resolved._replace(new=label, origin=origin)
 
 
 def _canary(  # noqa: PLR0917 - as `preparing.run`
@@ -79,14 +117,10 @@ def _canary(  # noqa: PLR0917 - as `preparing.run`
     bound: Filter | None,
 ) -> list[SearchedTogether]:
     parts = []
-    for label, mask, share in (
-        (route.old_version, ~to_new, 100 - route.percent),
-        (route.version, to_new, route.percent),
-    ):
+    for mask, is_new in ((~to_new, False), (to_new, True)):
         places = np.flatnonzero(mask)
         if len(places):
-            origin = f"{resolved.origin}, whose canary gives it {share} % of the queries,"
-            side = resolved._replace(new=label, origin=origin)
+            side = _side(resolved, route, to_new=is_new)
             found = run(handle, snapshot, _some(queries, mask), options, side, bound)
             parts.append(SearchedTogether(found, places))
     return parts

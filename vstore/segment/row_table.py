@@ -116,7 +116,11 @@ class RowTable:
     ----------
     companions : Companions
         What higher floors keep for as long as the table lives, such as masks of filters.
+    tells_parts : bool
+        Whether users are told of its parts: inside a scope they depend on what is outside.
     """
+
+    tells_parts = True
 
     def __init__(
         self, label: str, sealed: SealedRows, memtable: Memtable, documents: DocumentTable
@@ -247,6 +251,16 @@ class RowTable:
     def norms(self) -> list[Array]:
         """Lengths of all vectors, by part."""
         return [part.rows.norms for part in self.parts]
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether any document may have several rows."""
+        return not all(part.rows.single for part in self.parts)
+
+    @property
+    def stale(self) -> BoolArray:
+        """By docno, whether the document has rows and none is fresh, bool (docno_end,)."""
+        return np.asarray(self.has_rows & ~self.has_fresh)
 
     def rows_of(self, docno: int) -> list[tuple[RowPart, int]]:
         """Return part and row of each served row of a document, by chunk number."""

@@ -15,6 +15,8 @@ from vstore.manifest.edits import require_count
 from vstore.manifest.job_state import FusionChoice
 from vstore.migration.gates.judged_documents import checked_judgments, require_documents
 from vstore.migration.gates.judged_queries import checked_queries
+from vstore.native import loader
+from vstore.query.depths import asked_of_both
 from vstore.query.expected_gain import Observation, fit_gain_curve
 from vstore.query.fetching import VersionRead, VersionSearch
 from vstore.query.fusion import Candidates
@@ -65,7 +67,10 @@ def choose(
     view = handle.view_at(snapshot)
     versions = [view.version(label) for label in (old, new)]
     asked = checked_queries(queries, versions, snapshot.state, where="choose_fusion")
-    reads = [VersionRead(view.rows(one.label), one.spec.metric) for one in versions]
+    native = loader.kernels() is not None
+    reads = [
+        VersionRead(view.rows(one.label), one.spec.metric, _K, native=native) for one in versions
+    ]
     if set(map(len, asked)) != {len(judgments)}:
         raise InvalidArgumentError(
             "choose_fusion: expected as many queries for each version as judgments "
@@ -90,7 +95,8 @@ def choose(
         plain = rule.removeprefix(BRIDGED)
         queries_of = asked if bridged is None or plain == rule else bridged
         curve = curves.get(plain, ())
-        fused = FusedReads(plain, both, None, k=_K, coverage=coverage, curve=curve)
+        asked_of = asked_of_both(plain, *both)
+        fused = FusedReads(plain, asked_of, k=_K, coverage=coverage, curve=curve)
         answers = fused.fused(queries_of)
         ranked[rule] = [[view.documents.id(hit.docno) for hit in one.hits] for one in answers]
     measured = choose_fusion(ranked, judgments, coverage=coverage, k=_K)
@@ -137,8 +143,10 @@ def _learnt(
     old, new = both
     migrated, in_old = new.table.has_fresh, old.table.has_served
     observations, scored = [], []
-    olds = VersionSearch(old, None, _CURVE_DEPTH).fetch(asked[0]).each()
-    news = VersionSearch(new, migrated, _CURVE_DEPTH).fetch(asked[1]).each()
+    deep = old._replace(k=_CURVE_DEPTH), new._replace(k=_CURVE_DEPTH, matching=migrated)
+    olds, news = (
+        VersionSearch(read).fetch(queries).each() for read, queries in zip(deep, asked, strict=True)
+    )
     for i, (from_old, from_new) in enumerate(zip(olds, news, strict=True)):
         moved = migrated[from_old.docno]
         observations.append(Observation(from_old.ranking(), moved, from_new.ranking(), coverage))
