@@ -21,7 +21,7 @@ from benchmarks.measure import Comparison, report, seconds_of
 
 ROWS, DIMENSIONS, SHARE = 100_000, (384, 256), 0.5
 K, SINGLES, BATCH, ROUNDS = 10, 300, 500, 7
-RULES = ("slots", "evidence", "imputed", "expected-gain", "rrf")
+RULES = ("slots", "evidence", "imputed", "rrf")
 LATENCY_MAX = 2.2
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vstore.errors import InvalidArgumentError
-from vstore.query.cascade import cascade
+from vstore.query.fusion.cascade import cascade
 from vstore.query.ranking import Fused, Ranking
 
 CANDIDATES_MAX = 20

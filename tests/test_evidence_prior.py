@@ -11,10 +11,10 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks.quality.expected_gain import GainCurve, expected_gain
 from tests.small_store import NEW, OLD, documents, spec
 from vstore import Dual
-from vstore.query.expected_gain import GainCurve, expected_gain
-from vstore.query.imputed import DRAWS, imputation_of_one
+from vstore.query.fusion.imputed import DRAWS, imputation_of_one
 from vstore.query.ranking import Ranking
 
 PAIRS, INTERCEPT, SLOPE, SPREAD = 20, -1.4, 0.8, 1.9

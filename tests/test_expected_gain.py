@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vstore.errors import InvalidArgumentError
-from vstore.query.expected_gain import (
+from benchmarks.quality.expected_gain import (
     NO_CURVE,
     GainCurve,
     Observation,
     expected_gain,
     fit_gain_curve,
 )
-from vstore.query.isotonic import antitonic
+from benchmarks.quality.isotonic import antitonic
+from vstore.errors import InvalidArgumentError
 from vstore.query.ranking import Fused, Ranking
 
 DOCUMENTS_MAX = 12

@@ -154,7 +154,7 @@ def test_a_scoped_handle_finds_only_what_is_inside(mine: vstore.Collection) -> N
     assert mine.search(queries[OLD], version=OLD).ids == ["mine", "mine too"]
     other = vstore.field("tenant") == "them"
     assert mine.search(queries[OLD], version=OLD, where=other).ids == []
-    for fusion in ("slots", "evidence", "rrf", "zscore", "dbsf", "minmax"):
+    for fusion in ("slots", "evidence", "imputed", "rrf"):
         result = mine.search(queries, read=vstore.Dual(NEW, old=OLD, fusion=fusion))
         assert set(result.ids) == {"mine", "mine too"}, fusion
     for batch in mine.search_batch(np.eye(4), version=OLD):

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.quality.score_sums import dbsf, min_max, zscore
 from vstore.errors import InvalidArgumentError
+from vstore.query.fusion.reciprocal_rank import rrf
+from vstore.query.fusion.slots import Candidates, slots, slots_by_evidence
 from vstore.query.ranking import Fused, Ranking
-from vstore.query.slots import Candidates, slots, slots_by_evidence
-from vstore.query.symmetric import dbsf, min_max, rrf, zscore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

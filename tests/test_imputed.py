@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vstore.errors import InvalidArgumentError
-from vstore.query.imputed import (
+from vstore.query.fusion.imputed import (
     DRAWS,
     NO_IMPUTATION,
     PAIRS_MIN,
@@ -21,8 +21,8 @@ from vstore.query.imputed import (
     imputation_of_one,
     imputed,
 )
+from vstore.query.fusion.slots import Candidates
 from vstore.query.ranking import Fused, Ranking
-from vstore.query.slots import Candidates
 
 DOCUMENTS_MAX = 15
 LINE = Imputation(-0.5, 0.6, np.linspace(-1, 1, DRAWS), 10, 1_000)

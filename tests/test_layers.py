@@ -88,7 +88,7 @@ def test_the_planner_and_the_pure_layers_read_no_file(path: Path) -> None:
         assert not name.startswith("vstore.storage"), name
 
 
-FUSIONS = ["fusion", "symmetric", "slots", "expected_gain", "imputed", "cascade", "isotonic"]
+FUSIONS = [f"fusion/{path.stem}" for path in (PACKAGE / "query/fusion").glob("*.py")]
 
 
 @pytest.mark.parametrize("name", ["plan", "planner", *FUSIONS])

@@ -95,7 +95,7 @@ def test_a_read_of_two_versions_says_which_documents_each_ranks(rule: FusionName
     assert isinstance(plan, DualRead)
     old, new = scans(plan)
     assert new.matches is None or new.matches == MIGRATED - 2
-    is_split = rule in {"rrf", "zscore", "dbsf", "minmax"}
+    is_split = rule == "rrf"
     assert old.matches == (COUNT - MIGRATED + 1 if is_split else None)
     assert ("documents that are not migrated" in old.reason) == is_split
 

@@ -427,8 +427,7 @@ def in_both(query: Any) -> dict[str, Any]:
 
 DUAL: dict[str, Any] = {"read": vstore.Dual("w", old="v")}
 FUSIONS: list[dict[str, Any]] = [
-    {"read": vstore.Dual("w", fusion=rule)}
-    for rule in ("evidence", "imputed", "expected-gain", "rrf", "zscore")
+    {"read": vstore.Dual("w", fusion=rule)} for rule in ("evidence", "imputed", "rrf")
 ]
 
 

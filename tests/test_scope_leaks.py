@@ -190,7 +190,7 @@ READS: dict[str, Callable[[Collection], object]] = {
     "cascade": lambda a: result_of(a.search(query(), k=5, read=vstore.Cascade(NEW, old=OLD))),
     "two handles in one": lambda a: attributes_of_nested(a),
 }
-for rule in ("slots", "evidence", "imputed", "expected-gain", "rrf", "zscore", "dbsf", "minmax"):
+for rule in ("slots", "evidence", "imputed", "rrf"):
     READS[f"dual by {rule}"] = lambda a, rule=rule: result_of(  # type: ignore[misc]
         a.search(query(), k=7, read=vstore.Dual(NEW, old=OLD, fusion=rule))
     )

@@ -182,7 +182,7 @@ def test_every_k_filter_and_scope_and_one_by_one(
                 assert [set(hit.scores) for hit in alone] == [set(hit.scores) for hit in result]
 
 
-@pytest.mark.parametrize("rule", ["slots", "evidence", "imputed", "expected-gain", "rrf"])
+@pytest.mark.parametrize("rule", ["slots", "evidence", "imputed", "rrf"])
 def test_a_hit_has_its_similarity_in_every_version_that_scored_it(
     half: Collection, queries: dict[str, Array], rule: str
 ) -> None:

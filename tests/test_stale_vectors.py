@@ -183,7 +183,7 @@ def test_what_only_the_new_version_has_is_reachable_though_stale() -> None:
     docs.upsert(["a"], texts=["one"], vectors={OLD: rows(1)})
     docs.upsert(["b"], texts=["two"], vectors={NEW: rows(1)})
     docs.upsert(["b"], texts=["changed"])
-    for fusion in ("slots", "evidence", "rrf", "zscore", "dbsf", "minmax"):
+    for fusion in ("slots", "evidence", "imputed", "rrf"):
         result = docs.search(
             {OLD: axis(0), NEW: axis(0)}, read=vstore.Dual(NEW, old=OLD, fusion=fusion)
         )

@@ -24,7 +24,7 @@ of one query::
     api/opening.py         a file is opened; engine/open_file.py: the snapshot that its readers see
     api/collection.py      the verbs; engine/handle.py: a collection at a snapshot, inside a scope
     engine/scoped_view.py  what a scoped handle knows: applied here alone
-    searching/parameters.py  what a caller may say, checked; reads.py: how two versions are read
+    searching/parameters.py  what a caller may say, checked; query/reads.py: of two versions
     searching/resolving.py which versions: the caller, or the route of the filter's tenant
     searching/search.py    the one road; side_reads.py: canaries and shadows, a search for each way
     searching/preparing.py  options to masks and plan; prepared.py: what is kept, and run: vectors
@@ -41,8 +41,8 @@ of one query::
     native/                kernels.py: all machine code; reference.py: the same in NumPy
     searching/results.py   what users see, which outlives the store: hits.py, result_batch.py,
                            kept_answers.py (unpickled), runs.py (for evaluation libraries)
-    query/fusion.py        dual reads: two ranked lists become one, by symmetric.py, slots.py,
-                           expected_gain.py or imputed.py; cascade.py: one list is rescored
+    query/fusion/rules.py  dual reads: two ranked lists become one, by slots.py, imputed.py
+                           or reciprocal_rank.py; cascade.py: one list is rescored
     observe/observer.py    tallies it, tally.py; slices.py: what is counted, by whom and when
     engine/flushing.py     counters and hits into the file, when someone says so
 
@@ -156,7 +156,8 @@ if TYPE_CHECKING:
         Rerank,
         ScopedSearch,
     )
-    from vstore.reads import Bridge, Canary, Cascade, Dual
+    from vstore.query.ranking import RankedPair, Ranking
+    from vstore.query.reads import Bridge, Canary, Cascade, Dual
     from vstore.searching.epoch_comparison import EpochComparison, HitChange
     from vstore.searching.hits import Explanation, Hit
     from vstore.searching.parameters import EfSearch
@@ -282,7 +283,11 @@ _MODULES = {
         "Rerank",
         "ScopedSearch",
     ),
-    "vstore.reads": (
+    "vstore.query.ranking": (
+        "RankedPair",
+        "Ranking",
+    ),
+    "vstore.query.reads": (
         "Bridge",
         "Canary",
         "Cascade",
@@ -399,6 +404,8 @@ __all__ = [
     "PlanNode",
     "Price",
     "Problem",
+    "RankedPair",
+    "Ranking",
     "ReadOnlyError",
     "Reader",
     "Rerank",

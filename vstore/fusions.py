@@ -8,17 +8,12 @@ FusionName: TypeAlias = Literal[
     "slots",
     "evidence",
     "imputed",
-    "expected-gain",
     "rrf",
-    "zscore",
-    "dbsf",
-    "minmax",
     "bridged-slots",
     "bridged-evidence",
     "bridged-imputed",
     "auto",
 ]
 DEFAULT_FUSION: Final[FusionName] = "slots"
-SYMMETRIC: Final = ("rrf", "zscore", "dbsf", "minmax")  # which treat both versions alike
 BRIDGED: Final = "bridged-"  # what the rules that need a bridge begin with
 FUSIONS: Final[tuple[FusionName, ...]] = get_args(FusionName)

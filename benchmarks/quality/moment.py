@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from benchmarks.quality.expected_gain import GainCurve, Observation, fit_gain_curve
 from vstore.errors import StateError
 from vstore.migration.bridges.fitting import fit_bridge
-from vstore.query.expected_gain import GainCurve, Observation, fit_gain_curve
-from vstore.query.imputed import IMPUTED_DEPTH, Imputation, ScoredQuery, fit_imputation
+from vstore.query.fusion.imputed import IMPUTED_DEPTH, Imputation, ScoredQuery, fit_imputation
+from vstore.query.fusion.slots import Candidates
 from vstore.query.ranking import Ranking
-from vstore.query.slots import Candidates
 
 if TYPE_CHECKING:
     from benchmarks.quality.pairs import ModelPair

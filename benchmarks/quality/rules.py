@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.quality.expected_gain import expected_gain
 from benchmarks.quality.moment import Moment, scored
 from benchmarks.quality.pairs import K
-from vstore.query.cascade import cascade
-from vstore.query.expected_gain import expected_gain
-from vstore.query.fusion import dbsf, rrf, slots, zscore
-from vstore.query.imputed import EVIDENCE_SHARE, IMPUTED_DEPTH, NO_IMPUTATION, imputed
-from vstore.query.slots import slots_by_evidence
+from benchmarks.quality.score_sums import dbsf, zscore
+from vstore.query.fusion.cascade import cascade
+from vstore.query.fusion.imputed import EVIDENCE_SHARE, IMPUTED_DEPTH, NO_IMPUTATION, imputed
+from vstore.query.fusion.reciprocal_rank import rrf
+from vstore.query.fusion.slots import slots, slots_by_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -95,7 +95,7 @@ def _collection(docs: Collection) -> Answers:
         found[f"{label} pending"] = attempt(partial(_pending, docs, label))
     found["routed"] = attempt(lambda: docs.search(queries, k=5).ids)
     found["explained"] = attempt(lambda: str(docs.explain(queries, analyze=True)))
-    for fusion in ("slots", "evidence", "rrf", "zscore", "dbsf", "minmax"):
+    for fusion in ("slots", "evidence", "imputed", "rrf"):
         found[fusion] = attempt(partial(_dual, docs, queries, fusion))
     return found
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from vstore.migration.routes import routes as routing
     from vstore.migration.routes.routes import Routes
     from vstore.query.filter import Filter, Where
-    from vstore.reads import Read
+    from vstore.query.reads import Read
     from vstore.searching import epoch_comparison, hits, result_batch
     from vstore.searching.parameters import Queries, Query, Recall
     from vstore.searching.results import SearchResult

@@ -22,7 +22,7 @@ from vstore.cli.report import Report, facts, heading
 from vstore.errors import InvalidArgumentError
 from vstore.inspection.manifest_info import route_data
 from vstore.migration.gates.gates import GateResult, Gates
-from vstore.reads import Canary, Dual
+from vstore.query.reads import Canary, Dual
 
 MinCoverage = Annotated[
     float,

@@ -13,7 +13,7 @@ from vstore.cli.hashing import require_hashing
 from vstore.cli.json_argument import json_argument
 from vstore.cli.vector_file import open_vectors
 from vstore.errors import InvalidArgumentError
-from vstore.reads import Dual
+from vstore.query.reads import Dual
 
 if TYPE_CHECKING:
     from vstore.api.collection import Collection

@@ -39,7 +39,7 @@ Fusion = Annotated[
     str | None,
     typer.Option(
         metavar="RULE",
-        help="Of a dual read: slots, evidence, imputed, auto ...; see `vstore.query.fusion`.",
+        help="Of a dual read: slots, evidence, imputed, auto ...; see `vstore.Dual`.",
     ),
 ]
 HitCount = Annotated[int, typer.Option("--k", "-k", metavar="N", help="Hits wanted.")]

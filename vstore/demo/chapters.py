@@ -15,7 +15,7 @@ from vstore.demo.quality import mixed_on_purpose, single_read
 from vstore.demo.stage import BATCH_SIZE, CLAIM
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import GateError, VersionMismatchError
-from vstore.reads import Dual
+from vstore.query.reads import Dual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import numpy as np
 from vstore.api.opening import open_store
 from vstore.demo.models import COLLECTION, NEW, OLD
 from vstore.evaluation.measures import mean_ndcg_at_k, mean_recall_at_k
-from vstore.reads import Dual
+from vstore.query.reads import Dual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -115,8 +115,8 @@ class FusionChoice(NamedTuple):
     measured : Mapping[str, float]
         Mean nDCG at 10 by rule.
     curve : tuple[float, ...]
-        What a rule has learnt: of "expected-gain" the gain by old rank, from 1 on; of "imputed" the
-        intercept, the slope, and the quantiles of the spread.
+        What a rule has learnt: of "imputed" the intercept, the slope, and the quantiles of the
+        spread.
     """
 
     old_version: str

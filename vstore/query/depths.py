@@ -5,37 +5,28 @@ This is decided here alone. The reads that `asked_of_both` returns are planned, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from vstore.fusions import BRIDGED, SYMMETRIC
 from vstore.query.beside import beside
-from vstore.query.cascade import CASCADE_DEPTH
-from vstore.query.imputed import IMPUTED_DEPTH
+from vstore.query.fusion.cascade import CASCADE_DEPTH
 
 if TYPE_CHECKING:
     from vstore.query.fetching import VersionRead
-
-SCORE_FUSION_DEPTH: Final = 100  # hits per version whose scores a score-based rule normalises
-_DEPTHS: Final = {
-    "evidence": IMPUTED_DEPTH,
-    "imputed": IMPUTED_DEPTH,
-    **dict.fromkeys(SYMMETRIC, SCORE_FUSION_DEPTH),
-}
+    from vstore.query.fusion.rules import FusionRule
 
 
-def asked_of_both(rule: str, old: VersionRead, new: VersionRead) -> tuple[VersionRead, VersionRead]:
+def asked_of_both(
+    rule: FusionRule, old: VersionRead, new: VersionRead
+) -> tuple[VersionRead, VersionRead]:
     """Return the reads of a dual read.
 
     Parameters
     ----------
-    rule : str
-        See `query.fusion`.
     old, new : VersionRead
         Each as a read of this version alone would be.
     """
-    rule = rule.removeprefix(BRIDGED)
-    k, both = max(old.k, _DEPTHS.get(rule, 0)), beside(old.table, new.table)
-    for_old = both.left(old.matching) if rule in SYMMETRIC else old.matching
+    k, both = max(old.k, rule.depth), beside(old.table, new.table)
+    for_old = both.left(old.matching) if rule.disjoint else old.matching
     return (
         old._replace(k=k, matching=for_old),
         new._replace(k=k, matching=both.eligible(new.matching)),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vstore.query import two_reads
     from vstore.query.execution import Execution
     from vstore.query.fetching import VersionRead
+    from vstore.query.fusion.rules import FusionRule
     from vstore.query.plan import PlanNode
     from vstore.types import Array
 else:  # not what a search of one version needs
@@ -48,7 +49,12 @@ class MatchedRead:
 
 
 def executor_of(
-    plan: PlanNode, reads: Sequence[VersionRead], *, k: int, curve: tuple[float, ...] = ()
+    plan: PlanNode,
+    reads: Sequence[VersionRead],
+    *,
+    k: int,
+    rule: FusionRule | None = None,
+    curve: tuple[float, ...] = (),
 ) -> Executor:
     """Return what runs a plan.
 
@@ -58,12 +64,15 @@ def executor_of(
         As planned, of `plan.versions`: one, or where two are read the old and the new one.
     k : int
         How many hits are wanted of them together.
+    rule : FusionRule, optional
+        Of a dual read.
     curve : tuple[float, ...]
-        What the fusion rule has learnt.
+        What the rule has learnt.
     """
     if not isinstance(plan, DualRead | CascadeRead):
         return MatchedRead(reads[0])
     old, new = reads
     if isinstance(plan, CascadeRead):
         return two_reads.CascadedReads((old, new), k=k)
-    return two_reads.FusedReads(plan.fusion, (old, new), k=k, coverage=plan.coverage, curve=curve)
+    assert rule is not None, "a dual read has one"
+    return two_reads.FusedReads(rule, (old, new), k=k, coverage=plan.coverage, curve=curve)

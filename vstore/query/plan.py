@@ -162,7 +162,7 @@ class DualRead:
     Attributes
     ----------
     fusion : str
-        The rule, see `query.fusion`.
+        The rule, see `fusion.rules`.
     coverage : float
         Share of live documents with fresh rows in the new version.
     new_only : int

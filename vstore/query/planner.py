@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vstore.fusions import BRIDGED, SYMMETRIC
 from vstore.query.plan import (
     BridgedRead,
     CascadeRead,
@@ -85,6 +84,8 @@ class SearchRequest(NamedTuple):
         How the queries came to be of the version that is read, if they were not.
     chosen : str
         Why it is this rule, if it was left open.
+    disjoint : bool
+        The rule gets an old ranking of the documents that are not migrated.
     """
 
     new: str
@@ -96,6 +97,7 @@ class SearchRequest(NamedTuple):
     mode: str = "matched"
     bridge: MappedQueries | None = None
     chosen: str = ""
+    disjoint: bool = False
 
 
 class PlanStatistics(NamedTuple):
@@ -119,7 +121,7 @@ def plan_search(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
     if request.old is None:
         return _one(request, statistics)
     ranked = "every document it has"
-    if request.fusion.removeprefix(BRIDGED) in SYMMETRIC:
+    if request.disjoint:
         ranked = "the documents that are not migrated"
     old = _read(request, statistics, request.old, f"the old version ranks {ranked}")
     if request.mode == "cascade":

@@ -65,6 +65,29 @@ class Ranking:
             )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RankedPair:
+    """Two rankings of one query, as a fusion rule of a caller's own gets them.
+
+    Attributes
+    ----------
+    old, new : Ranking
+        What each version found; the new one has the migrated documents, and those it alone has.
+    migrated : bool, as ``old.keys``
+        Documents of the old ranking that the new version answers for.
+    k : int
+        Documents wanted.
+    coverage : float
+        Share of live documents with fresh rows in the new version.
+    """
+
+    old: Ranking
+    new: Ranking
+    migrated: BoolArray
+    k: int
+    coverage: float
+
+
 class Fused(NamedTuple):
     """One document of a fused list. The list's order is what ranks it, not the score.
 
@@ -72,7 +95,7 @@ class Fused(NamedTuple):
     ----------
     key : int
     score : float
-        Of the symmetric rules the sum they ordered by. Of `slots` and `imputed` the document's
+        Of `reciprocal_rank.rrf` the sum it ordered by. Of `slots` and `imputed` the document's
         score in the version that answered; scores of different sources are not comparable.
     source : int
         Index of the list whose vector answers for it; in a dual read 0 is old and 1 is new.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vstore.fusions import BRIDGED
 from vstore.index.ranges import expand_ranges
 from vstore.native import reference
-from vstore.query import fusion
 from vstore.query.beside import beside
-from vstore.query.cascade import cascade
 from vstore.query.execution import (
     Executed,
     ListedExecution,
@@ -21,23 +18,17 @@ from vstore.query.execution import (
 )
 from vstore.query.fetching import Fetched, VersionSearch
 from vstore.query.fused_execution import Sides, fused_slots
-from vstore.query.imputed import EVIDENCE_SHARE, NEW_SHARE
+from vstore.query.fusion.cascade import cascade
+from vstore.query.fusion.rules import FusionInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vstore.query.execution import Execution
     from vstore.query.fetching import FetchedBatch, VersionRead
+    from vstore.query.fusion.rules import FusionRule
     from vstore.segment.row_table import RowTable
     from vstore.types import Array, IntArray
-
-_SYMMETRIC: Final = {
-    "rrf": fusion.rrf,
-    "zscore": fusion.zscore,
-    "dbsf": fusion.dbsf,
-    "minmax": fusion.min_max,
-}
-_IMPUTED: Final = ("evidence", "imputed")
 
 
 class FusedReads:
@@ -45,8 +36,8 @@ class FusedReads:
 
     Parameters
     ----------
-    rule : str
-        See `query.fusion`. The old queries of a bridged rule are blended by the caller.
+    rule : FusionRule
+        The old queries of a bridged one are blended by the caller.
     reads : the old version's and the new one's, as `depths.asked_of_both` returns them
     k : int
         Hits wanted.
@@ -58,14 +49,14 @@ class FusedReads:
 
     def __init__(
         self,
-        rule: str,
+        rule: FusionRule,
         reads: tuple[VersionRead, VersionRead],
         *,
         k: int,
         coverage: float,
         curve: tuple[float, ...] = (),
     ) -> None:
-        self._rule = rule.removeprefix(BRIDGED)
+        self._rule = rule
         self._old, self._new = reads
         self._tables = self._old.table, self._new.table
         self._k, self._coverage, self._curve = k, coverage, curve
@@ -75,7 +66,7 @@ class FusedReads:
     def execute(self, queries: Sequence[Array]) -> Execution:
         """Answer as many queries of the old version as of the new one."""
         batches = self._fetched(queries)
-        if self._rule == "slots" and not self._beside.new_only:
+        if self._rule.name == "slots" and not self._beside.new_only:
             migrated = self._tables[1].has_fresh
             whole = fused_slots(Sides(self._tables, batches), migrated, self._k)
             if whole is not None:
@@ -93,9 +84,8 @@ class FusedReads:
     def _fused(
         self, queries: Sequence[Array], batches: tuple[FetchedBatch, FetchedBatch]
     ) -> list[Executed]:
-        one = self._by_evidence if self._rule in _IMPUTED else self._by_ranks
         return [
-            one(*asked, *fetched)
+            self._one(asked, fetched)
             for asked, fetched in zip(
                 zip(*queries, strict=True),
                 zip(*(batch.each() for batch in batches), strict=True),
@@ -103,56 +93,30 @@ class FusedReads:
             )
         ]
 
-    def _by_ranks(self, _: Array, __: Array, from_old: Fetched, from_new: Fetched) -> Executed:
-        """Fuse two ranked lists."""
-        k, two = self._k, self._beside
-        rankings = from_old.ranking(), from_new.ranking()
-        if self._rule == "slots":
-            ordered = fusion.slots(
-                *rankings,
-                two.migrated[from_old.docno],
-                k=k,
-                new_only=from_new.docno[~two.in_old[from_new.docno]].tolist(),
-                new_only_share=two.new_only_share,
-            )
-        elif self._rule == "expected-gain":
-            ordered = fusion.expected_gain(
-                *rankings,
-                two.migrated[from_old.docno],
-                k=k,
-                coverage=self._coverage,
-                curve=learnt_curve(self._curve),
-            )
-        else:
-            ordered = _SYMMETRIC[self._rule](rankings, k=k)
-        return _executed(ordered, self._tables, (from_old, from_new))
+    def _one(self, asked: tuple[Array, ...], fetched: tuple[Fetched, ...]) -> Executed:
+        """Fuse what both versions found for one query."""
+        from_old, from_new = fetched
+        known = [from_old, from_new]
 
-    def _by_evidence(
-        self, old_query: Array, new_query: Array, from_old: Fetched, from_new: Fetched
-    ) -> Executed:
-        """Fuse by the evidence of both versions, the missing half of it estimated."""
-        migrated, in_old = self._beside.migrated, self._beside.in_old
-        new_share, imputation = EVIDENCE_SHARE, fusion.NO_IMPUTATION
-        if self._rule == "imputed":
-            new_share, imputation = NEW_SHARE, learnt_imputation(self._curve)
-        both = from_new.docno[in_old[from_new.docno]]
-        keys = np.union1d(from_old.docno[migrated[from_old.docno]], both)
-        scored = score(self._old, old_query, keys), score(self._new, new_query, keys)
-        ordered = fusion.imputed(
-            from_old.ranking(),
-            migrated[from_old.docno],
-            fusion.Candidates(keys, scored[0].score, scored[1].score),
-            k=self._k,
-            coverage=self._coverage,
-            imputation=imputation,
-            new_share=new_share,
-            new=from_new.ranking(),
-            new_only=from_new.docno[~in_old[from_new.docno]].tolist(),
-            new_only_share=self._beside.new_only_share,
+        def scores(keys: IntArray) -> tuple[Array, Array]:
+            looked_up = score(self._old, asked[0], keys), score(self._new, asked[1], keys)
+            known[:] = map(_joined, looked_up, known)
+            return looked_up[0].score, looked_up[1].score
+
+        ordered = self._rule.fuse(
+            FusionInput(
+                from_old.ranking(),
+                from_new.ranking(),
+                self._beside.migrated[from_old.docno],
+                self._beside.in_old[from_new.docno],
+                self._k,
+                self._beside.new_only_share,
+                self._coverage,
+                self._curve,
+                scores,
+            )
         )
-        fetched = from_old, from_new
-        known = _joined(scored[0], from_old), _joined(scored[1], from_new)
-        return _executed(ordered, self._tables, fetched, known)
+        return _executed(ordered, self._tables, (from_old, from_new), (known[0], known[1]))
 
 
 class CascadedReads:
@@ -251,18 +215,3 @@ def score(read: VersionRead, query: Array, docnos: IntArray) -> Fetched:
 def _joined(first: Fetched, second: Fetched) -> Fetched:
     """Return the documents of both; a document in both is the same row in both."""
     return Fetched(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
-
-
-def learnt_imputation(curve: tuple[float, ...]) -> fusion.Imputation:
-    """Return the imputation that a choice has recorded."""
-    if len(curve) < 3:
-        return fusion.NO_IMPUTATION
-    return fusion.Imputation(curve[0], max(curve[1], 0.0), np.sort(np.array(curve[2:])), 0, 0)
-
-
-def learnt_curve(curve: tuple[float, ...]) -> fusion.GainCurve:
-    """Return the curve of expected gains that a choice has recorded."""
-    if not curve:
-        return fusion.NO_CURVE
-    gains = np.minimum.accumulate(np.clip(np.array(curve), 1e-12, 1))
-    return fusion.GainCurve(np.arange(1, len(gains) + 1), gains, 0, 0)

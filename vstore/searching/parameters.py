@@ -14,7 +14,7 @@ from vstore.fusions import FUSIONS
 from vstore.limits import K_MAX, POOL_MAX
 from vstore.names import check_choice, require_text
 from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
-from vstore.reads import Bridge, Cascade, Dual
+from vstore.query.reads import Bridge, Cascade, Dual
 from vstore.segment.copies import drawn_copies
 from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vstore.embedding.embedder import Embeddings
     from vstore.engine.handle import Handle
     from vstore.query.filter import Where
-    from vstore.reads import Read
+    from vstore.query.reads import Read
     from vstore.types import Array
 else:  # what a search by a vector does not need
     embedders = Deferred("vstore.embedding.embedder")
@@ -124,7 +124,7 @@ def _checked_read(read: object, version: str | None) -> Read:
         for name in ("new", "old", "version", "source")
         if getattr(read, name, None) is not None
     }
-    if isinstance(read, Dual) and read.fusion is not None:
+    if isinstance(read, Dual) and read.fusion is not None and not callable(read.fusion):
         check_choice(read.fusion, FUSIONS, what="fusion")
     if len(set(labels.values())) < len(labels):
         raise InvalidArgumentError(f"read: expected two versions, found {read!r:.120}")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vstore.query.execution import Execution
     from vstore.query.executor import Executor
     from vstore.query.fetching import VersionRead
+    from vstore.query.fusion.rules import FusionRule
     from vstore.query.plan import PlanNode
     from vstore.searching import bridging, recall_check
     from vstore.searching.parameters import Queries, SearchOptions
@@ -73,8 +74,10 @@ class PreparedSearch:
         Whether the reads hold masks of a filter.
     matches : int | None
         Number of documents that pass the filter; None without one.
+    rule : FusionRule | None
+        By which two versions' answers are fused.
     curve : tuple[float, ...]
-        What the fusion rule has learnt.
+        What the rule has learnt.
     is_blended : bool
         Whether the old version's queries are blended with the new one's, over a bridge.
     awaits_code : bool
@@ -99,6 +102,7 @@ class PreparedSearch:
         k: int,
         is_filtered: bool,
         matches: int | None,
+        rule: FusionRule | None,
         curve: tuple[float, ...],
         is_blended: bool,
         awaits_code: bool,
@@ -107,7 +111,8 @@ class PreparedSearch:
     ) -> None:
         self.plan, self.is_filtered = plan, is_filtered
         self._sides, self._reads = sides, reads
-        self._k, self._matches, self._curve = k, matches, curve
+        self._k, self._matches = k, matches
+        self._rule, self._curve = rule, curve
         self._is_blended, self._awaits_code = is_blended, awaits_code
         self._tenant, self._family = tenant, family
         self._versions = tuple(read.table.label for read in reads)
@@ -274,7 +279,7 @@ class PreparedSearch:
         self._is_kept = True
 
     def _executor_of(self, reads: Sequence[VersionRead]) -> Executor:
-        return executor_of(self.plan, reads, k=self._k, curve=self._curve)
+        return executor_of(self.plan, reads, k=self._k, rule=self._rule, curve=self._curve)
 
     @cached_property
     def _executor(self) -> Executor:

@@ -6,7 +6,7 @@ on the form of the queries alone, which is text, an array, a stamp, or labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from vstore.query import depths
     from vstore.query import filter as filters
     from vstore.query.filter import Filter
+    from vstore.query.fusion import rules
+    from vstore.query.fusion.rules import FusionRule
     from vstore.query.paths import PartStatistics, Path
     from vstore.searching import bridging
     from vstore.searching.parameters import Queries, SearchOptions
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 else:  # not what a search of one version by a vector without a filter needs
     bridging = Deferred("vstore.searching.bridging")
     depths = Deferred("vstore.query.depths")
+    rules = Deferred("vstore.query.fusion.rules")
     filters = Deferred("vstore.query.filter")
 
 
@@ -129,9 +132,8 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
         QueryVectors(version, several=old is not None and bridge is None, source=source)
         for version in versions
     )
-    fusion, chosen, curve = _fusion(view, resolved)
-    is_blended = bool(fusion) and fusion.startswith(BRIDGED)
-    if is_blended:
+    fusion = _fusion(view, resolved)
+    if fusion.is_blended:
         bridging.bridge_between(view, *resolved.reads)  # raises if there is none
     matching = None if options.where is None or bound is None else matching_documents(view, bound)
     matches = None if matching is None else int(np.count_nonzero(matching))
@@ -151,20 +153,21 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
         )
         for version in versions
     )
-    if resolved.mode == "dual":
-        reads = depths.asked_of_both(fusion, *reads)
+    if fusion.rule is not None:
+        reads = depths.asked_of_both(fusion.rule, *reads)
     elif resolved.mode == "cascade":
         reads = depths.asked_of_candidates(reads[0]), reads[1]
     request = SearchRequest(
         new=new,
         old=old if len(reads) == 2 else None,
-        fusion=fusion,
+        fusion=fusion.name,
         where="" if bound is None else filters.describe(bound),
         collapse=options.collapse,
         origin=resolved.origin,
         mode=resolved.mode,
         bridge=None if bridge is None else _mapped_queries(bridge),
-        chosen=chosen,
+        chosen=fusion.why,
+        disjoint=fusion.rule is not None and fusion.rule.disjoint,
     )
     return PreparedSearch(
         plan_search(request, _statistics(view, reads, matches)),
@@ -173,8 +176,9 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
         k=options.k,
         is_filtered=matching is not None,
         matches=matches,
-        curve=curve,
-        is_blended=is_blended,
+        rule=fusion.rule,
+        curve=fusion.curve,
+        is_blended=fusion.is_blended,
         awaits_code=has_graphs and not is_native,
         tenant=resolved.key,
         family=options.family,
@@ -197,10 +201,35 @@ def _mapped_queries(bridge: BridgeState) -> MappedQueries:
     )
 
 
-def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[float, ...]]:
-    """Return a dual read's rule, why it is that one if it was left open, and what it has learnt."""
+class _ChosenFusion(NamedTuple):
+    """The rule of a dual read.
+
+    Attributes
+    ----------
+    name : str
+        As the plan calls it; empty if two versions are not fused.
+    why : str
+        Why it is this one, if the caller left it open.
+    curve : tuple[float, ...]
+        What it has learnt.
+    """
+
+    name: str = ""
+    rule: FusionRule | None = None
+    why: str = ""
+    curve: tuple[float, ...] = ()
+
+    @property
+    def is_blended(self) -> bool:
+        """Whether the old version's queries are blended with the new one's, over a bridge."""
+        return self.name.startswith(BRIDGED)
+
+
+def _fusion(view: CollectionView, resolved: Resolved) -> _ChosenFusion:
+    """Return the rule of a dual read."""
     if resolved.mode != "dual":
-        return "", "", ()
+        return _ChosenFusion()
+    fusion, why = resolved.fusion, ""
     choice = next(
         (
             choice
@@ -209,15 +238,15 @@ def _fusion(view: CollectionView, resolved: Resolved) -> tuple[str, str, tuple[f
         ),
         None,
     )
-    if resolved.fusion != "auto":
-        known = choice is not None and choice.chosen == resolved.fusion
-        return resolved.fusion, "", choice.curve if known and choice is not None else ()
-    if choice is None:
-        default = DEFAULT_FUSION
-        return default, f"{default}, since no rule was measured for the two", ()
-    measured = f"{choice.queries:,} judged queries at {choice.coverage:.1%} coverage"
-    why = f"{choice.chosen}, chosen by {measured if choice.queries else 'judged queries'}"
-    return choice.chosen, why, choice.curve
+    if fusion == "auto" and choice is None:
+        fusion = DEFAULT_FUSION
+        why = f"{fusion}, since no rule was measured for the two"
+    elif fusion == "auto" and choice is not None:
+        measured = f"{choice.queries:,} judged queries at {choice.coverage:.1%} coverage"
+        fusion = choice.chosen
+        why = f"{fusion}, chosen by {measured if choice.queries else 'judged queries'}"
+    curve = choice.curve if choice is not None and choice.chosen == fusion else ()
+    return _ChosenFusion(rules.name_of(fusion), rules.rule_of(fusion), why, curve)
 
 
 def _statistics(

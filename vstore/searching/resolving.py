@@ -9,7 +9,7 @@ from vstore.deferred import Deferred
 from vstore.errors import MissingQueryVectorError, StateError
 from vstore.fusions import DEFAULT_FUSION
 from vstore.guarding import spec_check as guard
-from vstore.reads import Bridge, Cascade
+from vstore.query.reads import Bridge, Cascade
 
 if TYPE_CHECKING:
     from vstore.embedding import embedder as embedders
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from vstore.manifest.state import ReadMode, RouteState, StoreState
     from vstore.query import implied_values as slices
     from vstore.query.filter import Filter
-    from vstore.reads import Read
+    from vstore.query.fusion.rules import FusionFunction
+    from vstore.query.reads import Read
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.types import Array
 else:  # what a search by a vector without a filter does not need
@@ -48,7 +49,7 @@ class Resolved(NamedTuple):
     mode: ReadMode
     new: str
     old: str | None = None
-    fusion: str = ""
+    fusion: str | FusionFunction = ""
     origin: str = "the caller"
     key: str = ""
 

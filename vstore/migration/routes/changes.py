@@ -18,7 +18,7 @@ from vstore.migration.gates.parameters import checked_gates
 from vstore.names import check_choice, check_name, check_note, require_text
 from vstore.numbers import check_switch, check_whole
 from vstore.query.implied_values import implied_values
-from vstore.reads import Bridge, Canary, Cascade, Dual
+from vstore.query.reads import Bridge, Canary, Cascade, Dual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vstore.manifest.edits import Moment
     from vstore.manifest.state import CollectionState, RouteState
     from vstore.migration.gates.gates import GateResult, Gates
-    from vstore.reads import RoutedRead
+    from vstore.query.reads import RoutedRead
 
 
 def key_of(handle: Handle) -> str:
@@ -77,8 +77,13 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
     view, served = handle.view(), route(handle).serving
     match read:
         case Dual(new=version, old=old):
-            fusion = DEFAULT_FUSION if read.fusion is None else read.fusion
-            how: dict[str, object] = {"fusion": check_choice(fusion, FUSIONS, what="fusion")}
+            if callable(read.fusion):
+                raise InvalidArgumentError(
+                    "routes.set: a route keeps the name of a rule; a function goes with each "
+                    "search, read=Dual(..., fusion=function)"
+                )
+            fusion = check_choice(read.fusion or DEFAULT_FUSION, FUSIONS, what="fusion")
+            how: dict[str, object] = {"fusion": fusion}
             name, mode = "dual read", "dual"
             if fusion.startswith(BRIDGED):
                 _require_bridge(handle, served, version)

@@ -8,7 +8,6 @@ import numpy as np
 
 from vstore.errors import InvalidArgumentError, NotFoundError, StateError
 from vstore.evaluation.choice import choose_fusion
-from vstore.fusions import BRIDGED
 from vstore.limits import BRIDGES_MAX
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
@@ -17,10 +16,10 @@ from vstore.migration.gates.judged_documents import checked_judgments, require_d
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.native import loader
 from vstore.query.depths import asked_of_both
-from vstore.query.expected_gain import Observation, fit_gain_curve
 from vstore.query.fetching import VersionRead, VersionSearch
-from vstore.query.fusion import Candidates
-from vstore.query.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
+from vstore.query.fusion.imputed import IMPUTED_DEPTH, ScoredQuery, fit_imputation
+from vstore.query.fusion.rules import rule_of
+from vstore.query.fusion.slots import Candidates
 from vstore.query.two_reads import FusedReads, score
 from vstore.searching.bridging import blended
 
@@ -33,10 +32,9 @@ if TYPE_CHECKING:
     from vstore.manifest.state import CollectionState
     from vstore.types import Array, DocumentId, Judgments
 
-CANDIDATES: Final = ("slots", "evidence", "imputed", "expected-gain", "rrf", "zscore")
+CANDIDATES: Final = ("slots", "evidence", "imputed", "rrf")
 BRIDGED_CANDIDATES: Final = ("bridged-slots", "bridged-evidence", "bridged-imputed")
 _K: Final = 10
-_CURVE_DEPTH: Final = 100  # ranks
 
 
 def choose(
@@ -85,16 +83,16 @@ def choose(
         )
     coverage = fresh / view.documents.live_count
     both = (reads[0], reads[1])
-    curves = _learnt(both, asked, coverage)
+    curves = _learnt(both, asked)
     ranked: dict[str, list[list[DocumentId]]] = {}
     candidates: tuple[str, ...] = CANDIDATES
     bridged = _over_bridge(snapshot, view, (old, new), asked)
     if bridged is not None:
         candidates += BRIDGED_CANDIDATES
     for rule in candidates:
-        plain = rule.removeprefix(BRIDGED)
-        queries_of = asked if bridged is None or plain == rule else bridged
-        curve = curves.get(plain, ())
+        plain = rule_of(rule)
+        queries_of = asked if bridged is None or plain.name == rule else bridged
+        curve = curves.get(plain.name, ())
         asked_of = asked_of_both(plain, *both)
         fused = FusedReads(plain, asked_of, k=_K, coverage=coverage, curve=curve)
         answers = fused.fused(queries_of)
@@ -112,7 +110,7 @@ def choose(
             float(coverage),
             measured.queries,
             means,
-            curves.get(measured.rule.removeprefix(BRIDGED), ()),
+            curves.get(rule_of(measured.rule).name, ()),
             moment.epoch,
             moment.time_us,
         )
@@ -137,37 +135,25 @@ def _over_bridge(
 
 
 def _learnt(
-    both: tuple[VersionRead, VersionRead], asked: Sequence[Array], coverage: float
+    both: tuple[VersionRead, VersionRead], asked: Sequence[Array]
 ) -> dict[str, tuple[float, ...]]:
     """Return what rules learn from these queries, as `FusionChoice` records it."""
     old, new = both
     migrated, in_old = new.table.has_fresh, old.table.has_served
-    observations, scored = [], []
-    deep = old._replace(k=_CURVE_DEPTH), new._replace(k=_CURVE_DEPTH, matching=migrated)
+    deep = old._replace(k=IMPUTED_DEPTH), new._replace(k=IMPUTED_DEPTH, matching=migrated)
     olds, news = (
         VersionSearch(read).fetch(queries).each() for read, queries in zip(deep, asked, strict=True)
     )
+    scored = []
     for i, (from_old, from_new) in enumerate(zip(olds, news, strict=True)):
         moved = migrated[from_old.docno]
-        observations.append(Observation(from_old.ranking(), moved, from_new.ranking(), coverage))
-        best_old, best_new = from_old.docno[:IMPUTED_DEPTH], from_new.docno[:IMPUTED_DEPTH]
-        keys = np.union1d(best_old[moved[:IMPUTED_DEPTH]], best_new[in_old[best_new]])
+        keys = np.union1d(from_old.docno[moved], from_new.docno[in_old[from_new.docno]])
         candidates = Candidates(
             keys, score(old, asked[0][i], keys).score, score(new, asked[1][i], keys).score
         )
-        ranking = from_old.ranking()
-        top = np.arange(len(ranking)) < IMPUTED_DEPTH
-        scored.append(ScoredQuery(ranking.where(top), moved[top], candidates))
-    learnt: dict[str, tuple[float, ...]] = {}
-    curve = fit_gain_curve(observations) if coverage else None
-    if curve is not None and len(curve.ranks):
-        gains = curve.at(np.arange(1, _CURVE_DEPTH + 1))
-        learnt["expected-gain"] = tuple(gains.tolist())
+        scored.append(ScoredQuery(from_old.ranking(), moved, candidates))
     imputation = fit_imputation(scored)
-    if len(imputation.spread):
-        learnt["imputed"] = (
-            imputation.intercept,
-            imputation.slope,
-            *imputation.spread.tolist(),
-        )
-    return learnt
+    if not len(imputation.spread):
+        return {}
+    curve = imputation.intercept, imputation.slope, *imputation.spread.tolist()
+    return {"imputed": curve}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vstore.engine.handle import Handle
     from vstore.migration.gates.gates import GateResult
     from vstore.observe.shadow import ShadowReport
-    from vstore.reads import RoutedRead
+    from vstore.query.reads import RoutedRead
 
 
 class Routes(Lookup[RouteState], OpenHandle):

@@ -8,8 +8,8 @@ recent queries, without judgments; the rule "evidence" makes one for each query,
 that the query found itself.
 
 To expect only that much of an unmigrated document makes the new version the judge of the old one.
-That is right where it is far better, and wrong where it is not (see `expected_gain`). So the gain
-is the geometric mean of that expectation, with weight ``trust``, and of the old rank's reciprocal.
+That is right where it is far better, and wrong where it is not. So the gain is the geometric mean
+of that expectation, with weight ``trust``, and of the old rank's reciprocal.
 
 Imputing by several draws is Rubin's (Biometrika 63, 1976); the rest was found by measuring, see
 "Quality during a migration" in ``benchmarks/README.md``.
@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.errors import InvalidArgumentError
+from vstore.query.fusion.slots import NEW_WEIGHT, slots_by_evidence, with_new_only
+from vstore.query.fusion.standard_scores import standardised
 from vstore.query.ranking import Fused, check_apart, hits
-from vstore.query.slots import NEW_WEIGHT, slots_by_evidence, with_new_only
-from vstore.query.symmetric import standardised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from vstore.query.fusion.slots import Candidates
     from vstore.query.ranking import Ranking
-    from vstore.query.slots import Candidates
     from vstore.types import Array, BoolArray
 
 IMPUTED_DEPTH: Final = 50  # of both rankings; 100 and 200 are no better

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from vstore.fusions import FusionName
+    from vstore.query.ranking import RankedPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +27,16 @@ class Dual:
         Label of the version that documents are moving to.
     old : str, optional
         Label of the other one; the version that serves, if not given.
-    fusion : FusionName, optional
+    fusion : FusionName or callable, optional
         Rule that makes one list of two; the default is "slots". "auto" is the rule that
-        `Migrations.choose_fusion` chose.
+        `Migrations.choose_fusion` chose. A function gets a `RankedPair`, and returns keys of its
+        rankings in their order, best first; each document is answered by its newest version. Only
+        a search takes a function, a route keeps a name.
     """
 
     new: str
     old: str | None = None
-    fusion: FusionName | None = None
+    fusion: FusionName | Callable[[RankedPair], Iterable[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

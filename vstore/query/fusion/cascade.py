@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import InvalidArgumentError
-from vstore.query.slots import NEW_WEIGHT, Candidates, slots_by_evidence
+from vstore.query.fusion.slots import NEW_WEIGHT, Candidates, slots_by_evidence
 
 if TYPE_CHECKING:
     from vstore.query.ranking import Fused, Ranking

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from vstore.query.fusion.standard_scores import standardised
 from vstore.query.ranking import Fused, check_apart, hits
-from vstore.query.symmetric import standardised
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from benchmarks.quality.isotonic import antitonic
 from vstore.errors import InvalidArgumentError
-from vstore.query.isotonic import antitonic
 from vstore.query.ranking import Fused, check_apart, hits
 
 if TYPE_CHECKING:
