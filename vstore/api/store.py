@@ -158,6 +158,11 @@ class Store(OpenHandle):
         ------
         StateError
             The handle was opened at an epoch.
+        FileMovedError
+            The path names no store now, another store, an older copy of this one, or nothing. The
+            handle goes on with what it has.
+        StorageError
+            The operating system cannot open or read the file now.
         """
         return self.open_file.refresh()
 

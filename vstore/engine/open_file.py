@@ -218,7 +218,7 @@ class OpenFile:
         StateError
             The handle was opened at an epoch.
         FileMovedError
-            The path names another store now, an older copy of this one, or nothing.
+            The path names no store now, another store, an older copy of this one, or nothing.
         """
         self.current()
         if self._pinned:

@@ -160,9 +160,11 @@ class Container:
         Raises
         ------
         FileMovedError
-            Another store, or an older copy of this one, was copied over the file.
+            Anything else than a later state of this store was copied over the file.
         """
-        slot, superblock, _ = choose_slot(self.name, self.file, writable=self.writable)
+        slot, superblock, _ = choose_slot(
+            self.name, self.file, writable=self.writable, known=self.superblock
+        )
         if self.superblock is not None:
             require_successor(self.name, self.superblock, superblock)
             if superblock.epoch == self.superblock.epoch:
