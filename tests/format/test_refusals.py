@@ -6,6 +6,7 @@ The rules are those of `format-spec.md` that say what a reader must reject.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -753,6 +754,55 @@ def test_a_check_looks_at_the_states_in_between(image_between: bytes, name: str)
     report = checked(forged)
     assert len(report.problems) == 1
     assert report.problems[0].offset is not None
+
+
+def test_a_check_sees_a_document_that_falls_behind_its_row_for_a_while() -> None:
+    """The row is of an earlier commit: nothing but its document changes."""
+    medium = MemoryMedium()
+    with open_medium(medium) as store:
+        docs = store.create_collection("docs")
+        docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
+        docs.upsert(["a"], texts=["1"], vectors={"v1": rows(1)})
+        created = store.epoch
+        docs.upsert(["a"], texts=["2"], vectors={"v1": rows(1)})
+        docs.delete(["a"])
+        docs.upsert(["a"], texts=["3"])
+        docs.upsert(["a"], texts=["4"], vectors={"v1": rows(1)})
+    file = Forged(medium.tobytes())
+    assert checked(file.bytes()).ok
+    document = made_by(file, "upsert", number=1)["documents"]["docs"][0]
+    assert document[6] == "3"
+    document[2] = document[3] = created
+    report = checked(file.bytes())
+    assert len(report.problems) == 1
+    assert "a row made from revision" in report.problems[0].what
+
+
+def test_a_check_looks_at_each_commit_once() -> None:
+    def work(commits: int) -> int:
+        medium = MemoryMedium()
+        with open_medium(medium) as store:
+            docs = store.create_collection("docs")
+            docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
+            for number in range(commits):
+                docs.upsert([number], vectors={"v1": rows(1)})
+        image = medium.tobytes()
+        calls = 0
+
+        def count(_frame: object, _event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(count)
+        try:
+            report = checked(image)
+        finally:
+            sys.setprofile(None)
+        assert report.ok
+        return calls
+
+    # Twice the commits are twice the work, and less than that with what every check costs.
+    assert work(400) < 2.1 * work(200)
 
 
 # What only a check of all the data can see.

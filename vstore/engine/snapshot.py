@@ -316,9 +316,34 @@ def load_snapshot(
     if slot is not None and tip == container.manifest_ref() and last.epoch != slot.epoch:
         problem = f"commit of epoch {last.epoch} under a superblock of epoch {slot.epoch}"
         raise CorruptionError(container.name, problem, offset=tip.offset)
+    return snapshot_after(container, cache, tip, commits, known=known)
+
+
+def snapshot_after(
+    container: Container,
+    cache: SegmentCache,
+    tip: BlockRef,
+    commits: list[Commit],
+    *,
+    known: Snapshot | None,
+) -> Snapshot:
+    """Return the state after some commits.
+
+    Parameters
+    ----------
+    commits : list
+        As `chain` returns them, the last one at ``tip``.
+    known : Snapshot, optional
+        The state before them, where they do not start with a full manifest.
+
+    Raises
+    ------
+    CorruptionError
+        They contradict each other, or what is known.
+    """
+    last = commits[-1]
     try:
         state, memtables = _replayed(commits, known)
-        require_no_later(state, last.epoch)
     except ValueError as error:
         raise CorruptionError(container.name, str(error), offset=tip.offset) from error
     return Snapshot(
@@ -338,32 +363,39 @@ def _replayed(
     commits: list[Commit], known: Snapshot | None
 ) -> tuple[StoreState, dict[str, Memtable]]:
     if commits[0].kind == "full":
-        plain = commits[0].body
+        state = _edited(commits[0].body, commits)
         memtables: dict[str, Memtable] = {}
     else:
         assert known is not None, "a chain without a full manifest starts from a known state"
-        plain = plain_store(known.state)
-        memtables = dict(known.memtables)
+        state, memtables = known.state, dict(known.memtables)
+        if any(commit.body != [] for commit in commits):
+            state = _edited(plain_store(state), commits)
+            _require_known_fields(known, state, memtables)
     deltas = [commit for commit in commits if commit.kind == "delta"]
-    if deltas:
-        if not isinstance(plain, dict):
-            raise ValueError("manifest: expected a map")
-        for commit in deltas:
-            delta.apply(plain, commit.body)
-    state = read_store(plain)
-    if known:
-        _require_known_fields(known, state, memtables)
     changes: dict[str, list[CollectionChanges]] = {}
     for commit in deltas:
         found = replay.read_changes(state, commit.documents, commit.rows, epoch=commit.epoch)
         for name, change in found.items():
             changes.setdefault(name, []).append(change)
     for name, list_ in changes.items():
-        replay.require_succession(memtables.get(name, EMPTY), list_)
-        memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)
+        before = memtables.get(name, EMPTY)
+        replay.require_succession(before, list_)
+        memtables[name] = before.with_changes(*list_)
         replay.require_known_revisions(memtables[name], list_)
-        _require_known_documents(state.collections[name], memtables[name])
+        replay.require_known_documents(state.collections[name], before, list_)
     return state, memtables
+
+
+def _edited(plain: object, commits: list[Commit]) -> StoreState:
+    """Return the state of a manifest after the edits of the deltas among some commits."""
+    for commit in commits:
+        if commit.kind == "delta":
+            if not isinstance(plain, dict):
+                raise ValueError("manifest: expected a map")
+            delta.apply(plain, commit.body)
+    state = read_store(plain)
+    require_no_later(state, commits[-1].epoch)
+    return state
 
 
 def _require_known_fields(
@@ -373,14 +405,3 @@ def _require_known_fields(
         before, now = known.state.collections[name], state.collections.get(name)
         if now is None or not before.fields.items() <= now.fields.items():
             raise ValueError(f"delta: takes away {name!r:.60}, or fields of it, in use")
-
-
-def _require_known_documents(collection: CollectionState, memtable: Memtable) -> None:
-    sealed_end = max((ref.docno_end for ref in collection.segments), default=0)
-    docno_end = max(sealed_end, max(memtable.documents, default=-1) + 1)
-    added = sum(docno >= sealed_end for docno in memtable.documents)
-    if docno_end != sealed_end + added:
-        raise ValueError("delta: a gap between docnos")
-    for batches in memtable.rows.values():
-        if any(int(batch.docno[-1]) >= docno_end for batch in batches):
-            raise ValueError("delta: rows of documents that do not exist")
