@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 from vstore.cached import cached_property
 from vstore.companions import Companions
 from vstore.deferred import Deferred
+from vstore.engine.replaying import replayed
 from vstore.errors import CorruptionError, NotFoundError
-from vstore.manifest.codec import plain_store, read_store
 from vstore.manifest.commit import Commit, Place, chain
-from vstore.manifest.epochs import require_no_later
 from vstore.manifest.state import FieldType
 from vstore.names import require_text
 from vstore.recent import Recent
@@ -24,22 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vstore.engine import scoped_view
-    from vstore.manifest import delta
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
     from vstore.observe import hit_counter
     from vstore.observe.hit_counter import Numbering
     from vstore.query import filter_evaluation
     from vstore.query.filter import Filter
-    from vstore.segment import replay
-    from vstore.segment.changes import CollectionChanges
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
     from vstore.types import BoolArray
-else:  # what a store without unsealed commits, and a search without a filter, do not need
-    delta = Deferred("vstore.manifest.delta")
+else:  # what a search without a filter does not need
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     hit_counter = Deferred("vstore.observe.hit_counter")
-    replay = Deferred("vstore.segment.replay")
     scoped_view = Deferred("vstore.engine.scoped_view")
 
 
@@ -144,6 +138,7 @@ class CollectionView:
     ) -> None:
         self.memtable = memtable
         self.cache = cache
+        self._file = cache.container.file  # held, see `Container.let_go`
         self.field_types = field_types
         self.scope = scope
         self._tables: dict[str, RowTable] = {}
@@ -248,6 +243,7 @@ class Snapshot:
         memtables: Mapping[str, Memtable],
     ) -> None:
         self.container = container
+        self._file = container.file  # held, see `Container.let_go`
         self.cache = cache
         self.tip = tip
         self.base = base
@@ -343,7 +339,7 @@ def snapshot_after(
     """
     last = commits[-1]
     try:
-        state, memtables = _replayed(commits, known)
+        state, memtables = replayed(commits, known)
     except ValueError as error:
         raise CorruptionError(container.name, str(error), offset=tip.offset) from error
     return Snapshot(
@@ -357,51 +353,3 @@ def snapshot_after(
         state=state,
         memtables=memtables,
     )
-
-
-def _replayed(
-    commits: list[Commit], known: Snapshot | None
-) -> tuple[StoreState, dict[str, Memtable]]:
-    if commits[0].kind == "full":
-        state = _edited(commits[0].body, commits)
-        memtables: dict[str, Memtable] = {}
-    else:
-        assert known is not None, "a chain without a full manifest starts from a known state"
-        state, memtables = known.state, dict(known.memtables)
-        if any(commit.body != [] for commit in commits):
-            state = _edited(plain_store(state), commits)
-            _require_known_fields(known, state, memtables)
-    deltas = [commit for commit in commits if commit.kind == "delta"]
-    changes: dict[str, list[CollectionChanges]] = {}
-    for commit in deltas:
-        found = replay.read_changes(state, commit.documents, commit.rows, epoch=commit.epoch)
-        for name, change in found.items():
-            changes.setdefault(name, []).append(change)
-    for name, list_ in changes.items():
-        before = memtables.get(name, EMPTY)
-        replay.require_succession(before, list_)
-        memtables[name] = before.with_changes(*list_)
-        replay.require_known_revisions(memtables[name], list_)
-        replay.require_known_documents(state.collections[name], before, list_)
-    return state, memtables
-
-
-def _edited(plain: object, commits: list[Commit]) -> StoreState:
-    """Return the state of a manifest after the edits of the deltas among some commits."""
-    for commit in commits:
-        if commit.kind == "delta":
-            if not isinstance(plain, dict):
-                raise ValueError("manifest: expected a map")
-            delta.apply(plain, commit.body)
-    state = read_store(plain)
-    require_no_later(state, commits[-1].epoch)
-    return state
-
-
-def _require_known_fields(
-    known: Snapshot, state: StoreState, memtables: Mapping[str, Memtable]
-) -> None:
-    for name in memtables:
-        before, now = known.state.collections[name], state.collections.get(name)
-        if now is None or not before.fields.items() <= now.fields.items():
-            raise ValueError(f"delta: takes away {name!r:.60}, or fields of it, in use")

@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import LockedError
-from vstore.storage.container import Container, cut_tail
+from vstore.storage.container import Container
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
-from vstore.storage.recovery import choose_slot, creation_interrupted
+from vstore.storage.recovery import choose_slot, creation_interrupted, cut_tail
 from vstore.storage.superblock import Superblock, explain_absence
 
 if TYPE_CHECKING:
@@ -140,3 +140,9 @@ def _lock_current(
         opened.clear()
         if not is_locked:
             time.sleep(min(_POLL_S, remaining_s))
+
+
+def new_container(name: str, file: StorageFile) -> Container:
+    """Return a container over an empty file."""
+    file.truncate(BLOCKS_START)
+    return Container(name, file, superblock=None, slot=1, writable=True, verify="off")

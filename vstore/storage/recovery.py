@@ -132,3 +132,13 @@ def creation_interrupted(file: StorageFile) -> bool:
     return slot_a[:16] in (layout.MAGIC, bytes(len(slot_a[:16]))) and (
         first in (layout.FRAME_MAGIC, bytes(len(first)))
     )
+
+
+def cut_tail(file: StorageFile, length: int) -> None:
+    """Cut off what belongs to nobody, durably.
+
+    Were the cut lost with the power, whole old blocks could stand where blocks of a relaxed commit
+    were lost, and recovery, which walks over them, would take them for these.
+    """
+    file.truncate(length)
+    file.sync()
