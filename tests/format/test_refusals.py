@@ -17,7 +17,7 @@ import vstore
 from tests.crash.answers import attempt, checked
 from tests.crash.forgery import Block, assemble, blocks_of, newest_slot
 from tests.small_store import rows
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.errors import CorruptionError, VstoreError
 from vstore.manifest.delta import replaces_segments
 from vstore.storage.layout import BlockKind
@@ -35,7 +35,7 @@ SEALED = 12  # documents in segments; of them d1 is deleted, and d3 changed, by 
 def written() -> bytes:
     """Write a file with segments, deltas, routes, jobs, tags and a history."""
     medium = MemoryMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs", fields={"tenant": "keyword", "extra": "json"})
         docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
         docs.create_version("v2", vstore.EmbeddingSpec("new", 3, metric="l2"), stale_policy="serve")
@@ -133,7 +133,7 @@ def with_payload(image: bytes, kind: BlockKind, change: Callable[[Block], bytes]
 
 def use(image: bytes, *, verify: Any = "lazy") -> list[object]:
     """Ask a file everything; return the errors."""
-    opened = attempt(lambda: open_medium(MemoryMedium(image), mode="r", verify=verify))
+    opened = attempt(lambda: open_store(MemoryMedium(image), mode="r", verify=verify))
     if isinstance(opened, type):
         return [opened]
     store: Store = opened
@@ -648,7 +648,7 @@ def test_a_key_that_comes_twice_in_json_metadata_is_refused(image: bytes) -> Non
 def between() -> bytes:
     """Write a file whose newest chain has deltas of every kind, each put right by a later one."""
     medium = MemoryMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs", fields={"tenant": "keyword"})
         docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
         docs.create_version("v2", vstore.EmbeddingSpec("new", 4))
@@ -748,7 +748,7 @@ def test_a_check_looks_at_the_states_in_between(image_between: bytes, name: str)
     file = Forged(image_between)
     BETWEEN[name](file)
     forged = file.bytes()
-    newest = attempt(lambda: open_medium(MemoryMedium(forged), mode="r"))
+    newest = attempt(lambda: open_store(MemoryMedium(forged), mode="r"))
     assert not isinstance(newest, type), "the newest state is sound"
     newest.close()
     report = checked(forged)
@@ -759,7 +759,7 @@ def test_a_check_looks_at_the_states_in_between(image_between: bytes, name: str)
 def test_a_check_sees_a_document_that_falls_behind_its_row_for_a_while() -> None:
     """The row is of an earlier commit: nothing but its document changes."""
     medium = MemoryMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs")
         docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
         docs.upsert(["a"], texts=["1"], vectors={"v1": rows(1)})
@@ -781,7 +781,7 @@ def test_a_check_sees_a_document_that_falls_behind_its_row_for_a_while() -> None
 def test_a_check_looks_at_each_commit_once() -> None:
     def work(commits: int) -> int:
         medium = MemoryMedium()
-        with open_medium(medium) as store:
+        with open_store(medium) as store:
             docs = store.create_collection("docs")
             docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
             for number in range(commits):
@@ -896,7 +896,7 @@ def test_a_check_names_what_a_search_does_not_meet(image: bytes, name: str) -> N
 def test_what_is_no_number_ends_a_vacuum_by_name(image: bytes, what: str, label: str) -> None:
     file = Forged(image)
     file.array(what, label)[:] = np.nan
-    with open_medium(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
+    with open_store(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
         store.vacuum()
 
 
@@ -907,13 +907,13 @@ def test_what_is_no_number_ends_the_building_of_a_graph_by_name(
     metric: Any, what: str, value: float
 ) -> None:
     medium = MemoryMedium()
-    with open_medium(medium, indexing="manual") as store:
+    with open_store(medium, indexing="manual") as store:
         docs = store.create_collection("docs")
         docs.create_version("v1", vstore.EmbeddingSpec("m", 4, metric), graph_rows_min=4)
         docs.upsert(list(range(2_000)), vectors={"v1": rows(2_000)})
     file = Forged(medium.tobytes())
     file.array(what, "v1")[7] = value
-    with open_medium(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
+    with open_store(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
         store.optimize()
 
 
@@ -956,7 +956,7 @@ GRAPH_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.fixture(scope="module")
 def graph_image() -> bytes:
     medium = MemoryMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs")
         docs.create_version("v1", vstore.EmbeddingSpec("m", 4, "l2"), graph_rows_min=100)
         docs.upsert(list(range(2_000)), vectors={"v1": rows(2_000)})
@@ -971,7 +971,7 @@ def test_what_a_graph_says_of_itself_is_checked(graph_image: bytes, name: str) -
     forged = file.bytes()
     assert not checked(forged).ok
     with pytest.raises(CorruptionError):
-        open_medium(MemoryMedium(forged), mode="r", verify="full")
+        open_store(MemoryMedium(forged), mode="r", verify="full")
 
 
 def test_an_edit_without_a_path_replaces_no_segments() -> None:
