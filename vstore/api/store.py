@@ -89,6 +89,14 @@ class Store(OpenHandle):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Close the store, also where an interrupt comes in between.
+
+        But for one that comes before the first line here: as before a call of `close`, nothing has
+        begun. The store can be closed still, and lets go of its file when nobody holds it or the
+        exception any more. A callable in C could not wait for writers and sync; one that closes the
+        store when it is freed, as a transaction's ends its turn, would also close it for whoever
+        merely looks at ``store.__exit__``, as debuggers and `inspect` do.
+        """
         try:
             self.close()
         except BaseException:
