@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import vstore
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.storage.memory import MemoryMedium
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def spec(
 
 def store_in(medium: MemoryMedium | None = None, **options: Any) -> vstore.Store:
     """Open a store in memory; the same medium shows the same store."""
-    return open_medium(medium or MemoryMedium(), **options)
+    return open_store(medium or MemoryMedium(), **options)
 
 
 def documents(

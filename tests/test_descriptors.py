@@ -225,6 +225,64 @@ def test_a_reader_that_follows_vacuums_keeps_no_old_file(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("is_looked_at", [False, True])
+def test_kept_results_keep_no_file_that_a_vacuum_replaced(
+    tmp_path: Path, *, is_looked_at: bool
+) -> None:
+    path = tmp_path / "a.vstore"
+    with vstore.open(path, durability="relaxed") as store:
+        fill(store, 2)
+        with vstore.open(path, mode="r") as reader:
+            before = descriptors()
+            kept = []
+            for _ in range(100):
+                for opened in (store, reader):
+                    docs = opened.collection("c0")
+                    for handle in (docs, docs.scoped(vstore.field("n") >= 0)):
+                        result = handle.search(rows(1, WIDE)[0], version="v1", k=3)
+                        kept.append((result, handle.search_batch(rows(2, WIDE), version="v1", k=3)))
+                        if is_looked_at:
+                            assert result.ids
+                            assert result[0].document.id == result[0].id
+                store.vacuum()
+                assert reader.refresh()
+            assert descriptors() <= before + HANDFUL
+            for one, several in kept:
+                assert len(one.ids) == len(one.hits) == 3
+                assert one.explain()
+                assert [len(result.ids) for result in several] == [3, 3]
+            result, _ = kept[0]
+            if is_looked_at:
+                assert result[0].document.id == result[0].id
+            else:
+                with pytest.raises(ClosedError, match=r"not looked at .* closed or vacuumed"):
+                    _ = result[0].document
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_snapshot_keeps_documents_of_its_results_readable_through_a_vacuum(
+    tmp_path: Path,
+) -> None:
+    with vstore.open(tmp_path / "a.vstore") as store:
+        fill(store, 1)
+        with vstore.open(tmp_path / "a.vstore", mode="r") as reader:
+            before = descriptors()
+
+            def look(opened: vstore.Store) -> None:
+                shown = opened.snapshot()
+                result = shown.collection("c0").search(rows(1, WIDE)[0], version="v1", k=2)
+                store.vacuum()
+                reader.refresh()
+                assert [hit.document.id for hit in result] == result.ids
+                assert descriptors() == before + 1
+                assert shown.epoch
+
+            for opened in (store, reader):
+                look(opened)
+                assert descriptors() == before
+
+
+@pytest.mark.usefixtures("no_collector")
 def test_opening_and_closing_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.vstore"
     with vstore.open(path) as store:

@@ -50,7 +50,7 @@ def found(docs: Collection, gates: Gates) -> dict[str, tuple[float, bool]]:
 def test_checking_gates_changes_nothing_and_a_cutover_keeps_them(docs: Collection) -> None:
     gates = vstore.Gates(coverage=0.95, stale=0.0)
     before = docs.store.epoch
-    expected = {"coverage": (0.95, True), "stale": (0.0, True), "tombstones": (0, True)}
+    expected = {"coverage": (0.95, True), "stale": (0.0, True)}
     assert found(docs, gates) == expected
     assert docs.store.epoch == before
     docs.routes.cutover(NEW, gates=gates, reason="good enough")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,6 +17,8 @@ import pytest
 
 import vstore
 from vstore.engine import vacuum as vacuums
+from vstore.storage.layout import FORMAT_MAJOR, SLOT_BYTES
+from vstore.storage.superblock import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +104,81 @@ def put_folder(path: Path, _other: Path) -> None:
     path.mkdir()
 
 
-MOVES = [move_away, remove, replace, copy_over, empty, move_folder, replace_folder, put_folder]
+def put_fifo(path: Path, _other: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_socket(path: Path, _other: Path) -> None:
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def put_text(path: Path, _other: Path) -> None:
+    path.unlink()
+    path.write_text("the password of the wireless network\n" * 1000)
+
+
+def put_empty(path: Path, _other: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+def put_circle(path: Path, _other: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def put_file_for_folder(path: Path, other: Path) -> None:
+    move_folder(path, other)
+    path.parent.touch()
+
+
+def write_text_over(path: Path, _other: Path) -> None:
+    path.write_text("the password of the wireless network\n" * 1000)
+
+
+def replace_by_damaged(path: Path, other: Path) -> None:
+    replace(path, other)
+    path.write_bytes(path.read_bytes()[: 2 * SLOT_BYTES + 10])
+
+
+def replace_by_other_format(path: Path, other: Path) -> None:
+    replace(path, other)
+    head = path.read_bytes()[:SLOT_BYTES]
+    newer = decode(head)
+    assert newer is not None
+    slot = newer._replace(format_major=FORMAT_MAJOR + 1).encode()
+    path.write_bytes(slot + slot + path.read_bytes()[2 * SLOT_BYTES :])
+
+
+def copy_half_over(path: Path, other: Path) -> None:
+    """As a copy over the file looks before it is complete: one slot of each store."""
+    with path.open("r+b") as file:
+        file.write(other.read_bytes()[:SLOT_BYTES])
+
+
+MOVES = [
+    move_away,
+    remove,
+    replace,
+    copy_over,
+    empty,
+    move_folder,
+    replace_folder,
+    put_folder,
+    put_fifo,
+    put_socket,
+    put_text,
+    put_empty,
+    put_circle,
+    put_file_for_folder,
+    write_text_over,
+    replace_by_damaged,
+    replace_by_other_format,
+    copy_half_over,
+]
 
 
 def upsert(store: vstore.Store) -> object:
@@ -199,6 +278,23 @@ def test_a_vacuum_leaves_alone_what_was_restored_while_it_copied(
     store.close()
     assert ids(path) == ["other-1"]
     assert not path.with_name("docs.vstore-vacuum").exists()
+
+
+def test_a_vacuum_whose_folder_became_a_file_says_that_its_file_moved(
+    path: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = vstore.open(path)
+    append = vacuums._append_full
+
+    def moved_meanwhile(*arguments: object, **named: object) -> object:
+        put_file_for_folder(path, other)
+        return append(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(vacuums, "_append_full", moved_meanwhile)
+    with pytest.raises(vstore.FileMovedError):
+        store.vacuum()
+    store.close()
+    assert ids(path.parent.with_name("moved") / path.name) == ["old-1", "old-2"]
 
 
 def test_a_file_that_comes_back_is_written_again(path: Path) -> None:
@@ -373,9 +469,7 @@ def test_a_link_that_leads_elsewhere_is_another_file(
     assert ids(path) == ["old-1", "old-2", "x", "y"]
 
 
-@pytest.mark.parametrize(
-    "move", [move_away, remove, replace, copy_over, move_folder, replace_folder]
-)
+@pytest.mark.parametrize("move", MOVES)
 def test_a_reader_is_told_and_goes_on_with_what_it_has(
     move: Callable[[Path, Path], None], path: Path, other: Path
 ) -> None:
@@ -385,10 +479,12 @@ def test_a_reader_is_told_and_goes_on_with_what_it_has(
         assert docs.get_vectors("old-1", "v1")[0] is not None
         move(path, other)
         for _ in range(2):
-            with pytest.raises(vstore.FileMovedError):
+            with pytest.raises(vstore.FileMovedError, match="open the store again") as refused:
                 reader.refresh()
+            assert refused.value.path == str(path)
         assert reader.epoch == epoch
         assert docs.ids() == ["old-1", "old-2"]
+        assert docs.search(np.ones(4, np.float32), version="v1").ids == ["old-1", "old-2"]
 
 
 def test_a_reader_follows_a_vacuum_and_commits_behind_it(path: Path) -> None:
@@ -446,13 +542,18 @@ CHILD = """
     import sys
     import numpy as np
     import vstore
-    store = vstore.open(sys.argv[1])
+    store = vstore.open(sys.argv[1], mode=sys.argv[2])
     docs = store.collection("docs")
     print("open", flush=True)
     for line in sys.stdin:
         try:
             if line == "vacuum\\n":
                 store.vacuum()
+            elif line == "refresh\\n":
+                store.refresh()
+            elif line == "ids\\n":
+                print(*docs.ids(), flush=True)
+                continue
             else:
                 docs.upsert([line.strip()], vectors={"v1": np.ones((1, 4), np.float32)})
             print("done", flush=True)
@@ -463,11 +564,11 @@ CHILD = """
 
 
 class Process:
-    """A writer in another process, which does what it is told."""
+    """A handle in another process, which does what it is told."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: str = "rw") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(CHILD), str(path)],
+            [sys.executable, "-c", textwrap.dedent(CHILD), str(path), mode],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -492,6 +593,13 @@ class Process:
 @pytest.fixture
 def writer(path: Path) -> Iterator[Process]:
     process = Process(path)
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def distant_reader(path: Path) -> Iterator[Process]:
+    process = Process(path, "r")
     yield process
     process.end()
 
@@ -533,6 +641,39 @@ def test_a_reader_of_another_processes_store_follows_its_vacuum_only(
         replace(path, other)
         with pytest.raises(vstore.FileMovedError):
             reader.refresh()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [(errno.EMFILE, vstore.StorageError), (errno.EACCES, vstore.FileMovedError)],
+)
+def test_a_lack_of_descriptors_is_not_taken_for_a_file_that_moved(
+    refusal: int, expected: type[Exception], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(refusal, os.strerror(refusal))
+
+    with vstore.open(path) as store, vstore.open(path, mode="r") as reader:
+        store.vacuum()
+        with monkeypatch.context() as patched:
+            patched.setattr("vstore.storage.descriptor.os.open", refuse)
+            with pytest.raises(vstore.StorageError, match=os.strerror(refusal)) as refused:
+                reader.refresh()
+        assert type(refused.value) is expected
+        assert reader.refresh()
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_reader_in_another_process_is_told_and_goes_on(
+    move: Callable[[Path, Path], None], path: Path, other: Path, distant_reader: Process
+) -> None:
+    with vstore.open(path) as store:
+        upsert(store)
+        assert distant_reader.do("refresh") == "done"
+    move(path, other)
+    for _ in range(2):
+        assert distant_reader.do("refresh") == "FileMovedError"
+        assert distant_reader.do("ids") == "old-1 old-2 x"
 
 
 def test_a_refresh_refuses_another_history_each_time(path: Path, tmp_path: Path) -> None:

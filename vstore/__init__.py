@@ -8,6 +8,7 @@ The code map. What happens to the bytes of one commit::
                            itself; length_check.py: is each as long as the others?
     writing/revisions.py   what an upsert makes of documents that are there
     writing/text_batches.py  texts: embedded before the turn, by embedding_batches.py
+    engine/replaying.py    a manifest and the deltas behind it, read again: the newest state
     engine/open_file.py    the writer's turn, one at a time, each from the newest snapshot
     engine/turns.py        turns that no interrupt leaves; lineage.py: is this still the file?
     api/commit_steps.py    what each commit does besides: policies (writing/dual_write.py), and what

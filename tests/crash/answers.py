@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import vstore
 from tests.crash.workload import FrozenClock, contents, dump, unit_rows
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.errors import VstoreError
 from vstore.inspection.check import check_file
 from vstore.storage.memory import MemoryMedium
@@ -33,7 +33,7 @@ def attempt(ask: Callable[[], object]) -> Any:
 
 def answers(image: bytes) -> Answers:
     """Return all answers of a file, by question."""
-    opened = attempt(lambda: open_medium(MemoryMedium(image), mode="r", clock=FrozenClock()))
+    opened = attempt(lambda: open_store(MemoryMedium(image), mode="r", clock=FrozenClock()))
     if isinstance(opened, type):
         return {"open": opened}
     with opened as store:
@@ -123,7 +123,7 @@ def _dual(docs: Collection, queries: dict[str, Any], fusion: Any) -> object:
 
 def write(image: bytes) -> None:
     """Write to a file, whatever it says: each write is refused with vstore's error, or works."""
-    opened = attempt(lambda: open_medium(MemoryMedium(image), clock=FrozenClock()))
+    opened = attempt(lambda: open_store(MemoryMedium(image), clock=FrozenClock()))
     if isinstance(opened, type):
         return
     store: Store = opened

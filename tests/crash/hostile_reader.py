@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.crash.answers import Answers, answers, attempt, checked, write
 from tests.crash.forgery import Forger
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.superblock import read_slots
@@ -63,7 +63,7 @@ def forge(forger: Forger, case: int) -> str | None:
     try:
         answers(image)
         checked(image)
-        attempt(lambda: open_medium(MemoryMedium(image), mode="r", verify="full").close())
+        attempt(lambda: open_store(MemoryMedium(image), mode="r", verify="full").close())
         write(image)
     except Exception:
         return f"{change}\n{traceback.format_exc(limit=-5)}"

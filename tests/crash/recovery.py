@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from blake3 import blake3
 
 from tests.crash.workload import Dump, FrozenClock, dump
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.errors import CorruptionError, NotAStoreError
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.recovery import choose_slot
@@ -40,7 +40,7 @@ class Recovered(NamedTuple):
 
 def reopen(medium: Medium) -> Store:
     """Open as the next writer would."""
-    return open_medium(medium, clock=FrozenClock())
+    return open_store(medium, clock=FrozenClock())
 
 
 def mark(store: Store) -> None:
@@ -75,7 +75,7 @@ def recover(image: bytes) -> Recovered:
 
 def _seen_by_reader(image: bytes) -> Dump | None:
     try:
-        store = open_medium(MemoryMedium(image), mode="r", clock=FrozenClock())
+        store = open_store(MemoryMedium(image), mode="r", clock=FrozenClock())
     except NotAStoreError:
         return None
     with store:

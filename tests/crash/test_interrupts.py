@@ -214,6 +214,55 @@ def test_an_interrupt_right_before_a_block_is_left_gives_the_turn_back(*, fails:
         del kept
 
 
+class InterruptCall:
+    """Raises KeyboardInterrupt at the n-th call that vstore makes, before its first line, once."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        self.place = ""
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(interrupted.PACKAGE):
+            self.left -= 1
+            if self.left == 0:
+                self.place = frame.f_code.co_qualname
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("options", [{}, {"durability": "relaxed"}, {"keep_metrics": True}])
+def test_a_block_ends_closed_wherever_a_call_of_its_end_is_interrupted(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    """But right before the first line of `__exit__`: then as before a call of `close`."""
+    path = interrupted.make(tmp_path / "a.vstore")
+
+    def attempt(number: int) -> str:
+        interrupt = InterruptCall(number)
+        kept: BaseException | None = None
+        store = vstore.open(path, **options)
+        try:
+            with store:
+                upsert(store)
+                search(store)
+                sys.settrace(interrupt)
+        except KeyboardInterrupt as error:
+            kept = error  # whose frames would keep what they hold
+        finally:
+            sys.settrace(None)
+        assert bool(kept) == bool(interrupt.place)
+        if interrupt.place == "Store.__exit__":
+            store.close()  # had not begun
+        assert store.closed, interrupt.place
+        with vstore.open(path):  # nobody holds the lock
+            return interrupt.place
+
+    assert attempt(1) == "Store.__exit__"
+    number = 2
+    while attempt(number):
+        number += 1 if number < 40 else 11
+    assert number > 20
+
+
 @pytest.mark.parametrize("function", ["append", "publish", "_sync", "_commit_delta"])
 def test_a_handler_may_close_the_store_in_the_middle_of_a_commit(
     function: str, tmp_path: Path

@@ -11,7 +11,7 @@ import vstore
 from tests.crash.answers import checked
 from tests.crash.recovery import Recoveries, reopen
 from tests.crash.workload import FrozenClock, dump
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
 from vstore.storage.memory import MemoryMedium
 from vstore.storage.superblock import Superblock, read_slots
@@ -26,7 +26,7 @@ SLOTS = ("A", "B")
 
 def written(medium: FaultyMedium, *, durability: Durability = "full") -> vstore.Store:
     """Return an open store after some commits."""
-    store = open_medium(medium, clock=FrozenClock(), durability=durability)
+    store = open_store(medium, clock=FrozenClock(), durability=durability)
     docs = store.create_collection("docs")
     docs.create_version("v1", vstore.EmbeddingSpec("m", 2))
     for number in range(COMMITS):
@@ -53,7 +53,7 @@ def test_a_reader_leaves_a_torn_slot_alone_and_a_check_says_what_to_do(
     slot: str, image: bytes
 ) -> None:
     medium = MemoryMedium(image)
-    with open_medium(medium, mode="r") as store:
+    with open_store(medium, mode="r") as store:
         assert "interrupted commit" in str(store.info()["recovery"])
         (problem,) = store.check().problems
         store.refresh()
@@ -66,7 +66,7 @@ def test_a_reader_leaves_a_torn_slot_alone_and_a_check_says_what_to_do(
 
 @pytest.mark.parametrize(("slot", "image"), torn_files())
 def test_opening_for_writing_mends_it_without_a_commit(slot: str, image: bytes) -> None:
-    with open_medium(MemoryMedium(image), mode="r") as reader:
+    with open_store(MemoryMedium(image), mode="r") as reader:
         state = dump(reader)
     medium = MemoryMedium(image)
     with reopen(medium) as store:
@@ -80,13 +80,13 @@ def test_opening_for_writing_mends_it_without_a_commit(slot: str, image: bytes) 
         assert store.info()["recovery"] is None
         store.tag("after")
     assert checked(medium.tobytes()).ok
-    with open_medium(medium, mode="r") as reader:
+    with open_store(medium, mode="r") as reader:
         assert "after" in reader.info()["tags"]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("slot", "image"), torn_files())
 def test_a_crash_while_a_slot_is_mended_changes_nothing(slot: str, image: bytes) -> None:
-    with open_medium(MemoryMedium(image), mode="r") as reader:
+    with open_store(MemoryMedium(image), mode="r") as reader:
         state = dump(reader)
     medium = FaultyMedium(image)
     reopen(medium).close()
@@ -142,11 +142,11 @@ def relaxed_file_with_a_torn_settling() -> bytes:
 
 def test_the_only_whole_slot_is_never_written_over() -> None:
     image = relaxed_file_with_a_torn_settling()
-    with open_medium(MemoryMedium(image), mode="r") as reader:
+    with open_store(MemoryMedium(image), mode="r") as reader:
         state = dump(reader)
     for durability in ("full", "relaxed"):
         medium = FaultyMedium(image)
-        open_medium(medium, clock=FrozenClock(), durability=durability).close()
+        open_store(medium, clock=FrozenClock(), durability=durability).close()
         recoveries = Recoveries(thorough=True)
         for position in range(len(medium.journal) + 1):
             for damage in DAMAGES:
@@ -168,7 +168,7 @@ def test_a_lost_relaxed_commit_is_mended_as_well() -> None:
     image = bytearray(medium.tobytes())
     end = max(op.offset + len(op.data) for op in medium.journal[:synced] if op.kind == "write")
     image[end:] = bytes(len(image) - end)  # the slot came through, its blocks did not
-    with open_medium(MemoryMedium(bytes(image)), mode="r") as reader:
+    with open_store(MemoryMedium(bytes(image)), mode="r") as reader:
         assert dump(reader) == state
         assert "lost" in str(reader.info()["recovery"])
     again = MemoryMedium(bytes(image))
@@ -200,12 +200,12 @@ def test_a_first_slot_that_is_blank_is_damage_and_is_mended() -> None:
     medium = FaultyMedium()
     written(medium).close()
     image = medium.tobytes()
-    with open_medium(MemoryMedium(image), mode="r") as reader:
+    with open_store(MemoryMedium(image), mode="r") as reader:
         newest = reader.epoch
     blank = bytes(SLOT_BYTES) + image[SLOT_BYTES:]
-    with open_medium(MemoryMedium(blank), mode="r") as reader:
+    with open_store(MemoryMedium(blank), mode="r") as reader:
         assert "damaged" in str(reader.info()["recovery"])
         assert newest - 1 <= reader.epoch <= newest
     mended = MemoryMedium(blank)
-    open_medium(mended).close()
+    open_store(mended).close()
     assert checked(mended.tobytes()).ok

@@ -14,7 +14,7 @@ import numpy as np
 
 from vstore import Dual, EmbeddingSpec, Gates
 from vstore import field as where_field
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.limits import SEAL_DOCUMENTS
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Run:
     ) -> None:
         self.acknowledged = 0
         self._note: Callable[[Run], object] = note
-        self.store = open_medium(medium, durability=durability, clock=FrozenClock())
+        self.store = open_store(medium, durability=durability, clock=FrozenClock())
 
     def note(self, *_progress: int) -> None:
         """Take down that the commit before this call has returned."""

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.storage.file import PathMedium
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def create_store(path: Path, *, step_us: int = 1_000_000) -> Store:
     """Make a store at a path that does not exist yet."""
     clock = FrozenClock(NEW_YEAR_2026_US, step_us=step_us)
     with mock.patch.object(os, "urandom", lambda size: FILE_UUID[:size]):
-        return open_medium(PathMedium(path), clock=clock)
+        return open_store(PathMedium(path), clock=clock)
 
 
 def reopen_relaxed(path: Path) -> Store:
     """Open it again a day later, under relaxed durability."""
     clock = FrozenClock(NEW_YEAR_2026_US + 86_400_000_000)
-    return open_medium(PathMedium(path), clock=clock, durability="relaxed")
+    return open_store(PathMedium(path), clock=clock, durability="relaxed")

@@ -11,7 +11,7 @@ import pytest
 from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.independent_reader import File, SpecError, read_file
 from vstore import CorruptionError, EmbeddingSpec, FormatVersionError, Store
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.engine import commit as writer
 from vstore.manifest import codec
 from vstore.segment import vectors as vector_segments
@@ -56,14 +56,14 @@ def file_with_more() -> bytes:
     medium = FaultyMedium()
     with (
         mock.patch.object(vector_segments, "write_segment", with_more),
-        open_medium(medium) as store,
+        open_store(medium) as store,
     ):
         filled(store)
     return with_flags(medium.tobytes(), features_compat=layout.COMPAT_GRAPHS | 1 << 63)
 
 
 def test_unknown_arrays_and_attributes_are_ignored(file_with_more: bytes) -> None:
-    with open_medium(FaultyMedium(file_with_more), mode="r", verify="full") as store:
+    with open_store(FaultyMedium(file_with_more), mode="r", verify="full") as store:
         assert answers_of_vstore(store) == answers_of_reader(file_with_more)
         assert [hit.id for hit in store.collection("docs").search(ROWS[2], version="v", k=1)] == [
             "c"
@@ -73,7 +73,7 @@ def test_unknown_arrays_and_attributes_are_ignored(file_with_more: bytes) -> Non
 
 def test_a_vacuum_copies_unknown_arrays_of_the_epochs_it_keeps(file_with_more: bytes) -> None:
     medium = FaultyMedium(file_with_more)
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         kept = store.epoch
         store.vacuum(keep_epochs=[kept])
         assert store.check().ok
@@ -89,14 +89,14 @@ def test_damage_in_an_unknown_array_is_found_by_a_check(file_with_more: bytes) -
     damaged = bytearray(file_with_more)
     at = file_with_more.index(np.ones((4, 4), np.int8).tobytes())
     damaged[at] ^= 1
-    with open_medium(FaultyMedium(bytes(damaged)), mode="r") as store:
+    with open_store(FaultyMedium(bytes(damaged)), mode="r") as store:
         assert len(store.collection("docs").search(ROWS[2], version="v", k=4)) == 4
         assert not store.check().ok
 
 
 def test_a_writer_keeps_flags_it_does_not_know(file_with_more: bytes) -> None:
     medium = FaultyMedium(file_with_more)
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         store.tag("a commit")
         assert root_of(medium.tobytes()).features_compat == layout.COMPAT_GRAPHS | 1 << 63
         store.vacuum()
@@ -105,40 +105,40 @@ def test_a_writer_keeps_flags_it_does_not_know(file_with_more: bytes) -> None:
 
 def test_an_unknown_ro_compat_flag_forbids_writing_only() -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         filled(store)
     data = with_flags(medium.tobytes(), features_ro_compat=1 << 5)
-    with open_medium(FaultyMedium(data), mode="r") as store:
+    with open_store(FaultyMedium(data), mode="r") as store:
         assert "a" in store.collection("docs")
     with pytest.raises(FormatVersionError, match="mode='r'"):
-        open_medium(FaultyMedium(data))
+        open_store(FaultyMedium(data))
 
 
 @pytest.mark.parametrize("change", [{"features_incompat": 1 << 40}, {"format_major": 2}])
 def test_what_is_incompatible_forbids_opening(change: dict[str, int]) -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         filled(store)
     data = with_flags(medium.tobytes(), **change)
     for mode in ("r", "rw"):
         with pytest.raises(FormatVersionError):
-            open_medium(FaultyMedium(data), mode=mode)
+            open_store(FaultyMedium(data), mode=mode)
 
 
 def test_a_superblock_of_another_epoch_than_its_commit_is_refused() -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         filled(store)
     data = with_flags(medium.tobytes(), epoch=99)
     with pytest.raises(CorruptionError, match="epoch 99"):
-        open_medium(FaultyMedium(data), mode="r")
+        open_store(FaultyMedium(data), mode="r")
     with pytest.raises(SpecError):
         read_file(data)
 
 
 def test_an_older_slot_is_no_way_around_an_unknown_feature() -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         filled(store)
     data = medium.tobytes()
     index, newest = read_slots(data[: layout.BLOCKS_START]).newest_first()[0]
@@ -146,7 +146,7 @@ def test_an_older_slot_is_no_way_around_an_unknown_feature() -> None:
     start = index * layout.SLOT_BYTES
     data = data[:start] + changed + data[start + layout.SLOT_BYTES :]
     with pytest.raises(FormatVersionError):
-        open_medium(FaultyMedium(data), mode="r")
+        open_store(FaultyMedium(data), mode="r")
 
 
 def test_unknown_keys_of_a_manifest_are_ignored() -> None:
@@ -160,10 +160,10 @@ def test_unknown_keys_of_a_manifest_are_ignored() -> None:
         return {**plain, "added later": {"x": 1}}
 
     medium = FaultyMedium()
-    with mock.patch.object(writer, "plain_store", newer), open_medium(medium) as store:
+    with mock.patch.object(writer, "plain_store", newer), open_store(medium) as store:
         filled(store)
         store.tag("a delta on top")
-    with open_medium(FaultyMedium(medium.tobytes())) as store:
+    with open_store(FaultyMedium(medium.tobytes())) as store:
         assert store.tags == {"a delta on top": 5}
         assert len(store.collection("docs")) == 4
         store.collection("docs").delete(["a"])
@@ -174,12 +174,12 @@ def test_unknown_keys_of_a_manifest_are_ignored() -> None:
 def test_a_checker_knows_what_it_cannot_know(flags: dict[str, int], ok: bool) -> None:
     """A block of unknown kind is damage, unless a flag says that a newer program was here."""
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs")
         with store.transaction() as tx:
             store._open_file.container.append(BlockKind.GRAPH, b"a block that nothing names")
             tx.upsert(docs, ["the commit that takes it along"])
-    with open_medium(FaultyMedium(with_flags(medium.tobytes(), **flags)), mode="r") as store:
+    with open_store(FaultyMedium(with_flags(medium.tobytes(), **flags)), mode="r") as store:
         assert store.check().ok == ok
 
 
@@ -187,7 +187,7 @@ def test_a_checker_knows_what_it_cannot_know(flags: dict[str, int], ok: bool) ->
 def test_an_unknown_value_of_an_enumeration_is_refused(value: str) -> None:
     from vstore.manifest.state import RouteState, StoreState
 
-    with open_medium(FaultyMedium()) as store:
+    with open_store(FaultyMedium()) as store:
         filled(store)
         state: StoreState = store._open_file.current().state
     plain: Any = codec.plain_store(state)

@@ -14,7 +14,7 @@ from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.independent_reader import choose_slot, read_slot
 from tests.format.rules import check_rules
 from tests.golden.make_v1 import MAKERS, SIZE_BYTES_MAX, make
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.storage.file import PathMedium
 
 FOLDER = Path(__file__).parents[1] / "golden" / "v1"
@@ -36,7 +36,7 @@ def test_all_files_are_there() -> None:
 @golden
 def test_vstore_reads_what_the_json_says(path: Path) -> None:
     expected = expected_of(path)
-    with open_medium(PathMedium(path), mode="r") as store:
+    with open_store(PathMedium(path), mode="r") as store:
         assert answers_of_vstore(store) == expected["newest"]
         for epoch, content in expected["older"].items():
             assert answers_of_vstore(store, int(epoch)) == content
@@ -57,7 +57,7 @@ def test_every_rule_of_the_specification_is_kept(path: Path) -> None:
 
 @golden
 def test_check_finds_nothing(path: Path) -> None:
-    with open_medium(PathMedium(path), mode="r", verify="full") as store:
+    with open_store(PathMedium(path), mode="r", verify="full") as store:
         report = store.check()
     assert report.ok, report.problems
 
@@ -67,7 +67,7 @@ def test_reading_changes_no_byte(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     shutil.copyfile(path, copy)
     copy.chmod(0o444)
-    with open_medium(PathMedium(copy), mode="r") as store:
+    with open_store(PathMedium(copy), mode="r") as store:
         answers_of_vstore(store)
         store.check()
         store.history()
@@ -78,7 +78,7 @@ def test_reading_changes_no_byte(path: Path, tmp_path: Path) -> None:
 def test_writing_goes_on_where_the_file_ends(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     shutil.copyfile(path, copy)
-    with open_medium(PathMedium(copy)) as store:
+    with open_store(PathMedium(copy)) as store:
         epoch = store.epoch
         if "docs" not in store.collections:
             store.create_collection("docs")
@@ -111,7 +111,12 @@ def test_the_files_have_what_they_are_there_for() -> None:
 def test_the_writer_still_writes_such_files(name: str, tmp_path: Path) -> None:
     """Not byte for byte, which is no promise, but with the same content."""
     content = json.loads(json.dumps(make(name, tmp_path / f"{name}.vstore")))
-    assert content["newest"] == expected_of(FOLDER / f"{name}.vstore")["newest"]
+    expected = expected_of(FOLDER / f"{name}.vstore")["newest"]
+    for docs in expected["collections"].values():
+        for route in docs["routes"].values():
+            # The gate that is not measured any more; routes that it let through are still read.
+            route["evidence"] = [one for one in route["evidence"] if one[0] != "tombstones"]
+    assert content["newest"] == expected
 
 
 def test_vectors_are_exact_in_float16() -> None:

@@ -17,7 +17,7 @@ from tests.format.answers import answers_of_reader, answers_of_vstore
 from tests.format.independent_reader import SpecError, read_file
 from tests.format.rules import check_rules
 from vstore import Collection, Dual, EmbeddingSpec, Store
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.testing import FaultyMedium
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def test_readers_agree(
         if early:
             stack.enter_context(sealing_early())
         durability: Any = "relaxed" if relaxed else "full"
-        store = stack.enter_context(open_medium(medium, durability=durability))
+        store = stack.enter_context(open_store(medium, durability=durability))
         collection = store.create_collection("docs", fields=FIELDS)
         collection.create_version("old", OLD, storage=storage, stale_policy=stale_policy)
         collection.create_version("new", NEW, stale_policy=stale_policy)
@@ -200,7 +200,7 @@ def test_readers_agree(
 
 def test_readers_agree_on_a_store_that_seals_by_itself() -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         collection = store.create_collection("docs", fields=FIELDS)
         collection.create_version("old", OLD)
         for start in range(0, 4_000, 400):
@@ -216,7 +216,7 @@ def test_readers_agree_on_a_store_that_seals_by_itself() -> None:
 
 def test_both_readers_refuse_a_flipped_bit_in_anything_that_is_read() -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         collection = store.create_collection("docs", fields=FIELDS)
         collection.create_version("old", OLD)
         collection.upsert(["a"], vectors={"old": _vectors("old", 1, None, 0)})

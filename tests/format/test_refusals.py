@@ -6,6 +6,7 @@ The rules are those of `format-spec.md` that say what a reader must reject.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -16,7 +17,7 @@ import vstore
 from tests.crash.answers import attempt, checked
 from tests.crash.forgery import Block, assemble, blocks_of, newest_slot
 from tests.small_store import rows
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.errors import CorruptionError, VstoreError
 from vstore.manifest.delta import replaces_segments
 from vstore.storage.layout import BlockKind
@@ -34,7 +35,7 @@ SEALED = 12  # documents in segments; of them d1 is deleted, and d3 changed, by 
 def written() -> bytes:
     """Write a file with segments, deltas, routes, jobs, tags and a history."""
     medium = MemoryMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs", fields={"tenant": "keyword", "extra": "json"})
         docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
         docs.create_version("v2", vstore.EmbeddingSpec("new", 3, metric="l2"), stale_policy="serve")
@@ -134,7 +135,7 @@ def with_payload(image: bytes, kind: BlockKind, change: Callable[[Block], bytes]
 
 def use(image: bytes, *, verify: Any = "lazy") -> list[object]:
     """Ask a file everything; return the errors."""
-    opened = attempt(lambda: open_medium(MemoryMedium(image), mode="r", verify=verify))
+    opened = attempt(lambda: open_store(MemoryMedium(image), mode="r", verify=verify))
     if isinstance(opened, type):
         return [opened]
     store: Store = opened
@@ -649,7 +650,7 @@ def test_a_key_that_comes_twice_in_json_metadata_is_refused(image: bytes) -> Non
 def between() -> bytes:
     """Write a file whose newest chain has deltas of every kind, each put right by a later one."""
     medium = MemoryMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs", fields={"tenant": "keyword"})
         docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
         docs.create_version("v2", vstore.EmbeddingSpec("new", 4))
@@ -749,12 +750,61 @@ def test_a_check_looks_at_the_states_in_between(image_between: bytes, name: str)
     file = Forged(image_between)
     BETWEEN[name](file)
     forged = file.bytes()
-    newest = attempt(lambda: open_medium(MemoryMedium(forged), mode="r"))
+    newest = attempt(lambda: open_store(MemoryMedium(forged), mode="r"))
     assert not isinstance(newest, type), "the newest state is sound"
     newest.close()
     report = checked(forged)
     assert len(report.problems) == 1
     assert report.problems[0].offset is not None
+
+
+def test_a_check_sees_a_document_that_falls_behind_its_row_for_a_while() -> None:
+    """The row is of an earlier commit: nothing but its document changes."""
+    medium = MemoryMedium()
+    with open_store(medium) as store:
+        docs = store.create_collection("docs")
+        docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
+        docs.upsert(["a"], texts=["1"], vectors={"v1": rows(1)})
+        created = store.epoch
+        docs.upsert(["a"], texts=["2"], vectors={"v1": rows(1)})
+        docs.delete(["a"])
+        docs.upsert(["a"], texts=["3"])
+        docs.upsert(["a"], texts=["4"], vectors={"v1": rows(1)})
+    file = Forged(medium.tobytes())
+    assert checked(file.bytes()).ok
+    document = made_by(file, "upsert", number=1)["documents"]["docs"][0]
+    assert document[6] == "3"
+    document[2] = document[3] = created
+    report = checked(file.bytes())
+    assert len(report.problems) == 1
+    assert "a row made from revision" in report.problems[0].what
+
+
+def test_a_check_looks_at_each_commit_once() -> None:
+    def work(commits: int) -> int:
+        medium = MemoryMedium()
+        with open_store(medium) as store:
+            docs = store.create_collection("docs")
+            docs.create_version("v1", vstore.EmbeddingSpec("old", 4))
+            for number in range(commits):
+                docs.upsert([number], vectors={"v1": rows(1)})
+        image = medium.tobytes()
+        calls = 0
+
+        def count(_frame: object, _event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(count)
+        try:
+            report = checked(image)
+        finally:
+            sys.setprofile(None)
+        assert report.ok
+        return calls
+
+    # Twice the commits are twice the work, and less than that with what every check costs.
+    assert work(400) < 2.1 * work(200)
 
 
 # What only a check of all the data can see.
@@ -848,7 +898,7 @@ def test_a_check_names_what_a_search_does_not_meet(image: bytes, name: str) -> N
 def test_what_is_no_number_ends_a_vacuum_by_name(image: bytes, what: str, label: str) -> None:
     file = Forged(image)
     file.array(what, label)[:] = np.nan
-    with open_medium(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
+    with open_store(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
         store.vacuum()
 
 
@@ -859,13 +909,13 @@ def test_what_is_no_number_ends_the_building_of_a_graph_by_name(
     metric: Any, what: str, value: float
 ) -> None:
     medium = MemoryMedium()
-    with open_medium(medium, indexing="manual") as store:
+    with open_store(medium, indexing="manual") as store:
         docs = store.create_collection("docs")
         docs.create_version("v1", vstore.EmbeddingSpec("m", 4, metric), graph_rows_min=4)
         docs.upsert(list(range(2_000)), vectors={"v1": rows(2_000)})
     file = Forged(medium.tobytes())
     file.array(what, "v1")[7] = value
-    with open_medium(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
+    with open_store(MemoryMedium(file.bytes())) as store, pytest.raises(CorruptionError):
         store.optimize()
 
 
@@ -908,7 +958,7 @@ GRAPH_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.fixture(scope="module")
 def graph_image() -> bytes:
     medium = MemoryMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs")
         docs.create_version("v1", vstore.EmbeddingSpec("m", 4, "l2"), graph_rows_min=100)
         docs.upsert(list(range(2_000)), vectors={"v1": rows(2_000)})
@@ -923,7 +973,7 @@ def test_what_a_graph_says_of_itself_is_checked(graph_image: bytes, name: str) -
     forged = file.bytes()
     assert not checked(forged).ok
     with pytest.raises(CorruptionError):
-        open_medium(MemoryMedium(forged), mode="r", verify="full")
+        open_store(MemoryMedium(forged), mode="r", verify="full")
 
 
 def test_an_edit_without_a_path_replaces_no_segments() -> None:

@@ -20,7 +20,7 @@ from tests.format.independent_reader import COMMIT, DTYPES, SEGMENT, File, Plain
 from tests.format.spec_document import PATH, Row, fenced, integer, prose, sections, table, tables
 from tests.golden.make_v1 import make_graph
 from vstore import EmbeddingSpec, limits
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.index.curve import KS, POINTS_MAX, SPARE_MAX, grid_of
 from vstore.manifest import codec, job_state, state
 from vstore.manifest.spec import METRICS
@@ -274,7 +274,7 @@ def test_manifest_is_as_specified(full_file: bytes) -> None:
 
 
 def _state_of(data: bytes) -> state.StoreState:
-    with open_medium(FaultyMedium(data), mode="r") as store:
+    with open_store(FaultyMedium(data), mode="r") as store:
         return store._open_file.current().state
 
 

@@ -19,7 +19,7 @@ from vstore import (
     Store,
     limits,
 )
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.engine.commit import append_commit
 from vstore.engine.pending import PendingChanges
 from vstore.manifest import codec
@@ -97,10 +97,10 @@ def a_document_that_changes_twice(store: Store) -> None:
 )
 def test_what_was_written_can_be_read(write: Callable[[Store], None]) -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         write(store)
     data = medium.tobytes()
-    with open_medium(FaultyMedium(data), mode="r", verify="full") as store:
+    with open_store(FaultyMedium(data), mode="r", verify="full") as store:
         assert store.check().ok
         assert answers_of_vstore(store) == answers_of_reader(data)
         assert store.history()
@@ -125,7 +125,7 @@ def test_extras_that_a_reader_would_refuse_are_refused(
 
 
 def test_a_length_that_float32_cannot_hold_is_refused() -> None:
-    with open_medium(FaultyMedium()) as store:
+    with open_store(FaultyMedium()) as store:
         docs = store.create_collection("docs")
         docs.create_version("v", SPEC)
         with pytest.raises(InvalidArgumentError, match="length does not fit float32"):
@@ -134,7 +134,7 @@ def test_a_length_that_float32_cannot_hold_is_refused() -> None:
 
 def test_a_gap_between_docnos_is_refused() -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         docs = store.create_collection("docs")
         docs.create_version("v", SPEC)
         with pytest.MonkeyPatch.context() as patch:
@@ -148,11 +148,11 @@ def test_a_gap_between_docnos_is_refused() -> None:
             with contextlib.suppress(MemoryError):
                 docs.upsert(["a"], vectors={"v": np.ones((1, 2), np.float32)})
     with pytest.raises(CorruptionError, match="gap between docnos"):
-        open_medium(FaultyMedium(medium.tobytes()), mode="r")
+        open_store(FaultyMedium(medium.tobytes()), mode="r")
 
 
 def test_more_docnos_than_documents_are_refused() -> None:
-    with open_medium(FaultyMedium()) as store:
+    with open_store(FaultyMedium()) as store:
         store.create_collection("docs").upsert(["a", "b"])
         store.create_collection("temporary")
         store.drop_collection("temporary")
@@ -164,7 +164,7 @@ def test_more_docnos_than_documents_are_refused() -> None:
 
 def test_a_chain_whose_base_is_another_commit_is_refused() -> None:
     medium = FaultyMedium()
-    with open_medium(medium) as store:
+    with open_store(medium) as store:
         store.tag("a delta")
         tip, container = store._open_file.current().tip, store._open_file.container
         commit = read_commit(container, tip)._replace(

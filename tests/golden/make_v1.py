@@ -13,7 +13,7 @@ import numpy as np
 from tests.format.answers import answers_of_vstore
 from tests.format.frozen import create_store, reopen_relaxed
 from vstore import Dual, EmbeddingSpec
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.storage.file import PathMedium
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def make(name: str, path: Path) -> dict[str, Any]:
         MAKERS[name](store)
     if name == "relaxed":
         _leave_unsettled(path)
-    with open_medium(PathMedium(path), mode="r") as store:
+    with open_store(PathMedium(path), mode="r") as store:
         readable = [entry.epoch for entry in store.history() if entry.readable][1:]
         older = readable[:: max(1, len(readable) // OLDER_EPOCHS)]
         described = {str(epoch): answers_of_vstore(store, epoch) for epoch in older}

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import vstore
 from tests.small_store import OLD, axis, documents, rows, seal, store_in
-from vstore.api.opening import open_medium
+from vstore.api.opening import open_store
 from vstore.errors import CorruptionError, InvalidArgumentError, ReadOnlyError, StorageError
 from vstore.storage.memory import MemoryMedium
 from vstore.testing import Failure, FaultyMedium
@@ -161,7 +161,7 @@ def test_hits_of_a_dropped_collection_are_not_those_of_its_namesake() -> None:
 
 def test_what_could_not_be_written_is_counted_still() -> None:
     medium = FaultyMedium()
-    store = open_medium(medium)
+    store = open_store(medium)
     docs = filled(store)
     found = docs.search(axis(0), version=OLD).ids
     medium.failure = Failure(at=medium.attempts)

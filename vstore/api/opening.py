@@ -55,6 +55,7 @@ def open_store(
     keep_metrics: bool = False,
     recall_sample: float = 0.0,
     threads: int | None = None,
+    clock: Clock | None = None,
 ) -> Store:
     """Open a store.
 
@@ -87,6 +88,8 @@ def open_store(
         recall that users get. Each of them takes as much longer as a scan.
     threads : int, optional
         How many threads share the queries of a batch; one for each processor if not given.
+    clock : Clock, optional
+        What tells the time of commits, for tests; the operating system's otherwise.
 
     Raises
     ------
@@ -100,47 +103,8 @@ def open_store(
         The operating system refuses, or the path leads to what is no regular file.
     """
     create = check_switch(create, what="create")
-    other = path if type(path) is not str and isinstance(path, Medium) else None
-    place = "" if other is not None else path_text(path)
-    in_memory = place == ":memory:"
-    if in_memory and (mode == "r" or not create or epoch is not None or tag is not None):
-        raise InvalidArgumentError(
-            "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
-            "without create=False, epoch= and tag="
-        )
-    return open_medium(
-        other or (memory.MemoryMedium() if in_memory else PathMedium(place)),
-        mode=mode,
-        create=create,
-        epoch=epoch,
-        tag=tag,
-        verify=verify,
-        durability=durability,
-        indexing=indexing,
-        timeout_s=timeout_s,
-        keep_metrics=keep_metrics,
-        recall_sample=recall_sample,
-        threads=threads,
-    )
-
-
-def open_medium(
-    medium: Medium,
-    *,
-    mode: OpenMode = "rw",
-    create: bool = True,
-    epoch: int | None = None,
-    tag: str | None = None,
-    verify: Verify = "lazy",
-    durability: Durability = "full",
-    indexing: Indexing = "inline",
-    timeout_s: float = 0.0,
-    keep_metrics: bool = False,
-    recall_sample: float = 0.0,
-    threads: int | None = None,
-    clock: Clock | None = None,
-) -> Store:
-    """Open a store in any medium; `open_store` documents the rest."""
+    past = epoch is not None or tag is not None
+    medium = _medium_of(path, may_be_new=mode != "r" and create and not past)
     for name, value, choices in (
         ("mode", mode, OPEN_MODES),
         ("verify", verify, VERIFIES),
@@ -151,9 +115,7 @@ def open_medium(
     if epoch is not None and tag is not None:
         raise InvalidArgumentError("open: pass epoch or tag, not both")
     timeout_s = check_number(timeout_s, what="timeout_s")
-    create = check_switch(create, what="create")
     keep_metrics = check_switch(keep_metrics, what="keep_metrics")
-    past = epoch is not None or tag is not None
     writable = mode == "rw" and not past
     if keep_metrics and not writable:
         raise InvalidArgumentError("keep_metrics: needs mode='rw', and neither epoch= nor tag=")
@@ -203,3 +165,17 @@ def open_medium(
         for container in opened:
             container.close()
         raise
+
+
+def _medium_of(path: str | os.PathLike[str] | Medium, *, may_be_new: bool) -> Medium:
+    if type(path) is not str and isinstance(path, Medium):
+        return path
+    place = path_text(path)
+    if place != ":memory:":
+        return PathMedium(place)
+    if not may_be_new:
+        raise InvalidArgumentError(
+            "a store in memory is new each time it is opened; open ':memory:' with mode='rw', and "
+            "without create=False, epoch= and tag="
+        )
+    return memory.MemoryMedium()

@@ -87,6 +87,14 @@ class Store(OpenHandle):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Close the store, also where an interrupt comes in between.
+
+        But for one that comes before the first line here: as before a call of `close`, nothing has
+        begun. The store can be closed still, and lets go of its file when nobody holds it or the
+        exception any more. A callable in C could not wait for writers and sync; one that closes the
+        store when it is freed, as a transaction's ends its turn, would also close it for whoever
+        merely looks at ``store.__exit__``, as debuggers and `inspect` do.
+        """
         try:
             self.close()
         except BaseException:
@@ -151,6 +159,11 @@ class Store(OpenHandle):
         ------
         StateError
             The handle was opened at an epoch.
+        FileMovedError
+            The path names no store now, another store, an older copy of this one, or nothing. The
+            handle goes on with what it has.
+        StorageError
+            The operating system cannot open or read the file now.
         """
         return self._open_file.refresh()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vstore.engine.history import dropped
 from vstore.engine.snapshot import SegmentCache, Snapshot, load_snapshot
-from vstore.errors import FileMovedError, NotFoundError
+from vstore.errors import FileMovedError, NotFoundError, StorageError
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import find_epoch, read_commit
 from vstore.storage.opening import open_container
@@ -47,8 +47,21 @@ def newest(medium: Medium, known: Snapshot) -> Snapshot:
     Raises
     ------
     FileMovedError
-        The path names nothing, another store, or a copy without the commit that is known.
+        The path names nothing, no store, another store, or a copy without the commit that is known.
+    StorageError
+        The operating system cannot open or read the file now.
+    CorruptionError, FormatVersionError
+        The file is this store, but is damaged, or of a format that this vstore does not read.
     """
+    try:
+        return _newest(medium, known)
+    except FileMovedError as error:
+        raise FileMovedError(
+            error.path, error.problem, lost=f"This handle stays at epoch {known.epoch}"
+        ) from None
+
+
+def _newest(medium: Medium, known: Snapshot) -> Snapshot:
     container = known.container
     if not medium.is_current(container.file):
         return _replaced(medium, known)
@@ -64,17 +77,32 @@ def newest(medium: Medium, known: Snapshot) -> Snapshot:
 
 
 def _replaced(medium: Medium, known: Snapshot) -> Snapshot:
+    before = known.container.superblock
+    assert before is not None, "an opened store has one"
     try:
         container = open_container(
-            medium, writable=False, create=False, verify=known.container.verify, timeout_s=0
+            medium,
+            writable=False,
+            create=False,
+            verify=known.container.verify,
+            timeout_s=0,
+            known=before,
         )
     except NotFoundError:
         raise FileMovedError(
             medium.name, "the file that was open was renamed or removed, and nothing is there now"
         ) from None
+    except FileMovedError:
+        raise
+    except StorageError as error:
+        # Too many open files, or a disk that fails, tell nothing of the file.
+        if isinstance(error.__cause__, OSError) and not isinstance(
+            error.__cause__, PermissionError
+        ):
+            raise
+        raise FileMovedError(medium.name, f"the path names another file now: {error}") from error
     try:
-        before, now = known.container.superblock, container.superblock
-        assert before is not None, "an opened store has one"
+        now = container.superblock
         assert now is not None, "an opened store has one"
         require_successor(medium.name, before, now)
         snapshot = load_snapshot(container, SegmentCache(container), container.manifest_ref())

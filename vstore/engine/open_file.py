@@ -222,7 +222,7 @@ class OpenFile:
         StateError
             The handle was opened at an epoch.
         FileMovedError
-            The path names another store now, an older copy of this one, or nothing.
+            The path names no store now, another store, an older copy of this one, or nothing.
         """
         self.current()
         if self._pinned:
@@ -238,7 +238,9 @@ class OpenFile:
         # An older container is not closed: older snapshots may still read from it. Its descriptor
         # goes with the last of them.
         newest = lineages.newest(self.medium, self.snapshot)
-        self.container, self.snapshot = newest.container, newest
+        older, self.container, self.snapshot = self.container, newest.container, newest
+        if older is not self.container:
+            older.let_go()
         return newest.epoch != before
 
     def pin(self, epoch: int) -> None:
@@ -435,6 +437,7 @@ class OpenFile:
 
         def body() -> vacuums.VacuumReport:
             self._replacements.clear()  # closed, unless the container is poisoned
+            older = self.container
             self.container, self.snapshot, report, renumbered = vacuums.vacuum(
                 self.medium,
                 self.snapshot,
@@ -445,6 +448,7 @@ class OpenFile:
                 kernels=graphs.builders,
                 opened=self._replacements,
             )
+            older.let_go()
             self.observer.renumber(self.container, renumbered, self.snapshot.epoch)
             self.observer.count("vacuums")
             self._wake_upkeep()

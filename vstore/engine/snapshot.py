@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 from vstore.cached import cached_property
 from vstore.companions import Companions
 from vstore.deferred import Deferred
+from vstore.engine.replaying import replayed
 from vstore.errors import CorruptionError, NotFoundError
-from vstore.manifest.codec import plain_store, read_store
 from vstore.manifest.commit import Commit, Place, chain
-from vstore.manifest.epochs import require_no_later
 from vstore.manifest.state import FieldType
 from vstore.names import require_text
 from vstore.recent import Recent
@@ -24,22 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vstore.engine import scoped_view
-    from vstore.manifest import delta
     from vstore.manifest.state import CollectionState, SegmentRef, StoreState, VersionState
     from vstore.observe import hit_counter
     from vstore.observe.hit_counter import Numbering
     from vstore.query import filter_evaluation
     from vstore.query.filter import Filter
-    from vstore.segment import replay
-    from vstore.segment.changes import CollectionChanges
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
     from vstore.types import BoolArray
-else:  # what a store without unsealed commits, and a search without a filter, do not need
-    delta = Deferred("vstore.manifest.delta")
+else:  # what a search without a filter does not need
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     hit_counter = Deferred("vstore.observe.hit_counter")
-    replay = Deferred("vstore.segment.replay")
     scoped_view = Deferred("vstore.engine.scoped_view")
 
 
@@ -144,6 +138,7 @@ class CollectionView:
     ) -> None:
         self.memtable = memtable
         self.cache = cache
+        self._file = cache.container.file  # held, see `Container.let_go`
         self.field_types = field_types
         self.scope = scope
         self._tables: dict[str, RowTable] = {}
@@ -248,6 +243,7 @@ class Snapshot:
         memtables: Mapping[str, Memtable],
     ) -> None:
         self.container = container
+        self._file = container.file  # held, see `Container.let_go`
         self.cache = cache
         self.tip = tip
         self.base = base
@@ -316,9 +312,34 @@ def load_snapshot(
     if slot is not None and tip == container.manifest_ref() and last.epoch != slot.epoch:
         problem = f"commit of epoch {last.epoch} under a superblock of epoch {slot.epoch}"
         raise CorruptionError(container.name, problem, offset=tip.offset)
+    return snapshot_after(container, cache, tip, commits, known=known)
+
+
+def snapshot_after(
+    container: Container,
+    cache: SegmentCache,
+    tip: BlockRef,
+    commits: list[Commit],
+    *,
+    known: Snapshot | None,
+) -> Snapshot:
+    """Return the state after some commits.
+
+    Parameters
+    ----------
+    commits : list
+        As `chain` returns them, the last one at ``tip``.
+    known : Snapshot, optional
+        The state before them, where they do not start with a full manifest.
+
+    Raises
+    ------
+    CorruptionError
+        They contradict each other, or what is known.
+    """
+    last = commits[-1]
     try:
-        state, memtables = _replayed(commits, known)
-        require_no_later(state, last.epoch)
+        state, memtables = replayed(commits, known)
     except ValueError as error:
         raise CorruptionError(container.name, str(error), offset=tip.offset) from error
     return Snapshot(
@@ -332,55 +353,3 @@ def load_snapshot(
         state=state,
         memtables=memtables,
     )
-
-
-def _replayed(
-    commits: list[Commit], known: Snapshot | None
-) -> tuple[StoreState, dict[str, Memtable]]:
-    if commits[0].kind == "full":
-        plain = commits[0].body
-        memtables: dict[str, Memtable] = {}
-    else:
-        assert known is not None, "a chain without a full manifest starts from a known state"
-        plain = plain_store(known.state)
-        memtables = dict(known.memtables)
-    deltas = [commit for commit in commits if commit.kind == "delta"]
-    if deltas:
-        if not isinstance(plain, dict):
-            raise ValueError("manifest: expected a map")
-        for commit in deltas:
-            delta.apply(plain, commit.body)
-    state = read_store(plain)
-    if known:
-        _require_known_fields(known, state, memtables)
-    changes: dict[str, list[CollectionChanges]] = {}
-    for commit in deltas:
-        found = replay.read_changes(state, commit.documents, commit.rows, epoch=commit.epoch)
-        for name, change in found.items():
-            changes.setdefault(name, []).append(change)
-    for name, list_ in changes.items():
-        replay.require_succession(memtables.get(name, EMPTY), list_)
-        memtables[name] = memtables.get(name, EMPTY).with_changes(*list_)
-        replay.require_known_revisions(memtables[name], list_)
-        _require_known_documents(state.collections[name], memtables[name])
-    return state, memtables
-
-
-def _require_known_fields(
-    known: Snapshot, state: StoreState, memtables: Mapping[str, Memtable]
-) -> None:
-    for name in memtables:
-        before, now = known.state.collections[name], state.collections.get(name)
-        if now is None or not before.fields.items() <= now.fields.items():
-            raise ValueError(f"delta: takes away {name!r:.60}, or fields of it, in use")
-
-
-def _require_known_documents(collection: CollectionState, memtable: Memtable) -> None:
-    sealed_end = max((ref.docno_end for ref in collection.segments), default=0)
-    docno_end = max(sealed_end, max(memtable.documents, default=-1) + 1)
-    added = sum(docno >= sealed_end for docno in memtable.documents)
-    if docno_end != sealed_end + added:
-        raise ValueError("delta: a gap between docnos")
-    for batches in memtable.rows.values():
-        if any(int(batch.docno[-1]) >= docno_end for batch in batches):
-            raise ValueError("delta: rows of documents that do not exist")

@@ -31,8 +31,8 @@ from vstore.segment.documents import DELETED, DocumentSegment, newest_rows
 from vstore.segment.merging import merge_rows
 from vstore.segment.sealed import SealedSegment, copy_segment
 from vstore.segment.vectors import DTYPES, VectorSegment
-from vstore.storage.container import Container, new_container
 from vstore.storage.layout import BlockKind
+from vstore.storage.opening import new_container
 from vstore.storage.packing import pack
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
     from vstore.segment.compaction import FindKernels
     from vstore.storage.block import BlockRef
-    from vstore.storage.container import Verify
+    from vstore.storage.container import Container, Verify
     from vstore.storage.file import Medium, StorageFile
     from vstore.types import Array
 

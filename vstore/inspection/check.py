@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.engine.history import dropped
-from vstore.engine.snapshot import SegmentCache, load_snapshot
+from vstore.engine.snapshot import SegmentCache, load_snapshot, snapshot_after
 from vstore.errors import CorruptionError, VstoreError
 from vstore.guarding.guard_record import read_guard
 from vstore.guarding.loaded_guards import stored_guard
-from vstore.inspection.check_documents import check_documents, require_lives, require_revisions
+from vstore.inspection.check_documents import (
+    UnsealedRows,
+    changed_collections,
+    check_documents,
+    require_lives,
+    require_revisions,
+)
 from vstore.limits import HISTORY_MAX
 from vstore.manifest.commit import ancestry
 from vstore.manifest.delta import replaces_segments
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vstore.engine.snapshot import Snapshot
+    from vstore.manifest.commit import Commit
     from vstore.manifest.plain import PlainReader
     from vstore.manifest.state import CollectionState, SegmentRef
     from vstore.storage.block import BlockRef
@@ -169,9 +176,7 @@ def _check_epochs(container: Container, problems: list[Problem]) -> int:
             if not epochs:
                 checker.newest(ref)
             epochs.add(commit.epoch)
-            # Other states have no segment that the later ones lack.
-            whole = commit.kind == "full" or replaces_segments(commit.body)
-            chain.append(_Link(ref, whole))
+            chain.append(_Link(ref, commit))
             if commit.kind == "full":
                 checker.chain(chain[::-1])
                 chain.clear()
@@ -184,10 +189,15 @@ def _check_epochs(container: Container, problems: list[Problem]) -> int:
 
 
 class _Link(NamedTuple):
-    """A commit of a chain, and whether its state has segments that later ones may lack."""
+    """A commit of a chain, and where it is."""
 
     ref: BlockRef
-    whole: bool
+    commit: Commit
+
+    @property
+    def whole(self) -> bool:
+        """Whether its state may have segments that later ones lack."""
+        return self.commit.kind == "full" or replaces_segments(self.commit.body)
 
 
 class _StateChecker:
@@ -201,25 +211,35 @@ class _StateChecker:
 
     def newest(self, ref: BlockRef) -> None:
         """Check the newest state, read as whoever opens the file reads it."""
-        self._newest = self._loaded(ref, None)
+        with self._noted():
+            self._newest = load_snapshot(self._container, self._cache, ref)
         if self._newest is not None:
             self._check(self._newest, newest=True)
 
     def chain(self, links: list[_Link]) -> None:
         """Check the states of a chain, oldest first: each follows from the one before it."""
-        before: Snapshot | None = None
-        for ref, whole in links:
-            snapshot = self._loaded(ref, before)
-            if snapshot is None:
+        snapshot: Snapshot | None = None
+        unsealed = UnsealedRows()
+        for link in links:
+            try:
+                snapshot = snapshot_after(
+                    self._container, self._cache, link.ref, [link.commit], known=snapshot
+                )
+            except VstoreError as error:
+                self._problems.append(_problem(error))
                 return  # nor can those behind it be read
-            if whole:
+            if link.whole:
                 self._check(snapshot, newest=False)
-            self._check_changed(snapshot, before, sealed=whole)
-            before = snapshot
-        if before is not None:
-            for name in before.state.collections:
+                for name in snapshot.state.collections:
+                    with self._noted():
+                        require_revisions(snapshot, name)
+            for name in changed_collections(link.commit):
                 with self._noted():
-                    require_lives(before, name)
+                    unsealed.follow(snapshot, name, link.commit)
+        assert snapshot is not None, "a chain has a full manifest"
+        for name in snapshot.state.collections:
+            with self._noted():
+                require_lives(snapshot, name)
 
     def tags(self, epochs: set[int]) -> None:
         """Check that the file has every epoch that the newest state tags."""
@@ -228,13 +248,6 @@ class _StateChecker:
             if tag.epoch not in epochs:
                 problem = f"tag {name!r} names epoch {tag.epoch}, which the file does not have"
                 self._problems.append(Problem(None, problem))
-
-    def _loaded(self, ref: BlockRef, before: Snapshot | None) -> Snapshot | None:
-        try:
-            return load_snapshot(self._container, self._cache, ref, known=before)
-        except VstoreError as error:
-            self._problems.append(_problem(error))
-            return None
 
     def _check(self, snapshot: Snapshot, *, newest: bool) -> None:
         """Check what a state names: segments, records and the history."""
@@ -246,14 +259,6 @@ class _StateChecker:
                 _check_collection(snapshot, collection, self._verified)
                 if newest:  # docnos and ids of older states are among these, until a vacuum
                     check_documents(snapshot, collection.name)
-
-    def _check_changed(self, snapshot: Snapshot, before: Snapshot | None, *, sealed: bool) -> None:
-        """Check the rows of collections that a commit changed against their documents."""
-        known = {} if before is None else before.memtables
-        for name in snapshot.state.collections:
-            if sealed or snapshot.memtables.get(name) is not known.get(name):
-                with self._noted():
-                    require_revisions(snapshot, name, sealed=sealed)
 
     @contextmanager
     def _noted(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from vstore.segment.documents import DELETED, succession_problem
 from vstore.segment.vectors import row_ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vstore.engine.snapshot import Snapshot
-    from vstore.segment.vectors import RowBatch, VectorSegment
+    from vstore.manifest.commit import Commit
     from vstore.types import DocumentId
 
 
@@ -42,19 +44,23 @@ def _corrupt(snapshot: Snapshot, name: str, error: ValueError) -> CorruptionErro
 
 def _docno_by_id(snapshot: Snapshot, name: str) -> dict[DocumentId, int]:
     table = snapshot.collection(name).documents
-    ids: dict[int, DocumentId] = {}
-    docnos: dict[DocumentId, int] = {}
     parts = [
-        zip(segment.docno.tolist(), segment.ids(np.arange(segment.rows)), strict=True)
+        (segment.docno.tolist(), segment.ids(np.arange(segment.rows)))
         for segment in table.sealed.segments
     ]
-    memtable = ((docno, record.id) for docno, record in table.memtable.documents.items())
-    for part in (*parts, memtable):
-        for docno, id_ in part:
-            if ids.setdefault(docno, id_) != id_:
-                raise ValueError(f"document {docno} is {ids[docno]!r} and {id_!r}")
-            if docnos.setdefault(id_, docno) != docno:
-                raise ValueError(f"two documents {id_!r}: {docnos[id_]} and {docno}")
+    recent = table.memtable.documents
+    parts.append((list(recent), [record.id for record in recent.values()]))
+    ids: dict[int, DocumentId] = {}
+    for part in parts:
+        named = dict(zip(*part, strict=True))
+        for docno in ids.keys() & named.keys():
+            if ids[docno] != named[docno]:
+                raise ValueError(f"document {docno} is {ids[docno]!r} and {named[docno]!r}")
+        ids.update(named)
+    docnos = {id_: docno for docno, id_ in ids.items()}
+    if len(docnos) != len(ids):
+        first, id_ = next(item for item in ids.items() if docnos[item[1]] != item[0])
+        raise ValueError(f"two documents {id_!r}: {first} and {docnos[id_]}")
     if len(ids) != table.docno_end:
         missing = next(docno for docno in range(table.docno_end) if docno not in ids)
         raise ValueError(f"no document {missing} of {table.docno_end}")
@@ -87,13 +93,8 @@ def require_lives(snapshot: Snapshot, name: str) -> None:
         revision[docno[alive]] = changed[alive]
 
 
-def require_revisions(snapshot: Snapshot, name: str, *, sealed: bool = True) -> None:
+def require_revisions(snapshot: Snapshot, name: str) -> None:
     """Refuse rows made from a revision that their document does not have yet.
-
-    Parameters
-    ----------
-    sealed : bool
-        Look at the rows of segments, too.
 
     Raises
     ------
@@ -102,19 +103,88 @@ def require_revisions(snapshot: Snapshot, name: str, *, sealed: bool = True) -> 
     """
     view = snapshot.collection(name)
     for label in view.state.versions:
-        batch = view.memtable.batch(label)
-        batches: list[RowBatch | VectorSegment] = [] if batch is None else [batch]
-        if sealed:
-            batches = [part.rows for part in view.rows(label).parts]
-        for rows in batches:
+        for part in view.rows(label).parts:
+            rows = part.rows
             revision = view.documents.revision[rows.docno]
             ahead = row_ahead(rows.revision, revision)
             if ahead is not None:
-                error = ValueError(
-                    f"version {label!r}: a row made from revision {rows.revision[ahead]} of "
-                    f"document {rows.docno[ahead]}, which is at {revision[ahead]}"
+                raise _row_ahead(
+                    snapshot,
+                    name,
+                    label,
+                    made_from=int(rows.revision[ahead]),
+                    docno=int(rows.docno[ahead]),
+                    revision=int(revision[ahead]),
                 )
-                raise _corrupt(snapshot, name, error)
+
+
+def _row_ahead(
+    snapshot: Snapshot, name: str, label: str, *, made_from: int, docno: int, revision: int
+) -> CorruptionError:
+    problem = f"a row made from revision {made_from} of document {docno}, which is at {revision}"
+    return _corrupt(snapshot, name, ValueError(f"version {label!r}: {problem}"))
+
+
+def changed_collections(commit: Commit) -> list[str]:
+    """Return the collections whose documents or rows a commit changes."""
+    return sorted({*_map(commit.documents), *_map(commit.rows)})
+
+
+def _map(changes: object) -> Mapping[str, Any]:
+    assert isinstance(changes, dict), "the commit was read"
+    return changes
+
+
+class UnsealedRows:
+    """The unsealed rows of a chain of commits, each looked at only where a commit may affect it."""
+
+    def __init__(self) -> None:
+        # By collection and version, then by docno: the latest revision that a row was made from.
+        self._made_from: dict[tuple[str, str], dict[int, int]] = {}
+
+    def follow(self, snapshot: Snapshot, name: str, commit: Commit) -> None:
+        """Refuse rows made from a revision that their document does not have yet.
+
+        Only rows that the commit adds can be, and rows of documents that it changes.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            The state after the commit.
+        commit : Commit
+            The next one of the chain, of which the state was read.
+
+        Raises
+        ------
+        CorruptionError
+            A row is ahead of its document.
+        """
+        view = snapshot.collection(name)
+        sealed, recent = view.documents.sealed, view.memtable.documents
+        changed = [entry[0] for entry in _map(commit.documents).get(name, ())]
+        added = _map(commit.rows).get(name, ())
+        for label, batches in view.memtable.rows.items():
+            made_from = self._made_from.setdefault((name, label), {})
+            affected = changed
+            if label in added:
+                rows = batches[-1]
+                first = np.flatnonzero(np.diff(rows.docno, prepend=-1))  # of each document's chunks
+                docnos = rows.docno[first].tolist()
+                latest = np.maximum.reduceat(rows.revision, first).tolist()
+                made_from.update(zip(docnos, latest, strict=True))
+                affected = [*docnos, *changed]
+            for docno in affected:
+                record = recent.get(docno)
+                revision = int(sealed.revision[docno]) if record is None else record.revision
+                if made_from.get(docno, 0) > revision != DELETED:
+                    raise _row_ahead(
+                        snapshot,
+                        name,
+                        label,
+                        made_from=made_from[docno],
+                        docno=docno,
+                        revision=revision,
+                    )
 
 
 def _check_docnos(snapshot: Snapshot, name: str, docnos: dict[DocumentId, int]) -> None:

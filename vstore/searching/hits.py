@@ -12,10 +12,10 @@ from vstore.segment.user_document import document_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.engine.snapshot import CollectionView
     from vstore.manifest.state import FieldType
     from vstore.query.execution import RowHit
     from vstore.query.plan import PlanNode
+    from vstore.segment.document_table import DocumentTable
     from vstore.segment.documents import DocumentRecord
     from vstore.segment.user_document import Document
     from vstore.types import DocumentId
@@ -26,8 +26,8 @@ class _Lookup:
 
     Attributes
     ----------
-    _source : tuple[CollectionView, int]
-        The view that was searched, and the document's docno in it. Not there after unpickling.
+    _source : tuple[DocumentTable, int]
+        The documents that were searched, and the docno of this one. Not there after unpickling.
     _record : tuple[DocumentRecord, Mapping[str, FieldType]]
         Not there until someone looks.
     """
@@ -69,7 +69,8 @@ class Hit(_Lookup):
         Raises
         ------
         ClosedError
-            Nobody looked at it before the store was closed, or the hit pickled.
+            Nobody looked at it before the store was closed or vacuumed, or the hit pickled. A
+            `Reader` keeps what its own searches found readable through vacuums.
         """
         return document_of(*self._looked_up())
 
@@ -91,20 +92,20 @@ class Hit(_Lookup):
         found: tuple[DocumentRecord, Mapping[str, FieldType]] | None
         found = getattr(self, "_record", None)
         if found is None:
-            view, docno = self._place()
+            documents, docno = self._place()
             try:
-                found = view.documents.record(docno), view.field_types
+                found = documents.record(docno), documents.field_types
             except ClosedError as error:
                 raise ClosedError(
                     f"the document of hit {self.id!r} was not looked at before its store was "
-                    f"closed ({error}). Read hit.document, hit.text or hit.metadata before, or "
-                    "get(ids) of a store that is open"
+                    f"closed or vacuumed ({error}). Read hit.document, hit.text or hit.metadata "
+                    "before, or get(ids) of a store that is open"
                 ) from error
             object.__setattr__(self, "_record", found)
         return found
 
-    def _place(self) -> tuple[CollectionView, int]:
-        place: tuple[CollectionView, int] | None = getattr(self, "_source", None)
+    def _place(self) -> tuple[DocumentTable, int]:
+        place: tuple[DocumentTable, int] | None = getattr(self, "_source", None)
         if place is None:
             raise ClosedError(
                 f"hit {self.id!r} was not made by a search here: it was unpickled, or is a copy "
@@ -124,10 +125,10 @@ class Hit(_Lookup):
         return _unpickled, (values, getattr(self, "_record", None))
 
 
-def hit_of(found: RowHit, id_: DocumentId, view: CollectionView) -> Hit:
+def hit_of(found: RowHit, id_: DocumentId, documents: DocumentTable) -> Hit:
     """Return what a search found as users see it."""
     hit = Hit(id_, found.score, found.version, found.chunk, found.stale, found.similarities)
-    object.__setattr__(hit, "_source", (view, found.docno))
+    object.__setattr__(hit, "_source", (documents, found.docno))
     return hit
 
 

@@ -41,7 +41,8 @@ class SearchResult:
     """Hits, best first, with the plan that found them and a trace of how it went.
 
     A sequence of `Hit`. Hits and trace are made when they are first looked at, also after the
-    store was closed; only documents have to be looked at before. Pickles with its hits, its plan,
+    store was closed; only documents have to be looked at before that, and before a vacuum, or the
+    refresh of a reader that follows one. Pickles with its hits, its plan,
     its trace, and the documents that were looked at.
 
     Attributes
@@ -155,7 +156,7 @@ class SearchResult:
 class Searched:
     """A batch of queries after it ran, from which results are made when they are looked at."""
 
-    __slots__ = ("_execution", "_ids", "_noted", "_scores", "batch", "view")
+    __slots__ = ("_documents", "_execution", "_ids", "_noted", "_scores", "batch")
 
     def __init__(
         self,
@@ -166,7 +167,8 @@ class Searched:
     ) -> None:
         self._noted = noted
         self.batch = batch
-        self.view = view
+        # And not the view, which would keep a file open that a vacuum has replaced.
+        self._documents = view.documents
         self._execution = execution
         self._ids: list[list[DocumentId]] | None = None
         self._scores: list[list[float]] | None = None
@@ -187,7 +189,7 @@ class Searched:
     def ids(self, number: int) -> list[DocumentId]:
         """Return the ids of one query's hits."""
         if self._ids is None:  # of all queries at once, which costs little more than of one
-            self._ids = self._by_query(self.view.documents.ids(self._execution.docnos()))
+            self._ids = self._by_query(self._documents.ids(self._execution.docnos()))
         return list(self._ids[number])
 
     def scores(self, number: int) -> list[float]:
@@ -211,7 +213,7 @@ class Searched:
 
     def flat_ids(self) -> IntArray | list[DocumentId]:
         """Return the ids of all hits, query by query; as an array if all are integers."""
-        docnos, documents = self._execution.docnos(), self.view.documents
+        docnos, documents = self._execution.docnos(), self._documents
         numbers = documents.integer_ids(docnos)
         return documents.ids(docnos) if numbers is None else numbers
 
@@ -221,9 +223,9 @@ class Searched:
 
     def hits(self, number: int) -> tuple[Hit, ...]:
         """Return one query's hits."""
-        view = self.view
+        documents = self._documents
         return tuple(
-            hits_of.hit_of(hit, view.documents.id(hit.docno), view)
+            hits_of.hit_of(hit, documents.id(hit.docno), documents)
             for hit in self._execution.hits(number)
         )
 

@@ -109,7 +109,7 @@ class DocumentTable:
         self.sealed = sealed
         self.memtable = memtable
         self.field_types = field_types
-        self.docno_end = max(sealed.docno_end, max(memtable.documents, default=-1) + 1)
+        self.docno_end = max(sealed.docno_end, memtable.docno_end)
 
     @cached_property
     def revision(self) -> Array:

@@ -31,6 +31,8 @@ class Memtable:
         Docno by id, for the same documents.
     rows : Mapping
         Batches by version label, oldest first.
+    docno_end : int
+        One above the highest docno here; 0 without documents.
     """
 
     def __init__(
@@ -41,20 +43,24 @@ class Memtable:
         rows: Mapping[str, tuple[RowBatch, ...]],
         size_bytes: int,
         entries: int,
+        docno_end: int,
     ) -> None:
         self.documents = documents
         self.docnos = docnos
         self.rows = rows
         self.size_bytes = size_bytes
         self.entries = entries
+        self.docno_end = docno_end
         self._joined: dict[str, RowBatch] = {}
         self._revisions: tuple[IntArray, Array, Array] | None = None
 
     def with_changes(self, *commits: CollectionChanges) -> Memtable:
         """Return the memtable after some commits, oldest first."""
         documents, docnos, rows = dict(self.documents), dict(self.docnos), dict(self.rows)
+        docno_end = self.docno_end
         for changes in commits:
             documents.update(changes.documents)
+            docno_end = max(docno_end, max(changes.documents, default=-1) + 1)
             for docno, record in changes.documents.items():
                 docnos[record.id] = docno
             for label, batch in changes.rows.items():
@@ -65,6 +71,7 @@ class Memtable:
             rows=rows,
             size_bytes=self.size_bytes + sum(changes.size_bytes for changes in commits),
             entries=self.entries + sum(map(len, commits)),
+            docno_end=docno_end,
         )
 
     def batch(self, label: str) -> RowBatch | None:
@@ -89,4 +96,4 @@ class Memtable:
         return self._revisions
 
 
-EMPTY = Memtable(documents={}, docnos={}, rows={}, size_bytes=0, entries=0)
+EMPTY = Memtable(documents={}, docnos={}, rows={}, size_bytes=0, entries=0, docno_end=0)

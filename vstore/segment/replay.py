@@ -151,19 +151,43 @@ def require_known_revisions(memtable: Memtable, commits: Sequence[CollectionChan
     ValueError
         A row is ahead of its document.
     """
-    docnos, _, revisions = memtable.revisions()
-    if not len(docnos):
-        return
     for changes in commits:
         for label, batch in changes.rows.items():
-            place = np.minimum(np.searchsorted(docnos, batch.docno), len(docnos) - 1)
-            revision = np.where(docnos[place] == batch.docno, revisions[place], DELETED)
+            records = map(memtable.documents.get, batch.docno.tolist())
+            revisions = (DELETED if record is None else record.revision for record in records)
+            revision = np.fromiter(revisions, np.uint64, len(batch))
             row = row_ahead(batch.revision, revision)
             if row is not None:
                 raise ValueError(
                     f"delta: a row of {label!r} made from revision {batch.revision[row]} of "
                     f"document {batch.docno[row]}, which is at {revision[row]}"
                 )
+
+
+def require_known_documents(
+    collection: CollectionState, memtable: Memtable, commits: Sequence[CollectionChanges]
+) -> None:
+    """Refuse changes that leave out a docno, or that have rows of documents that do not exist.
+
+    Parameters
+    ----------
+    memtable : Memtable
+        Without the changes of the commits; it leaves out no docno.
+
+    Raises
+    ------
+    ValueError
+        They do.
+    """
+    sealed_end = max((ref.docno_end for ref in collection.segments), default=0)
+    known_end = max(sealed_end, memtable.docno_end)
+    added = {docno for changes in commits for docno in changes.documents if docno >= known_end}
+    docno_end = known_end + len(added)
+    if added and max(added) >= docno_end:
+        raise ValueError("delta: a gap between docnos")
+    for changes in commits:
+        if any(int(batch.docno[-1]) >= docno_end for batch in changes.rows.values()):
+            raise ValueError("delta: rows of documents that do not exist")
 
 
 def _read_documents(

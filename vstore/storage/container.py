@@ -8,12 +8,14 @@ A commit appends blocks, syncs, writes the older slot, syncs. What stands behind
 from __future__ import annotations
 
 import os
+import weakref
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from blake3 import blake3
 
 from vstore.errors import (
     BlockChecksumError,
+    ClosedError,
     CorruptionError,
     FileMovedError,
     ReadOnlyError,
@@ -23,11 +25,11 @@ from vstore.limits import VIEW_BYTES_MIN
 from vstore.storage.block import BlockRef, decode_frame, encode_frame, padding
 from vstore.storage.layout import BLOCKS_START, COMPAT_GRAPHS, FRAME_BYTES, SLOT_BYTES, BlockKind
 from vstore.storage.packing import blake3_digest
-from vstore.storage.recovery import choose_slot
+from vstore.storage.recovery import choose_slot, cut_tail
 from vstore.storage.superblock import Superblock, require_successor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vstore.storage.file import StorageFile
     from vstore.types import Bytes
@@ -59,7 +61,7 @@ class Container:
         skipped: str | None = None,
     ) -> None:
         self.name = name
-        self.file = file
+        self._file: Callable[[], StorageFile | None] = lambda: file
         self.superblock = superblock
         self.writable = writable
         self.skipped = skipped
@@ -71,6 +73,27 @@ class Container:
         self._poison: BaseException | None = None
         self._views: dict[int, memoryview] = {}
         self._verified: set[int] = set()
+
+    @property
+    def file(self) -> StorageFile:
+        """The file; `ClosedError` when `let_go` has left it to snapshots that are gone."""
+        file = self._file()
+        if file is None:
+            raise ClosedError(
+                f"{self.name}: a vacuum has replaced the file that this was read from"
+            )
+        return file
+
+    @file.setter
+    def file(self, file: StorageFile) -> None:
+        self._file = lambda: file
+
+    def let_go(self) -> None:
+        """Leave the file, which a vacuum has replaced, to those who hold it: snapshots and views.
+
+        Results lead here, too, and are kept for long. They need no more than what they have mapped.
+        """
+        self._file = weakref.ref(self.file)
 
     # Reading.
 
@@ -160,9 +183,11 @@ class Container:
         Raises
         ------
         FileMovedError
-            Another store, or an older copy of this one, was copied over the file.
+            Anything else than a later state of this store was copied over the file.
         """
-        slot, superblock, _ = choose_slot(self.name, self.file, writable=self.writable)
+        slot, superblock, _ = choose_slot(
+            self.name, self.file, writable=self.writable, known=self.superblock
+        )
         if self.superblock is not None:
             require_successor(self.name, self.superblock, superblock)
             if superblock.epoch == self.superblock.epoch:
@@ -363,25 +388,12 @@ class Container:
     @property
     def closed(self) -> bool:
         """Whether the file is closed: by `close`, or because this process is a fork."""
-        return self.file.closed
+        file = self._file()
+        return file is None or file.closed
 
     def close(self) -> None:
         """Release file and lock. Views stay valid."""
         self._views.clear()
-        self.file.close()
-
-
-def new_container(name: str, file: StorageFile) -> Container:
-    """Return a container over an empty file."""
-    file.truncate(BLOCKS_START)
-    return Container(name, file, superblock=None, slot=1, writable=True, verify="off")
-
-
-def cut_tail(file: StorageFile, length: int) -> None:
-    """Cut off what belongs to nobody, durably.
-
-    Were the cut lost with the power, whole old blocks could stand where blocks of a relaxed commit
-    were lost, and recovery, which walks over them, would take them for these.
-    """
-    file.truncate(length)
-    file.sync()
+        file = self._file()
+        if file is not None:
+            file.close()

@@ -260,7 +260,7 @@ class PathMedium:
                 file.close()
             if is_ours:
                 os.unlink(path)
-        except (FileNotFoundError, NotFoundError):
+        except (FileNotFoundError, NotADirectoryError, NotFoundError):
             pass
         except OSError as error:
             raise StorageError(f"{path}: cannot remove: {error.strerror}") from error

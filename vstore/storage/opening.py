@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from vstore.errors import LockedError
-from vstore.storage.container import Container, cut_tail
+from vstore.storage.container import Container
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES
-from vstore.storage.recovery import choose_slot, creation_interrupted
+from vstore.storage.recovery import choose_slot, creation_interrupted, cut_tail
 from vstore.storage.superblock import Superblock, explain_absence
 
 if TYPE_CHECKING:
@@ -23,12 +23,25 @@ _POLL_S: Final = 0.01
 
 
 def open_container(
-    medium: Medium, *, writable: bool, create: bool, verify: Verify, timeout_s: float
+    medium: Medium,
+    *,
+    writable: bool,
+    create: bool,
+    verify: Verify,
+    timeout_s: float,
+    known: Superblock | None = None,
 ) -> Container:
     """Open a store's file; a writer also locks it, cuts off an uncommitted tail and mends slots.
 
+    Parameters
+    ----------
+    known : Superblock, optional
+        The state that a reader has of the store that the file must be.
+
     Raises
     ------
+    FileMovedError
+        The file is not that store.
     LockedError
         Another writer holds it and did not let go within ``timeout_s``.
     NotFoundError, NotAStoreError, FormatVersionError, CorruptionError, StorageError
@@ -39,7 +52,7 @@ def open_container(
             _lock_current(medium, opened, create=create, timeout_s=timeout_s)
             return _container_to_write(medium, opened[0], create=create, verify=verify)
         opened.append(medium.open(writable=False, create=False))
-        slot, superblock, skipped = choose_slot(medium.name, opened[0], writable=False)
+        slot, superblock, skipped = choose_slot(medium.name, opened[0], writable=False, known=known)
         return Container(
             medium.name,
             opened[0],
@@ -127,3 +140,9 @@ def _lock_current(
         opened.clear()
         if not is_locked:
             time.sleep(min(_POLL_S, remaining_s))
+
+
+def new_container(name: str, file: StorageFile) -> Container:
+    """Return a container over an empty file."""
+    file.truncate(BLOCKS_START)
+    return Container(name, file, superblock=None, slot=1, writable=True, verify="off")

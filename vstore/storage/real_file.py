@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -52,12 +53,16 @@ class RealFile:
                 require_regular(path, name=name)
             self._descriptor: Descriptor | None = Descriptor(path, flags | OPEN_AT_ONCE, mode)
             require_regular(self._descriptor.fd, name=name)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             if create:
                 raise NotFoundError(f"{os.path.dirname(path)}: no such directory") from error
             hint = "Leave out create=False" if writable else "Open it with mode='rw'"
             raise NotFoundError(f"{name}: no such file. {hint} to create it.") from error
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise NotFoundError(
+                    f"{name}: no such file: its symbolic links lead in a circle"
+                ) from error
             raise StorageError(f"{name}: cannot open: {error.strerror}") from error
 
     @property

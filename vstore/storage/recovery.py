@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from vstore.deferred import Deferred
-from vstore.errors import CorruptionError
+from vstore.errors import CorruptionError, FileMovedError
 from vstore.limits import KIB
 from vstore.storage import layout
 from vstore.storage.block import BlockRef, decode_frame
@@ -16,6 +16,7 @@ from vstore.storage.superblock import (
     Superblock,
     explain_absence,
     read_slots,
+    require_same_store,
     require_supported,
 )
 
@@ -31,11 +32,25 @@ _SLOT_READ_PAUSE_S: Final = 0.001
 
 
 def choose_slot(
-    name: str, file: StorageFile, *, writable: bool
+    name: str, file: StorageFile, *, writable: bool, known: Superblock | None = None
 ) -> tuple[int, Superblock, str | None]:
-    """Return index and content of the slot that is the state, and why a newer one is not."""
+    """Return index and content of the slot that is the state, and why a newer one is not.
+
+    Parameters
+    ----------
+    known : Superblock, optional
+        The state that a reader has of the store that the file must be.
+
+    Raises
+    ------
+    FileMovedError
+        The file is not that store, or not all of it.
+    NotAStoreError, FormatVersionError, CorruptionError
+    """
     pair = _read_settled(file)
     candidates = pair.newest_first()
+    if known is not None:
+        require_same_store(name, known, [slot for _, slot in candidates])
     if not candidates:
         raise explain_absence(file.read(0, BLOCKS_START), name)
     if len({slot.file_uuid for _, slot in candidates}) > 1:
@@ -48,11 +63,12 @@ def choose_slot(
     for index, slot in candidates:
         require_supported(slot, name, writable=writable)
         if size < slot.committed_length and slot.settled:
-            raise CorruptionError(
-                name,
-                f"the file has {size:,} bytes, epoch {slot.epoch} needs {slot.committed_length:,}",
-                offset=size,
+            problem = (
+                f"the file has {size:,} bytes, epoch {slot.epoch} needs {slot.committed_length:,}"
             )
+            if known is not None:
+                raise FileMovedError(name, problem)
+            raise CorruptionError(name, problem, offset=size)
         if slot.settled or _tail_intact(file, slot):
             return index, slot, skipped
         skipped = f"epoch {slot.epoch} was lost: relaxed durability, and the power failed"
@@ -116,3 +132,13 @@ def creation_interrupted(file: StorageFile) -> bool:
     return slot_a[:16] in (layout.MAGIC, bytes(len(slot_a[:16]))) and (
         first in (layout.FRAME_MAGIC, bytes(len(first)))
     )
+
+
+def cut_tail(file: StorageFile, length: int) -> None:
+    """Cut off what belongs to nobody, durably.
+
+    Were the cut lost with the power, whole old blocks could stand where blocks of a relaxed commit
+    were lost, and recovery, which walks over them, would take them for these.
+    """
+    file.truncate(length)
+    file.sync()

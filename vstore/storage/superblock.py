@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blake3 import blake3
 
@@ -14,6 +14,9 @@ from vstore.errors import (
 )
 from vstore.storage import layout
 from vstore.storage.layout import BLOCKS_START, SLOT_BYTES, SLOT_HASHED_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SLOT: Final = layout.packing(layout.SUPERBLOCK[:-1])
 _HASH_OFFSET: Final = layout.SUPERBLOCK[-1].offset
@@ -154,17 +157,29 @@ def require_supported(slot: Superblock, path: str, *, writable: bool) -> None:
         raise CorruptionError(path, f"superblock of epoch {slot.epoch} contradicts itself")
 
 
+def require_same_store(path: str, known: Superblock, found: Sequence[Superblock]) -> None:
+    """Refuse a file whose valid slots are not all of a known store.
+
+    Raises
+    ------
+    FileMovedError
+        There is no slot, or one of another store: the file was replaced or written over.
+    """
+    if all(slot.file_uuid == known.file_uuid for slot in found) and found:
+        return
+    problem = "the file is another store now" if found else "the file is no intact store now"
+    raise FileMovedError(path, f"{problem}; epoch {known.epoch} of the store was open here")
+
+
 def require_successor(path: str, before: Superblock, now: Superblock) -> None:
     """Refuse a superblock that no writer of the store would have put in another one's place.
 
     Raises
     ------
     FileMovedError
-        It is another store's, or of an earlier epoch, or of another commit of the same epoch.
+        It is of an earlier epoch, or of another commit of the same epoch.
     """
-    if now.file_uuid != before.file_uuid:
-        problem = "the file is another store now"
-    elif now.epoch < before.epoch:
+    if now.epoch < before.epoch:
         problem = f"the file is an older copy now, of epoch {now.epoch}"
     elif now.epoch == before.epoch and now.manifest_hash != before.manifest_hash:
         problem = f"the file is a copy now whose epoch {now.epoch} is of another commit"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vstore.segment.copies import drawn_copies
 
@@ -70,12 +70,9 @@ class GateResult:
         return f"{self.name} {found}, required {most}{wanted}: {verdict}{why}{detail}"
 
     def _text(self, value: float) -> str:
-        if self.name in _COUNTS:
+        if self.name == "dead_letters":
             return f"{value:,.0f}"
         return f"{value:+.4f}" if self.name == "quality" else f"{value:.2%}"
-
-
-_COUNTS: Final = frozenset({"tombstones", "dead_letters"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +114,8 @@ def _kept(values: object) -> object:
 class Gates:
     """What must hold before a version may serve alone; None for what need not. Shares are 0 to 1.
 
-    That no deleted document can be found in either version is always demanded. A gate that has
-    nothing to measure does not pass, whatever it asks for: a tenant without documents, a version
-    without rows, no counted traffic, judged queries that find nothing.
+    A gate that has nothing to measure does not pass, whatever it asks for: a tenant without
+    documents, a version without rows, no counted traffic, judged queries that find nothing.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ from vstore.engine.hit_counts import stored_hits
 from vstore.errors import InvalidArgumentError
 from vstore.evaluation.measures import ScoredIds, ndcg_at_k, recall_against_exact
 from vstore.evaluation.significance import not_worse
-from vstore.migration.gates.gates import GateResult, coverage_gate, gate, quality_gate
+from vstore.migration.gates.gates import coverage_gate, gate, quality_gate
 from vstore.migration.gates.judged_documents import require_documents
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.migration.jobs.queue import counting
@@ -23,12 +23,11 @@ from vstore.searching.preparing import run
 from vstore.searching.resolving import Resolved
 from vstore.searching.result_batch import SearchResults
 from vstore.searching.results import together
-from vstore.segment.documents import DELETED
 
 if TYPE_CHECKING:
     from vstore.engine.handle import Handle
     from vstore.engine.snapshot import CollectionView, Snapshot
-    from vstore.migration.gates.gates import Gates, Judged
+    from vstore.migration.gates.gates import GateResult, Gates, Judged
     from vstore.query.filter import Where
     from vstore.types import Array, BoolArray
 
@@ -115,15 +114,6 @@ def cutover_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult
                 unit="documents tried",
             )
         )
-    # Of the whole collection: nobody can say whose a deleted document was, and none may be found.
-    deleted = view.whole.documents.revision == DELETED
-    visible = sum(
-        int(np.count_nonzero(view.whole.rows(label).has_served & deleted))
-        for label, one in view.state.versions.items()
-        if one.retired_us is None
-    )
-    looked_at = len(deleted) if handle.scope is None else reached.live
-    results.append(GateResult("tombstones", visible, 0, looked_at, at_most=True))
     return results
 
 
