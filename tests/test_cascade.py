@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vstore.errors import InvalidArgumentError
 from vstore.query.fusion.cascade import cascade
-from vstore.query.ranking import Fused, Ranking
+from vstore.query.ranking import FusedHit, Ranking
 
 CANDIDATES_MAX = 20
 
@@ -25,7 +25,9 @@ lists = st.lists(st.integers(-9, 9), max_size=CANDIDATES_MAX).map(ranking)
 @given(lists, st.integers(1, CANDIDATES_MAX))
 def test_nothing_migrated_is_the_old_ranking(old: Ranking, k: int) -> None:
     fused = cascade(old, np.zeros(len(old), bool), np.zeros(0), k=k)
-    expected = [Fused(*hit, 0) for hit in zip(old.keys.tolist(), old.scores.tolist(), strict=True)]
+    expected = [
+        FusedHit(*hit, 0) for hit in zip(old.keys.tolist(), old.scores.tolist(), strict=True)
+    ]
     assert fused == expected[:k]
 
 

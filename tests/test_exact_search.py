@@ -20,7 +20,7 @@ from vstore.segment.validation import check_vectors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.index.flat import Found
+    from vstore.index.flat import RankedRows
     from vstore.manifest.state import StorageType
     from vstore.types import Array, BoolArray, IntArray
 
@@ -70,7 +70,7 @@ def brute_force(parts: Sequence[ScanPart], query: Array, metric: Metric) -> list
     return sorted(((score, group) for group, score in best.items()), key=lambda p: (-p[0], p[1]))
 
 
-def groups_of(parts: Sequence[ScanPart], found: Found) -> list[int]:
+def groups_of(parts: Sequence[ScanPart], found: RankedRows) -> list[int]:
     places = zip(found.part.tolist(), found.row.tolist(), strict=True)
     return [int(parts[number].groups[row]) for number, row in places]
 

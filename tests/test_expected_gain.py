@@ -20,7 +20,7 @@ from benchmarks.quality.expected_gain import (
 )
 from benchmarks.quality.isotonic import antitonic
 from vstore.errors import InvalidArgumentError
-from vstore.query.ranking import Fused, Ranking
+from vstore.query.ranking import FusedHit, Ranking
 
 DOCUMENTS_MAX = 12
 TRUSTS = (0.0, 0.25, 1.0)
@@ -57,7 +57,9 @@ class Backfill:
     def observed(self) -> Observation:
         return Observation(self.old, self.mask, self.new, self.coverage)
 
-    def fused(self, curve: GainCurve, *, k: int = DOCUMENTS_MAX, trust: float = 1.0) -> list[Fused]:
+    def fused(
+        self, curve: GainCurve, *, k: int = DOCUMENTS_MAX, trust: float = 1.0
+    ) -> list[FusedHit]:
         return expected_gain(
             self.old,
             self.new,

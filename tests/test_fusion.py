@@ -14,7 +14,7 @@ from benchmarks.quality.score_sums import dbsf, min_max, zscore
 from vstore.errors import InvalidArgumentError
 from vstore.query.fusion.reciprocal_rank import rrf
 from vstore.query.fusion.slots import Candidates, slots, slots_by_evidence
-from vstore.query.ranking import Fused, Ranking
+from vstore.query.ranking import FusedHit, Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def ranking(*keys: int, scores: Sequence[float] | None = None) -> Ranking:
     return Ranking(np.array(keys, np.int64), fallen.astype(np.float64))
 
 
-def keys_of(fused: Sequence[Fused]) -> list[int]:
+def keys_of(fused: Sequence[FusedHit]) -> list[int]:
     return [hit.key for hit in fused]
 
 
@@ -78,7 +78,7 @@ class Backfill:
     def migrated(self, old: Ranking) -> BoolArray:
         return np.asarray(self.state[old.keys] == 1)
 
-    def slots(self, count: int | None = None) -> list[Fused]:
+    def slots(self, count: int | None = None) -> list[FusedHit]:
         old = self.old(count)
         return slots(
             old,
@@ -89,7 +89,7 @@ class Backfill:
             new_only_share=self.new_only_share,
         )
 
-    def by_evidence(self) -> list[Fused]:
+    def by_evidence(self) -> list[FusedHit]:
         old, new = self.old(), self.new(max(self.k, DEPTH))
         both = np.flatnonzero(self.state == 1)
         return slots_by_evidence(
@@ -136,7 +136,7 @@ def test_slots_by_either_rule_are_the_old_ranking_before_anything_is_migrated(
     backfill: Backfill,
 ) -> None:
     old = backfill.old()
-    expected = [Fused(*hit, 0) for hit in zip(old.keys, old.scores, strict=True)]
+    expected = [FusedHit(*hit, 0) for hit in zip(old.keys, old.scores, strict=True)]
     assert backfill.slots() == expected
     assert backfill.by_evidence() == expected
 
@@ -144,13 +144,13 @@ def test_slots_by_either_rule_are_the_old_ranking_before_anything_is_migrated(
 @given(backfills(states=(1, 2)))
 def test_slots_is_the_new_ranking_after_everything_is_migrated(backfill: Backfill) -> None:
     new = backfill.new()
-    assert backfill.slots() == [Fused(*hit, 1) for hit in zip(new.keys, new.scores, strict=True)]
+    assert backfill.slots() == [FusedHit(*hit, 1) for hit in zip(new.keys, new.scores, strict=True)]
 
 
 @pytest.mark.parametrize("rule", SYMMETRIC)
 @given(backfills(states=(0,)), backfills(states=(1, 2)))
 def test_symmetric_rules_over_disjoint_lists_are_exact_at_both_ends(
-    rule: Callable[..., list[Fused]], before: Backfill, after: Backfill
+    rule: Callable[..., list[FusedHit]], before: Backfill, after: Backfill
 ) -> None:
     assert keys_of(rule(before.disjoint(), k=before.k)) == before.old().keys.tolist()
     assert keys_of(rule(after.disjoint(), k=after.k)) == after.new().keys.tolist()
@@ -223,11 +223,11 @@ def test_slots_by_hand() -> None:
     migrated = np.array([False, True, False, True, True])
     fused = slots(old, ranking(5, 9, 2, 4), migrated, k=5)
     assert fused == [
-        Fused(1, 5.0, 0),
-        Fused(5, 4.0, 1),
-        Fused(3, 3.0, 0),
-        Fused(9, 3.0, 1),  # migrated, and not among the old top 5
-        Fused(2, 2.0, 1),
+        FusedHit(1, 5.0, 0),
+        FusedHit(5, 4.0, 1),
+        FusedHit(3, 3.0, 0),
+        FusedHit(9, 3.0, 1),  # migrated, and not among the old top 5
+        FusedHit(2, 2.0, 1),
     ]
 
 
@@ -241,7 +241,12 @@ def test_slots_by_evidence_by_hand() -> None:
     fused = slots_by_evidence(
         old, np.array([True, False, True, True]), candidates, k=4, depth=DEPTH
     )
-    assert fused == [Fused(2, 0.3, 1), Fused(7, 3.0, 0), Fused(3, 0.2, 1), Fused(1, 0.0, 1)]
+    assert fused == [
+        FusedHit(2, 0.3, 1),
+        FusedHit(7, 3.0, 0),
+        FusedHit(3, 0.2, 1),
+        FusedHit(1, 0.0, 1),
+    ]
 
 
 def test_slots_by_evidence_standardises_over_the_best_of_each_version() -> None:
@@ -280,11 +285,11 @@ def test_slots_by_evidence_places_new_only_documents_by_their_new_neighbours() -
         new_only=[50, 51],
     )
     assert fused == [
-        Fused(1, 3.0, 0),
-        Fused(2, 0.3, 1),
-        Fused(50, 0.25, 1),
-        Fused(3, 0.2, 1),
-        Fused(51, 0.1, 1),
+        FusedHit(1, 3.0, 0),
+        FusedHit(2, 0.3, 1),
+        FusedHit(50, 0.25, 1),
+        FusedHit(3, 0.2, 1),
+        FusedHit(51, 0.1, 1),
     ]
 
 
@@ -326,10 +331,10 @@ def test_a_new_list_that_came_short_leaves_slots_to_the_old_documents() -> None:
     old = ranking(1, 2, 3, 4)
     migrated = np.array([True, True, False, True])
     assert slots(old, ranking(4), migrated, k=4) == [
-        Fused(4, 1.0, 1),
-        Fused(1, 4.0, 0),
-        Fused(3, 2.0, 0),
-        Fused(2, 3.0, 0),
+        FusedHit(4, 1.0, 1),
+        FusedHit(1, 4.0, 0),
+        FusedHit(3, 2.0, 0),
+        FusedHit(2, 3.0, 0),
     ]
 
 
@@ -384,7 +389,7 @@ def test_rrf_by_hand() -> None:
     assert keys_of(fused) == [1, 3, 2]
     assert [hit.score for hit in fused] == pytest.approx([1 / 61 + 1 / 62, 1 / 63 + 1 / 61, 1 / 62])
     assert [hit.source for hit in fused] == [0, 1, 0]
-    assert rrf([ranking(1)], k=1, constant=0) == [Fused(1, 1.0, 0)]
+    assert rrf([ranking(1)], k=1, constant=0) == [FusedHit(1, 1.0, 0)]
 
 
 def test_zscore_by_hand() -> None:
@@ -419,17 +424,17 @@ def test_min_max_by_hand() -> None:
 
 @pytest.mark.parametrize(("rule", "score"), [(zscore, 0.0), (dbsf, 0.5), (min_max, 1.0)])
 def test_equal_scores_contribute_equally_and_rank_by_key(
-    rule: Callable[..., list[Fused]], score: float
+    rule: Callable[..., list[FusedHit]], score: float
 ) -> None:
     # The mean of three times .1 is not .1, so a computed deviation would not be 0.
     fused = rule([ranking(3, 1, 2, scores=[0.1, 0.1, 0.1])], k=3)
-    assert fused == [Fused(1, score, 0), Fused(2, score, 0), Fused(3, score, 0)]
-    assert rule([ranking(8, scores=[-4.0])], k=3) == [Fused(8, score, 0)]
+    assert fused == [FusedHit(1, score, 0), FusedHit(2, score, 0), FusedHit(3, score, 0)]
+    assert rule([ranking(8, scores=[-4.0])], k=3) == [FusedHit(8, score, 0)]
 
 
 def test_scores_whose_variance_underflows_do_not_divide_by_zero() -> None:
     fused = zscore([ranking(1, 2, scores=[5e-324, 0.0])], k=2)
-    assert fused == [Fused(1, 0.0, 0), Fused(2, 0.0, 0)]
+    assert fused == [FusedHit(1, 0.0, 0), FusedHit(2, 0.0, 0)]
 
 
 def test_equal_contributions_name_the_earlier_list() -> None:
@@ -439,7 +444,7 @@ def test_equal_contributions_name_the_earlier_list() -> None:
 @pytest.mark.parametrize("rule", SYMMETRIC)
 @given(st.lists(rankings, max_size=4).flatmap(lambda r: st.tuples(st.just(r), st.permutations(r))))
 def test_permuted_lists_give_the_same_ranking_to_the_bit(
-    rule: Callable[..., list[Fused]], both: tuple[list[Ranking], list[Ranking]]
+    rule: Callable[..., list[FusedHit]], both: tuple[list[Ranking], list[Ranking]]
 ) -> None:
     first, second = (rule(lists, k=10) for lists in both)
     assert [hit[:2] for hit in first] == [hit[:2] for hit in second]
@@ -448,7 +453,7 @@ def test_permuted_lists_give_the_same_ranking_to_the_bit(
 @pytest.mark.parametrize("rule", SYMMETRIC)
 @given(st.lists(rankings, max_size=4), st.integers(1, 20))
 def test_symmetric_rules_rank_the_union(
-    rule: Callable[..., list[Fused]], lists: list[Ranking], k: int
+    rule: Callable[..., list[FusedHit]], lists: list[Ranking], k: int
 ) -> None:
     union = {key for one in lists for key in one.keys.tolist()}
     fused = rule(lists, k=k)

@@ -22,7 +22,7 @@ from vstore.query.fusion.imputed import (
     imputed,
 )
 from vstore.query.fusion.slots import Candidates
-from vstore.query.ranking import Fused, Ranking
+from vstore.query.ranking import FusedHit, Ranking
 
 DOCUMENTS_MAX = 15
 LINE = Imputation(-0.5, 0.6, np.linspace(-1, 1, DRAWS), 10, 1_000)
@@ -83,7 +83,7 @@ class Backfill:
         k: int = DOCUMENTS_MAX,
         new_share: float = 0.9,
         trust: float = 0.125,
-    ) -> list[Fused]:
+    ) -> list[FusedHit]:
         return imputed(
             self.old,
             self.mask,
@@ -132,7 +132,7 @@ def test_nothing_migrated_is_the_old_ranking(
     fused = backfill.fused(imputation, new_share=new_share, trust=trust)
     old = backfill.old
     assert fused == [
-        Fused(*hit, 0) for hit in zip(old.keys.tolist(), old.scores.tolist(), strict=True)
+        FusedHit(*hit, 0) for hit in zip(old.keys.tolist(), old.scores.tolist(), strict=True)
     ]
 
 
@@ -143,7 +143,7 @@ def test_everything_migrated_and_the_new_version_alone_is_its_ranking(
     fused = backfill.fused(imputation, new_share=1.0, trust=trust)
     new = backfill.new
     assert fused == [
-        Fused(*hit, 1) for hit in zip(new.keys.tolist(), new.scores.tolist(), strict=True)
+        FusedHit(*hit, 1) for hit in zip(new.keys.tolist(), new.scores.tolist(), strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vstore.index.curve import CurvePoint, GraphRecall, RecallCurve, RecallCurves
-from vstore.query.paths import PartStatistics, Path, Wanted, choose_path
+from vstore.query.paths import Accuracy, PartStatistics, Path, choose_path
 
 ROWS = 100_000
 
@@ -45,7 +45,7 @@ def part(
 
 
 def chosen(k: int, recall: float = 0.95, *, ef: int | None = None, **what: Any) -> Path:
-    return choose_path(part(**what), k, Wanted(recall, ef_search=ef), native=True)
+    return choose_path(part(**what), k, Accuracy(recall, ef_search=ef), native=True)
 
 
 @pytest.mark.parametrize(("k", "ef"), [(1, 16), (10, 32), (100, 150), (1_000, 1_200)])
@@ -67,7 +67,7 @@ def test_more_hits_than_were_measured_get_an_ef_in_proportion() -> None:
     assert chosen(3_000, rows=1_000_000).ef == 3 * chosen(1_000, rows=1_000_000).ef
     small = GraphRecall(RecallCurves(CURVES.curves[:3]))
     assert chosen(100, recall=0.95).kind == "graph"
-    assert choose_path(part(recall=small), 101, Wanted(), native=True).kind == "flat"
+    assert choose_path(part(recall=small), 101, Accuracy(), native=True).kind == "flat"
 
 
 def test_candidates_beyond_k_are_the_more_that_either_neighbour_needs() -> None:
@@ -76,7 +76,7 @@ def test_candidates_beyond_k_are_the_more_that_either_neighbour_needs() -> None:
     )
     many = GraphRecall(copies)
     keeps = {
-        k: choose_path(part(recall=many), k, Wanted(), native=True).keep for k in (1, 4, 10, 30)
+        k: choose_path(part(recall=many), k, Accuracy(), native=True).keep for k in (1, 4, 10, 30)
     }
     assert keeps == {1: 33, 4: 36, 10: 30, 30: 50}
 
@@ -87,7 +87,7 @@ def test_documents_have_curves_of_their_own() -> None:
     )
     both = part(recall=GraphRecall(CURVES, worse))
     documents, rows = (
-        choose_path(both, 10, Wanted(), native=True, collapse=collapse)
+        choose_path(both, 10, Accuracy(), native=True, collapse=collapse)
         for collapse in (True, False)
     )
     assert (documents.ef, documents.keep) == (128, 60)
@@ -98,9 +98,9 @@ def test_documents_have_curves_of_their_own() -> None:
 def test_recall_that_was_not_seen_is_scanned_for(k: int) -> None:
     assert chosen(k, 0.999).kind == "flat"
     assert chosen(k, 1.0).kind == "flat"
-    some = choose_path(part(allowed=ROWS // 2), k, Wanted(0.999), native=True)
+    some = choose_path(part(allowed=ROWS // 2), k, Accuracy(0.999), native=True)
     assert some.kind == "flat"  # nor by codes, of which nothing better is known
-    nothing = choose_path(part(recall=GraphRecall()), k, Wanted(0.5), native=True)
+    nothing = choose_path(part(recall=GraphRecall()), k, Accuracy(0.5), native=True)
     assert nothing.kind == "flat"
 
 

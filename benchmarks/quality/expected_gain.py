@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.quality.isotonic import antitonic
 from vstore.errors import InvalidArgumentError
-from vstore.query.ranking import Fused, check_apart, hits
+from vstore.query.ranking import FusedHit, check_apart, hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,7 @@ def expected_gain(
     coverage: float,
     curve: GainCurve = NO_CURVE,
     trust: float = TRUST,
-) -> list[Fused]:
+) -> list[FusedHit]:
     """Order documents by what they gain in the new version, or can be expected to.
 
     Parameters
@@ -159,7 +159,7 @@ def expected_gain(
 
     Returns
     -------
-    list of Fused
+    list of FusedHit
         Scores are gains.
 
     Raises

@@ -27,7 +27,7 @@ DEPTH = 100
 BRIDGE_PAIRS_MAX = 1_500  # enough here, and a tenth of the time of all of them
 
 
-class Fetched(NamedTuple):
+class VersionAnswer(NamedTuple):
     """One query's lists: of the old version all and only the unmigrated, of the new one all."""
 
     old: Ranking
@@ -80,7 +80,7 @@ class Moment:
         except StateError:
             return None
 
-    def fetch(self, old_queries: FloatArray, new_queries: FloatArray) -> list[Fetched]:
+    def fetch(self, old_queries: FloatArray, new_queries: FloatArray) -> list[VersionAnswer]:
         """Ask both versions all queries."""
         old_scores = (old_queries @ self.pair.old_documents.T).astype(np.float64)
         new_scores = (new_queries @ self.pair.new_documents.T).astype(np.float64)
@@ -95,10 +95,12 @@ class Moment:
                 old.keys[:IMPUTED_DEPTH][migrated[:IMPUTED_DEPTH]], new.keys[:IMPUTED_DEPTH]
             )
             candidates = Candidates(both, by_old[both], by_new[both])
-            fetched.append(Fetched(old, migrated, _best(by_old, left, DEPTH), new, candidates))
+            fetched.append(
+                VersionAnswer(old, migrated, _best(by_old, left, DEPTH), new, candidates)
+            )
         return fetched
 
-    def learn(self, fetched: list[Fetched]) -> Learnt:
+    def learn(self, fetched: list[VersionAnswer]) -> Learnt:
         seen = [one for one in fetched if len(one.new)]
         return Learnt(
             fit_gain_curve(
@@ -108,7 +110,7 @@ class Moment:
         )
 
 
-def scored(one: Fetched) -> ScoredQuery:
+def scored(one: VersionAnswer) -> ScoredQuery:
     """Cut what was fetched to the depth of `imputed`."""
     old = Ranking(one.old.keys[:IMPUTED_DEPTH], one.old.scores[:IMPUTED_DEPTH])
     return ScoredQuery(old, one.migrated[:IMPUTED_DEPTH], one.candidates)

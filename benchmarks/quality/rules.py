@@ -18,14 +18,16 @@ from vstore.query.fusion.slots import slots, slots_by_evidence
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.quality.moment import Fetched, Learnt
-    from vstore.query.ranking import Fused
+    from benchmarks.quality.moment import Learnt, VersionAnswer
+    from vstore.query.ranking import FusedHit
 
     Answers = list[list[int]]
-    Rule = Callable[[Fetched, Learnt, float], list[Fused]]
+    Rule = Callable[[VersionAnswer, Learnt, float], list[FusedHit]]
 
 
-def _imputed(one: Fetched, learnt: Learnt, coverage: float, **options: float) -> list[Fused]:
+def _imputed(
+    one: VersionAnswer, learnt: Learnt, coverage: float, **options: float
+) -> list[FusedHit]:
     return imputed(*scored(one), k=K, coverage=coverage, imputation=learnt.imputation, **options)
 
 
@@ -94,15 +96,15 @@ def answers_of_all(moment: Moment) -> dict[str, Answers]:
     return answers | _one_query_vector(moment)
 
 
-def _answers(rule: Rule, fetched: list[Fetched], learnt: Learnt, coverage: float) -> Answers:
+def _answers(rule: Rule, fetched: list[VersionAnswer], learnt: Learnt, coverage: float) -> Answers:
     return [_keys(rule(one, learnt, coverage)) for one in fetched]
 
 
-def _keys(fused: list[Fused]) -> list[int]:
+def _keys(fused: list[FusedHit]) -> list[int]:
     return [hit.key for hit in fused]
 
 
-def _new_scores(one: Fetched, by_new: np.ndarray) -> np.ndarray:
+def _new_scores(one: VersionAnswer, by_new: np.ndarray) -> np.ndarray:
     return by_new[one.old.keys[one.migrated]].astype(np.float64)
 
 

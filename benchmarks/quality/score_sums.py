@@ -12,13 +12,13 @@ from vstore.query.fusion.standard_scores import standardised
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.query.ranking import Fused, Ranking
+    from vstore.query.ranking import FusedHit, Ranking
     from vstore.types import Array
 
 _DBSF_SIGMAS: Final = 3.0
 
 
-def zscore(rankings: Sequence[Ranking], *, k: int) -> list[Fused]:
+def zscore(rankings: Sequence[Ranking], *, k: int) -> list[FusedHit]:
     """Fuse by the sum of standard scores, each list by its own mean and standard deviation.
 
     A list of one document, or of equal scores, contributes 0 for each.
@@ -26,7 +26,7 @@ def zscore(rankings: Sequence[Ranking], *, k: int) -> list[Fused]:
     return summed(rankings, lambda r: standardised(r.scores, r.scores), k)
 
 
-def dbsf(rankings: Sequence[Ranking], *, k: int) -> list[Fused]:
+def dbsf(rankings: Sequence[Ranking], *, k: int) -> list[FusedHit]:
     """Distribution-based score fusion: the sum of scores scaled so that mean -/+ 3 sigma are 0, 1.
 
     Mazzeschi, 2023 (github.com/atlantis-nova/hybrid-dbsf); Qdrant's ``dbsf``. As in both, scores
@@ -41,7 +41,7 @@ def dbsf(rankings: Sequence[Ranking], *, k: int) -> list[Fused]:
     )
 
 
-def min_max(rankings: Sequence[Ranking], *, k: int) -> list[Fused]:
+def min_max(rankings: Sequence[Ranking], *, k: int) -> list[FusedHit]:
     """Fuse by the sum of scores scaled so that each list's worst is 0 and its best 1 (CombSUM).
 
     Fox and Shaw, TREC-2, 1994, with the scaling of Lee, SIGIR 1997. A list of one document, or of

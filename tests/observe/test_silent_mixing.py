@@ -14,7 +14,7 @@ from tests.native.data import clustered
 from tests.small_store import NEW, OLD, axis, documents, rows, spec, store_in
 from vstore import Dual, EmbeddingSpec, StateError, field
 from vstore.native import loader
-from vstore.query.execution import Executed, ListedExecution
+from vstore.query.execution import ListedExecution, QueryAnswer
 from vstore.query.executor import executor_of
 from vstore.searching import prepared
 from vstore.searching.prepared import PreparedSearches
@@ -75,7 +75,7 @@ def test_two_versions_in_one_answer_under_a_matched_plan_are_seen(
         def execute(self, queries: Any) -> Any:
             lists = [one.execute(queries).hits(0) for one in self.executors]
             hits = [hit for pair in zip(*lists, strict=True) for hit in pair]
-            return ListedExecution([Executed(hits[: self.k], {})])
+            return ListedExecution([QueryAnswer(hits[: self.k], {})])
 
     monkeypatch.setattr(prepared, "executor_of", Mixed)
     result = docs.search(axis(0), version=OLD, k=6)

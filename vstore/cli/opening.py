@@ -45,6 +45,7 @@ def pick_slice(store: Store, name: str | None, slice_: str | None) -> Collection
     Raises
     ------
     InvalidArgumentError, FilterError, NotFoundError
+        The slice is not field=value; the field is no keyword; there is no such collection.
     """
     docs = pick_collection(store, name)
     if slice_ is None:

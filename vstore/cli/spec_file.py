@@ -65,6 +65,7 @@ def read_spec_file(path: Path) -> Wish:
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        The file is no such JSON; it is too large.
     """
     document = _object(json_file(path), str(path), ("collection", "fields", "versions"))
     fields = _object(document.get("fields", {}), f"{path}: fields")

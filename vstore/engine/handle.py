@@ -199,6 +199,7 @@ class Handle:
         Raises
         ------
         ReadOnlyError, NotFoundError
+            The handle reads an older epoch; the collection was dropped.
         """
         self.snapshot().collection(self.name)  # raises if the collection was dropped
         if self.pinned is not None:
@@ -213,6 +214,7 @@ class Handle:
         Raises
         ------
         ReadOnlyError, NotFoundError, ScopeError
+            The handle reads an older epoch; the collection was dropped; the handle is scoped.
         """
         self.require_writable()
         self.require_whole(what)
@@ -248,6 +250,8 @@ class Handle:
         Raises
         ------
         ReadOnlyError, NotFoundError, ScopeError, StorageError
+            The handle reads an older epoch; the collection was dropped; the handle is scoped; the
+            operating system refuses to write.
         """
         self.require_unscoped(operation.name)
         self.change_part(edit, operation)

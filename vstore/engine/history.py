@@ -63,6 +63,7 @@ def entries(snapshot: Snapshot, *, limit: int) -> list[HistoryEntry]:
     Raises
     ------
     InvalidArgumentError, CorruptionError
+        The limit is no whole number of at least 1; the record of dropped commits is damaged.
     """
     limit = check_whole(limit, what="limit", least=0)
     found = {

@@ -285,6 +285,7 @@ class OpenFile:
         Raises
         ------
         ReadOnlyError, ClosedError, StorageError
+            The handle is no writer; it is closed; a write failed before.
         StateError
             This thread has a turn already.
         LockedError

@@ -105,13 +105,7 @@ class CanaryReport:
 def set_canaries(
     handle: Handle, label: str, texts: Sequence[str], made: Embedder | Embeddings | Array
 ) -> None:
-    """Keep texts with their vectors; without texts, keep none.
-
-    Raises
-    ------
-    InvalidArgumentError, InvalidVectorError, VersionMismatchError, LimitExceededError,
-    NotFoundError, StateError
-    """
+    """Keep texts with their vectors; without texts, keep none. `Guards.set_canaries` says more."""
     handle.require_whole("set_canaries")
     version = handle.view().version(label)
     checked = _checked_texts(texts)

@@ -46,6 +46,7 @@ def change_guard(
     Raises
     ------
     NotFoundError, ReadOnlyError, CorruptionError
+        The collection has no such version; the handle reads an older epoch; the guard is damaged.
     """
     handle.require_unscoped(operation.name)
     handle.view().version(label)
@@ -129,6 +130,7 @@ def guard_info(handle: Handle, label: str) -> GuardInfo:
     Raises
     ------
     NotFoundError, CorruptionError
+        The collection has no such version; its guard is damaged.
     """
     handle.require_whole("guard")
     version = handle.view().version(label)

@@ -105,6 +105,7 @@ def require_lengths(handle: Handle, label: str, checked: CheckedVectors) -> None
     Raises
     ------
     InvalidVectorError, CorruptionError
+        A row's length is far from those the version has; the version's guard is damaged.
     """
     snapshot = handle.snapshot()
     pending = PendingChanges(snapshot.collection(handle.name))

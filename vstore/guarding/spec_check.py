@@ -91,6 +91,8 @@ def check_batch(
     Raises
     ------
     VersionMismatchError, InvalidVectorError, StateError
+        The stamp or the dimension is not the version's; a vector is not finite, or zero under
+        cosine; the version is retired.
     """
     require_open(version, where=where)
     if not isinstance(vectors, np.ndarray) and isinstance(vectors, embedders.Embeddings):
@@ -113,6 +115,8 @@ def check_queries(
     Raises
     ------
     VersionMismatchError, InvalidVectorError, StateError
+        The stamp or the dimension is not the version's; a vector is not finite, or zero under
+        cosine; the version is retired.
     """
     require_open(version, where=where)
     vectors: object = queries

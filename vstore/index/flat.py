@@ -34,7 +34,7 @@ _PRODUCT_MAX: Final = 1e37
 _GATHER_SHARE: Final = 0.05  # with fewer rows allowed, copying them beats scoring all
 
 
-class Found(NamedTuple):
+class RankedRows(NamedTuple):
     """Rows found for one query, best first."""
 
     part: IntArray
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     score: Array  # float64; larger is better
 
 
-def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> list[Found]:
+def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> list[RankedRows]:
     """Return the k best groups of all parts for each query.
 
     Parameters
@@ -56,13 +56,13 @@ def scan(parts: Sequence[ScanPart], queries: Array, metric: Metric, k: int) -> l
 
     Returns
     -------
-    list of Found
+    list of RankedRows
         One per query, at most k rows each, one per group. Ties go to the smaller group, then to
         the earlier row.
     """
     if not len(queries) or not parts:
         none = np.zeros(0, np.int64)
-        return [Found(none, none, np.zeros(0)) for _ in queries]
+        return [RankedRows(none, none, np.zeros(0)) for _ in queries]
     pools = [_Pool(k) for _ in queries]
     lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
     # One margin for all parts: the k-th best may be in one, its rival in another.
@@ -237,9 +237,9 @@ def _rescored(
     query: Array,
     metric: Metric,
     k: int,
-) -> Found:
+) -> RankedRows:
     if not pool.count:
-        return Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        return RankedRows(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     numbers, first_rows = np.concatenate(pool.parts), np.concatenate(pool.rows)
     found = []
     for number in np.unique(numbers).tolist():
@@ -255,7 +255,7 @@ def _rescored(
     order = np.lexsort((row, group, -score))
     _, best = np.unique(group[order], return_index=True)
     order = order[np.sort(best)][:k]
-    return Found(number[order], row[order], score[order])
+    return RankedRows(number[order], row[order], score[order])
 
 
 def _group_rows(part: _NarrowedPart, first_rows: IntArray) -> IntArray:

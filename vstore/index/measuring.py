@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vstore.index.construction import Kernels
-    from vstore.index.flat import Found
+    from vstore.index.flat import RankedRows
     from vstore.index.graph import GraphIndex
     from vstore.manifest.spec import Metric
     from vstore.native.arrays import Rows
@@ -72,7 +72,7 @@ class _Sample(NamedTuple):
     different: float
 
     @classmethod
-    def of(cls, queries: Array, found: Sequence[Found], k: int) -> _Sample:
+    def of(cls, queries: Array, found: Sequence[RankedRows], k: int) -> _Sample:
         """Return a sample of the queries whose hits were found."""
         worst = np.array([one.score[k - 1] for one in found])
         _, counts = np.unique([one.row[0] for one in found], return_counts=True)

@@ -58,6 +58,7 @@ def create_collection(
     Raises
     ------
     AlreadyExistsError, LimitExceededError
+        The name is taken; there are too many collections or fields.
     """
     if name in state.collections:
         raise AlreadyExistsError(f"there is a collection {name!r} already")
@@ -77,6 +78,7 @@ def add_fields(collection: CollectionState, fields: Mapping[str, str]) -> Collec
     Raises
     ------
     AlreadyExistsError, LimitExceededError
+        A field is there already, with another type; there are too many.
     """
     for name in fields:
         if name in collection.fields:
@@ -138,6 +140,7 @@ def add_tag(state: StoreState, name: str, epoch: int, moment: Moment) -> StoreSt
     Raises
     ------
     AlreadyExistsError, LimitExceededError
+        The tag is taken; there are too many tags.
     """
     if name in state.tags:
         raise AlreadyExistsError(f"there is a tag {name!r} already")

@@ -180,6 +180,8 @@ def cut_over(
     Raises
     ------
     GateError, StateError, InvalidArgumentError
+        A gate does not pass and it is not forced; the version serves already or is retired; it is
+        forced without a reason.
     """
     _require_open(collection, new)
     own = collection.routes.get(key)

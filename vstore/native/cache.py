@@ -93,6 +93,7 @@ def _require_private_above(path: str) -> None:
     Raises
     ------
     UnusableCacheError, OSError
+        Others may write to a directory above; the operating system does not say.
     """
     if sys.platform == "win32":  # the profile's own access rules
         return

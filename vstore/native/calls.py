@@ -110,6 +110,7 @@ class NativeKernels:
         Raises
         ------
         CorruptGraphError
+            A link or a level of the graph leads outside it.
         """
         found = np.empty((len(queries), ef), np.uint32)
         asked = (address(queries), len(queries), ef, address(found))
@@ -133,6 +134,7 @@ class NativeKernels:
         Raises
         ------
         CorruptGraphError
+            A link or a level of the graph leads outside it.
         """
         single = scratch.single
         if len(queries) == 1 and single is not None and single.question is question:

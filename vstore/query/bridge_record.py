@@ -42,6 +42,7 @@ def read_map(plain: PlainReader) -> BridgeMap:
     Raises
     ------
     ValueError
+        A field is missing, of another type, or out of range.
     """
     source_mean = _floats(plain, "source_mean")
     target_mean = _floats(plain, "target_mean")

@@ -17,7 +17,7 @@ from vstore.query.summary import ListedSummaries, MatchedSummaries, QuerySummary
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vstore.query.fetching import Fetched, FetchedBatch
+    from vstore.query.fetching import FetchedBatch, VersionAnswer
     from vstore.query.summary import Summaries
     from vstore.segment.row_table import RowTable
     from vstore.types import Array, IntArray
@@ -42,7 +42,7 @@ class RowHit(NamedTuple):
     similarities: Mapping[str, float]
 
 
-class Executed(NamedTuple):
+class QueryAnswer(NamedTuple):
     """Hits of one query, and how many rows each version gave to get them."""
 
     hits: list[RowHit]
@@ -73,7 +73,7 @@ class Execution(Protocol):
 class ListedExecution:
     """Hits that are there already: of a read of two versions."""
 
-    def __init__(self, executed: list[Executed]) -> None:
+    def __init__(self, executed: list[QueryAnswer]) -> None:
         self._executed = executed
         self.summaries: Summaries = ListedSummaries(
             [
@@ -140,7 +140,7 @@ def reciprocal_ranks(count: int) -> Array:
     return 1.0 / np.arange(1, count + 1)
 
 
-def row_hits(table: RowTable, fetched: Fetched) -> list[RowHit]:
+def row_hits(table: RowTable, fetched: VersionAnswer) -> list[RowHit]:
     """Return what was fetched of a version for one query as hits."""
     return [
         row_hit(table, *place)

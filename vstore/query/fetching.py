@@ -13,8 +13,8 @@ from vstore.limits import CHUNKS_MAX
 from vstore.native import loader
 from vstore.native.arrays import NONE
 from vstore.native.calls import CorruptGraphError, Question
-from vstore.query.filtered import Filtered, filtered
-from vstore.query.paths import ANY, FLAT, PartStatistics, Path, Wanted, choose_path
+from vstore.query.filtered import PassingRows, filtered
+from vstore.query.paths import ANY, FLAT, Accuracy, PartStatistics, Path, choose_path
 from vstore.segment.vectors import VectorSegment
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class VersionRead(NamedTuple):
         How many documents are asked for, or rows.
     matching : bool (docno_end,) or None
         Documents that may be returned; None for all.
-    wanted : Wanted
+    accuracy : Accuracy
     collapse : bool
         Whether hits are documents, and not rows.
     native : bool
@@ -57,18 +57,18 @@ class VersionRead(NamedTuple):
     metric: Metric
     k: int
     matching: BoolArray | None = None
-    wanted: Wanted = ANY
+    accuracy: Accuracy = ANY
     collapse: bool = True
     native: bool = False
 
     def path(self, statistics: PartStatistics) -> Path:
         """Return how a part is searched."""
         return choose_path(
-            statistics, self.k, self.wanted, native=self.native, collapse=self.collapse
+            statistics, self.k, self.accuracy, native=self.native, collapse=self.collapse
         )
 
 
-class Fetched(NamedTuple):
+class VersionAnswer(NamedTuple):
     """What one version answered to one query, best first."""
 
     docno: IntArray
@@ -106,17 +106,17 @@ class FetchedBatch(NamedTuple):
         counts: list[int] = np.count_nonzero(self.docno >= 0, axis=1).tolist()
         return counts
 
-    def one(self, query: int) -> Fetched:
+    def one(self, query: int) -> VersionAnswer:
         """Return what was found for one query."""
         found = self.docno[query] >= 0
-        return Fetched(*(array[query][found] for array in self[:4]))
+        return VersionAnswer(*(array[query][found] for array in self[:4]))
 
-    def each(self) -> Iterator[Fetched]:
+    def each(self) -> Iterator[VersionAnswer]:
         """Iterate over the queries."""
         return (self.one(query) for query in range(len(self.docno)))
 
 
-def part_statistics(passing: Filtered, number: int, part: RowPart) -> PartStatistics:
+def part_statistics(passing: PassingRows, number: int, part: RowPart) -> PartStatistics:
     """Return what the planner needs to know of a part."""
     rows = part.rows
     count = passing.count(number)
@@ -255,7 +255,7 @@ class GraphPart:
         if not self._is_verified:
             question, mark = self._verifying(queries)
         try:
-            if len(queries) < 2 * _QUERIES_PER_THREAD or self._read.wanted.threads < 2:
+            if len(queries) < 2 * _QUERIES_PER_THREAD or self._read.accuracy.threads < 2:
                 row, score = self._answer(queries, question, mark)
             else:
                 row, score = self._in_threads(queries, question)
@@ -296,7 +296,7 @@ class GraphPart:
 
     def _in_threads(self, queries: Array, question: Question) -> tuple[Array, Array]:
         """Split queries among threads; kernels release the GIL."""
-        threads = min(self._read.wanted.threads, len(queries) // _QUERIES_PER_THREAD)
+        threads = min(self._read.accuracy.threads, len(queries) // _QUERIES_PER_THREAD)
         first, *others = np.array_split(queries, threads)
         with futures.ThreadPoolExecutor(threads - 1) as pool:
             later = pool.map(lambda some: self._answer(some, question, mark=False), others)

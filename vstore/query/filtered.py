@@ -26,7 +26,7 @@ else:  # what a search without a filter does not need
 _FEW: Final = 0.02  # of the rows that pass: near-copies that cannot matter
 
 
-class Filtered:
+class PassingRows:
     """Which rows of a version's parts may be returned.
 
     Parameters
@@ -93,12 +93,12 @@ class Filtered:
         return nodes
 
 
-class _FilteredTables(Recent[int, Filtered]):
+class _FilteredTables(Recent[int, PassingRows]):
     """What the last few filters leave of a version, by the ids of their masks."""
 
 
-def filtered(table: RowTable, matching: BoolArray | None) -> Filtered:
+def filtered(table: RowTable, matching: BoolArray | None) -> PassingRows:
     """Return which rows of a version pass a filter: the same object for the same mask."""
-    # A `Filtered` holds its mask, so that no other mask can have the same id meanwhile.
+    # A `PassingRows` holds its mask, so that no other mask can have the same id meanwhile.
     known = table.companions.of(_FilteredTables)
-    return known.get(id(matching), lambda: Filtered(table.parts, matching))
+    return known.get(id(matching), lambda: PassingRows(table.parts, matching))

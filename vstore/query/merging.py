@@ -11,13 +11,13 @@ from vstore.query.fetching import FetchedBatch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vstore.index.flat import Found
+    from vstore.index.flat import RankedRows
     from vstore.segment.row_table import RowPart
     from vstore.types import Array, IntArray
 
 
 def padded(
-    found: Sequence[Found], numbers: Sequence[int], parts: Sequence[RowPart]
+    found: Sequence[RankedRows], numbers: Sequence[int], parts: Sequence[RowPart]
 ) -> FetchedBatch:
     """Return what a scan of some parts found as arrays, all queries equally wide.
 

@@ -28,7 +28,7 @@ _REFINED_BY_HAND: Final = 1 / 2
 _KEPT_BY_HAND: Final = 1 / 8
 
 
-class Wanted(NamedTuple):
+class Accuracy(NamedTuple):
     """What a caller asks of a search besides k.
 
     Attributes
@@ -46,8 +46,8 @@ class Wanted(NamedTuple):
     threads: int = 1
 
 
-ANY: Final = Wanted()  # of a caller who says nothing
-EXACT: Final = Wanted(recall=1.0)  # of what compares answers with the true ones
+ANY: Final = Accuracy()  # of a caller who says nothing
+EXACT: Final = Accuracy(recall=1.0)  # of what compares answers with the true ones
 
 
 class PartStatistics(NamedTuple):
@@ -118,7 +118,7 @@ FLAT: Final = Path("flat", 0, 0, 0, 0, (), 0.0, "no graph")
 
 
 def choose_path(
-    part: PartStatistics, k: int, wanted: Wanted, *, native: bool, collapse: bool = True
+    part: PartStatistics, k: int, accuracy: Accuracy, *, native: bool, collapse: bool = True
 ) -> Path:
     """Return how to search a segment for k hits.
 
@@ -132,28 +132,28 @@ def choose_path(
     flat = FLAT._replace(cost=float(part.rows))
     if part.recall is None or not part.nodes:
         return flat
-    if wanted.recall >= 1:
+    if accuracy.recall >= 1:
         return flat._replace(reason="recall=1: no sample of queries proves that a graph finds all")
     curves = part.recall.of(collapse=collapse)
-    if wanted.ef_search is not None:
+    if accuracy.ef_search is not None:
         if curves.ef_for(RECALL_DEFAULT, k) is None:
             reason = f"the graph was not seen to reach recall {RECALL_DEFAULT:g} at k={k:,}"
             return flat._replace(reason=reason)
         # A pool that is larger by as much as the filter leaves out.
-        ef = math.ceil(max(wanted.ef_search, k) / _share(part))
+        ef = math.ceil(max(accuracy.ef_search, k) / _share(part))
         if ef > POOL_MAX or ef >= part.nodes:
-            return flat._replace(reason=f"ef {wanted.ef_search} of so few is a scan")
-        return _by_hand(_graph(part, curves, ef, k), part, wanted.ef_search)
+            return flat._replace(reason=f"ef {accuracy.ef_search} of so few is a scan")
+        return _by_hand(_graph(part, curves, ef, k), part, accuracy.ef_search)
     if not native:
         return flat._replace(reason="no machine code here (yet)")
-    if part.resolved < wanted.recall:
+    if part.resolved < accuracy.recall:
         return flat._replace(reason="codes tell too few of the rows that pass apart")
     share = _share(part)
     # The k best of a share of the rows are among the k / share best of all.
     reach = max(k, min(k / share, curves.curves[-1].k if curves.curves else 0))
-    efs = [curves.ef_for(wanted.recall, at) for at in (k, reach)]
+    efs = [curves.ef_for(accuracy.recall, at) for at in (k, reach)]
     if None in efs:
-        reason = f"the graph was not seen to reach recall {wanted.recall:g} at k={k:,}"
+        reason = f"the graph was not seen to reach recall {accuracy.recall:g} at k={k:,}"
         return flat._replace(reason=reason)
     own, wide = (ef for ef in efs if ef is not None)
     best, best_ns = flat._replace(reason="cheaper than the graph"), _flat_ns(part)
@@ -167,7 +167,7 @@ def choose_path(
     graph_ns = graph.cost * (20 + part.code_bytes / 24) + _rescoring_ns(part, graph)
     if asked < min(part.nodes, POOL_MAX) and graph_ns < best_ns:
         measured = " and ".join(f"k={at:,}" for at, _ in graph.measured) or "a smaller k"
-        reason = f"recall {wanted.recall:g} was measured at {measured}: ef {own}"
+        reason = f"recall {accuracy.recall:g} was measured at {measured}: ef {own}"
         return graph._replace(reason=reason)
     return best
 

@@ -88,7 +88,7 @@ class RankedPair:
     coverage: float
 
 
-class Fused(NamedTuple):
+class FusedHit(NamedTuple):
     """One document of a fused list. The list's order is what ranks it, not the score.
 
     Attributes
@@ -106,10 +106,11 @@ class Fused(NamedTuple):
     source: int
 
 
-def hits(keys: IntArray, scores: Array, source: int) -> list[Fused]:
+def hits(keys: IntArray, scores: Array, source: int) -> list[FusedHit]:
     """Return documents and their scores as hits of one source, in their order."""
     return [
-        Fused(key, score, source) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
+        FusedHit(key, score, source)
+        for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
     ]
 
 

@@ -10,13 +10,13 @@ from vstore.index.ranges import expand_ranges
 from vstore.native import reference
 from vstore.query.beside import beside
 from vstore.query.execution import (
-    Executed,
     ListedExecution,
+    QueryAnswer,
     RowHit,
     reciprocal_ranks,
     row_hit,
 )
-from vstore.query.fetching import Fetched, VersionSearch
+from vstore.query.fetching import VersionAnswer, VersionSearch
 from vstore.query.fused_execution import Sides, fused_slots
 from vstore.query.fusion.cascade import cascade
 from vstore.query.fusion.rules import FusionInput
@@ -73,7 +73,7 @@ class FusedReads:
                 return whole
         return ListedExecution(self._fused(queries, batches))
 
-    def fused(self, queries: Sequence[Array]) -> list[Executed]:
+    def fused(self, queries: Sequence[Array]) -> list[QueryAnswer]:
         """Answer queries, each by itself."""
         return self._fused(queries, self._fetched(queries))
 
@@ -83,7 +83,7 @@ class FusedReads:
 
     def _fused(
         self, queries: Sequence[Array], batches: tuple[FetchedBatch, FetchedBatch]
-    ) -> list[Executed]:
+    ) -> list[QueryAnswer]:
         return [
             self._one(asked, fetched)
             for asked, fetched in zip(
@@ -93,7 +93,7 @@ class FusedReads:
             )
         ]
 
-    def _one(self, asked: tuple[Array, ...], fetched: tuple[Fetched, ...]) -> Executed:
+    def _one(self, asked: tuple[Array, ...], fetched: tuple[VersionAnswer, ...]) -> QueryAnswer:
         """Fuse what both versions found for one query."""
         from_old, from_new = fetched
         known = [from_old, from_new]
@@ -151,9 +151,9 @@ class CascadedReads:
 def _executed(
     ordered: Sequence[tuple[int, float, int]],
     tables: tuple[RowTable, RowTable],
-    fetched: tuple[Fetched, Fetched],
-    known: tuple[Fetched, Fetched] | None = None,
-) -> Executed:
+    fetched: tuple[VersionAnswer, VersionAnswer],
+    known: tuple[VersionAnswer, VersionAnswer] | None = None,
+) -> QueryAnswer:
     """Return one query's hits, and how many documents each version gave.
 
     Parameters
@@ -163,12 +163,12 @@ def _executed(
     """
     sides = list(zip(tables, known or fetched, strict=True))
     counts = {table.label: len(found.docno) for table, found in zip(tables, fetched, strict=True)}
-    return Executed(_fused_hits(ordered, sides), counts)
+    return QueryAnswer(_fused_hits(ordered, sides), counts)
 
 
 def _fused_hits(
     fused: Sequence[tuple[int, float, int]],
-    sides: Sequence[tuple[RowTable, Fetched]],
+    sides: Sequence[tuple[RowTable, VersionAnswer]],
 ) -> list[RowHit]:
     """Return hits in their order, with the similarities of all documents that a side scored."""
     places = [{docno: i for i, docno in enumerate(fetched.docno.tolist())} for _, fetched in sides]
@@ -188,7 +188,7 @@ def _fused_hits(
     return hits
 
 
-def score(read: VersionRead, query: Array, docnos: IntArray) -> Fetched:
+def score(read: VersionRead, query: Array, docnos: IntArray) -> VersionAnswer:
     """Score documents of a version exactly, each by its best row; all have served rows there.
 
     Parameters
@@ -209,9 +209,9 @@ def score(read: VersionRead, query: Array, docnos: IntArray) -> Fetched:
         mine, first = np.unique(owner[order], return_index=True)
         best = order[first]
         part[mine], row[mine], score[mine] = number, rows[best], scores[best]
-    return Fetched(docnos, part, row, score)
+    return VersionAnswer(docnos, part, row, score)
 
 
-def _joined(first: Fetched, second: Fetched) -> Fetched:
+def _joined(first: VersionAnswer, second: VersionAnswer) -> VersionAnswer:
     """Return the documents of both; a document in both is the same row in both."""
-    return Fetched(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
+    return VersionAnswer(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))

@@ -24,6 +24,7 @@ def bridge_between(view: CollectionView, source: str, target: str) -> BridgeStat
     Raises
     ------
     NotFoundError
+        There is no bridge between the versions.
     """
     for bridge in view.state.bridges:
         if (bridge.source, bridge.target) == (source, target):
@@ -48,6 +49,7 @@ def blended(
     Raises
     ------
     NotFoundError, CorruptionError
+        There is no bridge between the versions; it is damaged.
     """
     bridge = _loaded(snapshot, view, bridge_between(view, *labels))
     return np.ascontiguousarray(bridge.blended(own, other), np.float32)
@@ -71,6 +73,7 @@ def mapped(
     Raises
     ------
     NotFoundError, CorruptionError
+        There is no bridge between the versions; it is damaged.
     """
     bridge = _loaded(snapshot, view, bridge_between(view, source, target))
     return np.ascontiguousarray(bridge.apply(queries), np.float32)

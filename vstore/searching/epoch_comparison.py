@@ -173,7 +173,7 @@ def _answer(handle: Handle, query: Query, options: SearchOptions, epoch: int) ->
         searched = run(handle, snapshot, queries, options, resolved, bound, counted=False)
         return SearchResult(searched, 0)
 
-    found, exact = asked(options), asked(options._replace(wanted=EXACT))
+    found, exact = asked(options), asked(options._replace(accuracy=EXACT))
     return _Answer(
         view,
         passing(view, options.where),

@@ -37,7 +37,7 @@ class KeptAnswer(NamedTuple):
 
 
 class KeptAnswers(NamedTuple):
-    """Answers to some queries, with the methods of `Searched`."""
+    """Answers to some queries, with the methods of `BatchAnswer`."""
 
     answers: tuple[KeptAnswer, ...]
 

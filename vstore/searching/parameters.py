@@ -13,7 +13,7 @@ from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceede
 from vstore.fusions import FUSIONS
 from vstore.limits import K_MAX, POOL_MAX
 from vstore.names import check_choice, require_text
-from vstore.query.paths import ANY, RECALL_DEFAULT, Wanted
+from vstore.query.paths import ANY, RECALL_DEFAULT, Accuracy
 from vstore.query.reads import Bridge, Cascade, Dual
 from vstore.segment.copies import drawn_copies
 from vstore.segment.ids import is_unordered
@@ -68,7 +68,7 @@ class SearchOptions(NamedTuple):
     where: Where = None
     read: Read | None = None
     collapse: bool = True
-    wanted: Wanted = ANY
+    accuracy: Accuracy = ANY
     keys: tuple[str, ...] | None = None
     family: str = ""
 
@@ -105,7 +105,7 @@ def search_options(
         where,
         read,
         check_collapse(collapse),
-        ANY if recall is None and threads == 1 else _wanted(recall, threads),
+        ANY if recall is None and threads == 1 else _accuracy(recall, threads),
         None if keys is None else keys_of(keys),
         check_family(family),
     )
@@ -132,13 +132,13 @@ def _checked_read(read: object, version: str | None) -> Read:
     return cast("Read", replace(said, **labels))
 
 
-def _wanted(recall: Recall | None, threads: int) -> Wanted:
+def _accuracy(recall: Recall | None, threads: int) -> Accuracy:
     """Return what a caller asks of a search besides k."""
     if isinstance(recall, EfSearch):
         ef = numbers.check_whole(recall.ef, what="recall: ef", least=1, most=POOL_MAX)
-        return Wanted(ef_search=ef, threads=threads)
+        return Accuracy(ef_search=ef, threads=threads)
     share = RECALL_DEFAULT if recall is None else _share(recall)
-    return Wanted(share, threads=threads)
+    return Accuracy(share, threads=threads)
 
 
 def _share(value: object) -> float:
@@ -159,6 +159,7 @@ def check_k(k: object) -> int:
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        It is no whole number of at least 1; it is above `K_MAX`.
     """
     found = k if type(k) is int and k > 0 else numbers.check_count(k, what="k")
     if found > K_MAX:
@@ -172,6 +173,7 @@ def check_collapse(collapse: object) -> bool:
     Raises
     ------
     InvalidArgumentError
+        It is neither True nor False.
     """
     if collapse is True or collapse is False:  # in a tenth of the time
         return collapse
@@ -184,6 +186,7 @@ def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
     Raises
     ------
     InvalidArgumentError
+        They are no sequence of str.
     """
     if keys is None:
         return None

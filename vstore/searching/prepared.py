@@ -22,7 +22,7 @@ from vstore.observe.traced import TracedBatch
 from vstore.query.executor import executor_of
 from vstore.query.paths import EXACT
 from vstore.searching.resolving import is_text
-from vstore.searching.results import Searched
+from vstore.searching.results import BatchAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vstore.searching import bridging, recall_check
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.searching.query_vectors import QueryVectors
-    from vstore.searching.resolving import Resolved
+    from vstore.searching.resolving import VersionChoice
     from vstore.types import Array
 else:  # not what a search by a vector needs
     bridging = Deferred("vstore.searching.bridging")
@@ -159,7 +159,7 @@ class PreparedSearch:
         *,
         started_s: float,
         counted: bool = True,
-    ) -> Searched:
+    ) -> BatchAnswer:
         """Answer queries.
 
         Parameters
@@ -171,9 +171,8 @@ class PreparedSearch:
         counted : bool
             Whether observers and what watches the queries are told.
 
-        Raises
-        ------
-        As `vectors`, and CorruptionError: what a query reads is damaged.
+        What it raises is what `vectors` does, and a `CorruptionError` if what a query reads is
+        damaged.
         """
         vectors = self.vectors(handle, snapshot, view, queries)
         execution = self._executor.execute(vectors)
@@ -194,7 +193,7 @@ class PreparedSearch:
             noted = self._noted(handle, snapshot, view, vectors)
         if not self._is_kept:
             self._keep(view)
-        return Searched(view, execution, batch, noted)
+        return BatchAnswer(view, execution, batch, noted)
 
     def _record(
         self, handle: Handle, view: CollectionView, batch: TracedBatch, execution: Execution
@@ -289,7 +288,7 @@ class PreparedSearch:
     @cached_property
     def _exact_executor(self) -> Executor:
         """What runs the same plan by scans."""
-        return self._executor_of([read._replace(wanted=EXACT) for read in self._reads])
+        return self._executor_of([read._replace(accuracy=EXACT) for read in self._reads])
 
 
 def _no_tally() -> None:
@@ -310,7 +309,7 @@ class PreparedSearches:
         return iter(list(self._known.values()))
 
     def find(
-        self, queries: Queries, options: SearchOptions, resolved: Resolved | None = None
+        self, queries: Queries, options: SearchOptions, resolved: VersionChoice | None = None
     ) -> tuple[object, PreparedSearch | None]:
         """Return the key of a search, and the search if it was prepared and is current.
 
@@ -318,7 +317,7 @@ class PreparedSearches:
         ----------
         options : SearchOptions
             Checked by `parameters`: options that are equal mean the same.
-        resolved : Resolved, optional
+        resolved : VersionChoice, optional
             What is read, if that does not follow from the options.
 
         Returns

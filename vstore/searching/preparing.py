@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from vstore.query.paths import PartStatistics, Path
     from vstore.searching import bridging
     from vstore.searching.parameters import Queries, SearchOptions
-    from vstore.searching.resolving import Resolved
-    from vstore.searching.results import Searched
+    from vstore.searching.resolving import VersionChoice
+    from vstore.searching.results import BatchAnswer
 else:  # not what a search of one version by a vector without a filter needs
     bridging = Deferred("vstore.searching.bridging")
     depths = Deferred("vstore.query.depths")
@@ -57,14 +57,12 @@ def prepared_as(  # noqa: PLR0917 - all of them are what a search is
     view: CollectionView,
     queries: Queries,
     options: SearchOptions,
-    resolved: Resolved,
+    resolved: VersionChoice,
     bound: Filter | None,
 ) -> PreparedSearch:
     """Return a search of what was resolved already, maybe as it was prepared for one before it.
 
-    Raises
-    ------
-    As `prepare`.
+    What it raises is what `prepare` raises.
     """
     known = view.companions.of(PreparedSearches)
     key, search = known.find(queries, options, resolved)
@@ -79,11 +77,11 @@ def run(  # noqa: PLR0917 - as `prepared_as`
     snapshot: Snapshot,
     queries: Queries,
     options: SearchOptions,
-    resolved: Resolved,
+    resolved: VersionChoice,
     bound: Filter | None,
     *,
     counted: bool = True,
-) -> Searched:
+) -> BatchAnswer:
     """Answer queries by what was resolved already; see `PreparedSearch.run`."""
     started_s = handle.clock.monotonic_s()
     view = handle.view_at(snapshot)
@@ -96,7 +94,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
     view: CollectionView,
     queries: Queries,
     options: SearchOptions,
-    resolved: Resolved,
+    resolved: VersionChoice,
     bound: Filter | None,
 ) -> PreparedSearch:
     """Prepare a search.
@@ -117,6 +115,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
     StateError
         A version is retired.
     CorruptionError
+        A bridge that queries come over is damaged.
     """
     old, new = resolved.old, resolved.new
     if old is not None and not options.collapse and resolved.mode != "bridge":
@@ -147,7 +146,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
             version.spec.metric,
             options.k,
             matching,
-            options.wanted,
+            options.accuracy,
             options.collapse,
             is_native,
         )
@@ -186,7 +185,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
 
 
 def _bridge(
-    snapshot: Snapshot, view: CollectionView, queries: Queries, resolved: Resolved
+    snapshot: Snapshot, view: CollectionView, queries: Queries, resolved: VersionChoice
 ) -> BridgeState | None:
     """Return the bridge over which queries come to their version; None if they are its own."""
     if resolved.mode != "bridge" or has_vectors(view, queries, resolved.new, snapshot.state):
@@ -225,7 +224,7 @@ class _ChosenFusion(NamedTuple):
         return self.name.startswith(BRIDGED)
 
 
-def _fusion(view: CollectionView, resolved: Resolved) -> _ChosenFusion:
+def _fusion(view: CollectionView, resolved: VersionChoice) -> _ChosenFusion:
     """Return the rule of a dual read."""
     if resolved.mode != "dual":
         return _ChosenFusion()

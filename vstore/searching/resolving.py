@@ -30,7 +30,7 @@ else:  # what a search by a vector without a filter does not need
     slices = Deferred("vstore.query.implied_values")
 
 
-class Resolved(NamedTuple):
+class VersionChoice(NamedTuple):
     """What a search reads.
 
     Attributes
@@ -80,7 +80,7 @@ def resolve(
     options: SearchOptions,
     state: StoreState,
     bound: Filter | None,
-) -> Resolved:
+) -> VersionChoice:
     """Decide what a search reads; of a canary route the version that has served so far.
 
     Parameters
@@ -98,7 +98,7 @@ def resolve(
     """
     key, route = route_for(view, bound)
     if options.version is not None:
-        return Resolved("matched", options.version, key=key)
+        return VersionChoice("matched", options.version, key=key)
     if options.read is not None:
         return _as_said(options.read, route, key)
     if route is None:
@@ -107,10 +107,10 @@ def resolve(
         guard.require_label(None, view.whole.state, where="query")
     origin = f"the route of {key}" if key else "the route"
     if route.mode == "canary":
-        return Resolved("matched", route.old_version, origin=origin, key=key)
+        return VersionChoice("matched", route.old_version, origin=origin, key=key)
     if route.mode == "matched":
-        return Resolved("matched", route.version, origin=origin, key=key)
-    return Resolved(route.mode, route.version, route.old_version, route.fusion, origin, key)
+        return VersionChoice("matched", route.version, origin=origin, key=key)
+    return VersionChoice(route.mode, route.version, route.old_version, route.fusion, origin, key)
 
 
 def is_asked_aside(options: SearchOptions, route: RouteState | None) -> bool:
@@ -120,10 +120,10 @@ def is_asked_aside(options: SearchOptions, route: RouteState | None) -> bool:
     return route.mode == "canary" or bool(route.shadow)
 
 
-def _as_said(read: Read, route: RouteState | None, key: str) -> Resolved:
+def _as_said(read: Read, route: RouteState | None, key: str) -> VersionChoice:
     """Return what a caller's read reads; the old version is the one that serves, if not named."""
     if isinstance(read, Bridge):
-        return Resolved("bridge", read.version, read.source, key=key)
+        return VersionChoice("bridge", read.version, read.source, key=key)
     old = read.old
     if old is None and route is not None:
         old = route.serving
@@ -131,8 +131,8 @@ def _as_said(read: Read, route: RouteState | None, key: str) -> Resolved:
         found = "no version serves" if old is None else f"{old!r} serves"
         raise StateError(f"read={read!r:.120}: {found}; name the old version, old=")
     if isinstance(read, Cascade):
-        return Resolved("cascade", read.new, old, key=key)
-    return Resolved("dual", read.new, old, read.fusion or DEFAULT_FUSION, key=key)
+        return VersionChoice("cascade", read.new, old, key=key)
+    return VersionChoice("dual", read.new, old, read.fusion or DEFAULT_FUSION, key=key)
 
 
 def is_text(queries: object) -> bool:

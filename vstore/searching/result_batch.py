@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from vstore.searching.kept_answers import KeptAnswers, kept
-from vstore.searching.results import SearchedTogether, SearchResult
+from vstore.searching.results import PlacedAnswer, SearchResult
 from vstore.searching.runs import run_of
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class SearchResults(Sequence[SearchResult]):
 
     results: tuple[SearchResult, ...]
     if TYPE_CHECKING:  # no field of a dataclass
-        _parts: Sequence[SearchedTogether]
+        _parts: Sequence[PlacedAnswer]
 
-    def __init__(self, parts: Sequence[SearchedTogether]) -> None:
+    def __init__(self, parts: Sequence[PlacedAnswer]) -> None:
         object.__setattr__(self, "_parts", parts)
 
     if not TYPE_CHECKING:
@@ -81,7 +81,7 @@ class SearchResults(Sequence[SearchResult]):
 
     def __reduce__(self) -> tuple[object, ...]:
         answers = KeptAnswers(tuple(map(kept, self.results)))
-        return SearchResults, ([SearchedTogether(answers, np.arange(len(self)))],)
+        return SearchResults, ([PlacedAnswer(answers, np.arange(len(self)))],)
 
     def to_run(self, query_ids: Iterable[str | int]) -> dict[str, dict[str, float]]:
         """Return ids and scores as evaluation libraries take them (ir_measures, ranx, BEIR).

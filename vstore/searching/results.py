@@ -55,10 +55,10 @@ class SearchResult:
 
     hits: tuple[Hit, ...]
     if TYPE_CHECKING:  # no fields of a dataclass
-        searched: Searched | KeptAnswers
+        searched: BatchAnswer | KeptAnswers
         _number: int
 
-    def __init__(self, searched: Searched | KeptAnswers, number: int) -> None:
+    def __init__(self, searched: BatchAnswer | KeptAnswers, number: int) -> None:
         object.__setattr__(self, "searched", searched)
         object.__setattr__(self, "_number", number)
 
@@ -153,7 +153,7 @@ class SearchResult:
         return SearchResult, (kept_answers.KeptAnswers((kept_answers.kept(self),)), 0)
 
 
-class Searched:
+class BatchAnswer:
     """A batch of queries after it ran, from which results are made when they are looked at."""
 
     __slots__ = ("_documents", "_execution", "_ids", "_noted", "_scores", "batch")
@@ -230,7 +230,7 @@ class Searched:
         )
 
 
-class SearchedTogether(NamedTuple):
+class PlacedAnswer(NamedTuple):
     """Queries of a batch that were answered together.
 
     Attributes
@@ -239,10 +239,10 @@ class SearchedTogether(NamedTuple):
         Where they are in the batch.
     """
 
-    searched: Searched | KeptAnswers
+    searched: BatchAnswer | KeptAnswers
     places: IntArray
 
 
-def together(searched: Searched) -> SearchedTogether:
+def together(searched: BatchAnswer) -> PlacedAnswer:
     """Return the whole of a batch, answered together."""
-    return SearchedTogether(searched, np.arange(len(searched.batch.summaries)))
+    return PlacedAnswer(searched, np.arange(len(searched.batch.summaries)))

@@ -15,13 +15,13 @@ from vstore.searching.parameters import one_query
 from vstore.searching.prepared import PreparedSearches
 from vstore.searching.preparing import prepare
 from vstore.searching.resolving import is_asked_aside, resolve, route_for
-from vstore.searching.results import Searched, SearchResult, together
+from vstore.searching.results import BatchAnswer, SearchResult, together
 
 if TYPE_CHECKING:
     from vstore.engine.handle import Handle
     from vstore.searching import hits, side_reads
     from vstore.searching.parameters import Queries, Query, SearchOptions
-    from vstore.searching.results import SearchedTogether
+    from vstore.searching.results import PlacedAnswer
 else:  # not what a search by one version, or by a plain route, needs
     hits = Deferred("vstore.searching.hits")
     side_reads = Deferred("vstore.searching.side_reads")
@@ -30,36 +30,32 @@ else:  # not what a search by one version, or by a plain route, needs
 def search_one(handle: Handle, query: Query, options: SearchOptions) -> SearchResult:
     """Run one search.
 
-    Raises
-    ------
-    As `search`.
+    What it raises is what `search` raises.
     """
     answered = _answered(handle, one_query(query), options)
-    searched = answered if isinstance(answered, Searched) else answered[0].searched
+    searched = answered if isinstance(answered, BatchAnswer) else answered[0].searched
     return SearchResult(searched, 0)
 
 
-def search(handle: Handle, queries: Queries, options: SearchOptions) -> list[SearchedTogether]:
+def search(handle: Handle, queries: Queries, options: SearchOptions) -> list[PlacedAnswer]:
     """Run one search per query, all with the same options, on one snapshot.
 
     Returns
     -------
-    list of SearchedTogether
+    list of PlacedAnswer
         One, or for a canary one for each version that answered.
 
-    Raises
-    ------
-    As `preparing.prepare` and `PreparedSearch.run`.
+    What it raises is what `preparing.prepare` and `PreparedSearch.run` raise.
     """
     if isinstance(queries, list | tuple) and not queries:
         return []
     answered = _answered(handle, queries, options)
-    return [together(answered)] if isinstance(answered, Searched) else answered
+    return [together(answered)] if isinstance(answered, BatchAnswer) else answered
 
 
 def _answered(
     handle: Handle, queries: Queries, options: SearchOptions
-) -> Searched | list[SearchedTogether]:
+) -> BatchAnswer | list[PlacedAnswer]:
     """Answer queries, together or by the ways that they go."""
     started_s = handle.file.clock.monotonic_s()
     snapshot = handle.snapshot()
@@ -84,9 +80,7 @@ def _answered(
 def explain(handle: Handle, query: Query, options: SearchOptions) -> hits.Explanation:
     """Plan one search, and check its query, without running it.
 
-    Raises
-    ------
-    As `search`.
+    What it raises is what `search` raises.
     """
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)

@@ -23,9 +23,9 @@ from blake3 import blake3
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import InvalidArgumentError, StateError, VstoreError
 from vstore.searching.preparing import run
-from vstore.searching.resolving import Resolved, is_asked_aside, is_text, resolve, route_for
+from vstore.searching.resolving import VersionChoice, is_asked_aside, is_text, resolve, route_for
 from vstore.searching.result_batch import SearchResults
-from vstore.searching.results import SearchedTogether, together
+from vstore.searching.results import PlacedAnswer, together
 from vstore.segment.validation import as_array
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def search(
     queries: Queries,
     options: SearchOptions,
     routed: tuple[str, RouteState, Filter | None],
-) -> list[SearchedTogether]:
+) -> list[PlacedAnswer]:
     """Run one search per query by a route that is a canary, or has a shadow."""
     key, route, bound = routed
     view = handle.view_at(snapshot)
@@ -74,12 +74,10 @@ def resolve_one(
     queries: Queries,
     options: SearchOptions,
     bound: Filter | None,
-) -> Resolved:
+) -> VersionChoice:
     """Decide what a search of one query reads: of a canary route, the version that it goes to.
 
-    Raises
-    ------
-    As `resolving.resolve`.
+    What it raises is what `resolving.resolve` raises.
     """
     view = handle.view_at(snapshot)
     resolved = resolve(view, queries, options, snapshot.state, bound)
@@ -97,7 +95,7 @@ def _canary_salt(handle: Handle, key: str) -> str:
     return f"{handle.name}/{key}/canary"
 
 
-def _side(resolved: Resolved, route: RouteState, *, to_new: bool) -> Resolved:
+def _side(resolved: VersionChoice, route: RouteState, *, to_new: bool) -> VersionChoice:
     """Return what one side of a canary reads."""
     label, share = route.old_version, 100 - route.percent
     if to_new:
@@ -111,18 +109,18 @@ def _canary(  # noqa: PLR0917 - as `preparing.run`
     snapshot: Snapshot,
     queries: Queries,
     options: SearchOptions,
-    resolved: Resolved,
+    resolved: VersionChoice,
     route: RouteState,
     to_new: BoolArray,
     bound: Filter | None,
-) -> list[SearchedTogether]:
+) -> list[PlacedAnswer]:
     parts = []
     for mask, is_new in ((~to_new, False), (to_new, True)):
         places = np.flatnonzero(mask)
         if len(places):
             side = _side(resolved, route, to_new=is_new)
             found = run(handle, snapshot, _some(queries, mask), options, side, bound)
-            parts.append(SearchedTogether(found, places))
+            parts.append(PlacedAnswer(found, places))
     return parts
 
 
@@ -135,14 +133,14 @@ def _shadow(  # noqa: PLR0917 - as `preparing.run`
     key: str,
     asked: BoolArray,
     bound: Filter | None,
-    results: list[SearchedTogether],
+    results: list[PlacedAnswer],
 ) -> None:
     places = np.flatnonzero(asked).tolist()
     if not places:
         return
     observer = handle.observer
     shadows = observer.shadows.of(handle.name, key, route.serving, route.shadow)
-    resolved = Resolved("matched", route.shadow, origin="the route's shadow", key=key)
+    resolved = VersionChoice("matched", route.shadow, origin="the route's shadow", key=key)
     try:
         if isinstance(queries, Mapping) and route.shadow in queries:
             queries = {route.shadow: queries[route.shadow]}
@@ -220,6 +218,7 @@ def _count(queries: Queries) -> int:
     Raises
     ------
     InvalidArgumentError
+        They have no length.
     """
     if isinstance(queries, Mapping):
         counts = {_count(value) for value in queries.values()}

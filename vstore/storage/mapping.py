@@ -33,6 +33,7 @@ if sys.platform == "win32":
             Raises
             ------
             OSError, ValueError
+                The operating system refuses to map; the file is shorter than the range.
             """
             start = offset - offset % mmap.ALLOCATIONGRANULARITY
             mapped = mmap.mmap(fd, offset - start + length, access=mmap.ACCESS_READ, offset=start)
@@ -124,6 +125,7 @@ else:
             Raises
             ------
             OSError, ValueError
+                The operating system refuses to map; the file is shorter than the range.
             """
             window, end, size = self._window, offset + length, os.fstat(fd).st_size
             if end > size:

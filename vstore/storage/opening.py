@@ -45,6 +45,8 @@ def open_container(
     LockedError
         Another writer holds it and did not let go within ``timeout_s``.
     NotFoundError, NotAStoreError, FormatVersionError, CorruptionError, StorageError
+        There is no such file; it is no store; it is of another format version; its superblock is
+        damaged; the operating system refuses.
     """
     opened: list[StorageFile] = []  # holds a file at once, so that no interrupt leaves it open
     try:

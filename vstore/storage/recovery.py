@@ -46,6 +46,7 @@ def choose_slot(
     FileMovedError
         The file is not that store, or not all of it.
     NotAStoreError, FormatVersionError, CorruptionError
+        The file is no store; it is of another format version; neither slot is whole.
     """
     pair = _read_settled(file)
     candidates = pair.newest_first()

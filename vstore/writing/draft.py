@@ -69,6 +69,7 @@ def write(file: OpenFile, body: Callable[[Draft], _T], *, one_call: bool = False
     Raises
     ------
     ReadOnlyError, ClosedError, StorageError
+        The handle is no writer; it is closed; the operating system refuses to write.
     StateError
         This thread has a transaction open.
     """

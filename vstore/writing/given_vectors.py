@@ -101,6 +101,8 @@ def check_given(
     Raises
     ------
     InvalidArgumentError, InvalidVectorError, VersionMismatchError, NotFoundError, StateError
+        They are not as many as documents; one is not finite, or zero under cosine; the stamp or the
+        dimension is not the version's; there is no such version; it is retired.
     """
     version = pending.view.version(label)
     where = f"vectors[{label!r}]"

@@ -48,6 +48,7 @@ def document_input(
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        A column is not as long as the ids, or has a value of another type; a value is too long.
     """
     count = len(ids)
     rows = None if metadata is None else metadata_rows(field_types, metadata, ids)
@@ -173,6 +174,7 @@ def text_column(texts: Iterable[str | None], count: int) -> list[str | None]:
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        They are not as many as documents, or one is no str; one is too long.
     """
     texts = one_per_id("texts", texts, count)
     for i, text in enumerate(texts):

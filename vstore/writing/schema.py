@@ -36,6 +36,7 @@ def add_field(handle: Handle, name: str, field_type: str, *, exist_ok: bool) -> 
     Raises
     ------
     InvalidArgumentError, AlreadyExistsError, LimitExceededError
+        The type is unknown; the field is there already, of another type; there are too many.
     """
     handle.require_unscoped("add_field")
     name = check_name(name, what="field name")
@@ -71,6 +72,7 @@ def create_version(
     Raises
     ------
     InvalidArgumentError, AlreadyExistsError, LimitExceededError
+        An option is out of range; the label or the geometry is taken; there are too many versions.
     """
     handle.require_unscoped("create_version")
     label = check_name(label, what="version label")
@@ -103,6 +105,7 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        A type is unknown, or a name is no name; there are too many.
     """
     checked: dict[str, str] = {}
     if not isinstance(fields, Mapping):

@@ -153,6 +153,7 @@ def _versions(
     Raises
     ------
     VersionMismatchError, NotFoundError, StateError
+        No version has an embedder's spec; there is no version of the label; it is retired.
     InvalidArgumentError
         Two embedders of one version.
     """
@@ -181,6 +182,7 @@ def _texts_to_embed(
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        A text is missing or no str; it is too long.
     """
     texts = one_per_id("texts", texts, len(ids))
     try:

@@ -30,6 +30,7 @@ def checked_queries(
     InvalidArgumentError
         They are no mapping, or lack a version.
     InvalidVectorError, VersionMismatchError, StateError
+        A query is not finite; its stamp or dimension is not the version's; the version is retired.
     """
     if not isinstance(queries, Mapping):
         raise InvalidArgumentError(

@@ -17,10 +17,10 @@ from vstore.migration.gates.judged_documents import require_documents
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.migration.jobs.queue import counting
 from vstore.numbers import check_switch
-from vstore.query.paths import ANY, EXACT, Wanted
+from vstore.query.paths import ANY, EXACT, Accuracy
 from vstore.searching.parameters import SearchOptions
 from vstore.searching.preparing import run
-from vstore.searching.resolving import Resolved
+from vstore.searching.resolving import VersionChoice
 from vstore.searching.result_batch import SearchResults
 from vstore.searching.results import together
 
@@ -163,7 +163,7 @@ def graph_recall(handle: Handle, version: str) -> tuple[float, int]:
     sample = _sampled_vectors(handle, version)
     if not len(sample):
         return 0.0, 0
-    exact = _asked(handle, sample, version, k=_RECALL_K, wanted=EXACT)
+    exact = _asked(handle, sample, version, k=_RECALL_K, accuracy=EXACT)
     found = _asked(handle, sample, version, k=_RECALL_K)
     recalls = [
         recall_against_exact(
@@ -177,13 +177,13 @@ def graph_recall(handle: Handle, version: str) -> tuple[float, int]:
 
 
 def _asked(
-    handle: Handle, queries: Array, version: str, *, k: int, wanted: Wanted = ANY
+    handle: Handle, queries: Array, version: str, *, k: int, accuracy: Accuracy = ANY
 ) -> SearchResults:
     """Search one version; not counted: what a gate asks is nobody's traffic."""
     snapshot = handle.snapshot()
     bound = bound_filter(handle.view_at(snapshot), None)
-    options = SearchOptions(version, k, wanted=wanted)
-    resolved = Resolved("matched", version)
+    options = SearchOptions(version, k, accuracy=accuracy)
+    resolved = VersionChoice("matched", version)
     searched = run(handle, snapshot, queries, options, resolved, bound, counted=False)
     return SearchResults([together(searched)])
 

@@ -254,6 +254,7 @@ def moment_of(handle: Handle, reason: str, by: str) -> Moment:
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        A word is no text; it is too long.
     """
     check_words(reason, by)
     return handle.moment(reason)._replace(by=by)
@@ -265,6 +266,7 @@ def check_words(reason: str, by: str) -> None:
     Raises
     ------
     InvalidArgumentError, LimitExceededError
+        A word is no text; it is too long.
     """
     check_note(reason, what="reason")
     if require_text(by, what="by"):
@@ -301,6 +303,8 @@ def change_route(
     StateError
         A route would be made for a tenant that has no document, and is not forced.
     LimitExceededError, ReadOnlyError, NotFoundError, StorageError
+        There are too many routes; the handle reads an older epoch; the collection was dropped; the
+        operating system refuses to write.
     """
     handle.require_writable()
 

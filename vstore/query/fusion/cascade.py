@@ -12,7 +12,7 @@ from vstore.errors import InvalidArgumentError
 from vstore.query.fusion.slots import NEW_WEIGHT, Candidates, slots_by_evidence
 
 if TYPE_CHECKING:
-    from vstore.query.ranking import Fused, Ranking
+    from vstore.query.ranking import FusedHit, Ranking
     from vstore.types import Array, BoolArray
 
 # Of the old ranking that is rescored. On SciFact from half coverage on, 20 lose .01 to .03 nDCG@10
@@ -28,7 +28,7 @@ def cascade(
     *,
     k: int,
     new_weight: float = NEW_WEIGHT,
-) -> list[Fused]:
+) -> list[FusedHit]:
     """Let migrated candidates change places with each other, by what both versions say of them.
 
     As `slots_by_evidence`, among the candidates only: the slots of the old ranking stay, those of

@@ -26,7 +26,7 @@ import numpy as np
 from vstore.errors import InvalidArgumentError
 from vstore.query.fusion.slots import NEW_WEIGHT, slots_by_evidence, with_new_only
 from vstore.query.fusion.standard_scores import standardised
-from vstore.query.ranking import Fused, check_apart, hits
+from vstore.query.ranking import FusedHit, check_apart, hits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -143,7 +143,7 @@ def imputed(
     new: Ranking | None = None,
     new_only: Collection[int] = (),
     new_only_share: float = 0.0,
-) -> list[Fused]:
+) -> list[FusedHit]:
     """Order all documents by the evidence of both versions, imputing what is not there yet.
 
     Exactly the old ranking before anything is migrated; after, the new one if ``new_share`` is 1.
@@ -304,7 +304,7 @@ def _standard_scores(old: Ranking, candidates: Candidates) -> tuple[Array, Array
     )
 
 
-def _with_gains(answers: list[Fused], gain_of: dict[int, float]) -> list[tuple[float, Fused]]:
+def _with_gains(answers: list[FusedHit], gain_of: dict[int, float]) -> list[tuple[float, FusedHit]]:
     """Give each answer its gain; one that has none gets that of the next, or else the least."""
     gain = min(gain_of.values())
     answered = []

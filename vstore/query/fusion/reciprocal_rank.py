@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vstore.query.ranking import Fused
+from vstore.query.ranking import FusedHit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ RRF_CONSTANT: Final = 60  # the value of the paper `rrf` names
 RRF_DEPTH: Final = 100  # hits per version
 
 
-def rrf(rankings: Sequence[Ranking], *, k: int, constant: float = RRF_CONSTANT) -> list[Fused]:
+def rrf(rankings: Sequence[Ranking], *, k: int, constant: float = RRF_CONSTANT) -> list[FusedHit]:
     """Fuse by the sum of ``1 / (constant + rank)``, ranks from 1.
 
     Cormack, Clarke, Buettcher: Reciprocal rank fusion outperforms Condorcet and individual rank
@@ -30,7 +30,7 @@ def rrf(rankings: Sequence[Ranking], *, k: int, constant: float = RRF_CONSTANT) 
 
 def summed(
     rankings: Sequence[Ranking], contribution: Callable[[Ranking], Array], k: int
-) -> list[Fused]:
+) -> list[FusedHit]:
     """Order by summed contributions, then by key; the largest one names the source.
 
     The earlier list is the source of equal contributions. Lists can be permuted without moving a
@@ -44,7 +44,7 @@ def summed(
         for key, gain in zip(ranking.keys.tolist(), gains, strict=True):
             shares.setdefault(key, []).append((gain, -source))
     fused = [
-        Fused(key, math.fsum(gain for gain, _ in given), -max(given)[1])
+        FusedHit(key, math.fsum(gain for gain, _ in given), -max(given)[1])
         for key, given in shares.items()
     ]
     return sorted(fused, key=lambda hit: (-hit.score, hit.key))[:k]

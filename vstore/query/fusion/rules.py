@@ -20,7 +20,7 @@ from vstore.query.fusion.imputed import (
 )
 from vstore.query.fusion.reciprocal_rank import RRF_DEPTH, rrf
 from vstore.query.fusion.slots import Candidates, slots
-from vstore.query.ranking import Fused, RankedPair, Ranking
+from vstore.query.ranking import FusedHit, RankedPair, Ranking
 
 if TYPE_CHECKING:
     from vstore.types import Array, BoolArray, IntArray
@@ -83,12 +83,12 @@ class FusionRule:
     """
 
     name: str
-    fuse: Callable[[FusionInput], list[Fused]]
+    fuse: Callable[[FusionInput], list[FusedHit]]
     depth: int = 0
     disjoint: bool = False
 
 
-def _by_slots(given: FusionInput) -> list[Fused]:
+def _by_slots(given: FusionInput) -> list[FusedHit]:
     return slots(
         given.old,
         given.new,
@@ -99,15 +99,15 @@ def _by_slots(given: FusionInput) -> list[Fused]:
     )
 
 
-def _by_evidence(given: FusionInput) -> list[Fused]:
+def _by_evidence(given: FusionInput) -> list[FusedHit]:
     return _imputed(given, EVIDENCE_SHARE, NO_IMPUTATION)
 
 
-def _by_imputation(given: FusionInput) -> list[Fused]:
+def _by_imputation(given: FusionInput) -> list[FusedHit]:
     return _imputed(given, NEW_SHARE, learnt_imputation(given.curve))
 
 
-def _imputed(given: FusionInput, new_share: float, imputation: Imputation) -> list[Fused]:
+def _imputed(given: FusionInput, new_share: float, imputation: Imputation) -> list[FusedHit]:
     keys = np.union1d(given.old.keys[given.migrated], given.new.keys[given.in_old])
     return imputed(
         given.old,
@@ -123,7 +123,7 @@ def _imputed(given: FusionInput, new_share: float, imputation: Imputation) -> li
     )
 
 
-def _by_reciprocal_rank(given: FusionInput) -> list[Fused]:
+def _by_reciprocal_rank(given: FusionInput) -> list[FusedHit]:
     return rrf((given.old, given.new), k=given.k)
 
 
@@ -159,7 +159,7 @@ class _FunctionRule:
     def __init__(self, function: FusionFunction) -> None:
         self._function = function
 
-    def __call__(self, given: FusionInput) -> list[Fused]:
+    def __call__(self, given: FusionInput) -> list[FusedHit]:
         pair = RankedPair(given.old, given.new, given.migrated, given.k, given.coverage)
         name = name_of(self._function)
         keys: list[Any] = list(self._function(pair))[: given.k]
@@ -175,7 +175,7 @@ class _FunctionRule:
         unseen = sorted(from_new.intersection(keys).difference(given.new.keys.tolist()))
         if unseen:  # migrated, and not among the best of the new version
             given.score(np.array(unseen, np.int64))
-        return [Fused(int(key), 0.0, int(key in from_new)) for key in keys]
+        return [FusedHit(int(key), 0.0, int(key in from_new)) for key in keys]
 
 
 def learnt_imputation(curve: tuple[float, ...]) -> Imputation:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from vstore.query.fusion.standard_scores import standardised
-from vstore.query.ranking import Fused, check_apart, hits
+from vstore.query.ranking import FusedHit, check_apart, hits
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,7 +51,7 @@ def slots(
     k: int,
     new_only: Collection[int] = (),
     new_only_share: float = 0.0,
-) -> list[Fused]:
+) -> list[FusedHit]:
     """Keep the old ranking's slots, and fill those of migrated documents in the new order.
 
     The i-th migrated document of the old ranking gives its place to the i-th migrated document of
@@ -103,7 +103,7 @@ def slots_by_evidence(
     new: Ranking | None = None,
     new_only: Collection[int] = (),
     new_only_share: float = 0.0,
-) -> list[Fused]:
+) -> list[FusedHit]:
     """Keep the old ranking's slots, and fill them by the evidence of both versions.
 
     Migrated documents are ordered by their old plus ``new_weight`` times their new standard score.
@@ -142,11 +142,13 @@ def _against_best(scores: Array, depth: int) -> Array:
     return standardised(scores, np.sort(scores)[::-1][:depth])
 
 
-def with_new_only(answers: list[Fused], new: list[Fused], alone: frozenset[int]) -> list[Fused]:
+def with_new_only(
+    answers: list[FusedHit], new: list[FusedHit], alone: frozenset[int]
+) -> list[FusedHit]:
     """Put new-only documents before the answer that follows them in the new ranking."""
     answering = {answer.key for answer in answers}
-    before: dict[int, list[Fused]] = {}
-    waiting: list[Fused] = []
+    before: dict[int, list[FusedHit]] = {}
+    waiting: list[FusedHit] = []
     for hit in new:
         if hit.key in alone:
             waiting.append(hit)
@@ -158,13 +160,13 @@ def with_new_only(answers: list[Fused], new: list[Fused], alone: frozenset[int])
 
 def _filled(
     old: Ranking,
-    answers: list[Fused],
+    answers: list[FusedHit],
     migrated: BoolArray,
     *,
     k: int,
     alone: frozenset[int],
     share: float,
-) -> list[Fused]:
+) -> list[FusedHit]:
     """Fill the slots of the old top k with the answers, in their order; see `slots`."""
     old.check_mask(migrated)
     answering = {answer.key for answer in answers}
@@ -179,7 +181,7 @@ def _filled(
     ]
     queue = deque(answers + unanswered)
     slots_end = max((i for i, is_moved in enumerate(moved, 1) if is_moved), default=0)
-    fused: list[Fused] = []
+    fused: list[FusedHit] = []
     for hit, is_moved in zip(head[:slots_end], moved, strict=False):
         if not is_moved:
             fused.append(hit)
@@ -193,12 +195,17 @@ def _filled(
 
 
 def _shared(
-    unmigrated: list[Fused], unplaced: list[Fused], *, places_before: int, k: int, share: float
-) -> list[Fused]:
+    unmigrated: list[FusedHit],
+    unplaced: list[FusedHit],
+    *,
+    places_before: int,
+    k: int,
+    share: float,
+) -> list[FusedHit]:
     """Merge unmigrated documents and those without a slot, each in their order; see `slots`."""
     rate = max(share, 1 / max(2, min(k, _UNPLACED_EVERY)))
     places, others = deque(unmigrated), deque(unplaced)
-    merged: list[Fused] = []
+    merged: list[FusedHit] = []
     while places and others:
         end = places_before + len(merged) + 1
         granted = int(end * rate) - int(places_before * rate)
@@ -207,7 +214,7 @@ def _shared(
     return [*merged, *places, *others]
 
 
-def _taken_new_only(queue: deque[Fused], alone: frozenset[int]) -> list[Fused]:
+def _taken_new_only(queue: deque[FusedHit], alone: frozenset[int]) -> list[FusedHit]:
     """Take the new-only documents off the front of the queue."""
     taken = []
     while queue and queue[0].key in alone:
