@@ -102,7 +102,7 @@ def check_k(k: object) -> int:
     ------
     InvalidArgumentError, LimitExceededError
     """
-    found = k if type(k) is int and k > 0 else numbers.check_count(k, what="k")
+    found = k if type(k) is int and k > 0 else numbers.check_whole(k, what="k", least=1)
     if found > K_MAX:
         raise LimitExceededError("k", limit="K_MAX", found=found, allowed=K_MAX)
     return found

@@ -11,7 +11,7 @@ from vstore.errors import InvalidArgumentError, LimitExceededError
 from vstore.guarding import spec_check as guard
 from vstore.guarding.canary_checks import require_no_drift
 from vstore.names import check_choice
-from vstore.numbers import check_count, check_switch
+from vstore.numbers import check_switch, check_whole
 from vstore.segment.ids import validate_ids
 from vstore.segment.sequences import listed, one_per_id
 from vstore.writing.counts import UpsertCounts
@@ -82,7 +82,7 @@ def upsert_texts(
     on_error = check_choice(on_error, ON_ERRORS, what="on_error")
     trust_geometry = check_switch(trust_geometry, what="trust_geometry")
     named = _named(embedder)
-    batch_size = check_count(batch_size, what="batch_size")
+    batch_size = check_whole(batch_size, what="batch_size", least=1)
     handle.require_writable()
     view = handle.view()
     # Everything is checked before the first batch is embedded and committed.

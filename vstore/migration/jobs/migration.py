@@ -27,7 +27,7 @@ from vstore.migration.jobs.status import (
     status_of,
 )
 from vstore.names import check_note
-from vstore.numbers import check_count, check_number, check_switch, check_whole
+from vstore.numbers import check_number, check_switch, check_whole
 from vstore.writing.embedding_batches import BatchEmbedder
 from vstore.writing.vector_sources import VectorSource
 
@@ -147,7 +147,7 @@ class Migration(OpenHandle):
                 price_per_unit=options.get("price_per_unit", 0.0),
                 capped=units_max is not None or cost_max is not None,
             ),
-            check_count(options.get("batch_size", 256), what="batch_size"),
+            check_whole(options.get("batch_size", 256), what="batch_size", least=1),
         )
         self._calls = calls_of(
             handle.clock,
