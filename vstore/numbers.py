@@ -52,19 +52,6 @@ def check_number(
     return number
 
 
-def check_count(value: object, *, what: str) -> int:
-    """Return how many of something are wanted, at least one.
-
-    Raises
-    ------
-    InvalidArgumentError
-        It is no int, or less than 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InvalidArgumentError(f"{what}: expected an int >= 1, found {short_repr(value)}")
-    return int(value)
-
-
 def check_switch(value: object, *, what: str) -> bool:
     """Return whether something is on.
 

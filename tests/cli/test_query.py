@@ -125,7 +125,7 @@ def test_chunks_are_hits_of_their_own_on_request(run: Callable[..., Ran], store:
         (("--query", "docs.jsonl", "--version", "v1"), "not a .npy file"),
         (("--text", "a", "--where", "{"), "--where: not JSON"),
         (("--text", "a", "--where", "{}"), "expected the keys field, op and value"),
-        (("--text", "a", "--k", 0), "expected an int >= 1"),
+        (("--text", "a", "--k", 0), "expected at least 1"),
         (("--text", "a", "--mode", "both"), "expected one of matched, dual"),
         (("--text", "a", "--epoch", 1, "--tag", "x"), "pass epoch or tag"),
     ],

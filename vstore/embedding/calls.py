@@ -15,7 +15,7 @@ from vstore.errors import (
     MissingDependencyError,
     VstoreError,
 )
-from vstore.numbers import check_count, check_number, check_whole
+from vstore.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ class Caller:
     def __init__(self, clock: Clock, calls: Calls) -> None:
         if not isinstance(calls, Calls):
             raise InvalidArgumentError(f"calls: expected Calls, found {calls!r:.60}")
-        self.batch_size = check_count(calls.batch_size, what="calls: batch_size")
+        self.batch_size = check_whole(calls.batch_size, what="calls: batch_size", least=1)
         retries = check_whole(calls.retries, what="calls: retries", least=0, most=1_000)
         self._clock = clock
         self._timeout_s = _positive(calls.timeout_s, "calls: timeout_s")

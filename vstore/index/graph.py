@@ -82,7 +82,9 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
             if mark:
                 scratch.search.make_marks()
             answered = kernels.answer(self.arrays, rows, scratch, queries, question)
-            return answered._replace(nodes=scratch.search.marked()) if mark else answered
+            if not mark or not answered.distances[0]:
+                return answered
+            return answered._replace(nodes=scratch.search.marked())
         finally:
             self._scratches.append(scratch)
 

@@ -240,4 +240,8 @@ class _Measurement:
         )
         scores = np.concatenate([answer.score for answer in answered])
         distances = np.concatenate([answer.distances for answer in answered])
-        return (scores >= sample.worst[:, None]).mean(axis=1), float(distances.mean())
+        followed = distances > 0  # the others are answered by a scan
+        if not followed.any():
+            return np.zeros(1), 0.0
+        found = scores[followed] >= sample.worst[followed, None]
+        return found.mean(axis=1), float(distances[followed].mean())

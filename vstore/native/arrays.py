@@ -21,6 +21,11 @@ NODES_MAX: Final = 2**31 - 2  # an entry of a pool has 31 bits for its node
 WIDTH_MAX: Final = 512  # links of a node
 _STAMPS: Final = 256
 EXPANDED: Final = 2  # nodes of a pool at once
+# Codes express a query of which clipping takes at most 1 / LOST_SHARE of its squared length. Where
+# it takes more, graphs that promise recall 0.95 were seen to find 0.93 to 0.78, and less the more
+# it takes. Of a graph's own rows 1 in 100 at most loses as much.
+LOST_SHARE: Final = 64
+WIDE_MAX: Final = 4_096  # the largest component that is looked at, in steps of a code
 METRICS: Final = {"cosine": 0, "inner_product": 1, "l2": 2}
 _PACKED: Final = 4_096  # codes at once
 ALL: Final = slice(None)

@@ -72,7 +72,9 @@ class Answers(NamedTuple):
     score : float64 (m, k)
         As of `reference.exact_scores`; -inf behind the last.
     distances : int64 (m,)
-        Distances computed between codes.
+        Distances computed between codes. 0, and no row, for a query that codes cannot express, as
+        one that is much longer than all rows: clipping would take more than 1 / `arrays.LOST_SHARE`
+        of its squared distance from the mean. Then the segment is to be scanned.
     scored : uint32 (m, any)
         Rows that were scored, if that was asked; NONE behind the last.
     nodes : int64 (any,)

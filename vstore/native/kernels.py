@@ -52,6 +52,8 @@ NONE = np.uint32(arrays.NONE)
 LEVELS_MAX = np.int64(arrays.LEVELS_MAX)
 TINY = np.finfo(np.float32).tiny  # stands in for a length of 0
 CODE_MAX = np.float32(127.0)
+WIDE_MAX = np.float32(arrays.WIDE_MAX)
+LOST_SHARE = np.int64(arrays.LOST_SHARE)
 NO_ENTRY = np.int64(2**63 - 1)  # behind all entries; odd, as if expanded
 FETCHED = np.int64(1024)  # bytes of a vector
 EXPANDED = np.int64(arrays.EXPANDED)
@@ -598,8 +600,13 @@ def _length(rows, query):
 
 @_inner
 def _encode(rows, query, length, size, code):
-    """Code a query as its vectors were; `Quantizer.encode`, to the bit."""
+    """Code a query as its vectors were (`Quantizer.encode`, to the bit); return if codes express it.
+
+    They do not if clipping takes too much of it, see `Answers.distances`: counted in whole numbers,
+    whose sums do not depend on their order.
+    """
     total = np.int32(0)
+    kept, lost = np.int64(0), np.int64(0)
     if rows.product != 0:
         largest = TINY
         for i in range(rows.dimension):
@@ -611,21 +618,32 @@ def _encode(rows, query, length, size, code):
         divisor = max(np.float32(length), TINY) if rows.unit != 0 else np.float32(1.0)
         for i in range(rows.dimension):
             centred = query[np.uint64(i)] / divisor - rows.mean[np.uint64(i)]
-            code[np.uint64(i)] = _byte(centred / rows.scale)
+            value = centred / rows.scale
+            byte = _byte(value)
+            beyond = np.int64(_rounded_within(value, WIDE_MAX)) - np.int64(byte)
+            code[np.uint64(i)] = byte
+            kept += np.int64(byte) * np.int64(byte)
+            lost += beyond * beyond
     for i in range(rows.dimension, size):
         code[np.uint64(i)] = np.int8(0)
     for i in range(size):
         total += np.int32(code[np.uint64(i)])
-    return Query(code, np.int64(total) << 7)
+    return Query(code, np.int64(total) << 7), lost * LOST_SHARE <= kept
 
 
 @_inner
 def _byte(value):
-    """Round and clip to -127 to 127; in comparisons that LLVM vectorises."""
+    """Return a component as a signed byte."""
+    return np.int8(_rounded_within(value, CODE_MAX))
+
+
+@_inner
+def _rounded_within(value, most):
+    """Round and clip to -most to most; in comparisons that LLVM vectorises."""
     value = np.rint(value)
-    value = CODE_MAX if value > CODE_MAX else value
-    value = -CODE_MAX if value < -CODE_MAX else value
-    return np.int8(np.int32(value))
+    value = most if value > most else value
+    value = -most if value < -most else value
+    return np.int32(value)
 
 
 @_inner
@@ -761,23 +779,24 @@ def answer_queries(graph, memory, rows, question, answer):
         for i in range(rows.dimension):
             rows.wide[np.uint64(i)] = np.float64(asked[np.uint64(i)])
         length = _length(rows, asked)
-        query = _encode(rows, asked, length, graph.size, memory.code)
-        if question.ef == 0:
-            computed = question.wanted_count
-            status = _scan(query, graph, question.wanted, computed, memory.pool, room)
-        else:
-            mark = UNMARKED
-            if answer.report != 0:
-                mark = _next_stamp(memory.visited, graph.nodes)
-            start = _enter(query, graph, 0, memory.visited, mark)
-            if start < 0:
+        query, is_expressed = _encode(rows, asked, length, graph.size, memory.code)
+        status = computed = have = np.int64(0)
+        if is_expressed:
+            if question.ef == 0:
+                computed = question.wanted_count
+                status = _scan(query, graph, question.wanted, computed, memory.pool, room)
+            else:
+                mark = UNMARKED
+                if answer.report != 0:
+                    mark = _next_stamp(memory.visited, graph.nodes)
+                start = _enter(query, graph, 0, memory.visited, mark)
+                if start < 0:
+                    return CORRUPT
+                status = computed = _beam(query, graph, graph.links, graph.width, 0, start,
+                                          question.ef, room, memory)  # fmt: skip
+            if status < 0:
                 return CORRUPT
-            status = computed = _beam(query, graph, graph.links, graph.width, 0, start,
-                                      question.ef, room, memory)  # fmt: skip
-        if status < 0:
-            return CORRUPT
-        have = _count(memory.pool, room)
-        have = _permitted(rows, question, memory.pool, have)
+            have = _permitted(rows, question, memory.pool, _count(memory.pool, room))
         _refine(query, graph, memory, have)
         found = _candidates(rows, question, memory.refined, have)
         if found < 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vstore.native.arrays import EXPANDED, LEVELS_MAX, NONE, rounded
+from vstore.native.arrays import EXPANDED, LEVELS_MAX, LOST_SHARE, NONE, WIDE_MAX, rounded
 from vstore.native.calls import Answers, CorruptGraphError
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ class ReferenceKernels:
             np.full((len(queries), scratch.room if question.report else 0), NONE, np.uint32),
         )
         for i, query in enumerate(queries):
-            code = _query(_encode(rows, graph.size, query))
+            encoded = _encode(rows, graph.size, query)
+            if encoded is None:
+                continue
+            code = _query(encoded)
             room = rounded(question.kept)
             if question.ef:
                 pool, distances = _beam(graph, code, _enter(graph, code, 0), 0, question.ef, room)
@@ -147,8 +150,8 @@ def length_of(query: Array) -> float:
     return float(np.sqrt((wide * wide).sum()))
 
 
-def _encode(rows: Rows, size: int, query: Array) -> Array:
-    """Code a query as its vectors were."""
+def _encode(rows: Rows, size: int, query: Array) -> Array | None:
+    """Code a query as its vectors were; None if clipping takes away too much of it."""
     code = np.zeros(size, np.int8)
     if rows.product:
         largest = np.maximum(np.abs(query).max(), np.finfo(np.float32).tiny)
@@ -159,7 +162,11 @@ def _encode(rows: Rows, size: int, query: Array) -> Array:
             scaled = query / np.maximum(np.float32(length_of(query)), np.finfo(np.float32).tiny)
         scaled = (scaled - rows.mean) / np.float32(rows.scale)
     code[: len(query)] = np.clip(np.rint(scaled), -127, 127)
-    return code
+    if rows.product:
+        return code
+    kept = code[: len(query)].astype(np.int64)
+    lost = np.clip(np.rint(scaled), -WIDE_MAX, WIDE_MAX).astype(np.int64) - kept
+    return code if (lost * lost).sum() * LOST_SHARE <= (kept * kept).sum() else None
 
 
 def _permitted(rows: Rows, nodes: Array, question: Question) -> Array:

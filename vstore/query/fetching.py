@@ -216,7 +216,7 @@ class GraphPart:
     """A segment that is searched by codes, and what is asked of its graph.
 
     Codes find candidates, which are scored again with their vectors. If that gives fewer rows than
-    there are, the segment is scanned.
+    there are, the segment is scanned; so it is for a query that codes cannot express.
 
     Parameters
     ----------

@@ -47,7 +47,9 @@ class FlatScan:
 
 @dataclass(frozen=True, slots=True)
 class GraphSearch:
-    """Follow the graph of one segment on codes.
+    """Follow the graph of one segment on codes; scan it for a query that codes cannot express.
+
+    Such a query lies far outside of the segment's vectors, in a place that codes would clip.
 
     Attributes
     ----------

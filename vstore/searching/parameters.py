@@ -161,7 +161,7 @@ def check_k(k: object) -> int:
     InvalidArgumentError, LimitExceededError
         It is no whole number of at least 1; it is above `K_MAX`.
     """
-    found = k if type(k) is int and k > 0 else numbers.check_count(k, what="k")
+    found = k if type(k) is int and k > 0 else numbers.check_whole(k, what="k", least=1)
     if found > K_MAX:
         raise LimitExceededError("k", limit="K_MAX", found=found, allowed=K_MAX)
     return found
