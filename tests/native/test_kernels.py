@@ -92,7 +92,7 @@ def test_graphs_and_answers_are_those_of_the_reference(
 
 
 def questions(graph: GraphIndex, allowed: Array) -> list[Question]:
-    permitted = graph.permitted(allowed)
+    permitted = graph.allowed_nodes(allowed)
     everything = np.arange(graph.arrays.nodes, dtype=np.uint32)
     return [
         Question(50, 50, 30, 20, 10),

@@ -122,11 +122,11 @@ class GraphIndex:  # no dataclass, nor are its arrays: each process would make t
             ),
         )
 
-    def permitted(self, allowed: Array) -> Array:
+    def allowed_nodes(self, allowed: Array) -> Array:
         """Return by node, bool (nodes,), whether one of the allowed rows is its."""
-        permitted = np.zeros(self.arrays.nodes, np.bool_)
-        permitted[self.node[allowed]] = True
-        return permitted
+        nodes = np.zeros(self.arrays.nodes, np.bool_)
+        nodes[self.node[allowed]] = True
+        return nodes
 
     @cached_property
     def node(self) -> Array:

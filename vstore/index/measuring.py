@@ -144,9 +144,9 @@ class _Measurement:
         self._allowed: tuple[Array, Array] | None = None
         nodes = index.arrays.nodes
         if bool((probe.node[probe.rows] < nodes).any()):  # rows whose codes others have as well
-            permitted = np.zeros(nodes, np.bool_)
-            permitted[probe.node[probe.known]] = True
-            self._allowed = permitted, probe.known
+            nodes_allowed = np.zeros(nodes, np.bool_)
+            nodes_allowed[probe.node[probe.known]] = True
+            self._allowed = nodes_allowed, probe.known
 
     def curves(self, groups: Array, *, distinct: bool) -> RecallCurves:
         """Return a curve for each k that is small beside what there is.

@@ -659,7 +659,7 @@ def _fetch_row(rows, row):
 
 
 @_inner
-def _permitted(rows, question, pool, have):
+def _only_allowed(rows, question, pool, have):
     """Move the first of the pool whose rows may be returned to its front; return how many."""
     if question.filtered == 0 and rows.has_starts == 0:
         return min(have, question.refine)
@@ -796,7 +796,7 @@ def answer_queries(graph, memory, rows, question, answer):
                                           question.ef, room, memory)  # fmt: skip
             if status < 0:
                 return CORRUPT
-            have = _permitted(rows, question, memory.pool, _count(memory.pool, room))
+            have = _only_allowed(rows, question, memory.pool, _count(memory.pool, room))
         _refine(query, graph, memory, have)
         found = _candidates(rows, question, memory.refined, have)
         if found < 0:

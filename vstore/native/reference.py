@@ -60,7 +60,7 @@ class ReferenceKernels:
                 order = np.lexsort((question.wanted, _coarse(graph, code, question.wanted)))
                 nodes = question.wanted[order[:room]]
                 distances = len(question.wanted)
-            nodes = _refined(graph, code, _permitted(rows, nodes, question))
+            nodes = _refined(graph, code, _only_allowed(rows, nodes, question))
             found = np.array(_candidates(rows, nodes.tolist(), question), np.int64)
             scores = exact_scores(rows.vectors[found], query, rows.metric)
             best = np.lexsort((found, -scores))
@@ -169,7 +169,7 @@ def _encode(rows: Rows, size: int, query: Array) -> Array | None:
     return code if (lost * lost).sum() * LOST_SHARE <= (kept * kept).sum() else None
 
 
-def _permitted(rows: Rows, nodes: Array, question: Question) -> Array:
+def _only_allowed(rows: Rows, nodes: Array, question: Question) -> Array:
     """Return the first nodes that have rows which may be returned."""
     if question.allowed is not None:
         nodes = nodes[question.allowed[0][nodes] != 0]

@@ -38,17 +38,19 @@ class Beside:
         self.new_only = int(np.count_nonzero(alone))
         left = int(np.count_nonzero(self.in_old & ~self.migrated))
         self.new_only_share = self.new_only / (self.new_only + left) if self.new_only else 0.0
-        self._eligible = self.migrated | alone
-        self._is_all_new = np.array_equal(self._eligible, new.has_served)
+        self._answerable = self.migrated | alone
+        self._is_all_new = np.array_equal(self._answerable, new.has_served)
         self._narrowed: Recent[tuple[str, int], tuple[BoolArray, BoolArray]] = Recent()
 
-    def eligible(self, matching: BoolArray | None) -> BoolArray | None:
+    def answerable(self, matching: BoolArray | None) -> BoolArray | None:
         """Return what passes a filter and the new version may answer for; None for all it has.
 
         Those are documents with fresh new rows, and those that only it can show. A document whose
         new rows are stale is answered by the old version.
         """
-        return matching if self._is_all_new else self._both("eligible", self._eligible, matching)
+        return (
+            matching if self._is_all_new else self._both("answerable", self._answerable, matching)
+        )
 
     def moved(self, matching: BoolArray | None) -> BoolArray:
         """Return what passes a filter and has fresh new rows."""
@@ -60,7 +62,7 @@ class Beside:
 
     @cached_property
     def _left(self) -> BoolArray:
-        return np.asarray(~self._eligible)
+        return np.asarray(~self._answerable)
 
     def _both(self, name: str, mask: BoolArray, matching: BoolArray | None) -> BoolArray:
         if matching is None:

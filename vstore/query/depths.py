@@ -29,7 +29,7 @@ def asked_of_both(
     for_old = both.left(old.matching) if rule.disjoint else old.matching
     return (
         old._replace(k=k, matching=for_old),
-        new._replace(k=k, matching=both.eligible(new.matching)),
+        new._replace(k=k, matching=both.answerable(new.matching)),
     )
 
 

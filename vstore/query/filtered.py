@@ -89,7 +89,7 @@ class PassingRows:
             return None
         nodes = self._nodes.get(number)
         if nodes is None:
-            nodes = self._nodes[number] = part.searched.graph.permitted(rows)
+            nodes = self._nodes[number] = part.searched.graph.allowed_nodes(rows)
         return nodes
 
 
