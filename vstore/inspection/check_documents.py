@@ -44,23 +44,19 @@ def _corrupt(snapshot: Snapshot, name: str, error: ValueError) -> CorruptionErro
 
 def _docno_by_id(snapshot: Snapshot, name: str) -> dict[DocumentId, int]:
     table = snapshot.collection(name).documents
+    ids: dict[int, DocumentId] = {}
+    docnos: dict[DocumentId, int] = {}
     parts = [
-        (segment.docno.tolist(), segment.ids(np.arange(segment.rows)))
+        zip(segment.docno.tolist(), segment.ids(np.arange(segment.rows)), strict=True)
         for segment in table.sealed.segments
     ]
-    recent = table.memtable.documents
-    parts.append((list(recent), [record.id for record in recent.values()]))
-    ids: dict[int, DocumentId] = {}
-    for part in parts:
-        named = dict(zip(*part, strict=True))
-        for docno in ids.keys() & named.keys():
-            if ids[docno] != named[docno]:
-                raise ValueError(f"document {docno} is {ids[docno]!r} and {named[docno]!r}")
-        ids.update(named)
-    docnos = {id_: docno for docno, id_ in ids.items()}
-    if len(docnos) != len(ids):
-        first, id_ = next(item for item in ids.items() if docnos[item[1]] != item[0])
-        raise ValueError(f"two documents {id_!r}: {first} and {docnos[id_]}")
+    memtable = ((docno, record.id) for docno, record in table.memtable.documents.items())
+    for part in (*parts, memtable):
+        for docno, id_ in part:
+            if ids.setdefault(docno, id_) != id_:
+                raise ValueError(f"document {docno} is {ids[docno]!r} and {id_!r}")
+            if docnos.setdefault(id_, docno) != docno:
+                raise ValueError(f"two documents {id_!r}: {docnos[id_]} and {docno}")
     if len(ids) != table.docno_end:
         missing = next(docno for docno in range(table.docno_end) if docno not in ids)
         raise ValueError(f"no document {missing} of {table.docno_end}")

@@ -348,8 +348,18 @@ class DocumentSegment(SealedSegment):
             lengths = np.diff(blobs.offsets)
             if self.rows and (int(present.max()) > 1 or bool(lengths[present == 0].any())):
                 raise self.corrupt("texts of documents that have none")
-        ids = [self.id(row) for row in range(self.rows)]
-        if self.rows and not np.array_equal(self.find(ids, hash_ids(encode_ids(ids))), self.docno):
+        ids = decode_ids(self.encoded_ids, np.arange(self.rows))  # each record had its own
+        index, order = (
+            self.array("id_hash", "<u8", (self.rows,)),
+            self.array("id_order", "<u4", (self.rows,)),
+        )
+        hashes = hash_ids(encode_ids(ids))
+        if not (
+            len(set(ids)) == self.rows
+            and np.array_equal(np.sort(order), np.arange(self.rows))
+            and np.array_equal(index, np.sort(hashes))
+            and np.array_equal(index, hashes[order])
+        ):
             raise self.corrupt("the id index does not find every document")
 
 
