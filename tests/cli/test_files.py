@@ -386,7 +386,7 @@ def test_a_capped_backfill_says_what_is_left_and_info_shows_it(
     by_year = ("--order", "hot", "--order-field", "year")
     report = run(*some, *by_year, "--documents-max", 15, "--json").data
     assert (report["written"], report["job"], report["finished"]) == (15, "stopped", False)
-    assert report["note"] == "documents_max 15: 15 done; 25 documents left"
+    assert report["note"] == "cap of 15 documents: 15 done; 25 documents left"
     with vstore.open(two_versions, mode="r") as store:
         docs = store.collection("docs")
         year: dict[object, Any] = {d.id: d.metadata.get("year", -1) for d in docs.documents()}
@@ -394,7 +394,7 @@ def test_a_capped_backfill_says_what_is_left_and_info_shows_it(
         assert waiting == sorted(year.values())[:25]
     shown = run("info", two_versions).out
     for fact in ("stopped, 2 batches, 15 documents done", "by year, the largest first",
-                 "15 documents", "documents_max 15: 15 done; 25 documents left"):  # fmt: skip
+                 "15 documents", "cap of 15 documents: 15 done; 25 documents left"):  # fmt: skip
         assert fact in shown
     versions = run("info", two_versions, "--json").data["collections"]["docs"]["versions"]
     job = versions[1]["backfill"]

@@ -134,7 +134,7 @@ def test_tags_are_listed_made_and_removed(run: Callable[..., Ran], store: Path) 
 
 def test_route_says_who_answers(run: Callable[..., Ran], two_versions: Path) -> None:
     assert run("route", two_versions, "--json").data["route"]["versions"] == ["v1"]
-    run("route", two_versions, "--read-both", "v2", "--fusion", "evidence")
+    run("route", two_versions, "--dual", "v2", "--fusion", "evidence")
     assert "dual read of v1 (old) and v2 (new) by evidence" in run("route", two_versions).out
     run("route", two_versions, "--fusion", "slots", code=2)
 

@@ -59,7 +59,7 @@ def test_a_dual_read_takes_a_vector_for_each_version(
     assert text.data["mode"] == "dual"
     assert {hit["version"] for hit in text.data["hits"]} == {"v1", "v2"}
     vectors = run(
-        *("search", two_versions, "--json", "--mode", "dual"),
+        *("search", two_versions, "--json"),
         *("--version", "v2", "--query", json.dumps(V2.embed_query(TEXT).tolist())),
         *("--old-version", "v1", "--old-query", json.dumps(V1.embed_query(TEXT).tolist())),
     )
@@ -69,7 +69,7 @@ def test_a_dual_read_takes_a_vector_for_each_version(
 def test_a_text_may_leave_the_version_to_the_route(
     run: Callable[..., Ran], two_versions: Path
 ) -> None:
-    run("route", two_versions, "--read-both", "v2")
+    run("route", two_versions, "--dual", "v2")
     assert run("search", two_versions, "-t", TEXT, "--json").data["versions"] == ["v1", "v2"]
     one = run("search", two_versions, "-t", TEXT, "--version", "v1", "--json").data
     assert (one["versions"], one["hits"][0]["id"]) == (["v1"], "d0")
@@ -118,7 +118,7 @@ def test_chunks_are_hits_of_their_own_on_request(run: Callable[..., Ran], store:
         (("--query", "junk.npy", "--version", "v1"), "not a .npy file of numbers"),
         (("--query", "torn.npy", "--version", "v1"), "not a .npy file of numbers"),
         (("--query", "zip.npy", "--version", "v1"), "numpy.save() writes one"),
-        (("--text", "a", "--fusion", "rrf"), "a dual read has one"),
+        (("--text", "a", "--fusion", "rrf"), "of a dual read"),
         (("--query", "[1]", "--version", "v1", "--old-version", "v1"), "a vector of each version"),
         (("--query", "many.npy", "--version", "v1"), "choose a row with --row"),
         (("--query", "many.npy", "--version", "v1", "--row", 9), "and --row 9"),
@@ -126,7 +126,7 @@ def test_chunks_are_hits_of_their_own_on_request(run: Callable[..., Ran], store:
         (("--text", "a", "--where", "{"), "--where: not JSON"),
         (("--text", "a", "--where", "{}"), "expected the keys field, op and value"),
         (("--text", "a", "--k", 0), "expected at least 1"),
-        (("--text", "a", "--mode", "both"), "expected one of matched, dual"),
+        (("--text", "a", "--old-version", "v1"), "name the new one"),
         (("--text", "a", "--epoch", 1, "--tag", "x"), "pass epoch or tag"),
     ],
 )

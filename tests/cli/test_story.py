@@ -39,7 +39,7 @@ def test_a_model_upgrade(run: Callable[..., Ran], store: Path, tmp_path: Path) -
     assert _states(run, store) == {"v1": "serving", "v2": "backfilling"}
 
     # Both are read, explicitly, and the gate holds until the backfill is through.
-    run("route", store, "--read-both", "v2", "--reason", "half of it is there")
+    run("route", store, "--dual", "v2", "--reason", "half of it is there")
     both = run("search", store, *QUERY, "--json").data
     assert (both["mode"], both["versions"]) == ("dual", ["v1", "v2"])
     assert {hit["version"] for hit in both["hits"]} <= {"v1", "v2"}
