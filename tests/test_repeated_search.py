@@ -115,7 +115,6 @@ OPTIONS: list[dict[str, Any]] = [
     {"k": 3_000},
     {"recall": 0.99},
     {"recall": 1},
-    {"recall": 1},
     {"recall": vstore.EfSearch(40)},
     {"collapse": False},
     {"family": "names", "key": "ada"},

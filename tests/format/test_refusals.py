@@ -153,7 +153,7 @@ def use(image: bytes, *, verify: Any = "lazy") -> list[object]:
         lambda: store.history(limit=100),
         lambda: store.info(),
         lambda: store.snapshot(max(0, store.epoch - 2)).collections,
-        lambda: [version.label for version in docs.versions],
+        lambda: list(docs.versions),
     ]
     found = [attempt(question) for question in questions]
     store.close()
