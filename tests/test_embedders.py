@@ -159,7 +159,7 @@ def test_what_an_embedder_cannot_do_leaves_nothing() -> None:
         {"ids": ["a"], "texts": ["one", "two"]},
         {"ids": ["a"], "texts": [None]},
         {"ids": ["a"], "texts": [1]},
-        {"ids": ["a", "a"], "texts": ["one", "two"], "batch_size": 1},
+        {"ids": ["a", "a"], "texts": ["one", "two"], "calls": vstore.Calls(batch_size=1)},
         {"ids": ["a"], "texts": ["one"], "metadata": []},
         {"ids": ["a"], "texts": ["one"], "metadata": [{"yaer": 1}]},
     ]

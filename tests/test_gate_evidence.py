@@ -208,10 +208,8 @@ def test_no_coverage_at_all_is_none_whatever_is_asked_for() -> None:
     gates = vstore.Gates(coverage=0.0)
     (coverage, *_) = docs.routes.check_gates(NEW, gates)
     assert (coverage.measured, coverage.evidence, coverage.passed) == (0.0, 0, False)
-    either: list[dict[str, Any]] = [{"gates": gates}, {"min_coverage": 0}]
-    for options in either:
-        with pytest.raises(vstore.GateError, match=r"no evidence: 0 documents that it can return"):
-            docs.routes.cutover(NEW, **options)
+    with pytest.raises(vstore.GateError, match=r"no evidence: 0 documents that it can return"):
+        docs.routes.cutover(NEW, gates=gates)
     docs.add_vectors([0], rows(1), version=NEW)  # of another tenant than acme
     with pytest.raises(vstore.GateError, match="no evidence"):
         docs.scoped(ACME).routes.cutover(NEW, gates=gates)

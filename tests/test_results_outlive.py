@@ -230,7 +230,8 @@ def test_what_calls_return_becomes_json() -> None:
         docs.search(query).trace, docs.search_batch({OLD: rows(2), NEW: rows(2)}),
         docs.search(axis(0), version=OLD, where=vstore.field("year") == 1),
         docs.explain(query), docs.explain(query, analyze=True), docs.routes.check_gates(NEW),
-        docs.store.check(), docs.store.history(), docs.store.metrics(), docs.versions[OLD].spec,
+        docs.store.check(), docs.store.history(), docs.store.metrics().to_dict(),
+        docs.versions[OLD].spec,
         docs.compare_epochs(query, before=docs.store.epoch - 1, after=docs.store.epoch),
         vstore.Gates(), docs.store.info(), docs.store.vacuum(),
     ]  # fmt: skip

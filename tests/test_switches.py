@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 EMBEDDER = vstore.HashingEmbedder(4)
 HASHED = "hashed"
 # What is returned or raised is made by vstore itself.
-MADE = {"BridgeMap", "GateResult", "GuardInfo", "Hit", "LockedError", "Migration", "MigrationPlan"}
+MADE = {
+    "BridgeMap",
+    "GateResult",
+    "GuardInfo",
+    "HistoryEntry",
+    "Hit",
+    "LockedError",
+    "Migration",
+    "MigrationPlan",
+}
 
 
 def in_transaction(docs: Any, name: str, *arguments: Any, **options: Any) -> None:

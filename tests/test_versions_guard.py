@@ -60,14 +60,15 @@ def test_a_query_of_another_model_is_refused() -> None:
     assert docs.search(query, version=NEW).ids == ["a"]
 
 
-def test_a_stamp_finds_its_version_if_asked_to() -> None:
+def test_a_spec_finds_its_version() -> None:
     docs = documents(new=OTHER)
     docs.upsert(["a", "b"], vectors={OLD: np.eye(4)[:2], NEW: np.eye(4)[1::-1]})
     for of, version, best in ((spec(), OLD, "a"), (OTHER, NEW, "b")):
-        result = docs.search(stamped(of, axis(0)), k=1)
+        result = docs.at(of).search(stamped(of, axis(0)), k=1)
         assert [(hit.id, hit.version) for hit in result] == [(best, version)]
+        assert docs.at(of).search(axis(0), k=1).ids == [best]
     with pytest.raises(vstore.VersionMismatchError, match="nearest"):
-        docs.search(stamped(spec("unheard of"), axis(0)))
+        docs.at(spec("unheard of"))
 
 
 def test_a_bare_array_must_say_its_version() -> None:
@@ -180,12 +181,12 @@ def test_equivalence_needs_a_reason_and_the_same_shape() -> None:
     assert store.info()["equivalences"] == []
 
 
-def test_a_stamp_prefers_its_own_version_to_an_equivalent_one() -> None:
+def test_a_spec_prefers_its_own_version_to_an_equivalent_one() -> None:
     store = store_in()
     docs = documents(store, new=OTHER)
     store.declare_equivalent(spec(), OTHER, reason="same weights")
     docs.upsert(["a"], vectors={NEW: rows(1)})
-    result = docs.search(stamped(OTHER, axis(0)))
+    result = docs.at(OTHER).search(axis(0))
     assert [(hit.id, hit.version) for hit in result] == [("a", NEW)]
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 from vstore.deferred import Deferred
 from vstore.engine.open_handle import OpenHandle, opening
 from vstore.errors import InvalidArgumentError
+from vstore.guarding import spec_check
+from vstore.manifest.spec import EmbeddingSpec
 from vstore.names import require_text
 from vstore.numbers import check_switch
 from vstore.searching.parameters import search_options, several_queries
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from vstore.guarding import guards as guarding
     from vstore.guarding.guards import Guards
     from vstore.manifest.job_state import JobOrder
-    from vstore.manifest.spec import EmbeddingSpec
     from vstore.manifest.state import Provenance, StalePolicy, StorageType
     from vstore.migration import migrations
     from vstore.migration.gates import measurements
@@ -138,19 +139,32 @@ class Collection(OpenHandle):
         assert tree is not None, "there is a filter"
         return type(self)(self.store, self._handle.within(tree))
 
-    def at(self, version: str) -> Self:
+    def at(self, version: str | EmbeddingSpec) -> Self:
         """Return a handle bound to a version, which is meant wherever none is named.
 
         Through it searches read that version whatever the route says, and bare arrays are its
         vectors, also in `upsert`. A program that has one model need not repeat the label, and
         still a vector is never taken for one of a version that nobody named.
 
+        Parameters
+        ----------
+        version : str or EmbeddingSpec
+            Its label, or its spec, of which a program with an embedder need not know the label.
+
         Raises
         ------
         NotFoundError
-            The collection has no such version.
+            The collection has no version of that label.
+        VersionMismatchError
+            The collection has no version of that spec, nor of one declared to be the same.
         """
-        return type(self)(self.store, self._handle.bound(require_text(version, what="version")))
+        snapshot = self._handle.snapshot()
+        view = self._handle.view_at(snapshot)
+        if isinstance(version, EmbeddingSpec):
+            found = spec_check.version_of(view.whole.state, version, snapshot.state, where="at")
+        else:
+            found = view.version(require_text(version, what="version"))
+        return type(self)(self.store, self._handle.bound(found.label))
 
     # Reading.
 

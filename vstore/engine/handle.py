@@ -81,15 +81,9 @@ class Handle:
         """Return the same handle, pinned to a snapshot."""
         return self._but(pinned=snapshot)
 
-    def bound(self, version: str) -> Handle:
-        """Return the same handle, bound to a version of the collection.
-
-        Raises
-        ------
-        NotFoundError
-            The collection has no such version.
-        """
-        return self._but(version=self.view().version(version).label)
+    def bound(self, label: str) -> Handle:
+        """Return the same handle, bound to a version."""
+        return self._but(version=label)
 
     def _but(
         self,

@@ -11,11 +11,14 @@ C each: ``list.extend`` and ``next`` over a ``map``, between whose steps Python 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import weakref
 from functools import partial
 from operator import length_hint
 from typing import TYPE_CHECKING, Final
+
+from vstore.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,3 +74,11 @@ def _close_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_all)
+
+
+def open_error(name: str, error: OSError) -> StorageError:
+    """Return what to tell of a path that the system does not open."""
+    hint = ""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = ". Close files or sockets, or raise the limit (ulimit -n), and try it again."
+    return StorageError(f"{name}: cannot open: {error.strerror}{hint}")

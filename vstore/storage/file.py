@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from vstore.errors import InvalidArgumentError, LockedError, NotFoundError, StorageError
 from vstore.storage import layout
-from vstore.storage.descriptor import Descriptor
+from vstore.storage.descriptor import Descriptor, open_error
 from vstore.storage.real_file import RealFile
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ class PathMedium:
         try:
             return None if sys.platform == "win32" else Descriptor(directory, os.O_RDONLY)
         except OSError as error:
-            raise StorageError(f"{directory}: cannot open it: {error.strerror}") from error
+            raise open_error(directory, error) from error
 
     def _sync_directory(self, directory: Descriptor | None) -> None:
         if directory is None:

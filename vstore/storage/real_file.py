@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from vstore.errors import ClosedError, NotFoundError, StorageError
 from vstore.storage import lock
-from vstore.storage.descriptor import Descriptor
+from vstore.storage.descriptor import Descriptor, open_error
 from vstore.storage.kind_of_file import OPEN_AT_ONCE, require_regular
 from vstore.storage.mapping import FileMaps
 
@@ -63,7 +63,7 @@ class RealFile:
                 raise NotFoundError(
                     f"{name}: no such file: its symbolic links lead in a circle"
                 ) from error
-            raise StorageError(f"{name}: cannot open: {error.strerror}") from error
+            raise open_error(name, error) from error
 
     @property
     def closed(self) -> bool:
