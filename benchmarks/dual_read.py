@@ -52,7 +52,7 @@ def filled(store: vstore.Store, rows: int) -> tuple[vstore.Collection, dict[str,
 
 def measure(path: Path, rows: int) -> list[Comparison]:
     """Return each rule's time against the slower single read."""
-    with vstore.open(path) as store:
+    with vstore.open(path, threads=1) as store:
         docs, queries = filled(store, rows)
 
         def single(label: str) -> Any:

@@ -20,6 +20,7 @@ from vstore.storage.layout import FRAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from vstore import Collection, SearchResult, Store
     from vstore.manifest.spec import Metric
@@ -128,12 +129,23 @@ def test_k_may_be_all_there_is(shared: Collection) -> None:
         assert len(set(result.ids)) == len(result)
 
 
-def test_threads_do_not_change_answers(shared: Collection) -> None:
-    one = shared.search_batch(QUERIES, version="v")
-    many = shared.search_batch(QUERIES, version="v")
-    assert [result.ids for result in one] == [result.ids for result in many]
-    single = [shared.search(query, version="v").ids for query in QUERIES]
-    assert single == [result.ids for result in one]
+def test_threads_do_not_change_answers(tmp_path: Path) -> None:
+    path = tmp_path / "docs.vstore"
+    with vstore.open(path) as store:
+        filled(store, clustered(ROWS, DIMENSION))
+    answers = []
+    for threads in (1, 3, None):
+        with vstore.open(path, mode="r", threads=threads) as store:
+            shared = store.collection("docs")
+            answers.append(shared.search_batch(QUERIES, version="v").ids.tolist())
+            answers.append([shared.search(query, version="v").ids for query in QUERIES])
+    assert answers == [answers[0]] * 6
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_a_number_of_threads_is_a_whole_number_of_at_least_one(threads: Any) -> None:
+    with pytest.raises(vstore.InvalidArgumentError, match="threads"):
+        vstore.open(":memory:", threads=threads)
 
 
 def test_deleted_and_stale_rows_are_passed_through_and_not_returned() -> None:

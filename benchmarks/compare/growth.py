@@ -54,7 +54,7 @@ def measure(
     for rows in sizes:
         path = folder / f"{rows}.vstore"
         version = write(path, vectors[:rows], min(GRAPH_ROWS_MIN, sizes[0]))
-        stores.append(vstore.open(path, mode="r"))
+        stores.append(vstore.open(path, mode="r", threads=1))
         docs = stores[-1].collection("docs")
 
         def ask(docs: vstore.Collection = docs) -> list[vstore.SearchResult]:

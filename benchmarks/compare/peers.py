@@ -23,14 +23,13 @@ class Vstore(Peer):
     name, needs = "vstore", "vstore"
     ef: int | None = None
     where: Any = None
-    threads = 1
 
     def build(self, vectors: Any, threads: int) -> None:
         import vstore
 
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "compare.vstore"
-        self.store = vstore.open(self.path)
+        self.store = vstore.open(self.path, threads=1)
         fields = None if self.labels is None else {"label": "int"}
         self.docs = self.store.create_collection("docs", fields=fields)
         self.docs.create_version("v", vstore.EmbeddingSpec("m", vectors.shape[1], metric="l2"))

@@ -178,7 +178,7 @@ def peak_mib() -> float:
 def speed(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Search at each recall, in turns, by one thread."""
     queries, truth = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
-    store = vstore.open(folder / "index.vstore", mode="r")
+    store = vstore.open(folder / "index.vstore", mode="r", threads=1)
     docs = store.collection("docs")
 
     def search(wanted: float) -> np.ndarray:

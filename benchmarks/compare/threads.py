@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import vstore
 from benchmarks.compare.data import load
 from benchmarks.compare.peer import K
 from benchmarks.compare.peers import Vstore
 from benchmarks.measure import Comparison, report, seconds_of
-from vstore import EfSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,15 +39,17 @@ def compared(source: str) -> list[Comparison]:
     ours.tune(EF)
     many = np.concatenate([data.queries] * 4)
 
-    def search(threads: int) -> object:
-        return ours.docs.search_batch(many, version="v", k=K, recall=EfSearch(EF))
+    readers = {count: vstore.open(ours.path, mode="r", threads=count) for count in (1, 2)}
 
-    def with_ids(threads: int) -> object:
-        ours.threads = threads
-        return ours.search(many)
+    def search(threads: int) -> vstore.SearchResults:
+        docs = readers[threads].collection("docs")
+        return docs.search_batch(many, version="v", k=K, recall=vstore.EfSearch(EF))
 
     rows = []
-    ways: dict[str, Callable[[int], object]] = {"search": search, "search, and all ids": with_ids}
+    ways: dict[str, Callable[[int], object]] = {
+        "search": search,
+        "search, and all ids": lambda threads: search(threads).ids,
+    }
     for name, run in ways.items():
         run(2)
         times: dict[int, list[float]] = {1: [], 2: []}
