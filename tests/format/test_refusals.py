@@ -945,6 +945,8 @@ GRAPH_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "no entry": lambda a: a["graph"].pop("entry"),
     "no curve": lambda a: a["graph"].pop("recall"),
     "no codes": lambda a: a.pop("codes"),
+    "codes without a kind": lambda a: a["codes"].pop("kind"),
+    "codes of no kind": lambda a: a["codes"].update(kind=8),
     "codes without unit": lambda a: a["codes"].pop("unit"),
     "ef_construction of 0": lambda a: a["graph"].update(ef_construction=0),
     "scale of 0": lambda a: a["codes"].update(scale=0.0),
@@ -974,6 +976,26 @@ def test_what_a_graph_says_of_itself_is_checked(graph_image: bytes, name: str) -
     assert not checked(forged).ok
     with pytest.raises(CorruptionError):
         open_store(MemoryMedium(forged), mode="r", verify="full")
+
+
+def test_a_graph_of_codes_of_another_kind_is_ignored(graph_image: bytes) -> None:
+    file = Forged(graph_image)
+    file.at(file.segment("v1")["header"])["attributes"]["codes"].update(kind="bits")  # as long
+    forged = file.bytes()
+    assert checked(forged).ok
+    answers, graphs = [], []
+    for image in (graph_image, forged):
+        with open_store(MemoryMedium(image), mode="r", verify="full") as store:
+            docs = store.collection("docs")
+            answers.append(docs.search(rows(1)[0], version="v1", recall=1).ids)
+            graphs.append(docs.versions["v1"].graphs)
+    assert answers[0] == answers[1]
+    assert graphs == [1, 0]
+    medium = MemoryMedium(forged)
+    with open_store(medium) as store:  # a writer that does not know it makes its own
+        store.optimize()
+        assert store.collection("docs").versions["v1"].graphs == 1
+        assert store.check().ok
 
 
 def test_an_edit_without_a_path_replaces_no_segments() -> None:

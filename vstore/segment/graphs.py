@@ -33,6 +33,8 @@ from vstore.segment.sealed import write_segment
 from vstore.segment.vectors import NODE_ARRAYS, VectorSegment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vstore.index import building, construction
     from vstore.index.building import ExtendableGraph
     from vstore.index.construction import Kernels
@@ -45,6 +47,8 @@ else:  # a search needs none
     construction = Deferred("vstore.index.construction")
 
 _SPARE_MAX: Final = 1 << 16
+CODES_KIND: Final = "int8"  # of `quantizer.Quantizer`; a graph of other codes is ignored
+_KIND_BYTES_MAX: Final = 64
 
 
 def build_graph(
@@ -88,6 +92,7 @@ def write_graph(
     attributes = {
         **segment.header.attributes,
         "codes": {
+            "kind": CODES_KIND,
             "space": quantizer.space,
             "unit": quantizer.unit,
             "scale": quantizer.scale,
@@ -135,7 +140,7 @@ def _stored_members(index: GraphIndex) -> dict[str, Array]:
 
 
 def read_graph(segment: VectorSegment, *, verified: bool = True) -> GraphIndex | None:
-    """Return a segment's graph, None if it has none.
+    """Return a segment's graph, None if it has none of codes that are known.
 
     Parameters
     ----------
@@ -148,12 +153,26 @@ def read_graph(segment: VectorSegment, *, verified: bool = True) -> GraphIndex |
         Its arrays or parameters contradict each other. What the links say is checked as they are
         followed.
     """
-    if "graph" not in segment.header.attributes:
-        return None
     try:
+        if not has_graph(segment.header.attributes):
+            return None
         return _read_graph(segment, verified=verified)
     except ValueError as error:
         raise segment.corrupt(str(error)) from error
+
+
+def has_graph(attributes: Mapping[str, object]) -> bool:
+    """Whether a segment has a graph of codes that are known; of others it is only slower.
+
+    Raises
+    ------
+    ValueError
+        There is a graph, and its codes do not say of which kind they are.
+    """
+    if "graph" not in attributes:
+        return False
+    codes = PlainReader(attributes.get("codes"), "codes")
+    return codes.text("kind", bytes_max=_KIND_BYTES_MAX) == CODES_KIND
 
 
 def _read_graph(segment: VectorSegment, *, verified: bool) -> GraphIndex:

@@ -274,8 +274,11 @@ class VectorSegment(SealedSegment):
 
     @cached_property
     def has_graph(self) -> bool:
-        """Whether there is a graph; tells without reading it."""
-        return "graph" in self.header.attributes
+        """Whether there is a graph of codes that are known; tells without reading it."""
+        try:
+            return graphs.has_graph(self.header.attributes)
+        except ValueError as error:
+            raise self.corrupt(str(error)) from error
 
     @cached_property
     def vectors(self) -> Array:
