@@ -73,14 +73,14 @@ def columns_of_rows(
     """Return some rows of a segment, in the given order, as columns."""
     ids = segment.encoded_ids
     taken = Blobs(ids.offsets, ids.data).take(rows)
-    texts = segment.texts()
+    texts = segment.texts
     own = [(name, segment.column(name)) for name in field_types if name in segment.field_types]
     return DocumentColumns(
         docno=segment.docno[rows],
         created=segment.created[rows],
         revision=segment.revision[rows],
         ids=EncodedIds(ids.kinds[rows], taken.offsets, taken.data),
-        source_hash=segment.source_hashes()[rows] if segment.has("source_hash") else None,
+        source_hash=segment.source_hashes[rows] if segment.has("source_hash") else None,
         text=texts[0].take(rows) if texts else None,
         text_present=texts[1][rows] if texts else None,
         fields={name: column.take(rows) for name, column in own if column is not None},

@@ -237,19 +237,17 @@ class DocumentSegment(SealedSegment):
         """Return a row's source hash, None if it has none."""
         if not self.has("source_hash"):
             return None
-        stored = self.source_hashes()[row].tobytes()
+        stored = self.source_hashes[row].tobytes()
         return None if stored == NO_HASH else stored
 
+    @cached_property
     def source_hashes(self) -> Array:
-        """Return all source hashes, u8 (rows, 32)."""
+        """All source hashes, u8 (rows, 32)."""
         return self.array("source_hash", "|u1", (self.rows, HASH_BYTES))
 
-    def texts(self) -> tuple[Blobs, Array] | None:
-        """Return all texts and which rows have one; None if no row has."""
-        return self._texts
-
     @cached_property
-    def _texts(self) -> tuple[Blobs, Array] | None:
+    def texts(self) -> tuple[Blobs, Array] | None:
+        """All texts and which rows have one; None if no row has."""
         # Kept, for its offsets are checked whole, and a backfill asks for one text at a time.
         if not self.has("text_offsets"):
             return None
@@ -258,7 +256,7 @@ class DocumentSegment(SealedSegment):
 
     def text(self, row: int) -> str | None:
         """Return a row's text, None if it has none."""
-        texts = self.texts()
+        texts = self.texts
         if texts is None or not texts[1][row]:
             return None
         try:
@@ -342,7 +340,7 @@ class DocumentSegment(SealedSegment):
             bare = record.source_hash is None and record.text is None and not record.metadata
             if record.revision == DELETED and not bare:
                 raise self.corrupt(f"row {row}: deleted, but with a hash, metadata or a text")
-        texts = self.texts()
+        texts = self.texts
         if texts is not None:
             blobs, present = texts
             lengths = np.diff(blobs.offsets)
