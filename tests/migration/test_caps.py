@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import vstore
 from tests.small_store import NEW, OLD, documents, rows, spec
 from vstore import Calls, Caps, Price
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import vstore
     from vstore.types import Array
 
 COUNT, FITS = 12, 7
@@ -97,3 +97,53 @@ def test_what_costs_nothing_exceeds_no_cap() -> None:
     docs = corpus()
     report = docs.migrate(OLD, NEW, lambda batch: rows(len(batch)), caps=Caps(cost=0.0)).run()
     assert (report.status, report.done) == ("done", COUNT)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_documents_that_fail_leave_room_for_others_under_a_cap(batch_size: int) -> None:
+    docs = corpus()
+
+    def embed(batch: Sequence[vstore.Document]) -> Array:
+        if any(document.id in (1, 3) for document in batch):
+            raise ValueError("poison")
+        return rows(len(batch))
+
+    migration = docs.migrate(
+        OLD, NEW, embed, caps=Caps(documents=FITS), calls=Calls(batch_size=batch_size)
+    )
+    report = migration.run()
+    assert (report.status, report.done) == ("stopped", FITS)
+    assert report.note.startswith(f"cap of {FITS} documents: {FITS} done")
+    assert docs.migrate(OLD, NEW, embed).run().done == COUNT - FITS - 2
+    assert {letter.id for letter in migration.dead_letters} == {1, 3}
+
+
+def test_a_function_that_always_fails_is_at_fault_and_not_a_cap() -> None:
+    docs = corpus()
+
+    def embed(_: object) -> Array:
+        raise ValueError("poison")
+
+    with pytest.raises(vstore.EmbeddingError):
+        docs.migrate(OLD, NEW, embed, caps=Caps(documents=FITS)).run()
+    assert not docs.migrate(OLD, NEW).dead_letters
+
+
+def test_a_job_goes_on_in_its_order_unless_another_is_said() -> None:
+    docs = documents(fields={"turn": "int"}, new=spec("model-new"))
+    docs.upsert(range(6), texts=["x"] * 6, metadata=[{"turn": 6 - i} for i in range(6)])
+    seen: list[object] = []
+
+    def embed(batch: Sequence[vstore.Document]) -> Array:
+        seen.extend(document.id for document in batch)
+        return rows(len(batch))
+
+    calls = Calls(batch_size=1)
+    first = docs.migrate(
+        OLD, NEW, embed, order="field", order_field="turn", caps=Caps(documents=2), calls=calls
+    )
+    first.run()
+    docs.migrate(OLD, NEW, embed, caps=Caps(documents=4), calls=calls).run()
+    assert seen == [5, 4, 3, 2]
+    docs.migrate(OLD, NEW, embed, order="id", calls=calls).run()
+    assert seen == [5, 4, 3, 2, 0, 1]

@@ -627,7 +627,7 @@ class Collection(OpenHandle):
         embed: Embed | None = None,
         *,
         from_vectors: MapRows | None = None,
-        order: JobOrder = "id",
+        order: JobOrder | None = None,
         order_field: str | None = None,
         caps: Caps | None = None,
         price: Price | None = None,

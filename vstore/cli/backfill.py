@@ -112,7 +112,7 @@ def backfill(
         label = docs.versions[version].label
         already = gone = 0
         if vectors is None or ids is None:
-            chosen: Any = order or "id"  # the engine checks it
+            chosen: Any = order  # the engine checks it
             migration = docs.migrate(
                 source_of(handle_of(docs), label),
                 label,

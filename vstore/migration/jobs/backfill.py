@@ -240,17 +240,22 @@ class Run:
             0 if self._work.vectors.unfit(item) else self._work.spending.units(item.document)
             for item in items
         ]
-        fits = caps.fitting(job, units, price_per_unit=price)
-        if fits:
-            self._write(items[:fits], units[:fits], phase)
-        if fits < len(items):
-            job = self._job()
-            left = scan(self._work, job).left
-            self._stop(caps.stop_note(job, units[fits], price_per_unit=price, left=left))
+        start = 0
+        while start < len(items):
+            fits = caps.fitting(job, units[start:], price_per_unit=price)
+            if not fits:
+                left = scan(self._work, job).left
+                self._stop(caps.stop_note(job, units[start], price_per_unit=price, left=left))
+                break
+            end = start + fits  # documents that fail leave room for others under a cap
+            self._write(items[start:end], units[start:end], phase)
+            start, job = end, self._job()
+            if job.status != "running":
+                break
         if self._progress is not None:
             now = coverage(self._handle, self._target)
             self._progress(now.fresh, now.live)
-        return fits == len(items)
+        return start == len(items)
 
     def _write(self, items: list[Item], units: list[int], phase: Phase) -> None:
         began_s = self._file.clock.monotonic_s()

@@ -60,7 +60,8 @@ class Migration(OpenHandle):
     from_vectors : callable, optional
         In place of ``embed``: gets fresh rows of the source version, float32 (n, dimension), and
         returns as many of the target, which must be declared with ``provenance="mapped"``.
-    order : {"id", "hot", "field"}, default "id"
+    order : {"id", "hot", "field"}, optional
+        Of a job that goes on its own, if not given; of a new one "id".
         "hot" begins with the documents that were found most often, or have the largest
         ``order_field``, a number. "field" goes by the value of ``order_field``, for example tenant
         by tenant. Documents without a value come last. Under the dual-write policy "queue",
@@ -92,7 +93,7 @@ class Migration(OpenHandle):
         embed: Embed | None = None,
         *,
         from_vectors: MapRows | None = None,
-        order: JobOrder = "id",
+        order: JobOrder | None = None,
         order_field: str | None = None,
         caps: Caps,
         price: Price,
@@ -106,6 +107,9 @@ class Migration(OpenHandle):
             view.version(source)
         if source == target:
             raise InvalidArgumentError(f"migrate: {source!r} to itself")
+        if order is None and order_field is None:
+            order, order_field = _order_of(view.state.jobs.get(target))
+        order = order or "id"
         backfill_queue.check_order(order, order_field, view.field_types)
         if from_vectors is not None and self._version.provenance != "mapped":
             raise InvalidArgumentError(
@@ -375,6 +379,13 @@ def source_of(handle: Handle, version: str) -> str:
     job = state.jobs.get(version)
     going = job is not None and job.status in ("running", "stopped")
     return job.source if job is not None and going else jobs.served_source(state, version)
+
+
+def _order_of(job: JobState | None) -> tuple[JobOrder, str | None]:
+    """Return the order in which a job goes on, or a new one begins."""
+    if job is None or job.status not in ("running", "stopped"):
+        return "id", None
+    return job.order, job.order_field or None
 
 
 def _spread(docnos: Array, count: int) -> Array:
