@@ -94,7 +94,7 @@ def test_a_function_gets_what_its_documentation_says(docs: vstore.Collection) ->
         assert both.migrated.tolist() == (both.old.keys < MIGRATED).tolist()
 
 
-@pytest.mark.parametrize("keys", [[0, 0], [COUNT + 5], ["a"], [0.5], [None]], ids=repr)
+@pytest.mark.parametrize("keys", [None, 5, [0, 0], [COUNT + 5], ["a"], [0.5], [None]], ids=repr)
 def test_what_no_ranking_has_is_refused(docs: vstore.Collection, keys: Any) -> None:
     with pytest.raises(vstore.InvalidArgumentError, match=r"fusion: .*returned"):
         docs.search(question(), read=vstore.Dual(NEW, fusion=lambda _: keys))

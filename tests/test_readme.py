@@ -38,7 +38,7 @@ def table(*header: str) -> list[list[str]]:
     return rows
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_its_programs_run_as_printed(tmp_path: Path, number: int) -> None:
     code = blocks("python")[number]
     if not number:

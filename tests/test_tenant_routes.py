@@ -56,7 +56,10 @@ def test_a_tenant_is_cut_over_by_itself_and_back(docs: Collection) -> None:
     assert docs.routes.current.version == globex.routes.current.version == OLD
     assert set(docs.routes) == {"", "tenant=acme"}
     newest = docs.store.history()[0]
-    assert (newest.operation, newest.note) == ("cutover", f"{NEW} for tenant=acme: acme goes first")
+    assert (newest.operation, newest.note) == (
+        "cutover",
+        f"{NEW} for tenant=acme, by ada: acme goes first",
+    )
     before = docs.store.epoch
     acme.routes.rollback(reason="worse")
     assert docs.store.epoch == before + 1

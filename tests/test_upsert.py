@@ -302,10 +302,14 @@ def test_a_wrong_batch_is_refused_whole(given: dict[str, Any]) -> None:
 def test_vectors_that_do_not_name_their_version_are_refused() -> None:
     docs = documents()
     before = contents(docs)
-    for bare in (rows(1), [rows(1)], vstore.Embeddings(spec(), rows(1))):
+    for bare in (rows(1), [rows(1)]):
         with pytest.raises(vstore.InvalidArgumentError, match="version label"):
             docs.upsert(["a"], vectors=bare)
+    with pytest.raises(vstore.VersionMismatchError, match="nearest"):
+        docs.upsert(["a"], vectors=vstore.Embeddings(spec("another"), rows(1)))
     assert contents(docs) == before
+    counts = docs.upsert(["a"], vectors=vstore.Embeddings(spec(), rows(1)))
+    assert counts.vectors_written == {OLD: 1}
 
 
 def test_numpys_texts_and_hashes_become_pythons() -> None:

@@ -166,3 +166,15 @@ def test_a_pickled_array_is_not_loaded(
     error = run("search", store, "--query", "q.npy", "--version", "v1", code=2).err
     assert "not a .npy file of numbers" in error
     assert "pickle" not in error
+
+
+def test_a_key_goes_the_way_of_its_canary(run: Callable[..., Ran], two_versions: Path) -> None:
+    run("backfill", two_versions, "v2", "--embed")
+    run("route", two_versions, "--canary", "v2", "--percent", 50)
+    ways = {}
+    for key in map(str, range(12)):
+        found = run("search", two_versions, "--text", TEXT, "--key", key, "--json").data
+        (ways[key],) = found["versions"]
+        plan = run("explain", two_versions, "--text", TEXT, "--key", key).out
+        assert ways[key] in plan
+    assert set(ways.values()) == {"v1", "v2"}

@@ -34,6 +34,7 @@ class QueryOptions:
     k: int
     where: str | None
     chunks: bool
+    key: str | None
 
 
 def search_arguments(collection: Collection, options: QueryOptions) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def search_arguments(collection: Collection, options: QueryOptions) -> dict[str,
         "k": options.k,
         "where": where,
         "collapse": not options.chunks,
+        "key": options.key,
     }
     if options.old_version is None:
         if options.fusion is not None:

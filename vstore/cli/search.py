@@ -51,6 +51,10 @@ Where = Annotated[
     ),
 ]
 Chunks = Annotated[bool, typer.Option("--chunks", help="A hit per chunk, not per document.")]
+Key = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Whose query it is: a canary sends each key one way."),
+]
 Analyze = Annotated[bool, typer.Option("--analyze", help="Run it, and add what happened.")]
 
 
@@ -67,6 +71,7 @@ def search(
     fusion: Fusion = None,
     row: Row = None,
     chunks: Chunks = False,
+    key: Key = None,
     collection: CollectionName = None,
     epoch: Epoch = None,
     tag: Tag = None,
@@ -74,7 +79,7 @@ def search(
 ) -> Report:
     """Find the nearest documents to a vector or a text."""
     options = QueryOptions(
-        query, old_query, text, row, version, old_version, fusion, k, where, chunks
+        query, old_query, text, row, version, old_version, fusion, k, where, chunks, key
     )
     with open_to_read(store, epoch=epoch, tag=tag) as opened:
         docs = pick_collection(opened, collection)
@@ -96,6 +101,7 @@ def explain(
     fusion: Fusion = None,
     row: Row = None,
     chunks: Chunks = False,
+    key: Key = None,
     analyze: Analyze = False,
     collection: CollectionName = None,
     epoch: Epoch = None,
@@ -104,7 +110,7 @@ def explain(
 ) -> Report:
     """Show the plan of a search: which versions, in which order, and why."""
     options = QueryOptions(
-        query, old_query, text, row, version, old_version, fusion, k, where, chunks
+        query, old_query, text, row, version, old_version, fusion, k, where, chunks, key
     )
     with open_to_read(store, epoch=epoch, tag=tag) as opened:
         docs = pick_collection(opened, collection)

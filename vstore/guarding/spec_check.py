@@ -64,6 +64,8 @@ def version_of(
     ------
     VersionMismatchError
         None has; the message compares the nearest one.
+    StateError
+        The one that has is retired, or there is no version yet.
     """
     wanted = state.equivalent(spec.fingerprint)
     open_ = [v for v in collection.versions.values() if v.retired_us is None]
@@ -71,6 +73,9 @@ def version_of(
     if found:
         # Its own version before one that is only declared to be the same.
         return max(found, key=lambda v: v.spec.fingerprint == spec.fingerprint)
+    retired = [v.label for v in collection.versions.values() if v.spec.fingerprint in wanted]
+    if retired:
+        raise StateError(f"{where}: version {retired[0]!r} has this spec, and is retired")
     if not collection.versions:
         raise StateError(f"{where}: collection {collection.name!r} has no version yet")
     nearest = min(collection.versions.values(), key=lambda v: len(v.spec.differences(spec)))

@@ -61,7 +61,10 @@ def create_collection(
         The name is taken; there are too many collections or fields.
     """
     if name in state.collections:
-        raise AlreadyExistsError(f"there is a collection {name!r} already")
+        raise AlreadyExistsError(
+            f"there is a collection {name!r} already; Store.collection() returns it, and "
+            "exist_ok=True creates one only if there is none"
+        )
     require_count("collections", len(state.collections) + 1, "COLLECTIONS_MAX", COLLECTIONS_MAX)
     return put_collection(state, CollectionState(name, moment.epoch, moment.time_us, fields))
 

@@ -73,6 +73,7 @@ class RankedPair:
     ----------
     old, new : Ranking
         What each version found; the new one has the migrated documents, and those it alone has.
+        Keys are numbers of documents, the same in both, and nothing else: no ids.
     migrated : bool, as ``old.keys``
         Documents of the old ranking that the new version answers for.
     k : int

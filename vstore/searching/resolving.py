@@ -187,6 +187,6 @@ def vectors_for(
         return queries[label] if given else queries  # type: ignore[index,call-overload,return-value]
     if several and not isinstance(queries, embedders.Embeddings):
         raise MissingQueryVectorError(
-            label, model=view.version(label).spec.model, found="an array of one version"
+            label, model=view.version(label).spec.model, found="one version, which it does not name"
         )
     return queries  # type: ignore[return-value]  # text was handled above

@@ -51,15 +51,15 @@ class SearchResult:
         Best first.
     """
 
-    __slots__ = ("_number", "hits", "searched")
+    __slots__ = ("_batch", "_number", "hits")
 
     hits: tuple[Hit, ...]
     if TYPE_CHECKING:  # no fields of a dataclass
-        searched: BatchAnswer | KeptAnswers
+        _batch: BatchAnswer | KeptAnswers
         _number: int
 
-    def __init__(self, searched: BatchAnswer | KeptAnswers, number: int) -> None:
-        object.__setattr__(self, "searched", searched)
+    def __init__(self, batch: BatchAnswer | KeptAnswers, number: int) -> None:
+        object.__setattr__(self, "_batch", batch)
         object.__setattr__(self, "_number", number)
 
     if not TYPE_CHECKING:
@@ -68,28 +68,28 @@ class SearchResult:
             """Make the hits, which are not there until someone looks."""
             if name != "hits":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            object.__setattr__(self, "hits", self.searched.hits(self._number))
+            object.__setattr__(self, "hits", self._batch.hits(self._number))
             return self.hits
 
     @property
     def plan(self) -> PlanNode:
         """The plan that found them."""
-        return self.searched.plan(self._number)
+        return self._batch.plan(self._number)
 
     @property
     def trace(self) -> Trace:
         """What was read, when, and what came of it."""
-        return self.searched.trace(self._number)
+        return self._batch.trace(self._number)
 
     @property
     def ids(self) -> list[DocumentId]:
         """The hits' ids."""
-        return self.searched.ids(self._number)
+        return self._batch.ids(self._number)
 
     @property
     def scores(self) -> list[float]:
         """The hits' scores; none is above the one before."""
-        return self.searched.scores(self._number)
+        return self._batch.scores(self._number)
 
     @property
     def suspect(self) -> str | None:
@@ -100,7 +100,7 @@ class SearchResult:
         ClosedError
             What is known of the version had not been read when the store was closed.
         """
-        return self.searched.suspicion(self._number)
+        return self._batch.suspicion(self._number)
 
     def explain(self) -> str:
         """Return the plan with what happened, as text."""
@@ -132,7 +132,7 @@ class SearchResult:
         return iter(self.hits)
 
     def __len__(self) -> int:
-        return self.searched.count(self._number)
+        return self._batch.count(self._number)
 
     def __getitem__(self, index: int) -> Hit:
         return self.hits[index]

@@ -113,7 +113,10 @@ def _listed(ids: object, *, ordered: bool) -> list[DocumentId]:
         return list(ids)  # type: ignore[call-overload,no-any-return]  # what else is refused
     except TypeError as error:
         found = short_repr(ids)  # a 0-d array, for example
-        raise InvalidArgumentError(f"ids: expected a sequence of ids, found {found}") from error
+        hint = "; a filter goes into where=" if hasattr(ids, "__invert__") else ""
+        raise InvalidArgumentError(
+            f"ids: expected a sequence of ids, found {found}{hint}"
+        ) from error
 
 
 def _plain(row: int, value: object) -> DocumentId:

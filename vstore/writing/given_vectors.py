@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vstore.embedding.embedder import Embeddings
 from vstore.engine.pending import row_batch
 from vstore.errors import InvalidArgumentError
 from vstore.guarding import spec_check as guard
@@ -60,17 +61,24 @@ class GivenVectors(NamedTuple):
 
 
 def by_label(handle: Handle, vectors: object) -> Mapping[str, object]:
-    """Return a caller's vectors by the label of their version.
+    """Return a caller's vectors by the label of their version, which a stamp says too.
 
     Raises
     ------
     InvalidArgumentError
-        They are no mapping, and the handle is bound to no version.
+        They are no mapping and bear no stamp, and the handle is bound to no version.
+    VersionMismatchError, StateError
+        No version has the stamp's spec; the one that has it is retired.
     """
     if vectors is None:
         return {}
     if isinstance(vectors, Mapping):
         return vectors
+    if handle.version is None and isinstance(vectors, Embeddings):
+        snapshot = handle.snapshot()
+        state = snapshot.collection(handle.name).state
+        found = guard.version_of(state, vectors.spec, snapshot.state, where="vectors")
+        return {found.label: vectors}
     if handle.version is None:
         raise InvalidArgumentError(
             "vectors: expected a mapping of version label to array, found "

@@ -111,7 +111,7 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
     change_route(
         handle,
         lambda state: routing.read_two(state, mode, version, moment, key=key, **how),  # type: ignore[arg-type]
-        Operation(name, note(version, key, reason)),
+        Operation(name, note(version, key, reason, by)),
         key=key,
         force=_checked_force(force, name, reason),
     )
@@ -151,7 +151,7 @@ def shadow(
     change_route(
         handle,
         lambda state: routing.shadow(state, version or "", percent, moment, key=key),
-        Operation("shadow", note(version or "none", key, reason)),
+        Operation("shadow", note(version or "none", key, reason, by)),
         key=key,
         force=force,
     )
@@ -190,7 +190,8 @@ def cutover(
         return routing.cut_over(state, version, gates=results, force=force, moment=moment, key=key)
 
     name = "cutover (forced)" if force else "cutover"
-    change_route(handle, edit, Operation(name, note(version, key, reason)), key=key, force=force)
+    operation = Operation(name, note(version, key, reason, by))
+    change_route(handle, edit, operation, key=key, force=force)
     return results
 
 
@@ -217,7 +218,7 @@ def rollback(handle: Handle, *, reason: str, by: str) -> Coverage:
     change_route(
         handle,
         lambda state: routing.roll_back(state, moment, key=key),
-        Operation("rollback", note("", key, reason)),
+        Operation("rollback", note("", key, reason, by)),
         key=key,
     )
     return coverage(handle, route(handle).serving)
@@ -273,10 +274,11 @@ def check_words(reason: str, by: str) -> None:
         check_name(by, what="by")
 
 
-def note(version: str, key: str, reason: str) -> str:
+def note(version: str, key: str, reason: str, by: str = "") -> str:
     """Return what the history says of a change."""
     what = " for ".join(filter(None, (version, key)))
-    return ": ".join(filter(None, (what, reason)))
+    who = f"by {by}" if by else ""
+    return ": ".join(filter(None, (", ".join(filter(None, (what, who))), reason)))
 
 
 def change_route(

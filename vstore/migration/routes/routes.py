@@ -137,6 +137,9 @@ class Routes(Lookup[RouteState], OpenHandle):
     ) -> list[GateResult]:
         """Let a version serve alone, if its gates pass, in one commit.
 
+        Tenants that have routes of their own keep them: the mapping lists them, and through a scope
+        `follow_default` drops one.
+
         Parameters
         ----------
         gates : Gates, optional
@@ -163,6 +166,8 @@ class Routes(Lookup[RouteState], OpenHandle):
 
     def rollback(self, *, reason: str = "", by: str = "") -> Coverage:
         """Return to the version that served before, in one commit.
+
+        A tenant without a route of its own gets one, which `follow_default` drops.
 
         Returns
         -------

@@ -162,7 +162,12 @@ class _FunctionRule:
     def __call__(self, given: FusionInput) -> list[FusedHit]:
         pair = RankedPair(given.old, given.new, given.migrated, given.k, given.coverage)
         name = name_of(self._function)
-        keys: list[Any] = list(self._function(pair))[: given.k]
+        found: object = self._function(pair)
+        if not isinstance(found, Iterable):
+            raise InvalidArgumentError(
+                f"fusion: {name} returned {found!r:.60}; expected keys of the two rankings"
+            )
+        keys: list[Any] = list(found)[: given.k]
         from_new = {*given.new.keys.tolist(), *given.old.keys[given.migrated].tolist()}
         known = from_new.union(given.old.keys.tolist())
         for key in keys:
