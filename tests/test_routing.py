@@ -317,3 +317,43 @@ def test_a_backfill_that_returns_the_wrong_number_of_vectors_writes_none(
         with pytest.raises(vstore.InvalidArgumentError):
             docs.migration.backfill(NEW, lambda _, made=wrong: made)  # type: ignore[misc]
     assert docs.coverage(NEW).fresh == 3
+
+
+def test_the_history_says_where_no_gate_was_measured() -> None:
+    docs = documents(new=spec("model-new"))
+    both = {OLD: rows(240), NEW: rows(240)[:, ::-1]}
+    docs.upsert(list(range(240)), vectors=both)
+    docs.migration.fit_bridge(OLD, NEW, min_recall=0.0)
+
+    def newest() -> tuple[str, str]:
+        entry = docs.store.history(limit=1)[0]
+        return entry.operation, entry.note
+
+    docs.routes.set(vstore.Dual(NEW), reason="begin", by="ada")
+    assert newest() == ("dual read", f"{NEW}, by ada: begin")
+    docs.routes.set(vstore.Cascade(NEW))
+    assert newest() == ("cascade", NEW)
+    docs.routes.set(vstore.Canary(NEW, 0))
+    assert newest() == ("canary 0 %", NEW)
+    docs.routes.set(vstore.Canary(NEW, 5), reason="try")
+    assert newest() == ("canary 5 % (no gates)", f"{NEW}: try")
+    docs.routes.set(vstore.Bridge(NEW, source=OLD))
+    assert newest() == ("bridge (no gates)", NEW)
+    docs.upsert([0], vectors={OLD: rows(1)}, texts=["changed"])
+    docs.routes.rollback(reason="back")
+    assert newest() == ("rollback", "back")
+    docs.routes.cutover(NEW, force=True, reason="enough", by="ada")
+    assert newest() == ("cutover (forced)", f"{NEW}, by ada: enough")
+
+
+def test_a_route_reads_the_version_that_serves(docs: vstore.Collection) -> None:
+    epoch = docs.store.epoch
+    for read in (vstore.Dual(NEW, old=NEW), vstore.Cascade(OLD, old=NEW)):
+        with pytest.raises(vstore.StateError, match="does not serve"):
+            docs.routes.set(read)
+    for wrong in (NEW, None, vstore.Dual, ("dual", NEW)):
+        with pytest.raises(vstore.InvalidArgumentError, match=r"routes\.cutover\(\)"):
+            docs.routes.set(wrong)  # type: ignore[arg-type]
+    assert docs.store.epoch == epoch
+    docs.routes.set(vstore.Dual(NEW, old=OLD))
+    assert docs.routes.current.labels == (OLD, NEW)
