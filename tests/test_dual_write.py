@@ -93,7 +93,7 @@ def test_a_queue_makes_the_other_version_s_rows_stale_and_opens_its_backfill(way
     assert docs.coverage(other).fresh == 2 - lacking
     job = docs.versions[other].backfill
     assert job is not None
-    assert job.status == "running"
+    assert job.status == "open"
     gates = {
         gate.name: gate.measured for gate in docs.routes.check_gates(other, vstore.Gates(stale=0))
     }

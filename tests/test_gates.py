@@ -184,7 +184,7 @@ def test_a_queue_opens_the_backfill_with_the_write(docs: Collection) -> None:
     assert docs.store.epoch == before + 1
     job = docs.versions[OLD].backfill
     assert job is not None
-    assert job.status == "running"
+    assert job.status == "open"
     assert [document.id for document in docs.migration.pending(OLD)] == ["x"]
 
 

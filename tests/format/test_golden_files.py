@@ -98,7 +98,7 @@ def test_the_files_have_what_they_are_there_for() -> None:
     assert sealed["old"]["storage"] == "float16"
     dual = newest["dual_route"]["collections"]["docs"]
     assert dual["routes"][""]["mode"] == "dual"
-    assert dual["jobs"]["new"]["status"] == "running"
+    assert dual["jobs"]["new"]["status"] == "open"
     assert newest["vacuumed"]["tags"]["kept"]["epoch"] < newest["vacuumed"]["epoch"]
     relaxed = (FOLDER / "relaxed.vstore").read_bytes()
     slot = choose_slot(relaxed)

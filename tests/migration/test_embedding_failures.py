@@ -205,7 +205,7 @@ def test_an_interrupt_goes_through_and_leaves_whole_batches(
     with pytest.raises(error):
         migration.run()
     status = migration.status()
-    assert (status.done, status.failed, status.status) == (2, 0, "running")
+    assert (status.done, status.failed, status.status) == (2, 0, "open")
     assert docs.migrate(OLD, NEW, embed).run().finished
 
 

@@ -81,4 +81,4 @@ def test_between_the_end_of_a_migration_and_the_cutover_no_gap_opens(policy: Any
     else:
         docs.upsert(["new"], texts=["new"], vectors=vectors)
         assert docs.versions[NEW].backfill is not None
-        assert docs.migrate(OLD, NEW).status().status == "running"
+        assert docs.migrate(OLD, NEW).status().status == "open"

@@ -27,7 +27,7 @@ NEW = "new"
 EMPTY = CollectionState(
     "docs", 1, 1, versions={NEW: VersionState(NEW, spec(), created_epoch=1, created_us=1)}
 )
-STATUSES: list[JobStatus | None] = [None, "running", "stopped", "done", "cancelled"]
+STATUSES: list[JobStatus | None] = [None, "open", "stopped", "done", "cancelled"]
 
 
 def letter(id_: int, error: str = "ValueError: no") -> DeadLetter:
@@ -49,13 +49,13 @@ STEPS: dict[str, Callable[[CollectionState], CollectionState]] = {
 }
 # Written down once more, not read from `jobs.LEGAL`: where each step leads, or that it is illegal.
 LEADS: dict[str, dict[JobStatus | None, JobStatus]] = {
-    "start": {None: "running", "done": "running", "cancelled": "running"},
-    "resume": {"running": "running", "stopped": "running"},
-    "record_batch": {"running": "running", "stopped": "stopped"},
-    "stop": {"running": "stopped"},
-    "finish": {"running": "done"},
-    "cancel": {"running": "cancelled", "stopped": "cancelled"},
-    "retry_failed": {s: s for s in ("running", "stopped", "done", "cancelled")},
+    "start": {None: "open", "done": "open", "cancelled": "open"},
+    "resume": {"open": "open", "stopped": "open"},
+    "record_batch": {"open": "open", "stopped": "stopped"},
+    "stop": {"open": "stopped"},
+    "finish": {"open": "done"},
+    "cancel": {"open": "cancelled", "stopped": "cancelled"},
+    "retry_failed": {s: s for s in ("open", "stopped", "done", "cancelled")},
 }
 
 

@@ -79,7 +79,7 @@ def test_status_says_how_far_it_is_and_how_long_it_will_take() -> None:
     assert (status.done, status.left, status.documents_per_s, status.eta_s) == (0, 10, None, None)
     migration.run(batches_max=3)
     status = migration.status()
-    assert (status.status, status.done, status.left, status.batches) == ("running", 6, 4, 3)
+    assert (status.status, status.done, status.left, status.batches) == ("open", 6, 4, 3)
     assert (status.documents_per_s, status.eta_s, status.seconds) == (0.5, 8.0, 12.0)
     assert (status.units, status.units_max, status.coverage.fresh) == (36, 1_000, 6)
     # Anyone may look, without a function.
@@ -408,7 +408,7 @@ def test_a_killed_runner_s_job_is_run_again_at_once() -> None:
     docs = corpus_in(store)
     with pytest.raises(Killed):
         docs.migrate(OLD, NEW, dying, calls=vstore.Calls(batch_size=2)).run()
-    assert (docs.coverage(NEW).fresh, job_of(docs).status) == (2, "running")
+    assert (docs.coverage(NEW).fresh, job_of(docs).status) == (2, "open")
     store.close()  # no more than the death of its process does
     reopened = store_in(medium, clock=clock).collection("docs")
     rest = reopened.migrate(OLD, NEW, embed).run()
@@ -431,7 +431,7 @@ def test_a_job_whose_function_failed_is_run_again_at_once() -> None:
 
     with pytest.raises(vstore.StateError, match="not today"):
         docs.migrate(OLD, NEW, failing).run()
-    assert job_of(docs).status == "running"
+    assert job_of(docs).status == "open"
     assert operations(docs)[-1] == "start_backfill"  # nothing was to be recorded of the failure
     assert docs.migrate(OLD, NEW, embed).run().finished
 

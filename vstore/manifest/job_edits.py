@@ -2,9 +2,9 @@
 
 ::
 
-    (none) -start-> running -finish-> done -start-> running
-                    running -stop-> stopped -resume-> running
-                    running, stopped -cancel-> cancelled -start-> running
+    (none) -start-> open -finish-> done -start-> open
+                    open -stop-> stopped -resume-> open
+                    open, stopped -cancel-> cancelled -start-> open
                     done -retry_failed-> stopped
 
 A job does not record what is left to do: a scan over the documents finds that.
@@ -34,12 +34,12 @@ Transition: TypeAlias = Literal[
 # None: no job. A batch is recorded after a stop too: it was under way, and has been paid for.
 LEGAL: Final[Mapping[Transition, tuple[JobStatus | None, ...]]] = {
     "start": (None, "done", "cancelled"),
-    "resume": ("running", "stopped"),
-    "record_batch": ("running", "stopped"),
-    "stop": ("running",),
-    "finish": ("running",),
-    "cancel": ("running", "stopped"),
-    "retry_failed": ("running", "stopped", "done", "cancelled"),
+    "resume": ("open", "stopped"),
+    "record_batch": ("open", "stopped"),
+    "stop": ("open",),
+    "finish": ("open",),
+    "cancel": ("open", "stopped"),
+    "retry_failed": ("open", "stopped", "done", "cancelled"),
 }
 
 
@@ -95,7 +95,7 @@ def start(
     job = JobState(
         target,
         source,
-        "running",
+        "open",
         moment.epoch,
         moment.time_us,
         dead=() if before is None else before.dead,
@@ -131,7 +131,7 @@ def resume(
             f"the backfill of {target!r} migrates from {job.source!r}, not from {source!r}; "
             "go on with that, or cancel it"
         )
-    after = job._replace(status="running", note="", source=source, **settings._asdict())
+    after = job._replace(status="open", note="", source=source, **settings._asdict())
     return collection if after == job else _with_job(collection, after)
 
 
@@ -174,7 +174,7 @@ def stop(collection: CollectionState, target: str, note: str) -> CollectionState
     Raises
     ------
     StateError
-        The job is not running.
+        The job is not open.
     """
     job = _require(collection, target, "stop")
     return _with_job(collection, job._replace(status="stopped", note=cut(note)))
@@ -205,7 +205,7 @@ def finish(
     Raises
     ------
     StateError
-        The job is not running.
+        The job is not open.
     """
     job = _require(collection, target, "finish")
     return _with_job(
@@ -265,7 +265,7 @@ def _require(collection: CollectionState, target: str, transition: Transition) -
         raise StateError(
             f"the backfill of {target!r} {found}: cannot {transition}; legal now: {legal}"
         )
-    return JobState(target, "", "running", 0, 0) if job is None else job
+    return JobState(target, "", "open", 0, 0) if job is None else job
 
 
 def _require_open(collection: CollectionState, target: str) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vstore.storage.block import BlockRef
     from vstore.types import DocumentId
 
-JobStatus: TypeAlias = Literal["running", "stopped", "done", "cancelled"]
+JobStatus: TypeAlias = Literal["open", "stopped", "done", "cancelled"]
 JobOrder: TypeAlias = Literal["id", "hot", "field"]
 BridgeKind: TypeAlias = Literal["procrustes", "low-rank", "ridge"]
 

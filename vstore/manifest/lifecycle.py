@@ -28,7 +28,7 @@ def lifecycle(collection: CollectionState, label: str, *, covered: bool) -> Life
     if any(label == route.serving for route in routes):
         return "serving"
     job = collection.jobs.get(label)
-    if job is not None and job.status == "running" and not covered:
+    if job is not None and job.status == "open" and not covered:
         return "backfilling"
     if any(label in route.previous for route in routes):
         return "draining"

@@ -173,7 +173,7 @@ class Run:
 
         def begin(state: CollectionState) -> CollectionState:
             job = state.jobs.get(target)
-            if job is not None and job.status in ("running", "stopped"):
+            if job is not None and job.status in ("open", "stopped"):
                 return jobs.resume(state, target, work.settings, source=work.source)
             if job is not None:
                 queue = scan(work, job)
@@ -184,13 +184,13 @@ class Run:
             )
 
         known = self._handle.view().state.jobs.get(target)
-        resumed = known is not None and known.status in ("running", "stopped")
+        resumed = known is not None and known.status in ("open", "stopped")
         self._commit("resume_backfill" if resumed else "start_backfill", begin)
 
     def _embed_queue(self) -> bool:
         """Embed what one scan finds; return whether to scan again."""
         job = self._job()
-        if job.status != "running":
+        if job.status != "open":
             return False
         queue = scan(self._work, job)
         view = self._handle.view()
@@ -227,7 +227,7 @@ class Run:
     def _batch(self, docnos: IntArray, phase: Phase) -> bool:
         """Embed and write some documents; return whether to go on."""
         job, view = self._job(), self._handle.view()
-        if job.status != "running":
+        if job.status != "open":
             return False
         known = docnos[docnos < view.documents.docno_end]
         lacking = known[~view.rows(self._target).has_fresh[known]]
@@ -250,7 +250,7 @@ class Run:
             end = start + fits  # documents that fail leave room for others under a cap
             self._write(items[start:end], units[start:end], phase)
             start, job = end, self._job()
-            if job.status != "running":
+            if job.status != "open":
                 break
         if self._progress is not None:
             now = coverage(self._handle, self._target)
@@ -325,14 +325,14 @@ class Run:
             Documents that were put off are left.
         """
         # A job that a cap or somebody stopped leaves them for its next run.
-        if self._job().status == "running" and (not self.done or self._batches_left()):
+        if self._job().status == "open" and (not self.done or self._batches_left()):
             self._second.require_none_put_off()
         drafts.write(self._file, self._end_job)
 
     def _end_job(self, draft: Draft) -> None:
         state = self._handle.view().state
         job = state.jobs.get(self._target)
-        if job is None or job.status != "running":
+        if job is None or job.status != "open":
             return
         queue = scan(self._work, job)
         if len(queue.docnos) or self._second.has_untried(queue):
@@ -355,8 +355,8 @@ class Run:
 
     def _stop(self, note: str) -> None:
         def stop(state: CollectionState) -> CollectionState:
-            running = state.jobs[self._target].status == "running"
-            return jobs.stop(state, self._target, note) if running else state
+            is_open = state.jobs[self._target].status == "open"
+            return jobs.stop(state, self._target, note) if is_open else state
 
         self._commit("stop_backfill", stop)
 

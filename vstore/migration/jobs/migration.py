@@ -289,7 +289,7 @@ class Migration(OpenHandle):
         Raises
         ------
         StateError
-            It is not running.
+            It is not open.
         """
         note = check_note(reason, what="reason")
         self._change("stop_backfill", lambda state: jobs.stop(state, self._target, note), note)
@@ -377,13 +377,13 @@ def source_of(handle: Handle, version: str) -> str:
     """Return what the job of a version migrates from, or would: the version that serves."""
     state = handle.view().state
     job = state.jobs.get(version)
-    going = job is not None and job.status in ("running", "stopped")
+    going = job is not None and job.status in ("open", "stopped")
     return job.source if job is not None and going else jobs.served_source(state, version)
 
 
 def _order_of(job: JobState | None) -> tuple[JobOrder, str | None]:
     """Return the order in which a job goes on, or a new one begins."""
-    if job is None or job.status not in ("running", "stopped"):
+    if job is None or job.status not in ("open", "stopped"):
         return "id", None
     return job.order, job.order_field or None
 

@@ -66,7 +66,7 @@ class BackfillReport:
         Dead letters that count afterwards: documents that cannot be embedded as they are.
     left : int
         Documents without fresh vectors that no dead letter is about.
-    status : {"running", "stopped", "done", "cancelled"}
+    status : {"open", "stopped", "done", "cancelled"}
         Of the job, afterwards. Never "done" by a run that had documents to embed and embedded none.
     note : str
         Why it stopped.
@@ -78,7 +78,7 @@ class BackfillReport:
     coverage: Coverage
     failed: int = 0
     left: int = 0
-    status: JobStatus = "running"
+    status: JobStatus = "open"
     note: str = ""
 
     @property
@@ -93,8 +93,9 @@ class MigrationStatus:
 
     Attributes
     ----------
-    status : {"running", "stopped", "done", "cancelled"} or None
-        None before it began. "running" means that it is not over, not that a runner is alive.
+    status : {"open", "stopped", "done", "cancelled"} or None
+        None before it began. "open" means that there may be more to do, whether or not a runner is
+        alive.
     done, skipped : int
         Documents written so far, and documents that had changed when their vectors came. Through a
         scoped handle ``done`` are the documents inside that have fresh vectors, and what else the
@@ -132,7 +133,7 @@ def status_of(
     job: JobState | None, queue: Queue, covered: Coverage, settings: JobSettings
 ) -> MigrationStatus:
     """Return how far a job is; one that has not begun has the settings it would begin with."""
-    known = job or JobState("", "", "running", 0, 0, **settings._asdict())
+    known = job or JobState("", "", "open", 0, 0, **settings._asdict())
     tried = known.documents_done + known.documents_skipped
     rate = tried / known.seconds if tried and known.seconds else None
     return MigrationStatus(
