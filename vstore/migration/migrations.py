@@ -1,4 +1,4 @@
-"""``docs.migration``: what a migration needs besides its job."""
+"""``docs.migration``: the tools of a migration besides its job."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Migrations(OpenHandle):
-    """What migrations of a collection need besides their jobs. Made by ``docs.migration``.
+    """Tools of a collection's migrations besides their jobs. Made by ``docs.migration``.
 
-    ``docs.migrate`` makes a job; `backfill` is the short way where none of its options matter.
+    ``docs.migrate`` makes a job; `backfill` is the shortcut without a job's options.
     """
 
     __slots__ = ("_handle",)
@@ -69,36 +69,36 @@ class Migrations(OpenHandle):
         )
 
     def hit_counts(self) -> dict[DocumentId, int]:
-        """Return how often live documents were found, of those that were, most often first.
+        """Return hits by live document, most first; documents never found are left out.
 
-        Searches through handles on older epochs do not count. What `Store.flush_metrics` wrote is
-        in the file; what this handle has counted since is added, and lost when it is closed.
+        Searches through handles on older epochs do not count. The counts are those in the file,
+        written by `Store.flush_metrics`, plus this handle's since, which are lost when it closes.
         """
         return hit_counts.hits_by_id(self._handle)
 
     @property
     def dual_write(self) -> DualWrite:
-        """What a write may do that has vectors for some of the versions in use only."""
+        """Policy for writes that have vectors for only some of the versions in use."""
         return self._handle.view().state.dual_write
 
     def set_dual_write(self, policy: DualWrite, *, reason: str = "") -> None:
-        """Say what becomes of a write that lacks vectors of a version in use.
+        """Set the policy for writes that lack vectors of a version in use.
 
         Parameters
         ----------
         policy : {"allow", "queue", "require"}
-            "allow" counts the gap. "queue" opens a backfill for the version at once, in the same
-            commit, whose runner takes such documents first. "require" refuses the write. In use are
-            the versions that routes read, read before, or shadow, and those that a migration fills
-            or has filled, until they are retired. Under "queue" and "require" vectors that come
-            without text and hash count as a change of the source; see `Transaction.upsert`.
+            "allow" counts the gap. "queue" opens a backfill for the version in the same commit;
+            its runner takes such documents first. "require" refuses the write. In use are the
+            versions that routes read, have read, or shadow, and those that a migration fills or
+            has filled, until they are retired. Under "queue" and "require", vectors without text
+            and hash count as a change of the source; see `Transaction.upsert`.
 
         Raises
         ------
         InvalidArgumentError
-            It is no such policy.
+            There is no such policy.
         ScopeError
-            The handle is scoped, and the policy is everybody's.
+            The handle is scoped, but the policy applies to the whole collection.
         """
         dual_write.set_policy(self._handle, policy, reason=reason)
 
@@ -118,13 +118,13 @@ class Migrations(OpenHandle):
         Parameters
         ----------
         queries : mapping of label to (n, dimension), optional
-            Real queries, embedded for both: then they are what the gate measures. Documents that
-            were held back find more of their neighbours, mapped, than queries do.
+            Real queries, embedded for both versions; if given, the gate measures them instead of
+            held-out documents, whose recall is higher than that of queries.
 
         Raises
         ------
         GateError
-            What is measured does not find ``min_recall`` of its own 10 neighbours, mapped.
+            The mapped vectors find less than ``min_recall`` of their own 10 nearest neighbours.
         StateError
             Too few documents have vectors of both versions, or a version is retired.
         """
@@ -147,7 +147,7 @@ class Migrations(OpenHandle):
         queries: Mapping[str, Array],
         judgments: Judgments,
     ) -> RuleChoice:
-        """Measure fusion rules on judged queries; ``fusion="auto"`` is then the one chosen.
+        """Measure fusion rules on judged queries; ``fusion="auto"`` then uses the one chosen.
 
         Parameters
         ----------
@@ -155,13 +155,13 @@ class Migrations(OpenHandle):
             The same queries, embedded for both versions: arrays, `Embeddings`, or iterables of
             vectors.
         judgments : iterable of mapping of id to gain, n of them
-            People's judgments; or what they clicked, with gain 1.
+            People's judgments, or their clicks with gain 1.
 
         Raises
         ------
         StateError
             The new version has no fresh vectors yet.
         InvalidArgumentError
-            Queries and judgments are not as many, or nothing is judged good.
+            The numbers of queries and judgments differ, or no document is judged good.
         """
         return fusion_choice.choose(self._handle, old, new, queries, judgments)

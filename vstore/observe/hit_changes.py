@@ -1,4 +1,4 @@
-"""Why a document's place in an answer changed between two epochs: a pure function of facts."""
+"""Why a document's place in an answer changed between two epochs. Pure."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _SCORE_TOLERANCE: Final = 1e-5  # relative; a scan and a graph round differently
 
 
 class HitFacts(NamedTuple):
-    """One document at one epoch, as far as it concerns one search.
+    """Facts about one document at one epoch, for one search.
 
     Attributes
     ----------
     rank : int | None
-        From 1; None if it was not returned.
+        From 1; None if the document was not returned.
     version : str
-        Of the vector that was scored; empty if it was not returned.
+        Version of the scored vector; empty if the document was not returned.
     score : float
-        Similarity in that version.
+        Similarity in `version`.
     read : tuple[str, ...]
-        How the search read, and which versions.
+        Read mode and versions of the search.
     revision : int | None
-        None if there is no such document, it is deleted, or it is outside the scope.
+        None if the document does not exist, is deleted, or is outside the scope.
     passes : bool
-        Whether it passes the filter.
+        Whether the document passes the filter.
     fresh : frozenset[str]
-        Versions, of those read at either epoch, in which it has fresh rows.
+        Versions with fresh rows of the document, among the versions read at either epoch.
     exact : bool
-        Whether exact search returns it.
+        Whether exact search returns the document.
     """
 
     rank: int | None
@@ -62,7 +62,7 @@ class HitFacts(NamedTuple):
 
 
 def reasons(before: HitFacts, after: HitFacts) -> tuple[Reason, ...]:
-    """Return why a document's place is another one; empty if it is the same."""
+    """Return why a document's place changed; empty if it did not."""
     if (before.rank, before.version) == (after.rank, after.version):
         return ()
     return tuple(_reasons(before, after)) or ("rank",)
@@ -87,7 +87,7 @@ def _of_a_document_that_stayed(before: HitFacts, after: HitFacts) -> Iterator[Re
     if before.fresh - after.fresh:
         yield "stale"
     if after.fresh - before.fresh:
-        # A version is known to be new to a document if it had a fresh row elsewhere all the while.
+        # A version is new to the document if another version had a fresh row before.
         yield "migrated" if same_source and before.fresh else "fresh"
     tolerance = _SCORE_TOLERANCE * max(1.0, abs(before.score))
     same_vectors = abs(before.score - after.score) <= tolerance

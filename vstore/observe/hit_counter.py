@@ -1,4 +1,4 @@
-"""How often the documents of a collection were found, as far as no file has it yet."""
+"""Hit counts by document that have not been flushed to the file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Numbering(NamedTuple):
-    """What docnos count in: a vacuum numbers documents anew, and a collection has its own.
+    """Identity of a docno numbering: one for each collection, renewed by each vacuum.
 
     Attributes
     ----------
     container : object
-        The open file, compared by identity: a vacuum makes another one.
+        The open file, compared by identity: a vacuum replaces it.
     created_epoch : int
-        Commit that made the collection.
+        Epoch of the commit that created the collection.
     """
 
     container: object
@@ -30,14 +30,14 @@ class Numbering(NamedTuple):
 
 
 class HitCounter:
-    """Hits by docno, under one numbering: 8 bytes for each document up to the last one found.
+    """Hits by docno, under one numbering: 8 bytes for each docno up to the largest one found.
 
     Attributes
     ----------
     numbering : Numbering
     epoch : int
         Newest epoch that hits came from.
-    found : u64 (at least as many as the largest docno found, and one)
+    found : u64 (at least the largest docno found, plus 1)
     """
 
     def __init__(self, numbering: Numbering, epoch: int) -> None:
@@ -46,12 +46,12 @@ class HitCounter:
         self.found: Array = np.zeros(0, np.uint64)
 
     def add(self, docnos: IntArray) -> None:
-        """Count documents that some searches returned, (n,)."""
+        """Count documents that searches returned, (n,)."""
         self._grow(int(docnos.max(initial=-1)) + 1)
         np.add.at(self.found, docnos, np.uint64(1))
 
     def merge(self, other: HitCounter) -> None:
-        """Count what another one of the same numbering has counted."""
+        """Add the counts of another counter of the same numbering."""
         self._grow(len(other.found))
         self.found[: len(other.found)] += other.found
 
@@ -69,12 +69,12 @@ class HitCounter:
         return hits
 
     def renumber(self, numbering: Numbering, alive: Array, epoch: int) -> None:
-        """Go over to the numbering that a vacuum made.
+        """Switch to the numbering that a vacuum made.
 
         Parameters
         ----------
         alive : u32 (documents,)
-            The docnos that they had, by the docnos that they have.
+            Old docno of each document, by new docno.
         """
         end = int(alive.max()) + 1 if len(alive) else 0
         self.found = self.by_docno(end)[alive]

@@ -14,9 +14,9 @@ class Instrument(NamedTuple):
     Attributes
     ----------
     field : str
-        Of `SliceCounts`.
+        Attribute of `SliceCounts`.
     name : str
-        Without the suffix that a format wants.
+        Without the suffix that some formats append.
     """
 
     field: str
@@ -24,8 +24,8 @@ class Instrument(NamedTuple):
     help: str
 
 
-# All are sums, so that rates and means can be had for any set of slices: the mixed-version rate is
-# mixed_queries over queries, the mean recall is recall over compared_queries.
+# All are sums, so that rates and means can be computed for any set of slices: the mixed-version
+# rate is mixed_queries / queries, the mean recall is recall / compared_queries.
 COUNTERS: Final = (
     Instrument("queries", "vstore_queries", "Searches."),
     Instrument("hits", "vstore_hits", "Hits that searches returned."),
@@ -49,6 +49,6 @@ LABELS: Final = ("collection", "tenant", "family", "mode", "versions")
 
 
 def labels_of(key: Slice) -> dict[str, str]:
-    """Return a slice's `LABELS`; its epoch is not one, which would make series without end."""
+    """Return a slice's `LABELS`, without the epoch: the number of series must stay bounded."""
     values = (key.collection, key.tenant, key.family, key.mode, "+".join(key.versions))
     return dict(zip(LABELS, values, strict=True))

@@ -1,4 +1,4 @@
-"""How long searches took, in buckets that double."""
+"""Search latencies, in power-of-two buckets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BUCKETS: Final = 28  # powers of two of a microsecond: the last one is over two 
 class LatencyHistogram:
     """Latencies in power-of-two buckets: bucket i counts those below ``2 ** i`` microseconds.
 
-    The last one counts all that are longer as well.
+    The last bucket also counts all longer latencies.
 
     Attributes
     ----------
     counts : list of int
-        By bucket.
+        Latencies by bucket.
     total_s : float
         Sum of all latencies.
     """
@@ -32,14 +32,14 @@ class LatencyHistogram:
         self.total_s = total_s
 
     def add(self, seconds: Sequence[float], count: int = 1) -> None:
-        """Count latencies, each so many times."""
+        """Count latencies in seconds, each of them `count` times."""
         bits = np.frexp(np.asarray(seconds) * 1e6)[1]  # 2 ** (bits - 1) <= microseconds
         for bucket, seen in enumerate(np.bincount(bits.clip(0, BUCKETS - 1)).tolist()):
             self.counts[bucket] += seen * count
         self.total_s += sum(seconds) * count
 
     def merge(self, other: LatencyHistogram) -> None:
-        """Count what another one has counted."""
+        """Add the counts of another histogram."""
         self.counts = [
             mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)
         ]
@@ -61,7 +61,7 @@ class LatencyHistogram:
         return 0.0
 
     def cumulative(self) -> Iterator[tuple[float, int]]:
-        """Yield bounds in seconds, and how many were below; the last bucket has no bound."""
+        """Yield bounds in seconds and the count below each; the last bucket has no bound."""
         seen = 0
         for bucket, count in enumerate(self.counts[:-1]):
             seen += count

@@ -1,4 +1,4 @@
-"""Counters: what was asked, which versions answered, how long it took, what else happened."""
+"""Counters of searches, of the versions that answered, of latencies and of events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """Counters of searches by slice, and of events by name; whoever changes it holds a lock."""
+    """Counters of searches by slice, and of events by name; not thread-safe."""
 
     def __init__(
         self, slices: SliceTable | None = None, events: Mapping[str, int] | None = None
@@ -21,7 +21,7 @@ class Metrics:
         self.events: Counter[str] = Counter(events or {})
 
     def merge(self, other: Metrics) -> None:
-        """Count what others have counted."""
+        """Add the counts of another one."""
         self.slices.merge(other.slices)
         self.events.update(other.events)
 
@@ -31,8 +31,8 @@ class Metrics:
         Returns
         -------
         dict
-            ``counts`` by name, ``queries`` by collection, mode and versions,
-            ``mixed_version_rate`` and ``latency`` of all, and ``slices``, each with its own.
+            ``counts`` by name; ``queries`` by collection, mode and versions;
+            ``mixed_version_rate`` and ``latency`` over all slices; and ``slices`` one by one.
         """
         total = self.slices.total()
         queries: Counter[tuple[str, str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""Counters as a record of a store (`format-spec.md`, "Records")."""
+"""Encoding of counters as a record of a store (`format-spec.md`, "Records")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_metrics(plain: PlainReader) -> Metrics:
     Raises
     ------
     ValueError
-        A value is missing, or is none that vstore writes.
+        A value is missing, or is not one that vstore writes.
     """
     width = plain.integer("width", maximum=2**63)
     if width < 1 or width & (width - 1):

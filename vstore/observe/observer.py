@@ -1,8 +1,8 @@
-"""What a handle remembers of its searches: counters, hits by document, and recent traces.
+"""A handle's record of its searches: counters, hits by document, and recent traces.
 
-A search must not wait for its own statistics: searches that were asked the same way are tallied,
-and the tallies are counted when someone looks, when one is full, or when the state that they belong
-to is replaced, so that no old one is held.
+A search must not wait for its own statistics, so searches with the same options are only tallied.
+Tallies are folded into the counters when someone reads them, when a tally is full, and when a
+commit replaces the state, so that no old state is kept alive.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from vstore.observe.trace import Trace
     from vstore.observe.traced import TracedBatch
     from vstore.types import Array, IntArray
-else:  # not what a search needs
+else:  # loaded late: a search does not need these
     counters = Deferred("vstore.observe.metrics")
     hit_counter = Deferred("vstore.observe.hit_counter")
     shadow = Deferred("vstore.observe.shadow")
     recall_samples = Deferred("vstore.observe.recall_sample")
     tally = Deferred("vstore.observe.tally")
 
-_TALLIES: Final = 32  # ways of asking that are tallied at a time
+_TALLIES: Final = 32  # held at a time, of each kind
 
 
 class SearchRecord(NamedTuple):
@@ -49,13 +49,13 @@ class SearchRecord(NamedTuple):
 
 
 class UnflushedCounts(NamedTuple):
-    """Counters and hits that no file has yet."""
+    """Counters and hits that have not been flushed to the file."""
 
     metrics: Metrics
     hits: Mapping[str, HitCounter]
 
     def __bool__(self) -> bool:
-        # Events alone are nothing: writing them down is one, and there would be no end.
+        # Events alone do not count: a flush is itself an event, so flushes would never end.
         searched = len(self.metrics.slices) > 0
         return searched or any(bool(one.found.any()) for one in self.hits.values())
 
@@ -71,7 +71,7 @@ class Observer:
     Attributes
     ----------
     sampler : RecallSampler | None
-        Which searches are compared with exact search; None for none.
+        Selects the searches to compare with exact search; None for none.
     """
 
     def __init__(self, recall_sample: float = 0.0) -> None:
@@ -90,7 +90,7 @@ class Observer:
 
     @cached_property
     def shadows(self) -> shadow.Shadows:
-        """What shadow reads found."""
+        """Comparisons that shadow reads made."""
         return shadow.Shadows()
 
     @locked
@@ -104,20 +104,20 @@ class Observer:
         tenant: str = "",
         family: str = "",
     ) -> None:
-        """Remember a batch of searches for ``k`` hits each.
+        """Record a batch of searches for ``k`` hits each.
 
         Parameters
         ----------
         docnos : int array of any shape, or None
-            Documents that it found, to be counted; None if they are not of the current state.
+            Documents found, to be counted; None if they are not of the current state.
         tenant : str
             Route key that filter and scope imply; empty for the default.
         family : str
-            What the caller calls such queries.
+            The caller's name for such queries.
         """
         search = SearchRecord(batch, k, view, docnos, tenant, family)
         if self._is_new:
-            # A process that asks one question need not import what counts them.
+            # A process that searches once need not import the counters.
             self._is_new, self._first = False, search
             return
         self._tally_first()
@@ -136,7 +136,7 @@ class Observer:
             if len(self._tallies) == _TALLIES:
                 self._fold()
             mine = tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
-            self._tallies[key] = mine  # holds the plan, so that no other one has its id
+            self._tallies[key] = mine  # keeps the plan alive, so that its id stays unique
         mine.add(batch, docnos)
         if mine.full:
             mine.count(self._counted(), self._hits, self._traces)
@@ -144,12 +144,12 @@ class Observer:
     def tally(
         self, batch: TracedBatch, *, k: int, view: View, tenant: str = "", family: str = ""
     ) -> Tally:
-        """Return what tallies a search that will be repeated; see `record` and `called`."""
+        """Return a tally for a search that will be repeated; see `record` and `called`."""
         return tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
 
     @locked
     def called(self, by: Tally) -> None:
-        """Look after a tally that says so."""
+        """Register a tally for the next fold, and count it now if it is full."""
         if not by.listed:
             if len(self._repeated) == _TALLIES:
                 self._fold()
@@ -165,13 +165,13 @@ class Observer:
 
     @locked
     def count(self, name: str, amount: int = 1) -> None:
-        """Count an event, for example ``"commits"``; a new state lets go of the one before."""
+        """Count an event, for example ``"commits"``, and fold: the event may replace the state."""
         self._events[name] = self._events.get(name, 0) + amount
         self._fold()
 
     @locked
     def fold(self) -> None:
-        """Count what is tallied, and let go of the state that it belongs to."""
+        """Fold the tallies into the counters, and release the state that they refer to."""
         self._fold()
 
     def _fold(self) -> None:
@@ -179,14 +179,14 @@ class Observer:
         tallies, self._tallies = self._tallies, {}
         repeated, self._repeated = self._repeated, []
         for one in repeated:
-            one.listed = False  # before it is counted: whoever adds after that calls again
+            one.listed = False  # before counting: a thread that adds later registers it again
         for one in (*tallies.values(), *repeated):
             try:
                 one.count(self._counted(), self._hits, self._traces)
             except Exception:
-                import logging  # which a search need not load
+                import logging  # loaded late: a search does not need it
 
-                # Writes fold once they have committed: what they did must not look like a failure.
+                # Writes fold after they have committed, and must not fail any more.
                 logging.getLogger("vstore").exception("some searches could not be counted")
 
     def _counted(self) -> Metrics:
@@ -197,11 +197,11 @@ class Observer:
             self._events = {}
         return self._unflushed
 
-    # Looking.
+    # Reading.
 
     @locked
     def metrics(self, *others: Metrics) -> Metrics:
-        """Return the counters of this handle, and of others if they are given, as a copy."""
+        """Return a copy of this handle's counters, added to any others given."""
         self._fold()
         total = counters.Metrics()
         taken = None if self._taken is None else self._taken.metrics
@@ -212,7 +212,7 @@ class Observer:
 
     @locked
     def unflushed_metrics(self) -> Metrics:
-        """Return the counters that no file has yet, as a copy."""
+        """Return a copy of the counters that have not been flushed."""
         self._fold()
         total = counters.Metrics()
         total.merge(self._counted())
@@ -226,7 +226,7 @@ class Observer:
 
     @locked
     def hits(self, collection: str, numbering: Numbering, docno_end: int) -> Array | None:
-        """Return hits by docno that no file has yet, u64 (docno_end,); None if there are none."""
+        """Return unflushed hits by docno, u64 (docno_end,); None if there are none."""
         self._fold()
         mine = self._hits.get(collection)
         if mine is None or not mine.numbering.same(numbering):
@@ -237,17 +237,17 @@ class Observer:
 
     @locked
     def take(self) -> UnflushedCounts:
-        """Return what no file has yet, and set it apart until `put_back` or `flushed`."""
-        self.put_back()  # what an interrupt left
+        """Return the unflushed counts, and set them apart until `put_back` or `flushed`."""
+        self.put_back()  # counts that an interrupted flush left apart
         self._fold()
         counted = self._counted()
-        # One line, between whose parts no interrupt comes.
+        # One statement, so that no interrupt comes in between.
         self._taken, self._unflushed, self._hits = UnflushedCounts(counted, self._hits), None, {}
         return self._taken
 
     @locked
     def put_back(self) -> None:
-        """Count what was taken among what no file has: it could not be written."""
+        """Return the counts taken to the unflushed ones: the write failed."""
         taken, self._taken = self._taken, None
         if taken is None:
             return
@@ -259,7 +259,7 @@ class Observer:
 
     @locked
     def flushed(self) -> None:
-        """Count what was taken among what the file has and this handle counted."""
+        """Move the counts taken to this handle's flushed ones: the write succeeded."""
         taken, self._taken = self._taken, None
         if taken is None:
             return
@@ -269,14 +269,14 @@ class Observer:
 
     @locked
     def renumber(self, container: object, alive: Mapping[str, Array], epoch: int) -> None:
-        """Go over to the docnos that a vacuum made.
+        """Switch to the docnos that a vacuum made.
 
         Parameters
         ----------
         alive : mapping of name to u32 (documents,)
-            By collection the docnos that documents had, by the docnos that they have.
+            By collection, the old docno of each document by new docno.
         epoch : int
-            Of the vacuum.
+            Epoch of the vacuum.
         """
         self._fold()
         self._hits = {name: hits for name, hits in self._hits.items() if name in alive}

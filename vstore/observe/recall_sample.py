@@ -1,4 +1,4 @@
-"""Which live searches are compared with exact search, and what the comparison says."""
+"""Recall of live searches: a sample of them is compared with exact search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from vstore.evaluation.measures import recall_against_exact
 if TYPE_CHECKING:
     from vstore.evaluation.measures import ScoredIds
 
-# Fractional parts of its multiples are spread evenly and in no period that traffic could have
+# Fractional parts of its multiples are spread evenly, with no period that traffic could share
 # (Knuth, The Art of Computer Programming 3, section 6.4).
 _GOLDEN: Final = 0.618_033_988_749_894_9
-_TOLERANCE: Final = 1e-6  # relative; scores of codes' candidates and of scans differ by rounding
+_TOLERANCE: Final = 1e-6  # relative; rescored candidates and scans round differently
 
 
 class RecallSampler:
@@ -21,7 +21,7 @@ class RecallSampler:
     Parameters
     ----------
     share : float
-        Above 0, up to 1.
+        Share of searches, above 0, up to 1.
     """
 
     def __init__(self, share: float) -> None:
@@ -29,19 +29,20 @@ class RecallSampler:
         self._seen = 0
 
     def due(self) -> bool:
-        """Whether the search that is asked now is one of them; each call counts as a search."""
+        """Whether to compare the current search; each call counts as one search."""
         self._seen += 1
         return self._seen * _GOLDEN % 1.0 < self._share
 
 
 def recall_of(found: ScoredIds, exact: ScoredIds, *, k: int, ties: bool) -> float:
-    """Return the share of the exact hits that were found; 1 if there is nothing to find.
+    """Return the share of the exact hits that were found; 1 if there are no exact hits.
 
     Parameters
     ----------
     ties : bool
-        Whether scores can be compared: then a hit as good as the k-th exact one counts; see
-        `evaluation.measures.recall_against_exact`. Those of a read of two versions cannot.
+        Whether a hit that scores as high as the k-th exact one counts; see
+        `evaluation.measures.recall_against_exact`. False for reads of two versions, whose scores
+        cannot be compared.
     """
     if not ties:
         return len({*found.ids} & {*exact.ids}) / len(exact.ids) if exact.ids else 1.0

@@ -1,4 +1,4 @@
-"""What shadow reads found: how far another version's answers are from those that were given."""
+"""Shadow reads: how far a second version's answers are from the answers served."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class ShadowKey(NamedTuple):
-    """What is compared.
+    """Identity of a comparison.
 
     Attributes
     ----------
     route : str
         Key of the route.
     served, shadow : str
-        Labels.
+        Labels of the versions compared.
     """
 
     collection: str
@@ -33,20 +33,20 @@ class ShadowKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """A comparison, over all queries that were asked of both versions.
+    """Means of a comparison, over all queries that both versions answered.
 
     Attributes
     ----------
     queries : int
     missing : int
-        Queries that had no vector for the shadow.
+        Queries without a vector for the shadow.
     overlap : float
-        Mean share of the hits that both have in common.
+        Mean share of hits in common.
     rank_correlation : float
         Mean of Spearman's rho over the hits in common, of queries with two or more of them; 0 if
-        there is none.
+        there are no such queries.
     served_s, shadow_s : float
-        Mean seconds that a query took.
+        Mean latency in seconds.
     """
 
     key: ShadowKey
@@ -67,7 +67,7 @@ _MEASURED: Final = ("queries", "missing", "overlap", "rank_correlation", "served
 
 
 def overlap(served: Sequence[DocumentId], shadow: Sequence[DocumentId]) -> float:
-    """Return the share of hits in common, of the longer list; 1 if both are empty."""
+    """Return the number of hits in common, over the longer list's length; 1 if both are empty."""
     longest = max(len(served), len(shadow))
     return len(set(served) & set(shadow)) / longest if longest else 1.0
 
@@ -142,5 +142,5 @@ class Shadows:
         return self._shadows.setdefault(ShadowKey(collection, route, served, shadow), Shadow())
 
     def reports(self) -> list[ShadowReport]:
-        """Return all of them."""
+        """Return the means of every comparison."""
         return [shadow.report(key) for key, shadow in list(self._shadows.items())]

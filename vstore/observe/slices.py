@@ -1,9 +1,9 @@
-"""Searches counted by slice: who was asked what, of which versions, and when.
+"""Counts of searches by slice: collection, tenant, query family, mode, versions and epochs.
 
 The *mixed-version retrieval rate* of a slice is the share of its queries whose returned hits came
-from more than one version, or from another one than the plan reads. *Explicit*: the plan says that
-it reads those versions. *Silent*: anything else, which is 0 unless something is broken. Which
-versions answered is counted from the hits, never taken from the plan.
+from more than one version, or from a version that the plan does not read. *Explicit*: the plan
+reads all those versions. *Silent*: it does not; this is 0 unless something is broken. Versions are
+counted from the hits, never taken from the plan.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Slice(NamedTuple):
-    """What the queries of a slice have in common.
+    """Key of a slice: properties that all its queries share.
 
     Attributes
     ----------
     tenant : str
         Route key that filter and scope imply, for example ``"tenant=acme"``; empty for the default.
-        It is the part of the corpus that was searched, too.
+        It also tells the part of the corpus that was searched.
     family : str
-        What the caller calls such queries, for example ``"autocomplete"``.
+        The caller's name for such queries, for example ``"autocomplete"``.
     mode : str
         "matched", or how two versions were read.
     versions : tuple[str, ...]
         Versions that the plan reads.
     epoch : int
-        First epoch of the bucket in which it was asked; see `SliceTable`.
+        First epoch of the bucket of epochs; see `SliceTable`.
     """
 
     collection: str
@@ -43,30 +43,30 @@ class Slice(NamedTuple):
     epoch: int
 
 
-# Where queries are counted for which there is no slice left; no mode is called so.
+# Overflow slice, for queries that come when the table is full; no mode has this name.
 OTHER: Final = Slice("", "", "", "other", (), 0)
 
 
 class SliceCounts:
-    """What was seen of the queries of a slice.
+    """Counts of a slice's queries.
 
     Attributes
     ----------
     queries, hits : int
     explicit, silent : int
-        Queries with hits of more than one version, as the plan said and otherwise.
+        Mixed-version queries; see the module.
     stale_hits, short : int
         Hits made from an older revision; queries with fewer hits than were asked for.
     filtered : int
         Queries with a filter or scope.
     selectivity : float
-        Sum, over those, of the share of live documents that passed.
+        Sum over filtered queries: share of live documents that passed.
     coverage : float
-        Sum, over all queries, of the last read version's coverage when they were asked.
+        Sum over all queries: coverage of the last version read, at the time of the query.
     compared : int
         Queries whose hits were compared with exact search.
     recall : float
-        Sum, over those, of the share of the exact hits that was found.
+        Sum over compared queries: share of the exact hits found.
     latency : LatencyHistogram
     """
 
@@ -82,7 +82,7 @@ class SliceCounts:
         self.latency = LatencyHistogram()
 
     def add_answers(self, answered: Mapping[frozenset[str], int], planned: frozenset[str]) -> None:
-        """Count queries by the versions of the hits that they returned.
+        """Count mixed-version queries, given queries by the versions of their hits.
 
         Parameters
         ----------
@@ -96,13 +96,13 @@ class SliceCounts:
                 self.explicit += queries
 
     def merge(self, other: SliceCounts) -> None:
-        """Count what others have counted."""
+        """Add the counts of another slice."""
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latency.merge(other.latency)
 
     def to_dict(self) -> dict[str, object]:
-        """Return counts, rates and means as plain data; a mean of nothing is None."""
+        """Return counts, rates and means as plain data; a mean over no queries is None."""
         queries = self.queries
         return {
             "queries": queries,
@@ -133,16 +133,15 @@ def _mean(total: float, count: int) -> float | None:
 
 
 class SliceTable:
-    """Counts by slice, as many as `METRIC_SLICES_MAX`; what finds no slice is counted in `OTHER`.
+    """Counts by slice, for at most `METRIC_SLICES_MAX` slices; `OTHER` takes the overflow.
 
-    Epochs are counted in buckets of equal width. It doubles when there would be more than
-    `METRIC_EPOCHS_MAX` of them, so that a service that commits often has as few as one that does
-    not.
+    Epochs are grouped in buckets of equal width. The width doubles when there would be more than
+    `METRIC_EPOCHS_MAX` buckets, so that frequent commits do not make more slices.
 
     Attributes
     ----------
     width : int
-        Epochs of a bucket, a power of two.
+        Epochs in a bucket, a power of two.
     """
 
     def __init__(self, width: int = 1) -> None:
@@ -157,7 +156,7 @@ class SliceTable:
         return iter(sorted(self._counts.items()))
 
     def counts(self, asked: Slice) -> SliceCounts:
-        """Return what to count the queries of a slice in; its epoch may be any of a bucket."""
+        """Return the counts of a slice, made if new; its epoch may be any of its bucket."""
         start = asked.epoch - asked.epoch % self.width
         if start not in self._epochs:
             self._epochs.add(start)
@@ -167,13 +166,13 @@ class SliceTable:
         key = asked._replace(epoch=start)
         found = self._counts.get(key)
         if found is None:
-            if len(self._counts) >= METRIC_SLICES_MAX - 1:  # the last one is OTHER's
+            if len(self._counts) >= METRIC_SLICES_MAX - 1:  # the last place is for OTHER
                 key = OTHER
             found = self._counts.setdefault(key, SliceCounts())
         return found
 
     def merge(self, other: SliceTable) -> None:
-        """Count what another table has counted."""
+        """Add the counts of another table."""
         if other.width > self.width:
             self._widen(other.width)
         for key, counts in other:
@@ -183,16 +182,16 @@ class SliceTable:
         return self._counts.setdefault(OTHER, SliceCounts())
 
     def over_epochs(self) -> Iterator[tuple[Slice, SliceCounts]]:
-        """Yield slices, those that differ in their epoch alone added up, under epoch 0."""
+        """Yield slices summed over epochs, as epoch 0."""
         found: dict[Slice, SliceCounts] = {}
         for key, counts in self:
             found.setdefault(key._replace(epoch=0), SliceCounts()).merge(counts)
         return iter(found.items())
 
     def total(self) -> SliceCounts:
-        """Return what all slices have counted."""
+        """Return the sum over all slices."""
         total = SliceCounts()
-        for _, counts in self:  # in an order of its own: sums of floats depend on it
+        for _, counts in self:  # sorted: sums of floats depend on the order
             total.merge(counts)
         return total
 

@@ -1,8 +1,8 @@
-"""Searches that were asked the same way of the same state, tallied until they are counted.
+"""Tallies: compact buffers of searches with the same options and state, before they are counted.
 
-Most searches follow one just like it, so that all that need be kept of them is how long each took
-and what it found: a few bytes side by side. Objects of their own for each search would cost several
-times as much, in cache misses of the next one.
+Most searches repeat the options of an earlier one, so only the latency and the documents found need
+be kept: a few bytes, contiguous. One object for each search would cost several times as much, in
+cache misses of the next search.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from vstore.segment.row_table import RowTable
     from vstore.types import IntArray
 
-_SEARCHES: Final = 1_024  # that a tally holds
-_DOCNO_BYTES: Final = 128 * KIB  # of what they found
+_SEARCHES: Final = 1_024  # held by a tally
+_DOCNO_BYTES: Final = 128 * KIB  # of docnos found, held by a tally
 
 
 Values = TypeVar("Values", "array[float]", bytearray)
 
 
 class View(Protocol):
-    """A collection at one epoch, as far as it is counted."""
+    """A collection at one epoch, as tallies see it."""
 
     @property
     def live_count(self) -> int:
@@ -43,7 +43,7 @@ class View(Protocol):
 
     @property
     def numbering(self) -> Numbering:
-        """What its docnos count in."""
+        """Identity of the docnos."""
         ...
 
     def rows(self, label: str) -> RowTable:
@@ -57,11 +57,11 @@ class Tally:
     Attributes
     ----------
     plan : PlanNode
-        Compared by identity. It is of one view, k and filter.
+        Compared by identity; made for one view, k and filter.
     label : str
         Version of the hits of a `repeat`.
     listed : bool
-        Whether an observer will come and count.
+        Whether the tally is registered for the observer's next fold.
     """
 
     __slots__ = (
@@ -86,7 +86,7 @@ class Tally:
         self._k, self._view, self._tenant, self._family = k, view, tenant, family
         self._batch = batch
         self._seconds = array("d")
-        self._docnos = bytearray()  # of int64: what it is extended by can be any array
+        self._docnos = bytearray()  # int64; a bytearray can be extended by any array's buffer
         self._others: list[TracedBatch] = []
 
     def add(self, batch: TracedBatch, docnos: IntArray | None) -> None:
@@ -95,7 +95,7 @@ class Tally:
         Parameters
         ----------
         docnos : int array of any shape, or None
-            Documents that it found, to be counted.
+            Documents found, to be counted.
         """
         if self.label is not None and batch.summaries.whole(self._k) == self.label:
             self._seconds.append(batch.seconds)
@@ -105,9 +105,9 @@ class Tally:
             self._docnos.extend(np.ascontiguousarray(docnos, np.int64).data)
 
     def repeat(self, seconds: float, docnos: IntArray) -> bool:
-        """Tally a search with k fresh hits of `label`; whether an observer must be called.
+        """Tally a search with k fresh hits of `label`; return whether to call the observer.
 
-        It takes no lock: each of these appends is one step, in whatever order threads take them.
+        Takes no lock: each append is atomic, and the order of threads does not matter.
 
         Parameters
         ----------
@@ -119,19 +119,19 @@ class Tally:
 
     @property
     def full(self) -> bool:
-        """Whether it is time to count."""
+        """Whether the tally must be counted now."""
         searches = len(self._seconds) + len(self._others)
         return searches >= _SEARCHES or len(self._docnos) >= _DOCNO_BYTES
 
     def count(self, metrics: Metrics, hits: dict[str, HitCounter], traces: TraceRing) -> None:
-        """Count what was tallied, and begin again; one thread at a time.
+        """Move the tallied searches to the counters; one thread at a time.
 
         Parameters
         ----------
         hits : dict of name to HitCounter
             By collection; changed in place, as are metrics and traces.
         """
-        # Others may add meanwhile: what is taken is what is removed.
+        # Other threads may add meanwhile: remove exactly the entries that were copied.
         seconds, docnos = _taken(self._seconds), _taken(self._docnos)
         others = [self._others.pop(0) for _ in range(len(self._others))]
         queries = len(seconds)
@@ -189,7 +189,7 @@ def count_recall(
 
 
 def slice_of(batch: TracedBatch, tenant: str, family: str) -> Slice:
-    """Return the slice that a batch is counted in; texts that a file would not take are cut."""
+    """Return the slice of a batch; texts are cut to the lengths that a file can hold."""
     return Slice(
         batch.collection,
         _cut(tenant, ROUTE_KEY_BYTES_MAX),
@@ -205,13 +205,13 @@ def _cut(text: str, bytes_max: int) -> str:
 
 
 def _counter(hits: dict[str, HitCounter], batch: TracedBatch, view: View) -> HitCounter | None:
-    """Return what counts a collection's hits; None for a numbering that is no more."""
+    """Return the counter of a collection's hits; None if a vacuum has replaced the numbering."""
     numbering, mine = view.numbering, hits.get(batch.collection)
     if mine is not None and mine.numbering.same(numbering):
         mine.epoch = max(mine.epoch, batch.epoch)
         return mine
     if mine is not None and batch.epoch < mine.epoch:
         return None
-    # What a reader counted before another process's vacuum cannot be told from other documents.
+    # Another process's vacuum renumbered the documents: a reader's older hits are dropped.
     made = hits[batch.collection] = HitCounter(numbering, batch.epoch)
     return made

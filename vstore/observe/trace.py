@@ -1,4 +1,4 @@
-"""The trace on every result: what was read, when, and what came of it."""
+"""The trace on every result: the state and rows read, the hits by version, the latency."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One search.
+    """Trace of one search.
 
     Attributes
     ----------
     epoch : int
-        The state it was answered from; ``Store.snapshot(epoch)`` shows it again.
+        Epoch of the state searched; ``Store.snapshot(epoch)`` opens the state again.
     mode : {"matched", "dual"}
     versions : tuple[str, ...]
         Versions the plan reads.
     segments : Mapping[str, tuple[str, ...]]
-        What was scanned, by version.
+        Segments read, by version.
     fetched : Mapping[str, int]
         Hits taken from each version to make the answer.
     answered : Mapping[str, int]
@@ -45,7 +45,7 @@ class Trace:
     seconds: float
 
     def actuals(self) -> dict[str, object]:
-        """Return what a plan's estimates are compared with."""
+        """Return the measured values, to compare with the plan's estimates."""
         result: dict[str, object] = {
             "epoch": self.epoch,
             "fetched": dict(self.fetched),

@@ -1,4 +1,4 @@
-"""Searches as they are remembered: what their traces are made from, when someone looks."""
+"""Batches of searches, kept so that their traces can be made on demand."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ else:
     traces = Deferred("vstore.observe.trace")
 
 _RECENT: Final = 256
-# How versions are read, by the node at the root of a plan; of one version where it is another.
+# Read mode by the plan's root node; any other root reads one version.
 _MODES: Final = {"DualRead": "dual", "CascadeRead": "cascade", "BridgedRead": "bridge"}
 
 
 class TracedBatch(NamedTuple):
-    """Some searches with the same options, from which traces are made when they are looked at."""
+    """A batch of searches with the same options, from which traces are made on demand."""
 
     collection: str
     epoch: int
     plan: PlanNode
     versions: tuple[str, ...]
     matches: int | None
-    seconds: float  # for one of them
+    seconds: float  # for one search
     summaries: Summaries
 
     @property
@@ -58,10 +58,10 @@ class TracedBatch(NamedTuple):
 
 
 class TraceRing:
-    """The most recent traces, and a few more."""
+    """Ring buffer of the most recent traces; whole batches go at a time, so it may hold more."""
 
     def __init__(self) -> None:
-        # Searches of one batch, or single ones alike but for the seconds that they took.
+        # Either query numbers of one batch, or the latencies of single searches otherwise alike.
         self._entries: deque[tuple[TracedBatch, range | array[float]]] = deque()
         self._count = 0
 
@@ -71,7 +71,7 @@ class TraceRing:
         self._keep(batch, range(max(0, count - _RECENT), count))
 
     def add_alike(self, batch: TracedBatch, seconds: array[float]) -> None:
-        """Keep the traces of single searches that differ in time alone."""
+        """Keep the traces of single searches that differ only in latency."""
         self._keep(batch, seconds)
 
     def _keep(self, batch: TracedBatch, searches: range | array[float]) -> None:

@@ -1,4 +1,4 @@
-"""Two versions of the same documents, side by side: which documents each of them answers for."""
+"""Two versions side by side: which documents each of them answers for."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Beside:
-    """What two versions say of each other at one epoch; made once, by `beside`.
+    """Comparison of two versions at one epoch; made once, by `beside`.
 
-    Masks are by docno, bool (docno_end,), and the same array each time, by which is known how a
-    version is searched under them.
+    Masks are by docno, bool (docno_end,), and the same array each time: what a filter leaves of a
+    version is cached by the mask's identity.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Beside:
     new_only : int
         Documents that only the new version can show.
     new_only_share : float
-        Their share in all that are not migrated.
+        Their share of all documents that are not migrated.
     """
 
     def __init__(self, old: RowTable, new: RowTable) -> None:
@@ -43,21 +43,21 @@ class Beside:
         self._narrowed: Recent[tuple[str, int], tuple[BoolArray, BoolArray]] = Recent()
 
     def answerable(self, matching: BoolArray | None) -> BoolArray | None:
-        """Return what passes a filter and the new version may answer for; None for all it has.
+        """Return which documents pass a filter and are the new version's; None for all it has.
 
-        Those are documents with fresh new rows, and those that only it can show. A document whose
-        new rows are stale is answered by the old version.
+        The new version answers for documents with fresh new rows, and for documents that only it
+        can show. The old version answers for a document whose new rows are stale.
         """
         return (
             matching if self._is_all_new else self._both("answerable", self._answerable, matching)
         )
 
     def moved(self, matching: BoolArray | None) -> BoolArray:
-        """Return what passes a filter and has fresh new rows."""
+        """Return which documents pass a filter and have fresh new rows."""
         return self._both("moved", self.migrated, matching)
 
     def left(self, matching: BoolArray | None) -> BoolArray:
-        """Return what passes a filter and the new version may not answer for."""
+        """Return which documents pass a filter and are not the new version's."""
         return self._both("left", self._left, matching)
 
     @cached_property
@@ -67,15 +67,15 @@ class Beside:
     def _both(self, name: str, mask: BoolArray, matching: BoolArray | None) -> BoolArray:
         if matching is None:
             return mask
-        # What is remembered holds the filter's mask, so that no other mask is where that one is.
+        # The cached value keeps the filter's mask alive, so that its id stays unique.
         made = self._narrowed.get((name, id(matching)), lambda: (matching, matching & mask))
         return made[1]
 
 
 class _BesideOthers(Recent[str, Beside]):
-    """What a version says of the others at its epoch, by their labels."""
+    """Comparisons of a version with others at its epoch, by their labels."""
 
 
 def beside(old: RowTable, new: RowTable) -> Beside:
-    """Return what two versions say of each other; the same for all queries at a snapshot."""
+    """Return the comparison of two versions; cached for all queries at a snapshot."""
     return new.companions.of(_BesideOthers).get(old.label, lambda: Beside(old, new))

@@ -1,14 +1,14 @@
 """Bridges: maps from one embedding space into another.
 
-A bridge answers a query that has the vector of one version only, by an estimate of the other one.
-It is never better than what was measured: `bridges.fitting` holds documents back, maps them as if
-they were queries, and compares the neighbours found with their own. `bridges.measuring.bridge_gate`
-asks for that.
+A bridge serves a query that has a vector of one version only, by estimating the other version's
+vector. Its quality is measured: `bridges.fitting` holds documents out, maps them as if they were
+queries, and compares the neighbours found with their own. `bridges.measuring.bridge_gate` requires
+that measurement.
 
 All kinds are affine, ``y = (x - source_mean) @ matrix + target_mean``:
 
-- ``procrustes``: a rotation (or its like between different dimensions) and one scale. Few
-  parameters, no tuning; right if the models differ by little more than a rotation.
+- ``procrustes``: a rotation (between different dimensions, a semi-orthogonal map) and one scale.
+  Few parameters, no tuning; right if the models differ by little more than a rotation.
 - ``ridge``: any matrix, by regularised least squares.
 - ``low-rank``: the ridge map, restricted to the directions of the target that it explains best.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vstore.manifest.spec import Metric
     from vstore.types import Array, FloatArray
 
-# On SciFact and Cranfield .25 to .75 are nearly as good; 1 is too much at low coverage.
+# On SciFact and Cranfield, .25 to .75 are nearly as good; 1 is too much at low coverage.
 BLEND_WEIGHT: Final = 0.5
 
 
@@ -38,9 +38,9 @@ class BridgeTrial(NamedTuple):
     Attributes
     ----------
     penalty : float
-        Of the ridge, in units of the source's mean variance by direction; 0 for Procrustes.
+        Ridge penalty, in units of the source's mean variance per direction; 0 for Procrustes.
     rank : int
-        Directions of the target that are used; 0 if all are.
+        Number of target directions used; 0 for all.
     """
 
     kind: BridgeKind
@@ -51,25 +51,25 @@ class BridgeTrial(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BridgeMap:
-    """A fitted map, and how good it is.
+    """A fitted map and its measured quality.
 
     Attributes
     ----------
     kind, penalty, rank
-        As of `BridgeTrial`.
+        As in `BridgeTrial`.
     matrix : float32 (source dimension, target dimension)
     source_mean, target_mean : float32 (dimension,)
     metric : {"cosine", "inner_product", "l2"}
-        The target's.
+        The target's metric.
     unit : bool
-        The target's vectors have unit length, and so have mapped ones.
+        Whether the target's vectors, and so the mapped ones, have unit length.
     recall : float
         Recall@10 of held-out documents, mapped, against their own exact neighbours.
     pairs, held_out : int
-        Documents the map was fitted on (validation included), and measured on.
+        Number of documents that the map was fitted on (validation included), and measured on.
     seed : int
     trials : tuple of BridgeTrial
-        What the choice was made from.
+        All maps that were tried.
     """
 
     kind: BridgeKind
@@ -88,12 +88,12 @@ class BridgeMap:
 
     @property
     def source_dimension(self) -> int:
-        """Dimension of what is mapped."""
+        """Dimension of the vectors to map."""
         return len(self.source_mean)
 
     @property
     def target_dimension(self) -> int:
-        """Dimension of what comes out."""
+        """Dimension of the mapped vectors."""
         return len(self.target_mean)
 
     def apply(self, vectors: Array) -> FloatArray:
@@ -102,7 +102,7 @@ class BridgeMap:
         Raises
         ------
         InvalidArgumentError
-            For vectors of another shape, or so long that what they are mapped to does not fit.
+            For vectors of another shape, or so long that a mapped vector overflows float32.
         """
         given = as_matrix(vectors, self.source_dimension)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -117,11 +117,11 @@ class BridgeMap:
         return unit_rows(mapped) if self.unit else np.asarray(mapped, np.float32)
 
     def pulled_back(self, queries: Array) -> FloatArray:
-        """Return vectors of the source space that score what the queries would score, if mapped.
+        """Return source-space queries that score source vectors as the target would score them.
 
-        For a query q and a vector x, ``q . (x A) = (q A') . x`` but for what all vectors have in
-        common. So one search of the source estimates the target's scores of documents that have no
-        vector there. The unit length of mapped vectors is left out of account.
+        For a query q and a vector x, ``q . (x A) = (q A') . x``, up to a constant that all vectors
+        share. So one search of the source estimates the target's scores of documents that have no
+        vector there. The normalisation of mapped vectors is ignored.
 
         Parameters
         ----------
@@ -130,17 +130,17 @@ class BridgeMap:
         Returns
         -------
         float32 (n, source dimension)
-            Of unit length; 0 for a query the map says nothing about.
+            Of unit length; 0 for a query that the map sends to 0.
         """
         return unit_rows(as_matrix(queries, self.target_dimension) @ self.matrix.T)
 
     def blended(self, own: Array, other: Array, *, weight: float = BLEND_WEIGHT) -> FloatArray:
-        """Return queries of the source space that also ask what the target's queries ask.
+        """Return source-space queries blended with the pulled-back target queries.
 
-        Of a dual read's old version (the source) this improves the ranking by what the new model
-        makes of the query, for documents that the new model has not seen: see "Quality during a
-        migration" in ``benchmarks/README.md``. For cosine and inner product; by Euclidean distance,
-        only if the source's vectors have unit length.
+        In a dual read's old version (the source), blending brings the new model's view of the query
+        to documents that have no new vector yet: see "Quality during a migration" in
+        ``benchmarks/README.md``. For cosine and inner product; for Euclidean distance, only if the
+        source's vectors have unit length.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class BridgeMap:
         other : float (n, target dimension)
             The same queries in the target space.
         weight : float
-            Of the pulled-back query, against 1 for the own one, both at unit length.
+            Weight of the pulled-back query, against 1 for the own query, both at unit length.
         """
         own = as_matrix(own, self.source_dimension)
         pulled = self.pulled_back(other)
@@ -161,19 +161,19 @@ class BridgeMap:
 
 
 def unit_rows(vectors: Array) -> FloatArray:
-    """Return vectors of unit length; rows of zeros stay as they are."""
+    """Return vectors scaled to unit length; zero rows stay zero."""
     exact = np.asarray(vectors, np.float64)  # squares of float32 overflow above 1.8e19
     norms = np.linalg.norm(exact, axis=1, keepdims=True)
     return np.asarray(exact / np.where(norms > 0, norms, 1), np.float32)
 
 
 def as_matrix(vectors: Array, dimension: int) -> FloatArray:
-    """Return vectors as float32, a view where they are.
+    """Return vectors as float32, a view if they already are.
 
     Raises
     ------
     InvalidArgumentError
-        They are of another shape, or hold what is no number.
+        The vectors have another shape, are not numeric, or have a value that is not finite.
     """
     array = as_array(vectors, where="bridge")
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != dimension:

@@ -1,4 +1,4 @@
-"""A bridge's map as a record of a collection (`format-spec.md`, "Records")."""
+"""Encoding of a bridge's map as a record of a collection (`format-spec.md`, "Records")."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plain_bridge(bridge: BridgeMap) -> Plain:
 
 
 def read_map(plain: PlainReader) -> BridgeMap:
-    """Check a bridge's map from a file. What was measured is in the manifest.
+    """Check a bridge's map from a file. The measurements are in the manifest, not here.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def stored_bridge(
     Raises
     ------
     CorruptionError
-        Its bytes are damaged, or it leads between other versions.
+        The record is damaged, or does not match the specs of the two versions.
     """
     bridge = read_record(container, state.record, read_map, what="bridge")
     source, target = (collection.versions[label].spec for label in (state.source, state.target))

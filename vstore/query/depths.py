@@ -1,6 +1,6 @@
-"""What a read of two versions asks of each: how many documents, and which of them.
+"""How many documents, and which, a read of two versions requests from each.
 
-This is decided here alone. The reads that `asked_of_both` returns are planned, and they are run.
+Only this module decides that: planner and executor take the reads that it returns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def asked_of_both(
     Parameters
     ----------
     old, new : VersionRead
-        Each as a read of this version alone would be.
+        Reads of each version alone.
     """
     k, both = max(old.k, rule.depth), beside(old.table, new.table)
     for_old = both.left(old.matching) if rule.disjoint else old.matching
@@ -34,5 +34,5 @@ def asked_of_both(
 
 
 def asked_of_candidates(old: VersionRead) -> VersionRead:
-    """Return the read of a cascade's old version; vectors of the new one are only looked up."""
+    """Return the read of a cascade's old version; the new version's vectors are only looked up."""
     return old._replace(k=max(old.k, CASCADE_DEPTH))

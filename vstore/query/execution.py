@@ -1,8 +1,8 @@
-"""What a plan gave: hits as rows, made when someone looks; and what observers keep of them.
+"""Results of running a plan: hits as rows, made on demand, and summaries for observers.
 
-A score never rises from one hit to the next. A read of one version hands out the similarity by
-which it ordered its hits. Scores of two versions cannot be compared, so a read of two versions
-hands out the reciprocal of the rank, whatever rule made the order, and the similarities beside it.
+Scores never rise from one hit to the next. In a read of one version, the score is the similarity
+that ordered the hits. Scores of two versions cannot be compared, so in a read of two versions the
+score is the reciprocal of the rank, whatever the fusion rule, with the similarities beside it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class RowHit(NamedTuple):
     Attributes
     ----------
     score : float
-        Never above that of the hit before.
+        Never above the previous hit's score.
     similarities : Mapping[str, float]
-        By version, of those in which the document was scored: `version`, and maybe another.
+        By version, for each version that scored the document: `version`, and maybe another.
     """
 
     docno: int
@@ -43,18 +43,18 @@ class RowHit(NamedTuple):
 
 
 class QueryAnswer(NamedTuple):
-    """Hits of one query, and how many rows each version gave to get them."""
+    """Hits of one query, and the number of rows fetched from each version."""
 
     hits: list[RowHit]
     fetched: dict[str, int]
 
 
 class Execution(Protocol):
-    """What a plan gave to each of some queries; hits are made when they are asked for."""
+    """Results of a batch of queries; hits are made on demand."""
 
     @property
     def summaries(self) -> Summaries:
-        """What observers keep of it."""
+        """Counts for observers."""
         ...
 
     def hits(self, query: int) -> list[RowHit]:
@@ -71,7 +71,7 @@ class Execution(Protocol):
 
 
 class ListedExecution:
-    """Hits that are there already: of a read of two versions."""
+    """Results of a read of two versions, whose hits are made already."""
 
     def __init__(self, executed: list[QueryAnswer]) -> None:
         self._executed = executed
@@ -100,7 +100,7 @@ class ListedExecution:
 
 
 class MatchedExecution:
-    """Arrays of hits of one version: a batch of thousands makes no object that nobody looks at."""
+    """Results of a read of one version, as arrays: a large batch makes no unused objects."""
 
     def __init__(self, table: RowTable, batch: FetchedBatch) -> None:
         self._table = table
@@ -109,7 +109,7 @@ class MatchedExecution:
         self.summaries: Summaries = MatchedSummaries(table.label, self._counts, self._stale())
 
     def _stale(self) -> list[int] | None:
-        """Count each query's hits that are not fresh; None if all are."""
+        """Count each query's stale hits; None if no query can have one."""
         stale: IntArray | None = None
         for number, part in enumerate(self._table.parts):
             if part.fresh is not None:
@@ -135,13 +135,13 @@ class MatchedExecution:
 def reciprocal_ranks(count: int) -> Array:
     """Return the scores of a read of two versions: 1, 1/2, 1/3 ..., float64 (count,).
 
-    They differ in float32 too, for eight times `limits.K_MAX` hits.
+    They stay distinct in float32 for up to eight times `limits.K_MAX` hits.
     """
     return 1.0 / np.arange(1, count + 1)
 
 
 def row_hits(table: RowTable, fetched: VersionAnswer) -> list[RowHit]:
-    """Return what was fetched of a version for one query as hits."""
+    """Return one version's answer to one query as hits."""
     return [
         row_hit(table, *place)
         for place in zip(
@@ -155,7 +155,7 @@ def row_hits(table: RowTable, fetched: VersionAnswer) -> list[RowHit]:
 
 
 def row_hit(table: RowTable, docno: int, number: int, row: int, score: float) -> RowHit:
-    """Return one row of one part of a version as a hit of a read of that version."""
+    """Return one row of a version's part as a hit of a read of that version."""
     part = table.parts[number]
     return RowHit(
         docno=docno,

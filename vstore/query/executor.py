@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from vstore.query.fusion.rules import FusionRule
     from vstore.query.plan import PlanNode
     from vstore.types import Array
-else:  # not what a search of one version needs
+else:  # loaded late: a search of one version does not need it
     two_reads = Deferred("vstore.query.two_reads")
 
 
 class Executor(Protocol):
-    """A plan made ready to run: all of it but the queries."""
+    """A plan prepared to run on queries."""
 
     def execute(self, queries: Sequence[Array]) -> Execution:
         """Answer queries, float32 (m, dimension) for each version that is read.
@@ -31,7 +31,7 @@ class Executor(Protocol):
         Raises
         ------
         CorruptionError
-            What a query reads of a segment is damaged.
+            A part of a segment that a query reads is damaged.
         """
         ...
 
@@ -56,18 +56,18 @@ def executor_of(
     rule: FusionRule | None = None,
     curve: tuple[float, ...] = (),
 ) -> Executor:
-    """Return what runs a plan.
+    """Return an executor for a plan.
 
     Parameters
     ----------
     reads : sequence of VersionRead
-        As planned, of `plan.versions`: one, or where two are read the old and the new one.
+        In the order of `plan.versions`: one read, or the old version's and the new one's.
     k : int
-        How many hits are wanted of them together.
+        Number of hits wanted in all.
     rule : FusionRule, optional
-        Of a dual read.
+        Fusion rule of a dual read.
     curve : tuple[float, ...]
-        What the rule has learnt.
+        The rule's fitted parameters.
     """
     if not isinstance(plan, DualRead | CascadeRead):
         return MatchedRead(reads[0])

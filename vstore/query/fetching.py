@@ -1,4 +1,4 @@
-"""The k best of one version: each part is searched by its path, the parts' answers are merged."""
+"""The k best of one version: each part is searched by its path, and the answers are merged."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
     from vstore.query.ranking import Ranking
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import Array, BoolArray, IntArray
-else:  # not what a search by a graph of one version needs
+else:  # loaded late: a graph search of one version does not need these
     flat = Deferred("vstore.index.flat")
     futures = Deferred("concurrent.futures.thread")
     merging = Deferred("vstore.query.merging")
     ranking = Deferred("vstore.query.ranking")
 
-_QUERIES_PER_THREAD: Final = 16  # below, a thread costs more than it brings
+_QUERIES_PER_THREAD: Final = 16  # with fewer, a thread costs more than it saves
 
 
 class VersionRead(NamedTuple):
-    """One version's side of a search: what is asked of it, all but the queries.
+    """Parameters of a read of one version, without the queries.
 
     Attributes
     ----------
     k : int
-        How many documents are asked for, or rows.
+        Number of documents wanted, or rows.
     matching : bool (docno_end,) or None
         Documents that may be returned; None for all.
     accuracy : Accuracy
     collapse : bool
-        Whether hits are documents, and not rows.
+        Whether hits are documents rather than rows.
     native : bool
-        Whether there is machine code; without it, graphs are followed only if the caller asks.
+        Whether compiled kernels are available; without them, graphs are followed only on request.
     """
 
     table: RowTable
@@ -69,7 +69,7 @@ class VersionRead(NamedTuple):
 
 
 class VersionAnswer(NamedTuple):
-    """What one version answered to one query, best first."""
+    """One version's answer to one query, best first."""
 
     docno: IntArray
     part: IntArray
@@ -82,15 +82,15 @@ class VersionAnswer(NamedTuple):
 
 
 class FetchedBatch(NamedTuple):
-    """What one version answered to some queries.
+    """One version's answers to a batch of queries.
 
     Attributes
     ----------
     docno, part, row : int64 (m, at most k)
-        Best first; docno is -1 behind the last.
+        Best first; docno is -1 after the last hit.
     score : float64 (m, at most k)
     full : bool
-        Whether it is known that no query has fewer hits than another.
+        Whether all queries are known to have equally many hits; False if unknown.
     """
 
     docno: IntArray
@@ -107,12 +107,12 @@ class FetchedBatch(NamedTuple):
         return counts
 
     def one(self, query: int) -> VersionAnswer:
-        """Return what was found for one query."""
+        """Return the answer to one query."""
         found = self.docno[query] >= 0
         return VersionAnswer(*(array[query][found] for array in self[:4]))
 
     def each(self) -> Iterator[VersionAnswer]:
-        """Iterate over the queries."""
+        """Iterate over the answers, query by query."""
         return (self.one(query) for query in range(len(self.docno)))
 
 
@@ -138,7 +138,7 @@ def part_statistics(passing: PassingRows, number: int, part: RowPart) -> PartSta
 
 
 class VersionSearch:
-    """A search of one version for the k best, all but its queries; made once for many of them."""
+    """A prepared search of one version for the k best; made once, reused for many queries."""
 
     def __init__(self, read: VersionRead) -> None:
         self._table, self._metric, self._k = read.table, read.metric, read.k
@@ -162,7 +162,7 @@ class VersionSearch:
 
     @property
     def simplest(self) -> VersionSearch | GraphPart:
-        """What finds the same in fewer steps: the only part, if it is searched by its graph."""
+        """An equivalent search with fewer steps: the only part, if its graph is searched."""
         return self._graphs[0] if len(self._graphs) == 1 and not self._scanned else self
 
     def fetch(self, queries: Array) -> FetchedBatch:
@@ -175,7 +175,7 @@ class VersionSearch:
         Raises
         ------
         CorruptionError
-            What a query reads of a segment is damaged.
+            A part of a segment that a query reads is damaged.
         """
         batches = [part.fetch(queries) for part in self._graphs]
         parts = self._table.parts
@@ -203,7 +203,7 @@ def _scan_part(part: RowPart, allowed: BoolArray | None, path: Path, *, collapse
 
 
 def _question_of(path: Path, part: ScanPart, nodes: BoolArray | None, k: int) -> Question:
-    """Return what a part's graph is asked, of which some nodes may be returned."""
+    """Return the graph query of a part; `nodes` masks the nodes that may be returned."""
     allowed = None if nodes is None or part.allowed is None else (nodes, part.allowed)
     wanted = None
     if path.kind == "codes":
@@ -213,17 +213,17 @@ def _question_of(path: Path, part: ScanPart, nodes: BoolArray | None, k: int) ->
 
 
 class GraphPart:
-    """A segment that is searched by codes, and what is asked of its graph.
+    """A segment that is searched by codes, and the parameters of its graph search.
 
-    Codes find candidates, which are scored again with their vectors. If that gives fewer rows than
-    there are, the segment is scanned; so it is for a query that codes cannot express.
+    Codes find candidates, which are rescored with their vectors. If too few rows are found, or if
+    codes cannot express the query, the segment is scanned.
 
     Parameters
     ----------
     number : int
         The part's number in its table.
     question : Question
-        The same object for each query: kernels keep by its identity what they need not do again.
+        Reused for every query: kernels cache by its identity.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class GraphPart:
         self._kernels = kernels
         self._question = question
         self._reporting = question._replace(report=True)
-        # One query reads few nodes by machine code, which tells them: only those are verified.
+        # Native kernels report the few nodes that one query reads: only those are verified.
         self._tells = question.ef > 0 and kernels.name == "native"
         self._numbers = np.full((1, question.k), number)
         self._is_verified = False
@@ -284,7 +284,7 @@ class GraphPart:
         return answered.row, answered.score
 
     def _verifying(self, queries: Array) -> tuple[Question, bool]:
-        """Return what to ask so that all that is read is verified, and whether to mark nodes."""
+        """Return the question that makes all reads verified, and whether to mark nodes."""
         check = self._check
         if check.complete:
             self._is_verified = True
@@ -305,7 +305,7 @@ class GraphPart:
         return np.concatenate(rows), np.concatenate(scores)
 
     def _completed(self, batch: FetchedBatch, queries: Array) -> FetchedBatch:
-        """Scan the segment for those queries for which the graph found too few."""
+        """Scan the segment for the queries for which the graph found too few rows."""
         short = np.flatnonzero(np.array(batch.counts()) < min(self._question.k, self._available))
         if not len(short):
             return batch
@@ -316,7 +316,7 @@ class GraphPart:
 
     @cached_property
     def _available(self) -> int:
-        """Number of groups that the segment can give."""
+        """Number of distinct groups (documents, or rows) that the segment can return."""
         part = self._part
         groups = part.groups if part.allowed is None else part.groups[part.allowed]
         return len(groups) if part.distinct else len(np.unique(groups))

@@ -1,4 +1,4 @@
-"""Filters over metadata: how they are built, and how they are bound to a collection's fields.
+"""Filters over metadata: building them, and binding them to a collection's fields.
 
 A filter passes through three modules: `field` here builds a tree of `filter_tree` nodes (or
 `filter_dict.filter_from_dict` reads one), `bind` checks it once against the fields' types and makes
@@ -58,18 +58,18 @@ __all__ = [
     "filter_to_dict",
 ]
 
-Where: TypeAlias = "Filter | Mapping[str, object] | None"  # what a caller may give
+Where: TypeAlias = "Filter | Mapping[str, object] | None"  # accepted from callers
 
 _FIELDS_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldReference:
-    """A field's name, waiting to be compared; made by `field`."""
+    """Reference to a field, which comparisons turn into a filter; made by `field`."""
 
     name: str
 
-    __array_ufunc__ = None  # so that NumPy's scalars leave a comparison with a field to it
+    __array_ufunc__ = None  # makes NumPy's scalars defer to this class in comparisons
 
     def __eq__(self, value: object) -> Filter:  # type: ignore[override]  # building is the point
         return Comparison(self.name, "==", _operand(self.name, value))
@@ -90,7 +90,7 @@ class FieldReference:
         return Comparison(self.name, ">=", _operand(self.name, value))
 
     def is_in(self, values: Iterable[object]) -> Filter:
-        """Match rows whose value is one of `values`; no row at all if there are none."""
+        """Match rows whose value is one of `values`; no rows if `values` is empty."""
         if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
             raise self._no_list(values)
         if isinstance(values, np.ndarray) and values.ndim == 0:  # which NumPy calls iterable
@@ -108,7 +108,7 @@ class FieldReference:
         return Contains(self.name, _operand(self.name, value))
 
     def exists(self) -> Filter:
-        """Match rows that have a value; an empty list is one."""
+        """Match rows that have a value; an empty list counts as a value."""
         return Exists(self.name)
 
     def _refuse(self, *_: object) -> NoReturn:
@@ -121,7 +121,7 @@ class FieldReference:
 
 
 def field(name: str) -> FieldReference:
-    """Return a reference to a metadata field, to compare: ``field("year") >= 2020``."""
+    """Return a reference to a metadata field, for comparisons: ``field("year") >= 2020``."""
     given: object = name  # callers without a type checker pass anything
     if not isinstance(given, str) or not given:
         raise FilterError(f"a field's name is a non-empty str, found {short_repr(given)}")
@@ -140,7 +140,7 @@ def bind(tree: Filter, fields: Mapping[str, FieldType]) -> Filter:
     Raises
     ------
     FilterError
-        Unknown field, an operator the field's type does not have, or a value of another type.
+        The field is unknown, its type lacks the operator, or the value has another type.
     """
     match tree:
         case And(operands):
@@ -186,23 +186,23 @@ def _operand(name: str, value: object) -> object:
 
 
 def _nearest_float(value: object) -> object:
-    """Return the float nearest to a number, which fields compare with, and all else as it is."""
+    """Return the float nearest to a number; other values unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer | np.floating):
         return value
     try:
         return float(value)
-    except OverflowError:  # refused with its own words
+    except OverflowError:  # `normalize_value` refuses it with a better message
         return value
 
 
 def _is_exactly(canonical: object, value: object) -> bool:
-    """Whether a float is the number that was given: above 2^53 not every integer is one."""
+    """Whether a float equals the given number: above 2^53 not every integer is a float."""
     exact = int(value) if isinstance(value, np.integer) else value
     return bool(canonical == exact)
 
 
 def _beside(name: str, operator: ComparisonOperator, nearest: object, value: object) -> Filter:
-    """Return the comparison of floats with a number that is none, by the float nearest to it."""
+    """Return an equivalent of comparing with a number that no float equals, by the nearest one."""
     exact = cast("Any", int(value) if isinstance(value, np.integer) else value)
     above = cast("Any", nearest) > exact
     if operator == "==":
@@ -250,7 +250,7 @@ def _canonical(condition: Filter, name: str, field_type: FieldType, value: objec
     if field_type is FieldType.FLOAT:
         value = _nearest_float(value)
     try:
-        # Nodes made by hand have not been through `field`, so None may turn up only here.
+        # Nodes made by hand have not been through `field`, so None may first turn up here.
         return normalize_value(name, field_type, _operand(name, value))
     except InvalidArgumentError as error:
         raise FilterError(f"filter {describe(condition)}: {error}") from None

@@ -10,9 +10,9 @@ Dict                                                        Filter
 ``{"and": [...]}``, ``{"or": [...]}``, ``{"not": {...}}``   one operand or more; exactly one
 ==========================================================  ==================================
 
-Reading is strict: a key or operator it does not know is an error, never ignored, since a filter
-that lost a condition shows rows it should not. Timestamps travel as ISO 8601 strings; NumPy's
-scalars are read, and written as what JSON has for them.
+Reading is strict: an unknown key or operator is an error, never ignored, because a filter that
+lost a condition shows rows it should not. Timestamps are written as ISO 8601 strings; NumPy's
+scalars are accepted, and written as the corresponding JSON type.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def filter_from_dict(document: object) -> Filter:
     Raises
     ------
     FilterError
-        An unknown or missing key, an unknown operator, or a value of no JSON type; the message
-        gives the path to it, such as ``filter.and[1].not``.
+        A key is unknown or missing, an operator is unknown, or a value has no JSON type; the
+        message gives the path, such as ``filter.and[1].not``.
     LimitExceededError
         Deeper than ``limits.FILTER_DEPTH_MAX`` or larger than ``limits.FILTER_NODES_MAX``.
     """
@@ -80,7 +80,7 @@ def filter_from_dict(document: object) -> Filter:
 
 
 def _node(document: object, path: str, *, depth: int) -> Filter:
-    # Before descending: the nodes' own check comes when the innermost has already been reached.
+    # Before descending: the nodes' own check runs only on the way back from the innermost one.
     if depth > limits.FILTER_DEPTH_MAX:
         raise LimitExceededError(
             "levels of a filter",

@@ -24,8 +24,8 @@ def evaluate(tree: Filter, column: Callable[[str], Column | None], count: int) -
     tree : Filter
         As `filter.bind` returned it; its names and values are not checked again.
     column : Callable[[str], Column | None]
-        Gives a field's column of `count` rows, or None if the field did not exist when the segment
-        was written, so that all its values are missing. Called once per condition reached.
+        Returns a field's column of `count` rows, or None if the field did not exist when the
+        segment was written, so that all values are missing. Called once per condition reached.
     count : int
         Rows of the segment.
 

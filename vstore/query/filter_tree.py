@@ -1,10 +1,10 @@
 """The nodes of a filter over metadata, and their one-line description.
 
-Logic is two-valued: comparing a missing value is False, and ``a != b`` is exactly ``~(a == b)``, so
-it is True where the field is missing.
+Logic is two-valued: comparing a missing value gives False, and ``a != b`` is exactly ``~(a == b)``,
+so it is True where the field is missing.
 
-Inner nodes measure themselves when they are made and refuse to exceed ``limits.FILTER_DEPTH_MAX``
-and ``limits.FILTER_NODES_MAX``. No deeper tree exists, so every walk over one may simply recurse.
+Inner nodes measure themselves when they are made, and refuse to exceed ``limits.FILTER_DEPTH_MAX``
+and ``limits.FILTER_NODES_MAX``. No deeper tree exists, so walks over a tree may recurse.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Filter):
-    """The field has a value, and it compares so."""
+    """The field has a value for which the comparison holds."""
 
     field: str
     operator: ComparisonOperator
@@ -68,7 +68,7 @@ class Comparison(Filter):
 
 @dataclass(frozen=True, slots=True)
 class IsIn(Filter):
-    """The field has a value, and it is one of these."""
+    """The field has a value that is one of `values`."""
 
     field: str
     values: tuple[object, ...]
@@ -84,7 +84,7 @@ class Contains(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Exists(Filter):
-    """The field has a value; an empty list is one."""
+    """The field has a value; an empty list counts as a value."""
 
     field: str
 
@@ -115,7 +115,7 @@ class Or(_Junction):
 
 @dataclass(frozen=True, slots=True)
 class Not(Filter):
-    """The operand does not hold, be it only because its field is missing."""
+    """The operand does not hold; a missing field is reason enough."""
 
     operand: Filter
     depth: int = dataclasses.field(init=False, repr=False, compare=False)
@@ -129,7 +129,7 @@ class Not(Filter):
 
 
 def describe(tree: Filter) -> str:
-    """Return the filter as one line, say ``tenant == 'acme' and year >= 2020``.
+    """Return the filter as one line, for example ``tenant == 'acme' and year >= 2020``.
 
     Long values are shortened; the line is for people, `filter_dict` is for programs.
     """
@@ -198,6 +198,6 @@ def _measure(node: _Junction | Not, operands: tuple[Filter, ...]) -> None:
             found=nodes,
             allowed=limits.FILTER_NODES_MAX,
         )
-    # The dataclass is frozen; these two are facts about its fields, not further state.
+    # The dataclass is frozen; both values derive from its fields.
     object.__setattr__(node, "depth", depth)
     object.__setattr__(node, "nodes", nodes)

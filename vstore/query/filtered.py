@@ -1,7 +1,7 @@
-"""What a filter leaves of a version's parts, computed once for a filter and a snapshot.
+"""Rows of a version's parts that pass a filter, computed once for a filter and a snapshot.
 
-Programs ask with the same few filters again and again: one tenant, one year. The masks of the last
-few are kept with the snapshot.
+Programs reuse the same few filters: one tenant, one year. The masks of the latest few are cached
+with the snapshot.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from vstore.index import resolution
     from vstore.segment.row_table import RowPart, RowTable
     from vstore.types import BoolArray
-else:  # what a search without a filter does not need
+else:  # loaded late: a search without a filter does not need it
     resolution = Deferred("vstore.index.resolution")
 
-_FEW: Final = 0.02  # of the rows that pass: near-copies that cannot matter
+_FEW: Final = 0.02  # share of the passing rows: fewer near-copies cannot matter
 
 
 class PassingRows:
@@ -44,7 +44,7 @@ class PassingRows:
         self._resolved: dict[int, float] = {}
 
     def rows(self, number: int) -> BoolArray | None:
-        """Return by row of a part whether it may be returned; None if all may."""
+        """Return the mask of a part's rows that may be returned; None if all may."""
         if number not in self._rows:
             part = self._parts[number]
             rows = part.live
@@ -62,10 +62,10 @@ class PassingRows:
         return self._counts[number]
 
     def resolved(self, number: int) -> float:
-        """Return the share of a part's passing rows whose neighbours among them codes tell apart.
+        """Return the share of a part's passing rows whose passing neighbours codes tell apart.
 
-        Of a sample of them, be it a filter, a scope or a deletion that hides the others; 1 if none
-        are hidden, since that was measured with the graph.
+        Estimated from a sample, whether a filter, a scope or deletions hide the other rows; 1 if no
+        row is hidden, because that case was measured with the graph.
         """
         rows, part = self.rows(number), self._parts[number].rows
         if rows is None or not isinstance(part, VectorSegment):
@@ -83,7 +83,10 @@ class PassingRows:
         return known
 
     def nodes(self, number: int) -> BoolArray | None:
-        """Return by node of a part's graph whether one of its rows may be returned."""
+        """Return the mask of graph nodes with a row that may be returned; None if all may.
+
+        None also for a part without a graph.
+        """
         rows, part = self.rows(number), self._parts[number].rows
         if rows is None or not isinstance(part, VectorSegment) or not part.has_graph:
             return None
@@ -94,11 +97,11 @@ class PassingRows:
 
 
 class _FilteredTables(Recent[int, PassingRows]):
-    """What the last few filters leave of a version, by the ids of their masks."""
+    """Passing rows of the latest few filters, by the ids of their masks."""
 
 
 def filtered(table: RowTable, matching: BoolArray | None) -> PassingRows:
     """Return which rows of a version pass a filter: the same object for the same mask."""
-    # A `PassingRows` holds its mask, so that no other mask can have the same id meanwhile.
+    # A `PassingRows` keeps its mask alive, so that the mask's id stays unique.
     known = table.companions.of(_FilteredTables)
     return known.get(id(matching), lambda: PassingRows(table.parts, matching))

@@ -1,7 +1,7 @@
-"""Dual reads by slots where nothing is out of the ordinary: whole batches at once, as arrays.
+"""Fast path of dual reads by slots: whole batches at once, as arrays.
 
-`slots.slots` defines what is right; this is the same for batches in which every list is as long as
-it can be needed, and no document lives in the new version alone.
+`slots.slots` is the reference; this gives the same for batches in which every list is long enough
+and no document lives in the new version alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Sides(NamedTuple):
-    """Tables and what was fetched of each, the old version's first."""
+    """Tables and fetched rows of both versions, the old version's first."""
 
     tables: tuple[RowTable, RowTable]
     batches: tuple[FetchedBatch, FetchedBatch]
@@ -40,7 +40,7 @@ def fused_slots(sides: Sides, migrated: BoolArray, k: int) -> FusedExecution | N
     Returns
     -------
     FusedExecution or None
-        None if some list is shorter than its slots: then `slots.slots` says what to do.
+        None if a list is shorter than its slots: then `slots.slots` must decide.
     """
     old, new = sides.batches
     if old.docno.shape[1] < k or not old.docno.size or (not old.full and (old.docno < 0).any()):
@@ -54,14 +54,14 @@ def fused_slots(sides: Sides, migrated: BoolArray, k: int) -> FusedExecution | N
 
 
 class FusedExecution:
-    """Hits of some queries, each of one of two versions, as arrays.
+    """Hits of a batch of queries, each from one of two versions, as arrays.
 
     Parameters
     ----------
     from_new : bool (m, k)
-        Which version each hit is of.
+        Whether a hit is from the new version.
     place : int64 (m, k)
-        Its place in what was fetched of that version.
+        The hit's index in the list fetched from its version.
     """
 
     def __init__(self, sides: Sides, from_new: BoolArray, place: IntArray) -> None:
@@ -80,7 +80,7 @@ class FusedExecution:
         return np.asarray(np.where(self._from_new, theirs, mine))
 
     def _stale(self) -> IntArray | None:
-        """Count each query's hits that are not fresh; None if all are."""
+        """Count each query's stale hits; None if no query can have one."""
         stale: IntArray | None = None
         for side, table in enumerate(self._sides.tables):
             for number, part in enumerate(table.parts):
@@ -121,7 +121,7 @@ class FusedExecution:
         return np.tile(reciprocal_ranks(self._place.shape[1]), len(self._place))
 
     @cached_property
-    def _docnos(self) -> IntArray:  # asked for by observers, and for ids
+    def _docnos(self) -> IntArray:  # cached: both observers and ids need it
         return np.asarray(self._picked("docno").ravel())
 
 
@@ -131,7 +131,7 @@ def _scored(batch: FetchedBatch, query: int) -> tuple[list[int], list[float]]:
 
 
 class FusedSummaries:
-    """Counts of such a batch."""
+    """Counts of a batch of `FusedExecution`."""
 
     def __init__(self, sides: Sides, from_new: BoolArray, stale: IntArray | None) -> None:
         self._labels = sides.tables[0].label, sides.tables[1].label
@@ -170,5 +170,5 @@ class FusedSummaries:
         )
 
     def whole(self, k: int) -> str | None:
-        """Return None: `totals` tells."""
+        """Return None: only `totals` counts such hits."""
         return None

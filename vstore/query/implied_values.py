@@ -1,4 +1,4 @@
-"""Which tenant a filter confines a search to: routes may differ by the value of a keyword field."""
+"""The tenant that a filter implies: routes may differ by the value of a keyword field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def implied_values(tree: Filter) -> Iterator[tuple[str, str]]:
-    """Yield the fields, with their values, that every document passing a filter has.
+    """Yield fields and values that all documents passing a filter share.
 
-    Only what the filter says outright counts: an equality, alone or and-ed with more. A condition
-    that merely amounts to one is not found, and then the default route answers, which is as right.
+    Only explicit equalities count, alone or in an ``and``. A condition that merely amounts to an
+    equality is not found; the default route then answers, which is just as correct.
     """
     operands = tree.operands if isinstance(tree, And) else (tree,)
     for operand in operands:

@@ -1,4 +1,4 @@
-"""Answers of a version's parts, laid side by side: padded, replaced, merged."""
+"""Padding, replacing and merging the answers of a version's parts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def padded(
     found: Sequence[RankedRows], numbers: Sequence[int], parts: Sequence[RowPart]
 ) -> FetchedBatch:
-    """Return what a scan of some parts found as arrays, all queries equally wide.
+    """Return the results of a scan as arrays, padded to one width for all queries.
 
     Parameters
     ----------
     numbers : sequence of int
-        For each part that was scanned, its number among ``parts``.
+        For each scanned part, its number in ``parts``.
     """
     width = max((len(one.row) for one in found), default=0)
     shape = (len(found), width)
@@ -43,7 +43,13 @@ def padded(
 
 
 def replaced(batch: FetchedBatch, queries: IntArray, other: FetchedBatch) -> FetchedBatch:
-    """Return a batch in which some queries, by number, have the answers of another batch."""
+    """Return a batch in which the given queries have the answers of another batch.
+
+    Parameters
+    ----------
+    queries : int64 (len(other),)
+        Numbers of the queries to replace.
+    """
     width = max(batch.docno.shape[1], other.docno.shape[1])
     fills = (-1, 0, 0, -np.inf)
     result = []
@@ -57,7 +63,7 @@ def replaced(batch: FetchedBatch, queries: IntArray, other: FetchedBatch) -> Fet
 
 
 def best(batches: Sequence[FetchedBatch], parts: Sequence[RowPart], k: int) -> FetchedBatch:
-    """Merge what parts found; no document is in two of them."""
+    """Merge the answers of parts; no document is in two of them."""
     columns = zip(*(batch[:4] for batch in batches), strict=True)
     joined = _batch([np.concatenate(arrays, axis=1) for arrays in columns])
     chunk = np.zeros(joined.docno.shape, np.int64)

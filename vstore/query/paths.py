@@ -1,8 +1,8 @@
 """How to search one segment: scan its vectors, scan its codes, or follow its graph. Pure.
 
-Costs are nanoseconds on a processor of 2023, from `benchmarks/`; only their order matters. A search
-by codes is worth it from a few thousand rows on; a graph as soon as it computes fewer distances
-than there are rows to score.
+Costs are nanoseconds on a 2023 processor, from `benchmarks/`; only their order matters. Scanning
+codes pays off from a few thousand rows on; a graph pays off when it computes fewer distances than
+there are rows to score.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 PathKind: TypeAlias = Literal["flat", "codes", "graph"]
 RECALL_DEFAULT: Final = 0.95
 _FLAT_BYTES_PER_NS: Final = 20.0
-_GATHERED_BYTES_PER_NS: Final = 4.0  # of few rows among many
+_GATHERED_BYTES_PER_NS: Final = 4.0  # for few rows gathered from many
 _FEW: Final = 0.05
 _CODES_SPARE: Final = 2
 _PASSING_SPARE: Final = 2
-_RESCORED_NS: Final = 100.0  # of a candidate, besides the bytes of its vector
-# Of the nodes of a search whose ef the caller chose; measured counts are the least.
+_RESCORED_NS: Final = 100.0  # per candidate, in addition to reading its vector
+# Shares of the passing nodes, where the caller chose ef; the measured counts are the minimum.
 _REFINED_BY_HAND: Final = 1 / 2
 _KEPT_BY_HAND: Final = 1 / 8
 
 
 class Accuracy(NamedTuple):
-    """What a caller asks of a search besides k.
+    """Accuracy options of a search, and its threads.
 
     Attributes
     ----------
     recall : float
-        Share of the true k best that is wanted, on average; of 1, vectors are scanned.
+        Wanted mean share of the true k best; at 1, vectors are scanned.
     ef_search : int | None
-        Follow graphs with just this ef.
+        Follow graphs with exactly this ef.
     threads : int
-        How many threads share the queries.
+        Number of threads that share the queries.
     """
 
     recall: float = RECALL_DEFAULT
@@ -46,31 +46,31 @@ class Accuracy(NamedTuple):
     threads: int = 1
 
 
-ANY: Final = Accuracy()  # of a caller who says nothing
-EXACT: Final = Accuracy(recall=1.0)  # of what compares answers with the true ones
+ANY: Final = Accuracy()  # the default
+EXACT: Final = Accuracy(recall=1.0)  # for the ground truth of comparisons
 
 
 class PartStatistics(NamedTuple):
-    """What there is to know of a segment, or of the memtable.
+    """Statistics of a segment, or of the memtable.
 
     Attributes
     ----------
     rows : int
-        Rows of it.
+        All rows.
     allowed : int | None
         Rows that may be returned; None if all may.
     row_bytes : int
-        Of one stored vector.
+        Bytes of one stored vector.
     nodes, code_bytes : int
-        Of its graph; 0 without one.
+        Number of graph nodes, and bytes of one code; 0 without a graph.
     rows_per_node : float
-        Rows that share a row's node, itself among them, in the mean.
+        Mean number of rows that share a row's node, including the row itself.
     recall : GraphRecall | None
-        What was measured of the graph; None without one.
+        Measured recall of the graph; None without one.
     served : int
-        Rows a search may return, before the filter.
+        Rows that a search may return, before the filter.
     resolved : float
-        Share of the rows that pass a filter whose neighbours among them codes tell apart.
+        Share of the passing rows whose passing neighbours codes tell apart.
     """
 
     name: str
@@ -91,17 +91,17 @@ class Path(NamedTuple):
     Attributes
     ----------
     ef : int
-        Nodes that a graph search expands, at most; 0 otherwise.
+        Pool size of a graph search: the most nodes that it expands; 0 otherwise.
     kept : int
-        Nodes kept of those that were seen, 0 for a flat scan.
+        Number of visited nodes to keep; 0 for a flat scan.
     refine : int
-        Of them, those that pass and whose codes are looked at in full.
+        Number of kept nodes that pass and whose full codes are scored.
     keep : int
-        Candidates by codes that are scored again with their vectors, 0 for a flat scan.
+        Number of candidates that are rescored with their vectors; 0 for a flat scan.
     measured : tuple[tuple[int, float], ...]
-        Of a graph: the k, or the two next to it, at which recall was measured, and what it was.
+        For a graph: pairs of k and measured recall, at this k or at the two next to it.
     cost : float
-        An estimate, in distances computed.
+        Estimated number of distances computed.
     """
 
     kind: PathKind
@@ -125,9 +125,9 @@ def choose_path(
     Parameters
     ----------
     native : bool
-        Whether there is machine code; without, graphs are followed only if the caller says so.
+        Whether compiled kernels are available; without them, graphs are followed only on request.
     collapse : bool
-        Whether hits are documents, and not rows.
+        Whether hits are documents rather than rows.
     """
     flat = FLAT._replace(cost=float(part.rows))
     if part.recall is None or not part.nodes:
@@ -139,7 +139,7 @@ def choose_path(
         if curves.ef_for(RECALL_DEFAULT, k) is None:
             reason = f"the graph was not seen to reach recall {RECALL_DEFAULT:g} at k={k:,}"
             return flat._replace(reason=reason)
-        # A pool that is larger by as much as the filter leaves out.
+        # Enlarge the pool in inverse proportion to the share that passes.
         ef = math.ceil(max(accuracy.ef_search, k) / _share(part))
         if ef > POOL_MAX or ef >= part.nodes:
             return flat._replace(reason=f"ef {accuracy.ef_search} of so few is a scan")
@@ -177,14 +177,14 @@ def _graph(part: PartStatistics, curves: RecallCurves, ef: int, k: int) -> Path:
     passing = max(1.0, ef * share)
     keep = curves.keep_for(k, share)
     refine = min(POOL_MAX, curves.refine_for(k, passing, share))
-    # Of what is seen, only a share passes; twice that, since near each other they may be fewer.
+    # Only a share of the visited nodes pass; doubled, because passing ones may be rarer nearby.
     kept = max(ef, refine if share >= 1 else math.ceil(_PASSING_SPARE * refine / share))
     measured, distances = curves.recalls_at(passing, k), curves.distances_at(ef)
     return Path("graph", ef, min(kept, POOL_MAX), refine, keep, measured, distances, "")
 
 
 def _by_hand(path: Path, part: PartStatistics, ef_search: int) -> Path:
-    """Return a graph search that also looks at more candidates, the wider it is."""
+    """Return a graph search whose numbers of candidates grow with its ef."""
     passing = path.ef * _share(part)
     refine = max(path.refine, math.ceil(passing * _REFINED_BY_HAND))
     keep = max(path.keep, math.ceil(passing * _KEPT_BY_HAND))
@@ -193,7 +193,8 @@ def _by_hand(path: Path, part: PartStatistics, ef_search: int) -> Path:
 
 
 def _codes(part: PartStatistics, curves: RecallCurves, k: int) -> Path:
-    # All of them are scored, where a graph leaves out some that codes would mistake for near.
+    # Twice as many as for a graph: a scan scores all rows, also those that codes mistake for near
+    # and a graph would not reach.
     share = _share(part)
     keep = _CODES_SPARE * curves.keep_for(k, share)
     refine = min(POOL_MAX, _CODES_SPARE * curves.refine_for(k, share=share))
@@ -207,7 +208,7 @@ def _share(part: PartStatistics) -> float:
 
 
 def _rescoring_ns(part: PartStatistics, path: Path) -> float:
-    """Estimate what it takes to score candidates with their vectors, all rows of a node."""
+    """Estimate the time to rescore candidates with their vectors, all rows of each node."""
     rows = path.keep + part.rows_per_node - 1
     return rows * (_RESCORED_NS + part.row_bytes / _GATHERED_BYTES_PER_NS)
 

@@ -1,7 +1,6 @@
-"""Plans: what a search will do and why, as frozen nodes that print.
+"""Plans: the steps of a search and their reasons, as frozen, printable nodes.
 
-`planner` makes the nodes, `execution` runs them. Nodes of two kinds are never equal, whatever their
-fields.
+`planner` makes the nodes, `executor` runs them. Nodes of different classes are never equal.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ class FlatScan:
     fingerprint : str
         12 hex digits.
     segments : tuple[str, ...]
-        What is scanned.
+        Names of the segments scanned.
     rows : int
-        Rows a search may return, before the filter.
+        Rows that a search may return, before the filter.
     matches : int | None
         Documents that may be returned; None if all may.
     k : int
-        Documents asked for, or rows: in a read of two versions often more than its hits.
+        Documents wanted, or rows: in a read of two versions often more than the search's hits.
     bytes_read : int
-        Vector bytes, an estimate of the cost.
+        Estimated vector bytes read.
     """
 
     version: str
@@ -49,20 +48,20 @@ class FlatScan:
 class GraphSearch:
     """Follow the graph of one segment on codes; scan it for a query that codes cannot express.
 
-    Such a query lies far outside of the segment's vectors, in a place that codes would clip.
+    Such a query lies far outside the segment's vectors, where codes would clip it.
 
     Attributes
     ----------
     ef : int
-        Size of the pool of candidates.
+        Size of the candidate pool.
     measured : tuple[tuple[int, float], ...]
-        Recall that was measured when the graph was built, over all rows: (k, recall) at this k, or
-        at the two next to it, with an ef that is to that k what this one is to this k. Empty if
-        nothing was measured for so small an ef.
+        Recall measured over all rows when the graph was built: (k, recall) at this k, or at the two
+        next to it, each with ef scaled in proportion to k. Empty if nothing was measured for so
+        small an ef.
     distances : int
-        Distances that it will about compute.
+        Estimated number of distances computed.
     matches : int | None
-        Rows that may be returned; None if all may. The others are passed through.
+        Rows that may be returned; None if all may. The search passes through the others.
     """
 
     version: str
@@ -79,9 +78,9 @@ class GraphSearch:
 
 
 class FilteredGraphSearch(GraphSearch):
-    """Follow a graph with a pool that is larger by as much as the filter leaves out.
+    """Follow a graph with a pool enlarged in inverse proportion to the share that passes.
 
-    If it finds too few rows that pass, all that pass are scanned.
+    If it finds too few rows, all passing rows are scanned.
     """
 
     __slots__ = ()
@@ -89,12 +88,12 @@ class FilteredGraphSearch(GraphSearch):
 
 @dataclass(frozen=True, slots=True)
 class CodeScan:
-    """Score the codes of the rows of one segment that pass.
+    """Score the codes of one segment's passing rows.
 
     Attributes
     ----------
     matches : int | None
-        Rows that are scored.
+        Rows scored.
     """
 
     version: str
@@ -111,16 +110,16 @@ class CodeScan:
 class ScopedSearch:
     """Search the rows of one version inside a scope.
 
-    How they are searched is not said: segments and graphs hold rows of others too.
+    The node does not tell how: segments and graphs also hold rows outside the scope.
 
     Attributes
     ----------
     rows : int
-        Rows inside a search may return, before the filter.
+        Rows inside the scope that a search may return, before the filter.
     matches : int
-        Documents inside that may be returned.
+        Documents inside the scope that may be returned.
     k : int
-        Documents asked for, or rows.
+        Documents wanted, or rows.
     """
 
     version: str
@@ -134,7 +133,7 @@ class ScopedSearch:
 
 @dataclass(frozen=True, slots=True)
 class Rerank:
-    """Score the best candidates by codes again, exactly, with their vectors."""
+    """Rescore the best candidates by codes, exactly, with their vectors."""
 
     child: GraphSearch | CodeScan
     candidates: int
@@ -143,7 +142,7 @@ class Rerank:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Merge the hits of the parts of one version by their exact scores."""
+    """Merge the hits of one version's parts by their exact scores."""
 
     children: tuple[FlatScan | Rerank, ...]
     reason: str
@@ -164,12 +163,12 @@ class DualRead:
     Attributes
     ----------
     fusion : str
-        The rule, see `fusion.rules`.
+        Name of the rule; see `fusion.rules`.
     coverage : float
         Share of live documents with fresh rows in the new version.
     new_only : int
-        Documents with rows in the new version alone; they are placed by the new scores of their
-        neighbours in the new ranking.
+        Number of documents with rows in the new version alone; their neighbours in the new ranking
+        place them.
     """
 
     old: PlanNode
@@ -182,14 +181,14 @@ class DualRead:
 
 @dataclass(frozen=True, slots=True)
 class CascadeRead:
-    """Let the new version order the old one's candidates, where it has them.
+    """Reorder the old version's candidates by the new version's vectors, where there are any.
 
     Attributes
     ----------
     version, fingerprint : str
-        Of the new version, whose vectors are looked up, not searched.
+        The new version, whose vectors are looked up, not searched.
     coverage : float
-        Share of live documents with fresh rows in it.
+        Share of live documents with fresh rows in the new version.
     """
 
     old: PlanNode
@@ -201,15 +200,15 @@ class CascadeRead:
 
 @dataclass(frozen=True, slots=True)
 class BridgedRead:
-    """Search a version with queries of another one, mapped into its space.
+    """Search a version with queries of another version, mapped by a bridge.
 
     Attributes
     ----------
     source : str
-        Version the queries are of.
+        Version of the queries.
     recall : float | None
-        Recall at 10 that held-out queries were seen to reach; None inside a scope, since they are
-        everybody's.
+        Measured recall@10 of held-out documents; None inside a scope, because those documents may
+        lie outside the scope.
     """
 
     child: PlanNode
@@ -224,12 +223,12 @@ PlanNode = Leaf | Rerank | Merge | Collapse | DualRead | CascadeRead | BridgedRe
 
 
 def scans(node: PlanNode) -> tuple[Leaf, ...]:
-    """Return what a plan reads, the old version's first."""
+    """Return the plan's leaves, the old version's first."""
     return tuple(leaf for child in children(node) for leaf in scans(child)) or (node,)  # type: ignore[return-value]  # a node without children is a leaf
 
 
 def children(node: PlanNode) -> tuple[PlanNode, ...]:
-    """Return the nodes whose results a node takes."""
+    """Return the nodes whose results a node uses."""
     if isinstance(node, DualRead):
         return (node.old, node.new)
     if isinstance(node, Merge):
@@ -248,7 +247,7 @@ def versions(node: PlanNode) -> tuple[str, ...]:
 
 
 def segments(node: PlanNode) -> dict[str, tuple[str, ...]]:
-    """Return what a plan reads of each version; of one inside a scope nothing is said."""
+    """Return the segments that a plan reads, by version; none for a search inside a scope."""
     found: dict[str, tuple[str, ...]] = {}
     for scan in scans(node):
         named = () if isinstance(scan, ScopedSearch) else scan.segments
@@ -271,7 +270,7 @@ def _plain(value: object) -> object:
 
 
 def render_plan(node: PlanNode, actuals: Mapping[str, object] | None = None) -> str:
-    """Return a plan as indented text, one node per line, with what happened if it was run."""
+    """Return a plan as indented text, with a reason for each node, and the actuals if given."""
     lines = _lines(node, 0)
     if actuals:
         lines.append("actual: " + ", ".join(f"{key}={value}" for key, value in actuals.items()))

@@ -1,4 +1,4 @@
-"""The planner: from a request and statistics to a plan. Pure: it reads no vector and no file."""
+"""The planner: makes a plan from a request and statistics. Pure: it reads no vector and no file."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 class VersionStatistics(NamedTuple):
-    """What the planner knows of a version, and what the version is asked.
+    """Statistics of a version, and the size of its part of the search.
 
     Attributes
     ----------
     k : int
-        How many documents it is asked for, or rows.
+        Number of documents wanted of it, or rows.
     matches : int | None
         Documents that it may return; None for all that it has.
     parts : tuple[tuple[PartStatistics, Path], ...] | None
-        Its segments and memtable, oldest first, and how each is searched; None inside a scope.
+        Segments and memtable, oldest first, each with its path; None inside a scope.
     rows : int
-        Rows a search may return, before the filter.
+        Rows that a search may return, before the filter.
     multiple_chunks : bool
         Whether any document has more than one row.
     row_bytes : int
@@ -57,7 +57,7 @@ class VersionStatistics(NamedTuple):
 class MappedQueries(NamedTuple):
     """Queries of another version, mapped by a bridge; see `manifest.job_state.BridgeState`.
 
-    Inside a scope no documents are told, and no recall.
+    Inside a scope, recall and the numbers of documents are 0.
     """
 
     source: str
@@ -73,19 +73,19 @@ class SearchRequest(NamedTuple):
     Attributes
     ----------
     new : str
-        The version to read, where two are read the new one.
+        The version to read; in a read of two, the new one.
     old : str | None
-        Where two are read the old version.
+        The old version in a read of two.
     where : str
         The filter as text, for people; the executor has the filter itself.
     origin : str
-        Who chose the versions: the route, the caller, or the query's stamp.
+        Chooser of the versions: the route, the caller, or the query's stamp.
     bridge : MappedQueries | None
-        How the queries came to be of the version that is read, if they were not.
+        The bridge that mapped the queries, if any.
     chosen : str
-        Why it is this rule, if it was left open.
+        Reason for the fusion rule, if the caller left the rule open.
     disjoint : bool
-        The rule gets an old ranking of the documents that are not migrated.
+        Whether the rule takes an old ranking of unmigrated documents only.
     """
 
     new: str
@@ -101,7 +101,7 @@ class SearchRequest(NamedTuple):
 
 
 class PlanStatistics(NamedTuple):
-    """Everything the planner looks at.
+    """All the planner's input besides the request.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ def _one(request: SearchRequest, statistics: PlanStatistics) -> PlanNode:
     if bridge is None:
         return node
     why = f"bridge: {request.origin}; the query has no vector of {request.new!r}"
-    if bridge.documents_fit:  # which whoever sees a part of the collection is not told
+    if bridge.documents_fit:  # 0 inside a scope: callers there must not learn of other documents
         why += (
             f". Fitted on {bridge.documents_fit:,} documents, measured on "
             f"{bridge.documents_held:,} others"

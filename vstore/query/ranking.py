@@ -1,4 +1,4 @@
-"""Ranked lists: what fusion rules take and give."""
+"""Ranked lists, the input and output of fusion rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ranking:
     Raises
     ------
     InvalidArgumentError
-        For keys and scores that are not that.
+        If keys or scores violate the conditions above.
     """
 
     keys: IntArray
@@ -67,13 +67,13 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedPair:
-    """Two rankings of one query, as a fusion rule of a caller's own gets them.
+    """Two rankings of one query, the input of a caller's own fusion function.
 
     Attributes
     ----------
     old, new : Ranking
-        What each version found; the new one has the migrated documents, and those it alone has.
-        Keys are numbers of documents, the same in both, and nothing else: no ids.
+        Each version's hits; the new ranking has migrated documents, and those only it has. Keys
+        are document numbers, the same in both rankings; they are no ids.
     migrated : bool, as ``old.keys``
         Documents of the old ranking that the new version answers for.
     k : int
@@ -90,16 +90,16 @@ class RankedPair:
 
 
 class FusedHit(NamedTuple):
-    """One document of a fused list. The list's order is what ranks it, not the score.
+    """One document of a fused list. The position ranks it, not the score.
 
     Attributes
     ----------
     key : int
     score : float
-        Of `reciprocal_rank.rrf` the sum it ordered by. Of `slots` and `imputed` the document's
-        score in the version that answered; scores of different sources are not comparable.
+        From `reciprocal_rank.rrf`, the fused sum. From `slots` and `imputed`, the document's score
+        in the version that answered; scores of different sources are not comparable.
     source : int
-        Index of the list whose vector answers for it; in a dual read 0 is old and 1 is new.
+        Index of the list that the hit is taken from; in a dual read 0 is old and 1 is new.
     """
 
     key: int
@@ -108,7 +108,7 @@ class FusedHit(NamedTuple):
 
 
 def hits(keys: IntArray, scores: Array, source: int) -> list[FusedHit]:
-    """Return documents and their scores as hits of one source, in their order."""
+    """Return documents and scores as hits of one source, in the given order."""
     return [
         FusedHit(key, score, source)
         for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
@@ -120,7 +120,7 @@ def check_apart(
     others: Collection[int],
     contradiction: str = "not migrated, and in the new one",
 ) -> None:
-    """Refuse a document that would be put into an answer twice."""
+    """Raise `InvalidArgumentError` if a document would be in an answer twice."""
     both = set(old_keys.tolist()).intersection(others)
     if both:
         raise InvalidArgumentError(

@@ -1,6 +1,6 @@
-"""How a query is read by more than one version, as a caller or a route says it.
+"""Options of a caller or a route to read more than one version.
 
-A search without any of these reads one version, the route's or the one that it names.
+A search without any of them reads one version, named by the caller or else by the route.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 class Dual:
     """Read two versions, each for the documents that it has, and fuse the two lists.
 
-    The query needs a vector for each: text with registered embedders, or a mapping.
+    The query needs a vector for each version: text with registered embedders, or a mapping.
 
     Attributes
     ----------
     new : str
         Label of the version that documents are moving to.
     old : str, optional
-        Label of the other one; the version that serves, if not given.
+        Label of the other version; by default the serving version.
     fusion : FusionName or callable, optional
         Rule that makes one list of two; the default is "slots". "auto" is the rule that
-        `Migrations.choose_fusion` chose. A function gets a `RankedPair`, and returns keys of its
-        rankings in their order, best first; each document is answered by its newest version. Only
-        a search takes a function, a route keeps a name.
+        `Migrations.choose_fusion` chose. A function takes a `RankedPair` and returns keys of its
+        rankings, best first; the newest version that has a document answers for it. A search
+        accepts a function, a route only a name.
     """
 
     new: str
@@ -41,16 +41,16 @@ class Dual:
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """Take what the old version finds, in the order of the new one where it has the vectors.
+    """Search the old version, and reorder its candidates by the new one where it has vectors.
 
-    The query needs a vector for each.
+    The query needs a vector for each version.
 
     Attributes
     ----------
     new : str
-        Label of the version that orders.
+        Label of the version that reorders the candidates.
     old : str, optional
-        Label of the version that finds; the version that serves, if not given.
+        Label of the version that finds the candidates; by default the serving version.
     """
 
     new: str
@@ -59,12 +59,12 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """Read one version, also with queries of another one, mapped by a fitted bridge.
+    """Read one version, also for queries of another version, mapped by a fitted bridge.
 
     Attributes
     ----------
     version : str
-        Label of the version that is read.
+        Label of the version to read.
     source : str
         Label of the version whose queries are mapped.
     """
@@ -75,12 +75,12 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Let a version answer a share of the queries, always the same ones. Only for routes.
+    """Let a version on trial answer a sticky share of the queries. Only for routes.
 
     Attributes
     ----------
     version : str
-        Label of the version on trial; the one that serves answers the rest.
+        Label of the version on trial; the serving version answers the other queries.
     percent : int
         Share of the queries, 0 to 100.
     """

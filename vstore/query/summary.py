@@ -1,4 +1,4 @@
-"""What is kept of searches after their hits are gone: counts, from the hits that were returned."""
+"""Counts of searches, made from the hits returned and kept after the hits are gone."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class Summaries(Protocol):
         ...
 
     def whole(self, k: int) -> str | None:
-        """Return the version if this is one query with k fresh hits of one; None if not."""
+        """Return the version of a single query's k fresh hits; None if the batch is not that."""
         ...
 
 
 class ListedSummaries:
-    """Counts that are there already."""
+    """Counts made in advance, one `QuerySummary` for each query."""
 
     def __init__(self, summaries: Sequence[QuerySummary]) -> None:
         self._summaries = summaries
@@ -99,7 +99,7 @@ class ListedSummaries:
         )
 
     def whole(self, k: int) -> str | None:
-        """Return None: `totals` tells."""
+        """Return None: only `totals` counts such hits."""
         return None
 
 
@@ -109,7 +109,7 @@ class MatchedSummaries:
     def __init__(self, label: str, counts: list[int], stale: list[int] | None) -> None:
         self._label = label
         self._counts = counts
-        self._stale = stale  # None if no hit is
+        self._stale = stale  # None if no hit is stale
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -125,7 +125,7 @@ class MatchedSummaries:
         return self._counts[query]
 
     def whole(self, k: int) -> str | None:
-        """Return the version if this is one query with k fresh hits; None if not."""
+        """Return the version of a single query's k fresh hits; None if the batch is not that."""
         return self._label if self._stale is None and self._counts == [k] else None
 
     def totals(self, k: int) -> Totals:

@@ -1,4 +1,4 @@
-"""Reads of two versions: how their answers become one list; `depths` says what each is asked."""
+"""Reads of two versions: merging their answers into one list. `depths` decides what each reads."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 
 class FusedReads:
-    """A read of two versions whose answers one rule fuses: all of it but the queries.
+    """A prepared dual read, whose answers a rule fuses.
 
     Parameters
     ----------
     rule : FusionRule
-        The old queries of a bridged one are blended by the caller.
+        For a bridged rule, the caller blends the old version's queries.
     reads : the old version's and the new one's, as `depths.asked_of_both` returns them
     k : int
         Hits wanted.
     coverage : float
         Share of live documents with fresh rows in the new version.
     curve : tuple[float, ...]
-        What the rule has learnt, see `FusionChoice`; empty if nothing.
+        The rule's fitted parameters, see `FusionChoice`; empty without.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FusedReads:
         self._searches = VersionSearch(self._old).simplest, VersionSearch(self._new).simplest
 
     def execute(self, queries: Sequence[Array]) -> Execution:
-        """Answer as many queries of the old version as of the new one."""
+        """Answer queries, given as vectors of the old version and of the new one."""
         batches = self._fetched(queries)
         if self._rule.name == "slots" and not self._beside.new_only:
             migrated = self._tables[1].has_fresh
@@ -74,7 +74,7 @@ class FusedReads:
         return ListedExecution(self._fused(queries, batches))
 
     def fused(self, queries: Sequence[Array]) -> list[QueryAnswer]:
-        """Answer queries, each by itself."""
+        """Answer queries one by one, without the fast path of whole batches."""
         return self._fused(queries, self._fetched(queries))
 
     def _fetched(self, queries: Sequence[Array]) -> tuple[FetchedBatch, FetchedBatch]:
@@ -94,7 +94,7 @@ class FusedReads:
         ]
 
     def _one(self, asked: tuple[Array, ...], fetched: tuple[VersionAnswer, ...]) -> QueryAnswer:
-        """Fuse what both versions found for one query."""
+        """Fuse both versions' answers to one query."""
         from_old, from_new = fetched
         known = [from_old, from_new]
 
@@ -120,9 +120,9 @@ class FusedReads:
 
 
 class CascadedReads:
-    """A read of an old version whose candidates the new one orders, where it has them.
+    """A prepared cascade: the new version reorders the old one's candidates, where it has them.
 
-    The new version is not searched: vectors of it are looked up.
+    The new version is not searched; its vectors are only looked up.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class CascadedReads:
         self._search = VersionSearch(self._old)
 
     def execute(self, queries: Sequence[Array]) -> Execution:
-        """Answer as many queries of the old version as of the new one."""
+        """Answer queries, given as vectors of the old version and of the new one."""
         tables = self._old.table, self._new.table
         migrated = tables[1].has_fresh
         results = []
@@ -154,12 +154,12 @@ def _executed(
     fetched: tuple[VersionAnswer, VersionAnswer],
     known: tuple[VersionAnswer, VersionAnswer] | None = None,
 ) -> QueryAnswer:
-    """Return one query's hits, and how many documents each version gave.
+    """Return one query's hits, and the number of documents fetched from each version.
 
     Parameters
     ----------
-    fetched : what the old and the new version found
-    known : what is known of either's documents besides; if not given, what was found
+    fetched : answers of the old and the new version
+    known : answers extended by documents scored later; by default ``fetched``
     """
     sides = list(zip(tables, known or fetched, strict=True))
     counts = {table.label: len(found.docno) for table, found in zip(tables, fetched, strict=True)}
@@ -170,7 +170,7 @@ def _fused_hits(
     fused: Sequence[tuple[int, float, int]],
     sides: Sequence[tuple[RowTable, VersionAnswer]],
 ) -> list[RowHit]:
-    """Return hits in their order, with the similarities of all documents that a side scored."""
+    """Return hits in fused order, each with its similarity in every version that scored it."""
     places = [{docno: i for i, docno in enumerate(fetched.docno.tolist())} for _, fetched in sides]
     hits = []
     for (docno, _, source), score in zip(fused, reciprocal_ranks(len(fused)).tolist(), strict=True):
@@ -189,7 +189,7 @@ def _fused_hits(
 
 
 def score(read: VersionRead, query: Array, docnos: IntArray) -> VersionAnswer:
-    """Score documents of a version exactly, each by its best row; all have served rows there.
+    """Score documents of a version exactly, each by its best row; all must have served rows there.
 
     Parameters
     ----------
@@ -213,5 +213,5 @@ def score(read: VersionRead, query: Array, docnos: IntArray) -> VersionAnswer:
 
 
 def _joined(first: VersionAnswer, second: VersionAnswer) -> VersionAnswer:
-    """Return the documents of both; a document in both is the same row in both."""
+    """Concatenate two answers; a document in both has the same row in both."""
     return VersionAnswer(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))

@@ -1,4 +1,4 @@
-"""Queries of one version in the space of another, over a bridge that was fitted."""
+"""Mapping queries of one version into another version's space, over a fitted bridge."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def bridge_between(view: CollectionView, source: str, target: str) -> BridgeStat
 def blended(
     snapshot: Snapshot, view: CollectionView, labels: tuple[str, str], own: Array, other: Array
 ) -> Array:
-    """Return queries of the old version that also ask what the new version's queries ask.
+    """Return the old version's queries, blended with the new version's by `BridgeMap.blended`.
 
     Parameters
     ----------
     labels : old and new version
     own, other : float32 (m, dimension)
-        The same queries for either.
+        The same queries, as vectors of the old and of the new version.
 
     Raises
     ------
@@ -56,11 +56,11 @@ def blended(
 
 
 class _LoadedBridges(Recent[BlockRef, "BridgeMap"]):
-    """Maps between versions of a collection, by their records."""
+    """Cache of a collection's bridge maps, by their records."""
 
 
 def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> BridgeMap:
-    # Kept with the whole collection, whatever the scope: a map holds nobody's documents.
+    # Cached with the whole collection, whatever the scope: a map contains no documents.
     known = view.whole.companions.of(_LoadedBridges)
     return known.get(state.record, lambda: stored_bridge(snapshot.container, view.state, state))
 
@@ -68,7 +68,7 @@ def _loaded(snapshot: Snapshot, view: CollectionView, state: BridgeState) -> Bri
 def mapped(
     snapshot: Snapshot, view: CollectionView, source: str, target: str, queries: Array
 ) -> Array:
-    """Return queries of one version in the space of another, float32.
+    """Map queries of one version into another version's space, float32.
 
     Raises
     ------

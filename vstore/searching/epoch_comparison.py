@@ -1,4 +1,4 @@
-"""One question at two epochs: which hits changed, and why."""
+"""Comparison of a search at two epochs: which hits changed, and why."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HitChange:
-    """A hit whose place, or whose version, is not the same at both epochs.
+    """A hit whose rank or version differs between the epochs.
 
     Attributes
     ----------
     id : str or int
     before, after : int | None
-        Ranks, from 1; None where it was not returned.
+        Ranks, from 1; None where the document was not returned.
     before_version, after_version : str
-        Of the vectors that were scored; empty where it was not returned.
+        Versions of the scored vectors; empty where the document was not returned.
     reasons : tuple[str, ...]
-        What is known to have changed for this document; `hit_changes.REASONS` says what each means.
+        Known changes to this document; `hit_changes.REASONS` explains each.
     """
 
     id: DocumentId
@@ -46,7 +46,7 @@ class HitChange:
 
     @property
     def kind(self) -> str:
-        """What became of it: "appeared", "disappeared" or "moved"."""
+        """Kind of change: "appeared", "disappeared" or "moved"."""
         if self.before is None:
             return "appeared"
         return "disappeared" if self.after is None else "moved"
@@ -54,18 +54,18 @@ class HitChange:
 
 @dataclass(frozen=True, slots=True)
 class EpochComparison:
-    """Two answers to one question. Prints as a table.
+    """Answers to one query at two epochs, compared. Prints as a table.
 
     Attributes
     ----------
     before, after : int
         Epochs.
     before_read, after_read : tuple[str, ...]
-        How the question was answered then: the mode, and the versions that were read.
+        Read mode, followed by the versions read.
     unchanged : int
-        Hits with the same rank and version at both.
+        Hits with the same rank and version at both epochs.
     changes : tuple[HitChange, ...]
-        By rank after, then those that disappeared.
+        By rank after, then disappeared hits.
     """
 
     collection: str
@@ -126,7 +126,7 @@ def _place(rank: int | None, version: str) -> str:
 
 
 class _Answer(NamedTuple):
-    """The question at one epoch, answered as it was then, and exactly."""
+    """Answers at one epoch: as the store answers then, and by exact search."""
 
     view: CollectionView
     passing: BoolArray
@@ -138,12 +138,12 @@ class _Answer(NamedTuple):
 def compare_epochs(
     handle: Handle, query: Query, options: SearchOptions, *, before: int, after: int
 ) -> EpochComparison:
-    """Ask a question at two epochs and tell what changed; neither is counted as a search.
+    """Search at two epochs and compare the hits; neither counts as a search.
 
     Raises
     ------
     NotFoundError
-        The file no longer has an epoch, or the collection was not there yet.
+        The file no longer has an epoch, or the collection did not exist yet.
     """
     old, new = (_answer(handle, query, options, epoch) for epoch in (before, after))
     labels = frozenset((*old.read[1:], *new.read[1:]))

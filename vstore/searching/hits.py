@@ -1,4 +1,4 @@
-"""Hits and explanations: what people look at. A search for ids makes none."""
+"""Hits and explanations, made on demand. A search for ids makes none."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class _Lookup:
-    """Where a hit finds its document: no field, for it is not what a hit says.
+    """Slots with a hit's document; not dataclass fields, so not part of the hit's value.
 
     Attributes
     ----------
     _source : tuple[DocumentTable, int]
-        The documents that were searched, and the docno of this one. Not there after unpickling.
+        The searched documents, and the docno of the hit's. Unset after unpickling.
     _record : tuple[DocumentRecord, Mapping[str, FieldType]]
-        Not there until someone looks.
+        Cached document; unset until someone reads it.
     """
 
     __slots__ = ("_record", "_source")
@@ -37,22 +37,22 @@ class _Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Hit(_Lookup):
-    """One hit. Everything but its document outlives the store.
+    """One hit. All but its document outlives the store.
 
     Attributes
     ----------
     id : str or int
     score : float
-        Larger is better, and never more than the hit before has. In a read of one version the
-        cosine similarity, the inner product, or minus the Euclidean distance; in a read of two the
-        reciprocal of the rank (1, 1/2, 1/3 ...), since scores of two versions cannot be compared.
+        Larger is better; never above the previous hit's score. In a read of one version the cosine
+        similarity, the inner product, or minus the Euclidean distance; in a read of two the
+        reciprocal of the rank (1, 1/2, 1/3 ...), because scores of two versions cannot be compared.
     version : str
-        Version of the vector that was scored.
+        Version of the scored vector.
     chunk : int
     stale : bool
-        The vector was made from an older revision of the document.
+        Whether the vector was made from an older revision of the document.
     scores : Mapping[str, float]
-        Similarities by version, of those in which the document was scored: always `version`.
+        Similarities by version, for each version that scored the document; always has `version`.
     """
 
     id: DocumentId
@@ -64,13 +64,13 @@ class Hit(_Lookup):
 
     @property
     def document(self) -> Document:
-        """The document, as it stood at the epoch of the search.
+        """The document at the epoch of the search.
 
         Raises
         ------
         ClosedError
-            Nobody looked at it before the store was closed or vacuumed, or the hit pickled. A
-            `Reader` keeps what its own searches found readable through vacuums.
+            The document was not read before the store was closed or vacuumed, or the hit pickled.
+            A `Reader` keeps the documents of its own searches readable through vacuums.
         """
         return document_of(*self._looked_up())
 
@@ -126,7 +126,7 @@ class Hit(_Lookup):
 
 
 def hit_of(found: RowHit, id_: DocumentId, documents: DocumentTable) -> Hit:
-    """Return what a search found as users see it."""
+    """Return a row of a search's result as a user's hit."""
     hit = Hit(id_, found.score, found.version, found.chunk, found.stale, found.similarities)
     object.__setattr__(hit, "_source", (documents, found.docno))
     return hit
@@ -143,7 +143,7 @@ def _unpickled(
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A plan, and with ``analyze`` what happened when it ran. Prints as text."""
+    """A plan, with the actuals of its run under ``analyze``. Prints as text."""
 
     plan: PlanNode
     actuals: Mapping[str, object] | None = None

@@ -1,4 +1,4 @@
-"""Answers without the store that gave them: what a result becomes when it is pickled."""
+"""Answers detached from their store, as results are pickled."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class KeptAnswer(NamedTuple):
     Attributes
     ----------
     hits : tuple[Hit, ...]
-        With the documents that were looked at.
+        Hits, with the documents that were read.
     suspicion : str | None
-        What is suspect about the query.
+        Why the query is suspect; None if it is not.
     is_judged : bool
-        Whether that is known.
+        Whether the suspicion is known.
     """
 
     hits: tuple[Hit, ...]
@@ -37,7 +37,7 @@ class KeptAnswer(NamedTuple):
 
 
 class KeptAnswers(NamedTuple):
-    """Answers to some queries, with the methods of `BatchAnswer`."""
+    """Answers to a batch of queries, with the methods of `BatchAnswer`."""
 
     answers: tuple[KeptAnswer, ...]
 
@@ -50,12 +50,12 @@ class KeptAnswers(NamedTuple):
         return self.answers[number].trace
 
     def suspicion(self, number: int) -> str | None:
-        """Return what is suspect about one query, in any version that was read.
+        """Return why one query is suspect, in any version read; None if it is not.
 
         Raises
         ------
         ClosedError
-            The store was closed before anyone asked.
+            The store was closed before the suspicion was read.
         """
         answer = self.answers[number]
         if not answer.is_judged:
@@ -92,7 +92,7 @@ class KeptAnswers(NamedTuple):
 
 
 def kept(result: SearchResult) -> KeptAnswer:
-    """Return all of a result that needs no store."""
+    """Return the parts of a result that need no store."""
     is_judged, suspicion = True, None
     try:
         suspicion = result.suspect

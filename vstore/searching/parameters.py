@@ -1,4 +1,4 @@
-"""What a caller may say about a search, checked."""
+"""Search options from a caller, checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vstore.query.filter import Where
     from vstore.query.reads import Read
     from vstore.types import Array
-else:  # what a search by a vector does not need
+else:  # loaded late: a search by a vector does not need these
     embedders = Deferred("vstore.embedding.embedder")
     numbers = Deferred("vstore.numbers")
 
@@ -37,13 +37,13 @@ Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | 
 
 @dataclass(frozen=True, slots=True)
 class EfSearch:
-    """How widely graphs are searched, in place of a recall.
+    """Effort of graph searches, in place of a recall.
 
     Attributes
     ----------
     ef : int
-        Size of the pool of candidates with which graphs are followed, 1 to `POOL_MAX`; the larger
-        it is, the more candidates are scored with their vectors.
+        Size of the candidate pool, 1 to `POOL_MAX`; a larger pool also rescores more candidates
+        with their vectors.
     """
 
     ef: int
@@ -53,14 +53,14 @@ Recall: TypeAlias = float | EfSearch
 
 
 class SearchOptions(NamedTuple):
-    """What a caller may say about a search.
+    """Options of a search.
 
     Attributes
     ----------
     keys : tuple[str, ...] | None
-        One for each query: whose it is. A canary sends the same key to the same version.
+        One for each query, for example the user. A canary is sticky by key.
     family : str
-        What kind of query it is, for the metrics.
+        Kind of query, for the metrics.
     """
 
     version: str | None = None
@@ -86,12 +86,12 @@ def search_options(
     family: str = "",
     threads: int = 1,
 ) -> SearchOptions:
-    """Return what a caller says about a search, checked.
+    """Return a caller's options, checked.
 
     Raises
     ------
     InvalidArgumentError, LimitExceededError
-        An argument is not what it should be, or arguments contradict each other.
+        An argument is invalid, arguments contradict each other, or ``k`` is too large.
     """
     if read is not None:
         read = _checked_read(read, version)
@@ -112,7 +112,7 @@ def search_options(
 
 
 def _checked_read(read: object, version: str | None) -> Read:
-    """Return how several versions are read, its labels of Python's own type."""
+    """Return a checked read of several versions, with labels of type str."""
     if not isinstance(read, Dual | Cascade | Bridge):
         raise InvalidArgumentError(
             f"read: expected a Dual, Cascade or Bridge, found {read!r:.80}; version= reads one"
@@ -128,12 +128,12 @@ def _checked_read(read: object, version: str | None) -> Read:
         check_choice(read.fusion, FUSIONS, what="fusion")
     if len(set(labels.values())) < len(labels):
         raise InvalidArgumentError(f"read: expected two versions, found {read!r:.120}")
-    said: Any = read  # of any of the three
+    said: Any = read  # any of the three classes
     return cast("Read", replace(said, **labels))
 
 
 def _accuracy(recall: Recall | None, threads: int) -> Accuracy:
-    """Return what a caller asks of a search besides k."""
+    """Return accuracy options from ``recall`` and ``threads``."""
     if isinstance(recall, EfSearch):
         ef = numbers.check_whole(recall.ef, what="recall: ef", least=1, most=POOL_MAX)
         return Accuracy(ef_search=ef, threads=threads)
@@ -149,17 +149,17 @@ def _share(value: object) -> float:
 
 
 def label_of(label: str | None) -> str | None:
-    """Return a version's label as a plain str: what is kept of a search may be given to others."""
+    """Return a label as a plain str: it is cached, and other callers may see it."""
     return str.__str__(label) if isinstance(label, str) else label
 
 
 def check_k(k: object) -> int:
-    """Return how many hits are wanted.
+    """Return the number of hits wanted.
 
     Raises
     ------
     InvalidArgumentError, LimitExceededError
-        It is no whole number of at least 1; it is above `K_MAX`.
+        ``k`` is not a whole number of at least 1; it is above `K_MAX`.
     """
     found = k if type(k) is int and k > 0 else numbers.check_whole(k, what="k", least=1)
     if found > K_MAX:
@@ -168,25 +168,25 @@ def check_k(k: object) -> int:
 
 
 def check_collapse(collapse: object) -> bool:
-    """Return whether a document is one hit, of Python's own type: 1 is equal to True.
+    """Return whether hits are documents, as a Python bool; 1 is refused, although it equals True.
 
     Raises
     ------
     InvalidArgumentError
-        It is neither True nor False.
+        ``collapse`` is neither True nor False.
     """
-    if collapse is True or collapse is False:  # in a tenth of the time
+    if collapse is True or collapse is False:  # fast path, a tenth of the time
         return collapse
     return numbers.check_switch(collapse, what="collapse")
 
 
 def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return the keys of some queries, checked.
+    """Return the keys of a batch of queries, checked.
 
     Raises
     ------
     InvalidArgumentError
-        They are no sequence of str.
+        The keys are not a sequence of str.
     """
     if keys is None:
         return None
@@ -199,23 +199,23 @@ def keys_of(keys: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def check_family(family: object) -> str:
-    """Return what kind of query it is.
+    """Return the family of a query, checked.
 
     Raises
     ------
     InvalidArgumentError
-        It is no text, which metrics could not be kept by.
+        The family is not text, so it cannot be a key of metrics.
     """
     return family if type(family) is str else require_text(family, what="family")
 
 
 def several_queries(queries: Queries) -> Queries:
-    """Return a batch of queries that can be looked at more than once.
+    """Return a batch of queries that can be iterated more than once.
 
     Raises
     ------
     InvalidArgumentError
-        They are a set, in whose order nobody could tell the results apart.
+        The queries are a set: results could not be matched to them.
     """
     if type(queries) is np.ndarray and queries.dtype.kind != "U":
         return queries
@@ -242,11 +242,11 @@ def _kept(queries: object) -> object:
 
 def one_query(query: Query) -> Queries:
     """Return one query as a batch of one."""
-    if type(query) is np.ndarray:  # first, as a search by a vector needs no Embeddings
+    if type(query) is np.ndarray:  # first, so that a search by a vector does not load Embeddings
         return _row(query)
     if isinstance(query, str):
         return [query]
-    if isinstance(query, dict | Mapping):  # a dict first: of it Python need not ask further
+    if isinstance(query, dict | Mapping):  # dict first: the check of Mapping is slow
         return {label: _one(vector) for label, vector in query.items()}
     return _one(query)
 
@@ -258,7 +258,7 @@ def _one(vector: Array | Embeddings) -> Array | Embeddings:
 
 
 def _row(vector: Array) -> Array:
-    if type(vector) is np.ndarray and vector.ndim == 1:  # the guard sees to the rest
+    if type(vector) is np.ndarray and vector.ndim == 1:  # the guard checks dtype and values
         return vector[None]
     array = as_array(vector, where="query")
     if array.ndim != 1:

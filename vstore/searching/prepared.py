@@ -1,9 +1,9 @@
 """Prepared searches: everything that a search needs except its queries.
 
-Most programs ask thousands of questions with the same options. A `PreparedSearch` holds what
-depends on the options and the snapshot alone: the versions, the filter's masks, the plan, how each
-part is searched, the tally that counts. `preparing` makes it and keeps it with the snapshot's view.
-Running it checks the query vectors, asks each part, merges or fuses, records and returns.
+Most programs search thousands of times with the same options. A `PreparedSearch` holds everything
+that depends on the options and the snapshot alone: the versions, the filter's masks, the plan, each
+part's path, the tally. `preparing` makes it and caches it with the snapshot's view. Running it
+checks the query vectors, searches each part, merges or fuses, records and returns.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
     from vstore.searching.query_vectors import QueryVectors
     from vstore.searching.resolving import VersionChoice
     from vstore.types import Array
-else:  # not what a search by a vector needs
+else:  # loaded late: a search by a vector does not need these
     bridging = Deferred("vstore.searching.bridging")
     embedders = Deferred("vstore.embedding.embedder")
     query_check = Deferred("vstore.guarding.query_check")
     recall_check = Deferred("vstore.searching.recall_check")
     filter_tree = Deferred("vstore.query.filter_tree")
 
-_SEARCHES: Final = 16  # ways of asking that a view remembers
+_SEARCHES: Final = 16  # prepared searches that a view caches
 _ARRAY: Final = "array"
 _TEXT: Final = "text"
 
@@ -61,31 +61,31 @@ T = TypeVar("T")
 class PreparedSearch:
     """A search, ready for any number of queries; safe to use from many threads.
 
-    A view holds its prepared searches, so they hold neither the view nor its snapshot: a circle of
-    references would keep both, with all that they map, until the garbage collector runs.
+    A view holds its prepared searches, so they must hold neither the view nor its snapshot: a
+    reference cycle would keep both, and their mappings, until the garbage collector runs.
 
     Parameters
     ----------
     sides : tuple[QueryVectors, ...]
-        For each version that is read, the old one first, which query vectors it takes.
+        Query vectors that each version needs, the old version's first.
     reads : tuple[VersionRead, ...]
-        For the same versions, which rows are searched, how deep and how well, as planned.
+        Planned reads of the same versions.
     is_filtered : bool
         Whether the reads hold masks of a filter.
     matches : int | None
         Number of documents that pass the filter; None without one.
     rule : FusionRule | None
-        By which two versions' answers are fused.
+        Rule that fuses two versions' answers.
     curve : tuple[float, ...]
-        What the rule has learnt.
+        The rule's fitted parameters.
     is_blended : bool
         Whether the old version's queries are blended with the new one's, over a bridge.
     awaits_code : bool
-        Whether there are graphs, and no machine code yet to follow them with.
+        Whether there are graphs, but no compiled kernels yet to follow them.
     tenant : str
-        Key of the route that the search is counted for.
+        Key of the route that the search is counted under.
     family : str
-        What the caller calls such queries.
+        The caller's name for such queries.
 
     Attributes
     ----------
@@ -116,14 +116,14 @@ class PreparedSearch:
         self._is_blended, self._awaits_code = is_blended, awaits_code
         self._tenant, self._family = tenant, family
         self._versions = tuple(read.table.label for read in reads)
-        self._checks: tuple[tuple[int, QueryCheck], ...] | None = None  # by number of the side
-        # A weak reference: the observer holds the tally until it counts it.
+        self._checks: tuple[tuple[int, QueryCheck], ...] | None = None  # with the side's number
+        # A weak reference: the observer holds the tally until it is counted.
         self._tally: Callable[[], Tally | None] = _no_tally
         self._was_recorded = self._is_kept = False
 
     @property
     def is_current(self) -> bool:
-        """Whether it would be prepared the same way now: machine code may have arrived."""
+        """Whether the search would be prepared the same way now; False once kernels are ready."""
         return not self._awaits_code or loader.kernels() is None
 
     def vectors(
@@ -134,13 +134,13 @@ class PreparedSearch:
         Raises
         ------
         MissingQueryVectorError
-            There are none for a version, and no embedder to make them.
+            A version has no vectors, and no embedder to make them.
         VersionMismatchError
-            They are stamped by another model.
+            The vectors are stamped by another model.
         InvalidVectorError
-            They are not what the version's vectors are like.
+            The vectors do not match the version's spec.
         InvalidArgumentError
-            There are more for one version than for the other.
+            The two versions have different numbers of vectors.
         """
         vectors = [side.checked(handle, snapshot, view, queries) for side in self._sides]
         if len(vectors) > 1 and len(vectors[0]) != len(vectors[1]):
@@ -165,14 +165,14 @@ class PreparedSearch:
         Parameters
         ----------
         view : CollectionView
-            The view that the search was prepared for, of the snapshot.
+            The snapshot's view that the search was prepared for.
         started_s : float
-            When the caller began, by the handle's clock.
+            Start of the search, by the handle's clock.
         counted : bool
-            Whether observers and what watches the queries are told.
+            Whether to record the search, and to watch its queries for another model's.
 
-        What it raises is what `vectors` does, and a `CorruptionError` if what a query reads is
-        damaged.
+        Raises what `vectors` raises, and `CorruptionError` if a part of the file that a query reads
+        is damaged.
         """
         vectors = self.vectors(handle, snapshot, view, queries)
         execution = self._executor.execute(vectors)
@@ -198,12 +198,12 @@ class PreparedSearch:
     def _record(
         self, handle: Handle, view: CollectionView, batch: TracedBatch, execution: Execution
     ) -> None:
-        """Count the search, by a tally without a lock if it found k fresh hits as most do."""
+        """Count the search; by a tally, without a lock, in the usual case of k fresh hits."""
         observer, tally = handle.file.observer, self._tally()
-        # Hits at an older epoch are not counted for documents as they are now.
+        # Hits at an older epoch do not count for the current documents.
         is_pinned = handle.pinned is not None
         whole = batch.summaries.whole(self._k)
-        # A search that is asked once needs no tally of its own.
+        # Only a repeated search gets a tally of its own.
         if tally is None and whole is not None and self._was_recorded and not is_pinned:
             tally = observer.tally(
                 batch, k=self._k, view=view.whole, tenant=self._tenant, family=self._family
@@ -244,7 +244,7 @@ class PreparedSearch:
         view: CollectionView,
         vectors: Sequence[Array],
     ) -> tuple[Noted, ...]:
-        """Note the queries, for versions that know what their own are like."""
+        """Note the queries, for each version whose guard is fitted."""
         checks = self._checks
         if checks is None:
             checks = self._checks = tuple(
@@ -264,14 +264,14 @@ class PreparedSearch:
         return noted
 
     def _is_watched(self, number: int) -> bool:
-        """Whether something is known of a version's queries, and these are as its model made."""
+        """Whether a version has a guard, and its queries come unchanged from its own model."""
         side = self._sides[number]
         if side.is_mapped or (self._is_blended and number == 0):
             return False
         return side.version.guard is not None
 
     def _keep(self, view: CollectionView) -> None:
-        """Map what hits are made from when someone looks: results outlive the store."""
+        """Keep ids and chunks mapped, for hits made on demand: results outlive the store."""
         view.documents.keep_ids()
         for read in self._reads:
             read.table.keep_chunks()
@@ -282,21 +282,21 @@ class PreparedSearch:
 
     @cached_property
     def _executor(self) -> Executor:
-        """What runs the plan; it reads the file, and is made once a query has been checked."""
+        """Executor of the plan; it reads the file, so it is made after a query is checked."""
         return self._executor_of(self._reads)
 
     @cached_property
     def _exact_executor(self) -> Executor:
-        """What runs the same plan by scans."""
+        """Executor of the same plan by exact scans."""
         return self._executor_of([read._replace(accuracy=EXACT) for read in self._reads])
 
 
 def _no_tally() -> None:
-    """Return None, as a reference to a tally that is gone does."""
+    """Return None, as a dead weak reference does."""
 
 
 class PreparedSearches:
-    """The last few searches that were prepared for a view, by all that they depend on."""
+    """Cache of the latest searches prepared for a view, keyed by all that they depend on."""
 
     def __init__(self) -> None:
         self._known: dict[object, PreparedSearch] = {}
@@ -311,26 +311,26 @@ class PreparedSearches:
     def find(
         self, queries: Queries, options: SearchOptions, resolved: VersionChoice | None = None
     ) -> tuple[object, PreparedSearch | None]:
-        """Return the key of a search, and the search if it was prepared and is current.
+        """Return the key of a search, and the search if it is cached and current.
 
         Parameters
         ----------
         options : SearchOptions
-            Checked by `parameters`: options that are equal mean the same.
+            Checked by `parameters`: equal options mean the same.
         resolved : VersionChoice, optional
-            What is read, if that does not follow from the options.
+            Versions to read, if the options do not determine them.
 
         Returns
         -------
         key : object
-            None if an option cannot be hashed, as a filter that is a dict.
+            None if an option cannot be hashed, for example a filter that is a dict.
         search : PreparedSearch or None
         """
         if options.where is not None and not isinstance(options.where, filter_tree.Filter):
             return None, None  # a mapping, which may change
-        if options.keys is not None:  # keys decide which way a canary goes, and nothing else
+        if options.keys is not None:  # keys only choose a canary's version
             options = options._replace(keys=None)
-        # The filter's text too: 1 and True are equal, and no field takes both.
+        # The filter's text is part of the key, because 1 and True are equal but not the same value.
         where = "" if options.where is None else repr(options.where)
         form = _ARRAY if type(queries) is np.ndarray else _form_of(queries)
         key = (form, options, where, resolved)
@@ -341,9 +341,9 @@ class PreparedSearches:
         return key, search if search is not None and search.is_current else None
 
     def keep(self, key: object, search: PreparedSearch) -> None:
-        """Keep a search by the key that `find` gave.
+        """Cache a search under the key that `find` returned.
 
-        A filter's masks are as long as the collection: they are kept if it is used again.
+        A filtered search is cached from its second use on: its masks are as long as the collection.
         """
         if key is None:
             return
@@ -354,7 +354,7 @@ class PreparedSearches:
 
 
 def _put(recent: dict[object, T], key: object, value: T) -> None:
-    """Put a value under a key, and drop the oldest ones; safe to use from many threads."""
+    """Put a value under a key, and drop the oldest entries; safe to use from many threads."""
     recent.pop(key, None)
     recent[key] = value
     for oldest in list(recent)[:-_SEARCHES]:
@@ -362,7 +362,7 @@ def _put(recent: dict[object, T], key: object, value: T) -> None:
 
 
 def _form_of(queries: Queries) -> object:
-    """Return what the choice of versions depends on; see `resolving.resolve`."""
+    """Return the form of queries, which the choice of versions uses; see `resolving.resolve`."""
     if type(queries) is dict or isinstance(queries, Mapping):
         return tuple(queries)
     if isinstance(queries, embedders.Embeddings):

@@ -1,7 +1,7 @@
-"""Preparing searches: from a caller's options to a `PreparedSearch`, kept with the view.
+"""Preparing searches: from a caller's options to a `PreparedSearch`, cached with the view.
 
-Nothing here looks at a query vector: what is prepared depends on the options, on the snapshot, and
-on the form of the queries alone, which is text, an array, a stamp, or labels.
+Nothing here reads a query vector: a prepared search depends only on the options, the snapshot, and
+the form of the queries, which is text, an array, a stamp, or labels.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.searching.resolving import VersionChoice
     from vstore.searching.results import BatchAnswer
-else:  # not what a search of one version by a vector without a filter needs
+else:  # loaded late: a search of one version by a vector, without a filter, does not need these
     bridging = Deferred("vstore.searching.bridging")
     depths = Deferred("vstore.query.depths")
     rules = Deferred("vstore.query.fusion.rules")
     filters = Deferred("vstore.query.filter")
 
 
-def prepared_as(  # noqa: PLR0917 - all of them are what a search is
+def prepared_as(  # noqa: PLR0917 - a search depends on all of them
     snapshot: Snapshot,
     view: CollectionView,
     queries: Queries,
@@ -60,9 +60,9 @@ def prepared_as(  # noqa: PLR0917 - all of them are what a search is
     resolved: VersionChoice,
     bound: Filter | None,
 ) -> PreparedSearch:
-    """Return a search of what was resolved already, maybe as it was prepared for one before it.
+    """Return a prepared search of a given choice of versions, from the cache if possible.
 
-    What it raises is what `prepare` raises.
+    Raises what `prepare` raises.
     """
     known = view.companions.of(PreparedSearches)
     key, search = known.find(queries, options, resolved)
@@ -82,7 +82,7 @@ def run(  # noqa: PLR0917 - as `prepared_as`
     *,
     counted: bool = True,
 ) -> BatchAnswer:
-    """Answer queries by what was resolved already; see `PreparedSearch.run`."""
+    """Answer queries by a given choice of versions; see `PreparedSearch.run`."""
     started_s = handle.clock.monotonic_s()
     view = handle.view_at(snapshot)
     search = prepared_as(snapshot, view, queries, options, resolved, bound)
@@ -102,20 +102,20 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
     Parameters
     ----------
     queries : str, array, Embeddings or mapping
-        Queries of the form that the search is for.
+        Queries of the form that the search will take.
     bound : Filter, optional
         The search's filter, the view's scope included.
 
     Raises
     ------
     InvalidArgumentError
-        A hit per chunk of two versions.
+        ``collapse`` is False in a read of two versions.
     NotFoundError
-        A version or a bridge that is not there.
+        A version or a bridge does not exist.
     StateError
         A version is retired.
     CorruptionError
-        A bridge that queries come over is damaged.
+        The bridge that maps the queries is damaged.
     """
     old, new = resolved.old, resolved.new
     if old is not None and not options.collapse and resolved.mode != "bridge":
@@ -127,7 +127,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
     source = None if bridge is None else view.version(bridge.source)
     versions = [view.version(label) for label in resolved.reads]
     sides = tuple(
-        # Over a bridge the queries are all of its source, which need not say so.
+        # Over a bridge all queries are the source's, so that a bare array is unambiguous.
         QueryVectors(version, several=old is not None and bridge is None, source=source)
         for version in versions
     )
@@ -136,7 +136,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
         bridging.bridge_between(view, *resolved.reads)  # raises if there is none
     matching = None if options.where is None or bound is None else matching_documents(view, bound)
     matches = None if matching is None else int(np.count_nonzero(matching))
-    if matches is None and view.scope is not None:  # which the view's own rows are inside of
+    if matches is None and view.scope is not None:  # the view has only rows inside its scope
         matches = view.live_count
     has_graphs = any(view.rows(label).has_graphs for label in resolved.reads)
     is_native = has_graphs and loader.kernels() is not None
@@ -187,7 +187,7 @@ def prepare(  # noqa: PLR0917 - as `prepared_as`
 def _bridge(
     snapshot: Snapshot, view: CollectionView, queries: Queries, resolved: VersionChoice
 ) -> BridgeState | None:
-    """Return the bridge over which queries come to their version; None if they are its own."""
+    """Return the bridge that maps the queries; None if they are of the version itself."""
     if resolved.mode != "bridge" or has_vectors(view, queries, resolved.new, snapshot.state):
         return None
     assert resolved.old is not None, "a bridge has a source"
@@ -201,16 +201,16 @@ def _mapped_queries(bridge: BridgeState) -> MappedQueries:
 
 
 class _ChosenFusion(NamedTuple):
-    """The rule of a dual read.
+    """The fusion rule of a dual read.
 
     Attributes
     ----------
     name : str
-        As the plan calls it; empty if two versions are not fused.
+        Name in the plan; empty for other reads.
     why : str
-        Why it is this one, if the caller left it open.
+        Reason for the choice, if the caller left it open.
     curve : tuple[float, ...]
-        What it has learnt.
+        The rule's fitted parameters.
     """
 
     name: str = ""
@@ -275,7 +275,7 @@ def _statistics(
 
 
 def _parts(read: VersionRead) -> tuple[tuple[PartStatistics, Path], ...] | None:
-    """Return the parts of a version and how each is searched; None if parts are not told."""
+    """Return the parts of a version with their paths; None if the table must not tell its parts."""
     table, passing = read.table, filtered(read.table, read.matching)
     if not table.tells_parts:
         return None
@@ -287,7 +287,7 @@ def _parts(read: VersionRead) -> tuple[tuple[PartStatistics, Path], ...] | None:
 
 
 def _matches(view: CollectionView, read: VersionRead) -> int | None:
-    """Return how many documents a version may return; None if that is all that it has."""
+    """Return the number of documents that a version may return; None for all that it has."""
     if read.matching is not None:
         return int(np.count_nonzero(read.matching & read.table.has_served))
     return None if view.scope is None else int(np.count_nonzero(read.table.has_served))

@@ -1,4 +1,4 @@
-"""From a caller's queries to the vectors with which a version is searched."""
+"""Query vectors of one version, from a caller's queries."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from vstore.searching import bridging
     from vstore.searching.parameters import Queries
     from vstore.types import Array
-else:  # not what a search by vectors of the version itself needs
+else:  # loaded late: a search by vectors of the version itself does not need it
     bridging = Deferred("vstore.searching.bridging")
 
 
 class QueryVectors:
-    """Which query vectors a search needs for a version, and what they must be.
+    """Selection and checks of the query vectors that a search needs for one version.
 
     Parameters
     ----------
     several : bool
         Whether the search needs vectors for other versions too.
     source : VersionState | None
-        The version whose queries are mapped into this one's space; None if they are its own.
+        The version whose queries a bridge maps into this version's space; None without a bridge.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class QueryVectors:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether its queries are another version's, mapped."""
+        """Whether the queries are another version's, mapped by a bridge."""
         return self._source is not None
 
     def checked(
         self, handle: Handle, snapshot: Snapshot, view: CollectionView, queries: Queries
     ) -> Array:
-        """Return the vectors that some queries have for the version, float32 (m, dimension).
+        """Return the queries' vectors for the version, float32 (m, dimension).
 
         Raises
         ------
         MissingQueryVectorError
-            There are none, and no embedder to make them.
+            There are no vectors, and no embedder to make them.
         VersionMismatchError
-            They are stamped by another model.
+            The vectors are stamped by another model.
         InvalidVectorError
-            They are not what the version's vectors are like.
+            The vectors do not match the version's spec.
         """
         asked, state = self._asked, snapshot.state
         given: Array | Embeddings
-        if type(queries) is np.ndarray and not self._several:  # what most callers give goes first
+        if type(queries) is np.ndarray and not self._several:  # the most frequent form first
             given = queries
         elif type(queries) is dict and asked.label in queries:
             given = queries[asked.label]

@@ -1,4 +1,4 @@
-"""Live searches compared with exact search: what recall users get, not what a graph promised."""
+"""Comparison of live searches with exact search: the recall that users actually get."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def compare(
     tenant: str = "",
     family: str = "",
 ) -> None:
-    """Run the searches that the observer's sampler chooses exactly, and count what they missed.
+    """Repeat the searches that the observer's sampler chooses as exact scans, and count recall.
 
-    It takes the time of a scan, after the answer was found and its time was taken.
+    A scan's time comes on top, after the search's latency was measured.
 
     Parameters
     ----------
     executed : Execution
-        What was answered.
+        Results of the searches.
     queries : float32 (m, dimension) for each version that was read
     exact : callable
-        Returns what runs the same plan by scans; called if any search is chosen.
+        Returns an executor of the same plan by scans; called if any search is chosen.
     """
     sampler = observer.sampler
     assert sampler is not None, "the caller looked"

@@ -1,4 +1,4 @@
-"""Which versions answer a search, by caller or route, and with which query vectors."""
+"""Choice of the versions that a search reads, by caller or route, and of the query vectors."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from vstore.query.reads import Read
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.types import Array
-else:  # what a search by a vector without a filter does not need
+else:  # loaded late: a search by a vector without a filter does not need these
     embedders = Deferred("vstore.embedding.embedder")
     routing = Deferred("vstore.manifest.route_edits")
     slices = Deferred("vstore.query.implied_values")
 
 
 class VersionChoice(NamedTuple):
-    """What a search reads.
+    """The versions that a search reads.
 
     Attributes
     ----------
     mode : {"matched", "dual", "cascade", "bridge"}
     new : str
-        The version to read, where two are read the new one.
+        The version to read; in a read of two, the new one.
     old : str | None
-        Where two are read the old one; of a bridge the one whose queries are mapped.
+        The old version in a read of two; over a bridge, the version whose queries are mapped.
     origin : str
-        Who decided, for people.
+        Chooser of the versions, for people.
     key : str
         Key of the route that chose the versions, or would have.
     """
@@ -62,11 +62,11 @@ class VersionChoice(NamedTuple):
 
 
 def route_for(view: CollectionView, bound: Filter | None) -> tuple[str, RouteState | None]:
-    """Return the route for what a filter lets through, and its key."""
+    """Return the key and the route that apply to a filter's documents."""
     routes = view.whole.state.routes  # a filter may name a tenant within the scope
     if len(routes) > 1 and bound is not None:
         field = routing.route_field(routes)
-        # The first value decides, which is the scope's if it has one: of two nothing passes.
+        # The first value decides: the scope's if it has one. Two different values match nothing.
         value = next((v for name, v in slices.implied_values(bound) if name == field), None)
         key = "" if field is None or value is None else routing.route_key(field, value)
         if key in routes and view.may_tell_route(key, bound):
@@ -81,7 +81,7 @@ def resolve(
     state: StoreState,
     bound: Filter | None,
 ) -> VersionChoice:
-    """Decide what a search reads; of a canary route the version that has served so far.
+    """Choose the versions that a search reads; for a canary route, the old version.
 
     Parameters
     ----------
@@ -91,10 +91,10 @@ def resolve(
     Raises
     ------
     StateError
-        The collection has no version yet, or a read leaves out its old version and nothing but its
+        The collection has no version yet; or a read names no old version, and no version but its
         new one serves.
     VersionMismatchError
-        A bare array without a version.
+        The query is a bare array, and its version is ambiguous.
     """
     key, route = route_for(view, bound)
     if options.version is not None:
@@ -114,14 +114,14 @@ def resolve(
 
 
 def is_asked_aside(options: SearchOptions, route: RouteState | None) -> bool:
-    """Whether a search goes by a route that asks two versions different questions."""
+    """Whether a search's route is a canary or has a shadow."""
     if route is None or options.version is not None or options.read is not None:
         return False
     return route.mode == "canary" or bool(route.shadow)
 
 
 def _as_said(read: Read, route: RouteState | None, key: str) -> VersionChoice:
-    """Return what a caller's read reads; the old version is the one that serves, if not named."""
+    """Return the versions of a caller's read; the old one defaults to the serving version."""
     if isinstance(read, Bridge):
         return VersionChoice("bridge", read.version, read.source, key=key)
     old = read.old
@@ -136,12 +136,12 @@ def _as_said(read: Read, route: RouteState | None, key: str) -> VersionChoice:
 
 
 def is_text(queries: object) -> bool:
-    """Whether queries are texts, to be embedded."""
+    """Whether queries are texts, which must be embedded."""
     return isinstance(queries, list | tuple) and all(isinstance(query, str) for query in queries)
 
 
 def has_vectors(view: CollectionView, queries: Queries, label: str, state: StoreState) -> bool:
-    """Whether queries come with vectors for a version, or can be given some."""
+    """Whether queries have vectors for a version, or are texts to embed."""
     if isinstance(queries, Mapping):
         return label in queries
     if isinstance(queries, embedders.Embeddings):
@@ -164,17 +164,18 @@ def vectors_for(
     Parameters
     ----------
     several : bool
-        The search needs vectors for more versions than this one.
+        Whether the search needs vectors for other versions too.
 
     Raises
     ------
     MissingQueryVectorError
-        There are none, and no embedder to make them.
+        There are no vectors, and no embedder to make them.
     """
     if is_text(queries):
         return handle.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
     given = isinstance(queries, Mapping)
-    # A stamp of another version lacks this one's vector; how one of none differs, the guard says.
+    # A stamp of another version of the collection means a missing vector. A stamp of no version
+    # goes on to the guard, which tells how it differs.
     if given or (
         several
         and isinstance(queries, embedders.Embeddings)

@@ -1,4 +1,4 @@
-"""Results of a batch: a sequence of them, and their ids and scores as arrays."""
+"""Results of a batch, as a sequence, and as arrays of ids and scores."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class SearchResults(Sequence[SearchResult]):
     """The results of a batch, in the order of its queries.
 
-    A sequence of `SearchResult`, made when someone looks. Arrays of ids and scores take a fraction
-    of the time that lists of them do. Outlives its store, and pickles, as its results do.
+    A sequence of `SearchResult`, made on demand. Arrays of ids and scores take a fraction of the
+    time that lists take. Outlives its store, and pickles, as its results do.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class SearchResults(Sequence[SearchResult]):
     __slots__ = ("_parts", "results")
 
     results: tuple[SearchResult, ...]
-    if TYPE_CHECKING:  # no field of a dataclass
+    if TYPE_CHECKING:  # not a dataclass field
         _parts: Sequence[PlacedAnswer]
 
     def __init__(self, parts: Sequence[PlacedAnswer]) -> None:
@@ -42,7 +42,7 @@ class SearchResults(Sequence[SearchResult]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
-            """Make the results, which are not there until someone looks."""
+            """Make the results at their first use."""
             if name != "results":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             by_place = {
@@ -86,9 +86,9 @@ class SearchResults(Sequence[SearchResult]):
     def to_run(self, query_ids: Iterable[str | int]) -> dict[str, dict[str, float]]:
         """Return ids and scores as evaluation libraries take them (ir_measures, ranx, BEIR).
 
-        Those sort by score, some in float32, and break ties by id. So that the order stays that of
-        the hits, a score that is not below the one before in float32 is lowered by the least that
-        float32 can tell; the others are those of the hits. Of a document's chunks the best counts.
+        These libraries sort by score, some in float32, and break ties by id. To keep the order of
+        the hits, a score that is not below the previous one in float32 is lowered to the next
+        float32 below; other scores are unchanged. A document counts by its best chunk.
 
         Parameters
         ----------
@@ -98,14 +98,13 @@ class SearchResults(Sequence[SearchResult]):
         Returns
         -------
         dict
-            Query id to document id to score, the best first; ids as str, as those libraries have
-            them.
+            Query id to document id to score, the best first; all ids as str.
 
         Raises
         ------
         InvalidArgumentError
-            Not one id for each query, an id twice, an id that is no str or int; or an answer has
-            two documents whose ids are one str, such as 1 and "1".
+            The number of ids is not that of queries, an id is there twice or is neither str nor
+            int, or an answer has two documents whose ids are the same str, such as 1 and "1".
         """
         return run_of([(result.ids, result.scores) for result in self.results], query_ids)
 
@@ -125,7 +124,7 @@ class SearchResults(Sequence[SearchResult]):
     def ids(self) -> Array:
         """Ids of the hits, best first, (queries, most hits of one).
 
-        int64 if all are integers, else objects; -1 or None behind a query's last, see `counts`.
+        int64 if all are integers, else objects; -1 or None after a query's last hit, see `counts`.
         """
         found = [part.searched.flat_ids() for part in self._parts]
         if all(map(_are_integers, found)):
@@ -134,7 +133,7 @@ class SearchResults(Sequence[SearchResult]):
 
     @property
     def scores(self) -> Array:
-        """Scores of the hits, float64 (queries, most hits of one); -inf behind a query's last.
+        """Scores of the hits, float64 (queries, most hits of one); -inf after a query's last.
 
         They never rise from one hit to the next; see `Hit.score`.
         """

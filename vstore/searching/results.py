@@ -1,4 +1,4 @@
-"""Results of searches: hits, the plan that found them, a trace; made when someone looks."""
+"""Results of searches: hits, plan and trace, made on demand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vstore.searching.hits import Hit
     from vstore.searching.kept_answers import KeptAnswers
     from vstore.types import Array, DocumentId, IntArray
-else:  # what a search for ids does not need
+else:  # loaded late: a search for ids does not need these
     hits_of = Deferred("vstore.searching.hits")
     kept_answers = Deferred("vstore.searching.kept_answers")
     query_check = Deferred("vstore.guarding.query_check")
@@ -38,12 +38,11 @@ T = TypeVar("T")
 
 @dataclass(init=False, repr=False, eq=False, frozen=True)
 class SearchResult:
-    """Hits, best first, with the plan that found them and a trace of how it went.
+    """Hits, best first, with the plan that found them and a trace of the run.
 
-    A sequence of `Hit`. Hits and trace are made when they are first looked at, also after the
-    store was closed; only documents have to be looked at before that, and before a vacuum, or the
-    refresh of a reader that follows one. Pickles with its hits, its plan,
-    its trace, and the documents that were looked at.
+    A sequence of `Hit`. Hits and trace are made at their first use, even after the store was
+    closed. Documents must be read before the store is closed or vacuumed, or a reader refreshes
+    after a vacuum. Pickles with its hits, plan, trace, and the documents that were read.
 
     Attributes
     ----------
@@ -54,7 +53,7 @@ class SearchResult:
     __slots__ = ("_batch", "_number", "hits")
 
     hits: tuple[Hit, ...]
-    if TYPE_CHECKING:  # no fields of a dataclass
+    if TYPE_CHECKING:  # not dataclass fields
         _batch: BatchAnswer | KeptAnswers
         _number: int
 
@@ -65,7 +64,7 @@ class SearchResult:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
-            """Make the hits, which are not there until someone looks."""
+            """Make the hits at their first use."""
             if name != "hits":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             object.__setattr__(self, "hits", self._batch.hits(self._number))
@@ -73,12 +72,12 @@ class SearchResult:
 
     @property
     def plan(self) -> PlanNode:
-        """The plan that found them."""
+        """The plan that found the hits."""
         return self._batch.plan(self._number)
 
     @property
     def trace(self) -> Trace:
-        """What was read, when, and what came of it."""
+        """The state and rows read, the hits by version, and the latency."""
         return self._batch.trace(self._number)
 
     @property
@@ -88,22 +87,22 @@ class SearchResult:
 
     @property
     def scores(self) -> list[float]:
-        """The hits' scores; none is above the one before."""
+        """The hits' scores, never rising."""
         return self._batch.scores(self._number)
 
     @property
     def suspect(self) -> str | None:
-        """Why the query, or the latest ones together, look like another model's; None normally.
+        """Why the query, or the latest queries together, look like another model's; else None.
 
         Raises
         ------
         ClosedError
-            What is known of the version had not been read when the store was closed.
+            The store was closed before the version's guard was read.
         """
         return self._batch.suspicion(self._number)
 
     def explain(self) -> str:
-        """Return the plan with what happened, as text."""
+        """Return the plan with its actuals, as text."""
         actuals = self.trace.actuals()
         try:
             suspicion = self.suspect
@@ -118,7 +117,7 @@ class SearchResult:
         return runs.run_of([(self.ids, self.scores)], [query_id])
 
     def to_dict(self) -> dict[str, object]:
-        """Return the hits, and how they were read, as plain data; without documents."""
+        """Return the hits, and the mode and versions read, as plain data; without documents."""
         trace = self.trace
         return {
             "collection": trace.collection,
@@ -140,7 +139,7 @@ class SearchResult:
     def __repr__(self) -> str:
         try:
             return f"SearchResult({list(self.hits)!r})"
-        except VstoreError as error:  # damaged ids, which `ids` says better
+        except VstoreError as error:  # damaged ids: `ids` raises the full message
             return f"SearchResult({len(self)} hits: {type(error).__name__})"
 
     def __copy__(self) -> SearchResult:
@@ -154,7 +153,7 @@ class SearchResult:
 
 
 class BatchAnswer:
-    """A batch of queries after it ran, from which results are made when they are looked at."""
+    """Answers to a batch of queries, from which results are made on demand."""
 
     __slots__ = ("_documents", "_execution", "_ids", "_noted", "_scores", "batch")
 
@@ -167,14 +166,14 @@ class BatchAnswer:
     ) -> None:
         self._noted = noted
         self.batch = batch
-        # And not the view, which would keep a file open that a vacuum has replaced.
+        # Not the view: it would keep a file open that a vacuum has replaced.
         self._documents = view.documents
         self._execution = execution
         self._ids: list[list[DocumentId]] | None = None
         self._scores: list[list[float]] | None = None
 
     def plan(self, number: int) -> PlanNode:
-        """Return the plan of one query, which is that of all."""
+        """Return the plan of one query; all share it."""
         return self.batch.plan
 
     def trace(self, number: int) -> Trace:
@@ -182,13 +181,13 @@ class BatchAnswer:
         return self.batch.trace(number)
 
     def suspicion(self, number: int) -> str | None:
-        """Return what is suspect about one query, in any version that was read."""
+        """Return why one query is suspect, in any version read; None if it is not."""
         found = [query_check.suspicion(noted, number) for noted in self._noted]
         return next((suspicion for suspicion in found if suspicion is not None), None)
 
     def ids(self, number: int) -> list[DocumentId]:
         """Return the ids of one query's hits."""
-        if self._ids is None:  # of all queries at once, which costs little more than of one
+        if self._ids is None:  # for all queries at once: costs little more than for one
             self._ids = self._by_query(self._documents.ids(self._execution.docnos()))
         return list(self._ids[number])
 
@@ -231,12 +230,12 @@ class BatchAnswer:
 
 
 class PlacedAnswer(NamedTuple):
-    """Queries of a batch that were answered together.
+    """Answers to some of a batch's queries.
 
     Attributes
     ----------
     places : int64 (queries,)
-        Where they are in the batch.
+        Numbers of these queries in the batch.
     """
 
     searched: BatchAnswer | KeptAnswers
@@ -244,5 +243,5 @@ class PlacedAnswer(NamedTuple):
 
 
 def together(searched: BatchAnswer) -> PlacedAnswer:
-    """Return the whole of a batch, answered together."""
+    """Return the answers to a whole batch."""
     return PlacedAnswer(searched, np.arange(len(searched.batch.summaries)))

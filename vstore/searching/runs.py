@@ -1,4 +1,4 @@
-"""Runs: answers as the libraries that evaluate retrieval take them."""
+"""Runs: answers in the form that retrieval evaluation libraries take."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _query_names(query_ids: Iterable[str | int], count: int) -> list[str]:
 def _ranked(query: str, ids: list[DocumentId], scores: list[float]) -> dict[str, float]:
     best: dict[str, tuple[DocumentId, float]] = {}
     for id_, score in zip(ids, scores, strict=True):
-        known, _ = best.setdefault(str(id_), (id_, score))  # of chunks, the best came first
+        known, _ = best.setdefault(str(id_), (id_, score))  # a document's best chunk comes first
         if known != id_:
             raise InvalidArgumentError(
                 f"to_run: query {short_repr(query)} found the documents {known!r} and {id_!r}, "
@@ -65,7 +65,7 @@ def _ranked(query: str, ids: list[DocumentId], scores: list[float]) -> dict[str,
 
 
 def _falling(scores: list[float]) -> list[float]:
-    """Lower scores by as little as float32 can tell, where they do not fall in float32."""
+    """Lower each score that does not fall in float32 to the next float32 below the previous one."""
     with np.errstate(over="ignore"):
         single = np.array(scores, np.float32)
     if (single[1:] < single[:-1]).all():

@@ -1,8 +1,8 @@
-"""Searching, from the caller's queries to the results: there is one road.
+"""The path of every search, from the caller's queries to the results.
 
-A search is prepared (`preparing`), or was by an earlier one with the same options, and then it is
-run (`prepared`). A route that asks two versions different questions goes by `side_reads`, which
-prepares and runs a search for each.
+A search is prepared (`preparing`), or taken from the cache of an earlier one with the same options,
+and then run (`prepared`). A canary route, or a route with a shadow, goes through `side_reads`,
+which prepares and runs a search for each version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vstore.searching import hits, side_reads
     from vstore.searching.parameters import Queries, Query, SearchOptions
     from vstore.searching.results import PlacedAnswer
-else:  # not what a search by one version, or by a plain route, needs
+else:  # loaded late: a search of one version, or by a plain route, does not need these
     hits = Deferred("vstore.searching.hits")
     side_reads = Deferred("vstore.searching.side_reads")
 
@@ -30,7 +30,7 @@ else:  # not what a search by one version, or by a plain route, needs
 def search_one(handle: Handle, query: Query, options: SearchOptions) -> SearchResult:
     """Run one search.
 
-    What it raises is what `search` raises.
+    Raises what `search` raises.
     """
     answered = _answered(handle, one_query(query), options)
     searched = answered if isinstance(answered, BatchAnswer) else answered[0].searched
@@ -43,9 +43,9 @@ def search(handle: Handle, queries: Queries, options: SearchOptions) -> list[Pla
     Returns
     -------
     list of PlacedAnswer
-        One, or for a canary one for each version that answered.
+        One; for a canary, one for each version that answered.
 
-    What it raises is what `preparing.prepare` and `PreparedSearch.run` raise.
+    Raises what `preparing.prepare` and `PreparedSearch.run` raise.
     """
     if isinstance(queries, list | tuple) and not queries:
         return []
@@ -56,13 +56,13 @@ def search(handle: Handle, queries: Queries, options: SearchOptions) -> list[Pla
 def _answered(
     handle: Handle, queries: Queries, options: SearchOptions
 ) -> BatchAnswer | list[PlacedAnswer]:
-    """Answer queries, together or by the ways that they go."""
+    """Answer queries: all together, or by version if a canary splits them."""
     started_s = handle.file.clock.monotonic_s()
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)
     known = view.companions.of(PreparedSearches)
     key, prepared = known.find(queries, options)
-    if key is None and options.where is not None:  # a dict, which is no key
+    if key is None and options.where is not None:  # a dict, which cannot be hashed
         options = options._replace(where=filter_of(options.where))
         key, prepared = known.find(queries, options)
     if prepared is None:
@@ -80,7 +80,7 @@ def _answered(
 def explain(handle: Handle, query: Query, options: SearchOptions) -> hits.Explanation:
     """Plan one search, and check its query, without running it.
 
-    What it raises is what `search` raises.
+    Raises what `search` raises.
     """
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)

@@ -1,14 +1,14 @@
-"""Routes that ask two versions different questions: canaries and shadows.
+"""Canaries and shadows: routes that send a share of the queries to a second version.
 
-A canary lets another version answer a share of the queries; a shadow asks another version too, for
-a share of them, and compares. Which queries is told by a hash of whose they are: the same key, or
-without one the same query, goes the same way each time.
+In a canary, the second version answers its share; in a shadow, it searches them in addition, and
+the answers are compared. Sampling is by a hash of the key, or of the query without a key, so it is
+sticky.
 
-Without a key a query is told by its vector for the version that has served so far, so that a text
-and the vectors of that text are one query: in two digits of its direction, and where the metric
-sees it of its length, so that neither the type of the numbers nor the last bits of a model's
-arithmetic make another query of it. A text is embedded for that. Where no embedder of the version
-is registered, the text itself tells, and where a mapping lacks the version, the other vector.
+A query without a key is identified by its vector of the serving version, so that a text and its
+vector are the same query. The vector's direction is rounded to two digits, and its length too if
+the metric depends on it, so that neither the dtype nor a model's rounding errors change the sample.
+Texts are embedded for this. If the version has no registered embedder, the text itself is hashed;
+if a mapping lacks the version, the other version's vector is.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from vstore.searching.parameters import Queries, SearchOptions
     from vstore.types import Array, BoolArray
 
-_BUCKETS: Final = 100  # a percent each
-_DIRECTION_STEPS: Final = 100  # of a unit vector's component: two digits
+_BUCKETS: Final = 100  # of one percent each
+_DIRECTION_STEPS: Final = 100  # per unit of a unit vector's component: two digits
 
 
 def search(
@@ -47,12 +47,12 @@ def search(
     options: SearchOptions,
     routed: tuple[str, RouteState, Filter | None],
 ) -> list[PlacedAnswer]:
-    """Run one search per query by a route that is a canary, or has a shadow."""
+    """Run one search per query, by a canary route or a route with a shadow."""
     key, route, bound = routed
     view = handle.view_at(snapshot)
     resolved = resolve(view, queries, options, snapshot.state, bound)
     if isinstance(queries, Mapping):
-        if not set(route.labels) & queries.keys():  # which the search says better
+        if not set(route.labels) & queries.keys():  # the search raises a better error
             return [together(run(handle, snapshot, queries, options, resolved, bound))]
         read = (*route.labels, route.shadow)
         queries = {label: queries[label] for label in read if label in queries}
@@ -75,9 +75,9 @@ def resolve_one(
     options: SearchOptions,
     bound: Filter | None,
 ) -> VersionChoice:
-    """Decide what a search of one query reads: of a canary route, the version that it goes to.
+    """Choose the versions that a single query reads; for a canary route, by the query's bucket.
 
-    What it raises is what `resolving.resolve` raises.
+    Raises what `resolving.resolve` raises.
     """
     view = handle.view_at(snapshot)
     resolved = resolve(view, queries, options, snapshot.state, bound)
@@ -85,7 +85,7 @@ def resolve_one(
     if route is None or route.mode != "canary" or not is_asked_aside(options, route):
         return resolved
     if isinstance(queries, Mapping) and not set(route.labels) & queries.keys():
-        return resolved  # which the search says better
+        return resolved  # the search raises a better error
     names = _names(handle, view, queries, options, route)
     (to_new,) = _chosen(names, _canary_salt(handle, key), route.percent).tolist()
     return _side(resolved, route, to_new=to_new)
@@ -96,7 +96,7 @@ def _canary_salt(handle: Handle, key: str) -> str:
 
 
 def _side(resolved: VersionChoice, route: RouteState, *, to_new: bool) -> VersionChoice:
-    """Return what one side of a canary reads."""
+    """Return the version that one side of a canary reads."""
     label, share = route.old_version, 100 - route.percent
     if to_new:
         label, share = route.version, route.percent
@@ -147,7 +147,7 @@ def _shadow(  # noqa: PLR0917 - as `preparing.run`
         found = run(
             handle, snapshot, _some(queries, asked), options, resolved, bound, counted=False
         )
-    except VstoreError:  # a shadow has no influence on answers, nor on whether there are any
+    except VstoreError:  # a failing shadow must not affect the answers
         shadows.count_missing(len(places))
         return
     every = SearchResults(results)
@@ -165,12 +165,12 @@ def _names(
     options: SearchOptions,
     route: RouteState,
 ) -> list[bytes]:
-    """Return by what each query is told apart.
+    """Return the bytes that identify each query, for hashing; see the module.
 
     Raises
     ------
     InvalidArgumentError
-        There is not one key for each query.
+        The number of keys is not that of queries.
     """
     count = _count(queries)
     if options.keys is not None:
@@ -184,7 +184,7 @@ def _names(
         texts = [str(text) for text in queries]
         shares = (route.percent if route.mode == "canary" else 0, route.shadow_percent)
         embedded = None
-        if not all(share in (0, 100) for share in shares):  # else all go the same way
+        if not all(share in (0, 100) for share in shares):  # else nothing is sampled
             with contextlib.suppress(StateError):  # no embedder is registered
                 embedded = handle.embed_queries(view.version(label), texts)
         if embedded is None:
@@ -195,13 +195,13 @@ def _names(
         vectors = queries[label]
     if isinstance(vectors, Embeddings):
         vectors = vectors.vectors
-    with np.errstate(over="ignore"):  # which the search refuses
+    with np.errstate(over="ignore"):  # the search refuses an overflow
         rows = np.ascontiguousarray(as_array(vectors, where="query"), "<f4")
     return _vector_names(rows, with_length=view.version(label).spec.metric != "cosine")
 
 
 def _vector_names(rows: Array, *, with_length: bool) -> list[bytes]:
-    if rows.ndim != 2:  # which the search says better
+    if rows.ndim != 2:  # the search raises a better error
         return [row.tobytes() for row in rows]
     exact = np.nan_to_num(rows.astype(np.float64), posinf=0.0, neginf=0.0)
     length = np.linalg.norm(exact, axis=1, keepdims=True)
@@ -213,12 +213,12 @@ def _vector_names(rows: Array, *, with_length: bool) -> list[bytes]:
 
 
 def _count(queries: Queries) -> int:
-    """Return how many queries there are.
+    """Return the number of queries.
 
     Raises
     ------
     InvalidArgumentError
-        They have no length.
+        A mapping has different numbers of vectors for its versions.
     """
     if isinstance(queries, Mapping):
         counts = {_count(value) for value in queries.values()}
@@ -229,7 +229,7 @@ def _count(queries: Queries) -> int:
 
 
 def _chosen(names: list[bytes], salt: str, percent: int) -> BoolArray:
-    """Return which names fall into the first buckets of so many in a hundred."""
+    """Return the mask of names whose hash falls into the first ``percent`` buckets."""
     start = blake3(salt.encode() + b"\0")
     buckets = []
     for name in names:
@@ -240,7 +240,7 @@ def _chosen(names: list[bytes], salt: str, percent: int) -> BoolArray:
 
 
 def _some(queries: Queries, mask: BoolArray) -> Queries:
-    """Return some of the queries."""
+    """Return the queries at which the mask is set."""
     if isinstance(queries, Mapping):
         return {label: _some(value, mask) for label, value in queries.items()}  # type: ignore[misc]
     if isinstance(queries, Embeddings):

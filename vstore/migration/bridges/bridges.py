@@ -1,4 +1,4 @@
-"""Bridges of a collection: fitted on its own documents, gated, stored, applied to queries."""
+"""Bridges of a collection: fitting on its own documents, gating and storing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fit(
     seed: int,
     queries: Mapping[str, Array] | None,
 ) -> BridgeMap:
-    """Fit a map from a version's space to another's, and keep it if its recall is good enough.
+    """Fit a map from a version's space to another's, and store it if its recall is good enough.
 
     Raises
     ------
@@ -53,9 +53,9 @@ def fit(
         The recall of held-out documents, or of the queries, is below ``min_recall``. Nothing is
         stored.
     StateError
-        Too few documents have vectors in both versions, or one of them is retired.
+        Too few documents have vectors in both versions, or one of the versions is retired.
     ScopeError
-        The handle is scoped, and the map would serve everybody.
+        The handle is scoped, but the map would serve the whole collection.
     """
     handle.require_unscoped("fit_bridge")
     min_recall = check_number(min_recall, what="min_recall", least=0, most=1)
@@ -115,14 +115,14 @@ def _recall_of(
     versions: Sequence[VersionState],
     documents: Array,
 ) -> tuple[float, int]:
-    """Return how much of their own neighbours real queries find, mapped; and how many they are."""
+    """Return the recall of real queries, mapped, and the number of queries."""
     state = handle.snapshot().state
     own, other = checked_queries(queries, versions, state, where="fit_bridge")
     return bridge_recall(bridge, own, other, documents), len(own)
 
 
 def _with_both(view: CollectionView, source: str, target: str, most: int) -> IntArray:
-    """Return documents with fresh vectors in both versions, spread evenly if there are too many."""
+    """Return documents with fresh vectors in both versions; an evenly spread sample of too many."""
     both = view.rows(source).has_fresh & view.rows(target).has_fresh
     docnos = np.flatnonzero(both)
     if len(docnos) <= most:

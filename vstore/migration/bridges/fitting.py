@@ -1,7 +1,7 @@
 """Fitting a `BridgeMap` on documents that have vectors in both spaces.
 
-Kind, penalty and rank are chosen by recall on validation documents; the map chosen is fitted once
-more with those, and measured on held-out documents that nothing was fitted to or chosen by.
+Kind, penalty and rank are chosen by recall on validation documents; the chosen map is refitted with
+these included, and measured on held-out documents, which neither fit nor choice has seen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from numpy.random import default_rng  # NumPy would import it at its first use
+from numpy.random import default_rng  # NumPy would import it lazily, at the first use
 
 from vstore.errors import InvalidArgumentError, StateError
 from vstore.manifest.job_state import BRIDGE_KINDS
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from vstore.manifest.spec import Metric
     from vstore.types import Array, IntArray
 
-PAIRS_MIN: Final = 200  # half of them held back: recall of fewer than 50 documents says little
+PAIRS_MIN: Final = 200  # half are held out: recall of fewer than 50 documents is unreliable
 HELD_OUT_MIN: Final = 50
-HELD_OUT_MAX: Final = 1_000  # recall is then known to about .01
+HELD_OUT_MAX: Final = 1_000  # enough to know recall to about .01
 HELD_OUT_SHARE: Final = 0.1
 PENALTIES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 RANK_SHARES: Final = (0.125, 0.25, 0.5, 0.75)  # of the target's dimension
@@ -45,30 +45,31 @@ def fit_bridge(
     kinds: Collection[BridgeKind] = BRIDGE_KINDS,
     seed: int = 0,
 ) -> BridgeMap:
-    """Fit a map from one space to another, and measure it on documents it has not seen.
+    """Fit a map from one space to another, and measure it on held-out documents.
 
-    A few ten thousand pairs are plenty: time grows with their number, and with the cube of the
-    dimension.
+    A few tens of thousands of pairs are plenty: time grows with their number, and with the cube of
+    the dimension.
 
     Parameters
     ----------
     source, target : float (n, dimension)
-        Two finite vectors of each document.
+        Finite vectors of the same documents in both spaces.
     metric : {"cosine", "inner_product", "l2"}
-        The target's: neighbours are found by it.
+        The target's metric, for finding neighbours.
     normalized : bool
-        Whether the target's vectors have unit length whatever the metric; then mapped ones get it.
+        Whether the target's vectors have unit length whatever the metric; mapped ones get it too.
     kinds : collection of BridgeKind
-        What may be chosen.
+        Kinds to choose from.
     seed : int
-        Of the split. The same pairs and seed give the same bridge on one machine.
+        Seed of the split. The same pairs and seed give the same bridge on one machine.
 
     Raises
     ------
     StateError
         If there are fewer than `PAIRS_MIN` pairs.
     InvalidArgumentError
-        If source and target do not go together, or there is no such kind.
+        If the shapes of source and target do not match, a kind is unknown, or the map does not fit
+        float32.
 
     Notes
     -----
@@ -83,7 +84,7 @@ def fit_bridge(
         y = unit_rows(y).astype(np.float64)
     split = _split(len(x), seed)
     trials = tuple(_trials(x, y, split, kinds, metric=metric, unit=unit))
-    # The first of equals, and Procrustes is tried first: it has the fewest parameters.
+    # The first of equals wins; Procrustes is tried first, because it has the fewest parameters.
     best = max(trials, key=lambda trial: trial.recall)
     seen = np.concatenate((split.train, split.validation))
     moments = _Moments.of(x[seen], y[seen])
@@ -172,12 +173,12 @@ def _trials(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Moments:
-    """What every fit is made from; with centred X and Y, as float64.
+    """Means and second moments of centred X and Y, float64; all that the fits need.
 
     Attributes
     ----------
     eigenvalues, eigenvectors
-        Of X'X, ascending.
+        Eigendecomposition of X'X, ascending.
     cross
         X'Y.
     """
@@ -213,14 +214,14 @@ class _Moments:
         return np.asarray(scale * (left @ right))
 
     def _ridge(self, penalty: float) -> Array:
-        # The smallest number keeps a source without any variance at 0, not at 0 / 0.
+        # The tiny term avoids 0 / 0 for a source without any variance.
         damped = self.eigenvalues + penalty * self.eigenvalues.mean() + np.finfo(float).tiny
         return np.asarray(
             self.eigenvectors @ ((self.eigenvectors.T @ self.cross) / damped[:, None])
         )
 
     def _restricted(self, matrix: Array, rank: int) -> Array:
-        """Project onto the directions of the target in which the fitted values vary most."""
+        """Project onto the target's directions in which the fitted values vary most."""
         fitted = np.sqrt(self.eigenvalues)[:, None] * (self.eigenvectors.T @ matrix)
         _, directions = np.linalg.eigh(fitted.T @ fitted)  # ascending
         kept = directions[:, -rank:]

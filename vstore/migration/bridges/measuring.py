@@ -1,4 +1,4 @@
-"""How good a bridge is: how many of their own neighbours mapped queries find."""
+"""Recall of bridges: the share of their own neighbours that mapped queries find."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SCORES_MAX: Final = 1 << 22  # scores held at once while recall is measured
 
 
 def bridge_gate(bridge: BridgeMap, *, required: float, queries: int | None = None) -> GateResult:
-    """Measure a bridge's recall against the least that is allowed.
+    """Compare a bridge's recall with the required one.
 
     Parameters
     ----------
     queries : int, optional
-        How many queries it was measured with, if not with the documents that were held out.
+        Number of queries that the recall was measured with; None for the held-out documents.
     """
     evidence, unit = (bridge.held_out, "documents") if queries is None else (queries, "queries")
     return gate("bridge recall", bridge.recall, required, evidence=evidence, unit=unit)
@@ -36,8 +36,8 @@ def bridge_recall(
 ) -> float:
     """Return recall@10 of mapped queries against the target's own exact neighbours.
 
-    With real queries that have both vectors this says more than `BridgeMap.recall`: the map was
-    fitted on documents, and measured on documents.
+    With real queries that have both vectors this is more telling than `BridgeMap.recall`, which is
+    measured on documents, as the map was fitted on documents.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def bridge_recall(
     target_queries : float (n, target dimension)
         The same queries in the target space; for cosine, of unit length.
     documents : float (m, target dimension)
-        Target vectors to find, likewise; at least one.
+        Target vectors to search, likewise; at least one.
 
     Raises
     ------
     InvalidArgumentError
-        For arrays that do not go together.
+        If the shapes do not match, or there are no queries or no documents.
     """
     target_queries = as_matrix(target_queries, bridge.target_dimension)
     documents = as_matrix(documents, bridge.target_dimension)
@@ -67,12 +67,12 @@ def bridge_recall(
 
 
 def neighbour_recall(mapped: Array, own: Array, documents: Array, *, metric: Metric) -> float:
-    """Return the mean share of own exact top 10 that the mapped queries' exact top 10 has.
+    """Return the mean share of each query's own exact top 10 in its mapped exact top 10.
 
     For cosine all vectors have unit length. Ties at the tenth place count as found.
     """
     k = min(RECALL_K, len(documents))
-    # Of the squared distance only this depends on the document.
+    # The only term of the squared distance, besides the product, that depends on the document.
     penalty = (documents**2).sum(axis=1) / 2 if metric == "l2" else np.zeros(len(documents))
     step = max(1, _SCORES_MAX // len(documents))
     found = 0

@@ -1,11 +1,11 @@
-"""May this version serve alone?
+"""Gates: conditions for a version to serve alone.
 
-In: `Gates`, which say what must hold, and a `Handle`. Out: a `GateResult` for each gate, with what
-was measured, what was required, and how much evidence that stands on.
+Input: `Gates`, the required bounds, and a `Handle`. Output: a `GateResult` for each gate, with the
+measured value, the required one, and the amount of evidence.
 
-- `gates.py` decides and is pure; `measurements.py` reads and searches, which counts as no traffic.
+- `gates.py` decides and is pure; `measurements.py` reads and searches, without counting as traffic.
 - A gate without evidence does not pass.
-- Through a scoped handle gates measure that tenant's documents.
+- Through a scoped handle, gates measure that tenant's documents.
 
-Not here: letting the version serve. Measuring changes nothing.
+Not here: the cutover itself. Measuring changes nothing.
 """

@@ -1,8 +1,8 @@
-"""Gates: what must hold before a version may serve alone.
+"""Gates: conditions for a version to serve alone.
 
-Each returns what it measured, and how much evidence that stands on. No gate passes without any.
-Only of a collection that has no document at all it is known that a version covers it: the first
-document is yet to come, and nothing can be lost.
+Each returns its measurement and the amount of evidence. No gate passes without evidence. One
+exception: in a collection without any document, every version has full coverage, because nothing
+can be lost.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What one gate found.
+    """Result of one gate.
 
     Attributes
     ----------
     name : str
     measured, required : float
     evidence : int
-        How many documents, hits or queries it was measured on, see ``unit``.
+        Number of documents, hits or queries measured, see ``unit``.
     at_most : bool
-        Whether ``required`` is the most that is allowed, not the least.
+        Whether ``required`` is a maximum, not a minimum.
     detail : str
-        What else the measurement says, for people.
+        Details of the measurement, for people.
     unit : str
-        What ``evidence`` counts.
+        Unit of ``evidence``.
     conclusive : bool
-        False if there is no or too little evidence: what is measured means nothing then, and the
-        gate does not pass.
+        False without enough evidence: the measurement is then meaningless, and the gate does not
+        pass.
     """
 
     name: str
@@ -51,7 +51,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate lets the cutover pass."""
+        """Whether the gate allows the cutover."""
         if not self.conclusive:
             return False
         if self.at_most:
@@ -77,18 +77,18 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Queries with what people found right, for the quality gate.
+    """Queries with relevance judgments, for the quality gate.
 
     Attributes
     ----------
     queries : mapping of version label to (n, dimension)
-        The same queries, embedded for each of the two versions that are compared: arrays,
-        `Embeddings`, or iterables of vectors.
+        The same queries, embedded for each of the two versions compared: arrays, `Embeddings`, or
+        iterables of vectors.
     judgments : sequence of mapping of id to gain, n of them
-        In the order of the queries; any iterable. Gains are finite and at least 0, and those above
-        0 count. Their documents must be there, with ids of the collection's own type.
+        In the order of the queries; any iterable. Gains are finite and at least 0; those above 0
+        count, and their documents must exist, with ids of the collection's own type.
     margin : float
-        How much worse in mean nDCG at k the new version may be, 0 to 1.
+        Largest loss in mean nDCG at k that the new version may have, 0 to 1.
     k : int
     """
 
@@ -98,7 +98,7 @@ class Judged:
     k: int = 10
 
     def __post_init__(self) -> None:
-        # Looked at more than once: by `Routes.check_gates`, and then by `Routes.cutover`.
+        # Iterated more than once: by `Routes.check_gates`, and then by `Routes.cutover`.
         queries: object = self.queries
         if isinstance(queries, Mapping):
             queries = {label: _kept(vectors) for label, vectors in queries.items()}
@@ -112,27 +112,27 @@ def _kept(values: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What must hold before a version may serve alone; None for what need not. Shares are 0 to 1.
+    """Bounds that a version must meet to serve alone; None for no bound. Shares are 0 to 1.
 
-    A gate that has nothing to measure does not pass, whatever it asks for: a tenant without
-    documents, a version without rows, no counted traffic, judged queries that find nothing.
+    A gate with nothing to measure does not pass, whatever its bound: a tenant without documents, a
+    version without rows, no counted traffic, judged queries that find nothing.
 
     Attributes
     ----------
     coverage : float
-        Least share of live documents with fresh vectors. Of a collection with documents a version
-        must have some that it can return, even if 0 is asked for.
+        Least share of live documents with fresh vectors. In a collection with documents, the
+        version must be able to return at least one, even if the bound is 0.
     traffic_coverage : float or None
-        Least share of hits that were of such documents.
+        Least share of hits on documents with fresh vectors.
     stale : float or None
-        Most share of live documents whose vectors are all of an older revision.
+        Greatest share of live documents whose vectors are all of an older revision.
     dead_letters : int or None
-        Most documents that could not be embedded; at least 0.
+        Greatest number of documents that could not be embedded; at least 0.
     recall : float or None
-        Least recall at 10 of searches by graph against exact ones, asked with stored vectors.
+        Least recall at 10 of graph searches against exact ones, with stored vectors as queries.
     quality : Judged or None
-        Not worse than the version that serves, with statistical significance: at least five
-        queries must find something that was judged good.
+        The version must not be worse than the serving one, with statistical significance: at least
+        five queries must find a document that was judged good.
     """
 
     coverage: float = 1.0
@@ -153,7 +153,7 @@ def gate(
     at_most: bool = False,
     detail: str = "",
 ) -> GateResult:
-    """Return the result of a gate that any evidence is enough for."""
+    """Return the result of a gate for which any evidence is enough."""
     return GateResult(
         name, measured, required, evidence, at_most, detail, unit, conclusive=evidence > 0
     )
@@ -162,17 +162,17 @@ def gate(
 def coverage_gate(
     coverage: Coverage, *, required: float, returnable: int, is_empty: bool
 ) -> GateResult:
-    """Measure coverage against the least that is allowed.
+    """Compare coverage with the required one.
 
     Parameters
     ----------
     returnable : int
         Live documents with rows that a search may return, stale ones where those are served.
     is_empty : bool
-        The whole collection has no document.
+        Whether the whole collection has no document.
     """
     detail = f"{coverage.fresh:,} of {coverage.live:,} documents"
-    if coverage.live and not returnable:  # measured, but a version that finds nothing covers none
+    if coverage.live and not returnable:  # a version that finds nothing does not pass even at 0
         return gate(
             "coverage",
             coverage.share,
@@ -193,11 +193,11 @@ def coverage_gate(
 
 
 def quality_gate(test: PairedTest, *, k: int) -> GateResult:
-    """Measure the difference in judged quality against the margin.
+    """Compare the difference in judged quality with the margin.
 
-    It is the lower end of the difference's confidence interval that must not be below: too few
-    judged queries to tell is not a pass, and of queries whose judged documents neither version
-    finds there may be any number.
+    The lower end of the difference's confidence interval must not be below minus the margin, so too
+    few judged queries do not pass. Queries whose judged documents neither version finds are no
+    evidence, however many.
     """
     detail = (
         f"nDCG@{k} {test.old_mean:.4f} -> {test.new_mean:.4f} over {test.queries:,} queries, "
@@ -211,5 +211,5 @@ def quality_gate(test: PairedTest, *, k: int) -> GateResult:
         test.evidence,
         detail=detail,
         unit="judged queries that find something",
-        conclusive=test.passed or test.low < -test.margin,  # the latter fails by what it measured
+        conclusive=test.passed or test.low < -test.margin,  # the latter fails by its measurement
     )

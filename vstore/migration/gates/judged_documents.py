@@ -1,4 +1,4 @@
-"""Judgments from a caller: gains by id, one mapping a query, of documents that are there."""
+"""Checks of a caller's judgments: one mapping of id to gain for each query, of live documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def checked_judgments(judgments: object, *, where: str) -> list[dict[object, float]]:
-    """Return judgments whose gains are Python's numbers.
+    """Return judgments with gains as Python floats.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def checked_judgments(judgments: object, *, where: str) -> list[dict[object, flo
     Raises
     ------
     InvalidArgumentError
-        They are of another shape, or a gain is no finite number of at least 0. Names the query and
-        the document.
+        The judgments have another shape, or a gain is not a finite number of at least 0. The
+        message names the query and the document.
     """
     if isinstance(judgments, Mapping):
         raise InvalidArgumentError(
@@ -63,16 +63,15 @@ def _gain(value: object, what: str) -> float:
 
 
 def require_documents(view: CollectionView, judgments: Judgments, *, where: str) -> None:
-    """Refuse judgments of documents that no answer can have.
+    """Refuse judgments of documents that no search can find.
 
-    A judgment that names nothing is never found, by no version, and so makes all of them look
-    equally good.
+    No version finds such a document, so the judgment would make all versions look equally good.
 
     Raises
     ------
     InvalidArgumentError
-        A document with a gain above 0 is unknown, deleted, or outside the handle's scope. Names
-        the first one, and says how many there are.
+        A document with a gain above 0 is unknown, deleted, or outside the handle's scope. The
+        message names the first one, and tells how many there are.
     """
     wanted: dict[object, int] = {}
     for query, gains in enumerate(judgments):
@@ -100,7 +99,7 @@ def _known(view: CollectionView, ids: list[object]) -> list[bool]:
 
 
 def _plain(id_: object) -> DocumentId | None:
-    """Return an id as documents have it; None for what can be none."""
+    """Return an id in the form that documents store; None if it cannot be an id."""
     if isinstance(id_, str):
         return str.__str__(id_)
     if isinstance(id_, bool) or not isinstance(id_, int | np.integer):

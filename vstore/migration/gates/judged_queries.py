@@ -1,4 +1,4 @@
-"""Queries that a caller gives for several versions: to judge them by, or a map between them."""
+"""Checks of queries that a caller gives for several versions, to measure these or a bridge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def checked_queries(
     Raises
     ------
     InvalidArgumentError
-        They are no mapping, or lack a version.
+        The queries are not a mapping, or lack a version.
     InvalidVectorError, VersionMismatchError, StateError
         A query is not finite; its stamp or dimension is not the version's; the version is retired.
     """

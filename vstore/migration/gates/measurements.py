@@ -1,4 +1,4 @@
-"""What the gates of a cutover measure. The gates themselves are pure: `gates.gates`."""
+"""Measurements for the gates of a cutover. The gates themselves are pure: `gates.gates`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _RECALL_K: Final = 10
 def coverage(
     handle: Handle, version: str, where: Where = None, *, weighted: bool = False
 ) -> Coverage:
-    """Return how many live documents (that pass a filter) have fresh vectors in a version.
+    """Return a version's coverage of live documents (that pass a filter).
 
-    With ``weighted`` also how much of the traffic they are.
+    With ``weighted``, the hits of these documents are counted too.
     """
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)
@@ -66,7 +66,7 @@ def _coverage(
 
 
 def cutover_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult]:
-    """Measure every gate that takes no search, at the snapshot that writes are made over."""
+    """Measure every gate that needs no search, at the newest snapshot."""
     snapshot = handle.file.current()
     view = handle.view_at(snapshot)
     mask, table = passing(view, None), view.rows(version)
@@ -118,7 +118,7 @@ def cutover_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult
 
 
 def _dead_letters(view: CollectionView, version: str, mask: BoolArray) -> int:
-    """Count the documents that a job could not embed as they are now."""
+    """Count the documents that a job could not embed in their current revision."""
     job = view.state.jobs.get(version)
     if job is None:
         return 0
@@ -127,17 +127,17 @@ def _dead_letters(view: CollectionView, version: str, mask: BoolArray) -> int:
 
 
 def search_gates(handle: Handle, version: str, gates: Gates, *, served: str) -> list[GateResult]:
-    """Measure the gates that ask queries.
+    """Measure the gates that need searches.
 
     Parameters
     ----------
     served : str
-        The version that serves so far, which quality is compared with.
+        The serving version, for comparison of quality.
 
     Raises
     ------
     InvalidArgumentError
-        Queries and judgments do not belong together, or a judged document is not there.
+        The numbers of queries and judgments differ, or a judged document does not exist.
     """
     results = []
     if gates.recall is not None:
@@ -151,14 +151,14 @@ def search_gates(handle: Handle, version: str, gates: Gates, *, served: str) -> 
 
 
 def graph_recall(handle: Handle, version: str) -> tuple[float, int]:
-    """Return recall at 10 against exact search of a sample of a version's vectors, asked anew.
+    """Return recall at 10 against exact search, with a sample of a version's vectors as queries.
 
     Returns
     -------
     recall : float
         0 without a sample.
     asked : int
-        Vectors in the sample.
+        Number of vectors in the sample.
     """
     sample = _sampled_vectors(handle, version)
     if not len(sample):
@@ -179,7 +179,7 @@ def graph_recall(handle: Handle, version: str) -> tuple[float, int]:
 def _asked(
     handle: Handle, queries: Array, version: str, *, k: int, accuracy: Accuracy = ANY
 ) -> SearchResults:
-    """Search one version; not counted: what a gate asks is nobody's traffic."""
+    """Search one version, uncounted: a gate's searches are not traffic."""
     snapshot = handle.snapshot()
     bound = bound_filter(handle.view_at(snapshot), None)
     options = SearchOptions(version, k, accuracy=accuracy)

@@ -15,12 +15,12 @@ _SHARES: Final = ("coverage", "traffic_coverage", "stale", "recall")
 
 
 def checked_gates(gates: object) -> Gates:
-    """Return gates whose numbers are Python's.
+    """Return gates with bounds as Python numbers.
 
     Raises
     ------
     InvalidArgumentError
-        They are none, or a bound is no number or outside its range.
+        The argument is not a `Gates`, or a bound is not a number or outside its range.
     """
     if not isinstance(gates, Gates):
         raise InvalidArgumentError(f"gates: expected Gates, found {gates!r:.60}")

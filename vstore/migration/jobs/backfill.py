@@ -1,12 +1,13 @@
 """Backfill: giving documents the vectors of a version that they lack, batch by batch.
 
-A batch is one commit of its vectors and the job's progress. What is left to do is a scan over the
-documents, so a run that was killed anywhere is resumed by running again. Documents that change or
-go while their vectors are made are skipped, and met again with their new revision.
+A batch is one commit of its vectors and the job's progress. Remaining work is found by a scan over
+the documents, so a run that was killed anywhere is resumed by running again. Documents that change
+or are deleted while their vectors are made are skipped; changed ones are found again by a later
+scan.
 
-Documents that cannot be embedded become dead letters; each run tries those of earlier runs once
-more, after all else. Documents that failed while the function did not work for others either are
-put off: the run tries them again at its end, and raises if that fails too.
+Documents that cannot be embedded become dead letters; each run retries earlier runs' dead letters
+once, after all other documents. Documents that failed while the function failed for others too are
+put off: the run retries them at its end, and raises if that fails too.
 """
 
 from __future__ import annotations
@@ -55,14 +56,14 @@ if TYPE_CHECKING:
 
 
 class Work(NamedTuple):
-    """What a run is to do, and with what.
+    """Task of a run: target, settings and source of vectors.
 
     Attributes
     ----------
     source : str
         Version that the job migrates from; empty if none serves.
     mapped_from : str
-        Version whose vectors are needed; empty if none are.
+        Version whose vectors are mapped; empty if documents are embedded.
     """
 
     handle: Handle
@@ -90,7 +91,7 @@ def pending(handle: Handle, version: str, *, limit: int | None = None) -> list[D
 
 
 def scan(work: Work, job: JobState | None) -> Queue:
-    """Return what is left to do now."""
+    """Return the remaining work at the current snapshot."""
     snapshot = work.handle.snapshot()
     return backfill_queue.scan(
         snapshot,
@@ -104,7 +105,7 @@ def scan(work: Work, job: JobState | None) -> Queue:
 
 
 class Run:
-    """One run of a job, from its first batch to the last one or to a stop."""
+    """One run of a job, from its first batch to its last or to a stop."""
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class Run:
         ------
         StateError
             The version is retired, the job migrates from another version, or it was cancelled
-            while a batch was under way.
+            during a batch.
         EmbeddingError
             The function fails for every document, or the service behind it is down; the job is
             stopped.
@@ -141,7 +142,7 @@ class Run:
         """
         try:
             self._begin()
-            if self._work.settings.order == "hot":  # by hits, those of this handle included
+            if self._work.settings.order == "hot":  # ordered by hits, this handle's included
                 flush_metrics(self._file)
             while self._batches_left() and self._embed_queue():
                 pass
@@ -188,7 +189,7 @@ class Run:
         self._commit("resume_backfill" if resumed else "start_backfill", begin)
 
     def _embed_queue(self) -> bool:
-        """Embed what one scan finds; return whether to scan again."""
+        """Embed the documents that one scan finds; return whether to scan again."""
         job = self._job()
         if job.status != "open":
             return False
@@ -202,11 +203,11 @@ class Run:
             phase, docnos = self._second.take(view, queue)
         if not len(docnos):
             return False
-        # One scan serves many batches; what came or changed meanwhile is in the next. Where that is
-        # to be embedded first, it is looked for before each batch.
+        # One scan serves many batches; the next scan finds documents that came or changed
+        # meanwhile. Where those go first, each batch has a scan of its own.
         size = self._work.batch_size
         in_turn = view.state.dual_write != "queue"
-        span = len(docnos)  # second tries are taken once a run
+        span = len(docnos)  # all second tries at once: they are taken once a run
         if phase == "first":
             span = min(span, max(size, SEAL_DOCUMENTS) if in_turn else size)
         for start in range(0, span, size):
@@ -225,7 +226,7 @@ class Run:
         self._before = found
 
     def _batch(self, docnos: IntArray, phase: Phase) -> bool:
-        """Embed and write some documents; return whether to go on."""
+        """Embed and write a batch of documents; return whether to continue."""
         job, view = self._job(), self._handle.view()
         if job.status != "open":
             return False
@@ -263,7 +264,7 @@ class Run:
         seconds = max(self._file.clock.monotonic_s() - began_s, 0.0)
         self._second.note(embedded, phase)
         if not embedded.documents and not embedded.failures:
-            return  # nothing is known of them
+            return  # all documents were put off
         paid = {item.document.id: count for item, count in zip(items, units, strict=True)}
         used = sum(paid[document.id] for document in embedded.documents)
 
@@ -317,14 +318,14 @@ class Run:
         )
 
     def _end(self) -> None:
-        """Close the job if nothing is left; nothing can come between the look and the commit.
+        """Finish the job if nothing is left; check and commit are one writer's turn.
 
         Raises
         ------
         EmbeddingError
             Documents that were put off are left.
         """
-        # A job that a cap or somebody stopped leaves them for its next run.
+        # A stopped job leaves put-off documents for its next run.
         if self._job().status == "open" and (not self.done or self._batches_left()):
             self._second.require_none_put_off()
         drafts.write(self._file, self._end_job)

@@ -1,4 +1,4 @@
-"""Caps of a backfill: how much of a batch fits under them, and what to say where nothing does."""
+"""Caps of a backfill: how much of a batch fits, and the note when a cap stops the job."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from vstore.manifest.job_state import JobState
 
 
-_ROUNDING: Final = 1e-9  # of a sum of prices: three times 0.1 is more than 0.3
+_ROUNDING: Final = 1e-9  # relative, for sums of prices: three times 0.1 is more than 0.3
 
 
 def fitting(job: JobState, units: Sequence[int], *, price_per_unit: float) -> int:
-    """Return how many documents, from the first one on, leave every cap unexceeded.
+    """Return the number of leading documents that fit under every cap.
 
     Parameters
     ----------
     units : sequence of int
-        By document.
+        Units of each document.
     """
     fits = len(units)
     if job.documents_max is not None:
@@ -35,7 +35,7 @@ def fitting(job: JobState, units: Sequence[int], *, price_per_unit: float) -> in
 
 
 def stop_note(job: JobState, units: int, *, price_per_unit: float, left: int) -> str:
-    """Say which cap a document of so many units would exceed, and how much is left to do."""
+    """Return a note on the cap that a document of ``units`` would exceed, and the work left."""
     unit = job.unit or "units"
     if job.documents_max is not None and job.documents_done >= job.documents_max:
         cap = f"cap of {job.documents_max:,} documents: {job.documents_done:,} done"

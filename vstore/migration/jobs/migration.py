@@ -1,4 +1,4 @@
-"""Migrations: a durable job that fills one version from another, and the handle on it."""
+"""Migrations: the handle on a durable job that fills one version from another."""
 
 from __future__ import annotations
 
@@ -40,49 +40,48 @@ if TYPE_CHECKING:
     from vstore.types import Array
     from vstore.writing.vector_sources import Embed, MapRows
 
-_UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate
+_UNITS_SAMPLE = 1_000  # documents whose text is read for an estimate of units
 
 
 class Migration(OpenHandle):
     """A durable job that gives documents their vectors of a version. Made by `Collection.migrate`.
 
-    The job is in the store; this handle says how to run it. Any number of handles may look at a
-    job, and one at a time runs it. If its process dies, the next run goes on at once.
+    The job is in the store; this handle holds the options of its runs. Any number of handles may
+    inspect a job; one at a time runs it. If its process dies, the next run resumes at once.
 
     Parameters
     ----------
     source, target : str
-        Versions. The job migrates from the source, which may be empty; the job records the source,
-        and ``from_vectors`` reads its rows.
+        Versions. The job records the source, which may be empty; ``from_vectors`` reads its rows.
     embed : Embedder or callable, optional
-        The callable gets documents and returns (n, dimension) vectors, `Embeddings`, or one
-        (chunks, dimension) array per document. None for a handle that only looks.
+        The callable takes documents and returns (n, dimension) vectors, `Embeddings`, or one
+        (chunks, dimension) array per document. None for a handle that only inspects the job.
     from_vectors : callable, optional
-        In place of ``embed``: gets fresh rows of the source version, float32 (n, dimension), and
-        returns as many of the target, which must be declared with ``provenance="mapped"``.
+        In place of ``embed``: takes fresh rows of the source version, float32 (n, dimension), and
+        returns as many rows of the target, which must be declared with ``provenance="mapped"``.
     order : {"id", "hot", "field"}, optional
-        Of a job that goes on its own, if not given; of a new one "id".
-        "hot" begins with the documents that were found most often, or have the largest
-        ``order_field``, a number. "field" goes by the value of ``order_field``, for example tenant
+        Default: that of a job that is resumed, "id" of a new one.
+        "hot" starts with the documents found most often, or with the largest values of
+        ``order_field``, a number. "field" sorts by the value of ``order_field``, for example tenant
         by tenant. Documents without a value come last. Under the dual-write policy "queue",
         documents that changed since the job began come before all others.
     caps : Caps
-        What all runs of the job together may do, use and spend.
+        Upper bounds for all runs of the job together.
     price : Price
-        What embedding a document costs.
+        Price of embedding a document.
     calls : Calls
-        How ``embed`` is called. A batch that fails after its retries is split until the documents
-        at fault are known. They become dead letters if others can be embedded, and so do documents
-        without a text where an `Embedder` needs one. Each run tries dead letters once more, after
-        all other documents. Transient errors (lost connections, timeouts, HTTP 429 and 5xx; see
-        `transient_errors`) make dead letters only of documents that fail alone, again and again,
-        while others can be embedded. Where nothing can be embedded the run ends with
-        `EmbeddingError`, and no document is blamed.
+        Batching, pacing and retries of ``embed``. A batch that fails after its retries is split
+        until the documents at fault are known. They become dead letters if others can be embedded,
+        and so do documents without a text where an `Embedder` needs one. Each run retries dead
+        letters once, after all other documents. Transient errors (lost connections, timeouts, HTTP
+        429 and 5xx; see `transient_errors`) make dead letters only of documents that fail alone,
+        again and again, while others can be embedded. If nothing can be embedded, the run ends
+        with `EmbeddingError` and makes no dead letters.
     check : callable, optional
-        Gets the rows of each call, (n, dimension), before anything is written, and may raise.
+        Takes the rows of each call, (n, dimension), before anything is written, and may raise.
     isolate : bool, default True
-        False: a call that fails after its retries ends the run with its error; the documents at
-        fault are not searched for.
+        False: a call that fails after its retries ends the run with its error, and the documents
+        at fault are not searched for.
     """
 
     def __init__(
@@ -144,7 +143,7 @@ class Migration(OpenHandle):
             job = self._job()
             if job is not None:
                 status = str(job.status)
-        except VstoreError:  # a repr says what it can
+        except VstoreError:  # a repr must not raise
             status = "of a closed store"
         source = self._work.source
         return f"<vstore.Migration {source!r} -> {self._target!r}, {status}>"
@@ -165,28 +164,27 @@ class Migration(OpenHandle):
     ) -> BackfillReport:
         """Run the job until nothing is left, a cap is reached, or somebody stops it.
 
-        A job that was stopped goes on. One that is over begins anew if there is something to do.
+        A stopped job resumes. A finished or cancelled one starts anew if there is work to do.
 
         Parameters
         ----------
         batches_max : int, optional
-            Return after so many; the job stays open.
+            Return after this number of batches; the job stays open.
         progress : callable, optional
             Called after each batch with documents covered and live documents.
 
         Raises
         ------
         EmbeddingError
-            Every document fails, the service does not answer, or some documents failed and nothing
-            shows that it is their fault; the job is stopped, and a later run goes on.
+            Every document fails, the service does not answer, or some documents failed without
+            evidence that they are at fault; the job is stopped, and a later run resumes it.
         LimitExceededError
             There are `DEAD_LETTERS_MAX` dead letters; the job is stopped.
         StateError
             Another thread of this process runs the job, the version is retired, the job migrates
-            from another version, or it was cancelled while a batch was under way, which is thrown
-            away.
+            from another version, or it was cancelled during a batch, which is discarded.
         EmbedderDriftError
-            The embedder makes other vectors of the version's canaries than it did.
+            The embedder's vectors of the version's canaries have changed.
         SuspectGeometryError
             Vectors look like those of another space than the version's; the job stays open.
         CorruptionError
@@ -207,21 +205,21 @@ class Migration(OpenHandle):
         return run_alone(self._handle, self._target, run)
 
     def plan(self, *, sample: int = 32) -> MigrationPlan:
-        """Estimate what is left to do, by embedding some documents without writing anything.
+        """Estimate the remaining work, by embedding some documents without writing anything.
 
-        Documents that have no text, where an `Embedder` needs one, are counted and left out.
-        Through a scoped handle, of the documents inside.
+        Documents without text, where an `Embedder` needs one, are counted and left out. Through a
+        scoped handle, only documents inside the scope count.
 
         Parameters
         ----------
         sample : int
-            How many, spread over all that are left; 0 for no call, and no estimate of time. What
-            they cost is not added to the job.
+            Number of documents to embed, spread over all that are left; 0 for no call, and no
+            estimate of time. Their cost is not added to the job.
 
         Raises
         ------
         EmbeddingError
-            The service that ``embed`` calls does not answer. What else it raises goes through.
+            The service that ``embed`` calls does not answer. Other errors of ``embed`` propagate.
         """
         sample = check_whole(sample, what="sample", least=0)
         if sample:
@@ -256,7 +254,7 @@ class Migration(OpenHandle):
         )
 
     def status(self) -> MigrationStatus:
-        """Return how far the job is; through a scoped handle, with the documents inside."""
+        """Return the job's progress; through a scoped handle, for the documents inside."""
         job = self._job()
         return status_of(
             job,
@@ -267,11 +265,11 @@ class Migration(OpenHandle):
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """Documents that could not be embedded, though others could, and have not changed since."""
+        """Documents that could not be embedded, while others could, and have not changed since."""
         return scan(self._work, self._job()).dead
 
     def retry_failed(self) -> int:
-        """Forget dead letters, so that their documents are pending again; return how many.
+        """Drop the dead letters, so that their documents are pending again; return their number.
 
         Raises
         ------
@@ -284,25 +282,25 @@ class Migration(OpenHandle):
         return count
 
     def stop(self, reason: str = "") -> None:
-        """Stop the job; its runner writes the batch that is under way, and returns.
+        """Stop the job; its runner writes the current batch, and returns.
 
         Raises
         ------
         StateError
-            It is not open.
+            The job is not open.
         """
         note = check_note(reason, what="reason")
         self._change("stop_backfill", lambda state: jobs.stop(state, self._target, note), note)
 
     def cancel(self, reason: str = "") -> None:
-        """End the job; its runner throws away the batch that is under way, and returns.
+        """Cancel the job; its runner discards the current batch, and returns.
 
-        What was written stays. A later `run` begins a new job.
+        Vectors already written stay. A later `run` starts a new job.
 
         Raises
         ------
         StateError
-            It is over, or has not begun.
+            The job is over, or has not begun.
         """
         note = check_note(reason, what="reason")
         self._change("cancel_backfill", lambda state: jobs.cancel(state, self._target, note), note)
@@ -343,11 +341,10 @@ def backfill(
     batches_max: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> BackfillReport:
-    """Give every document that lacks them its vectors of a version, now and without more ado.
+    """Give every document its missing vectors of a version, in one call.
 
-    A migration from the version that serves, without caps. An error of ``embed`` goes through; the
-    job stays open, and calling this again resumes it. Dead letters of an earlier migration are
-    tried again once.
+    A migration from the serving version, without caps. An error of ``embed`` propagates; the job
+    stays open, and another call resumes it. Dead letters of an earlier migration are retried once.
 
     Raises
     ------
@@ -374,7 +371,7 @@ def backfill(
 
 
 def source_of(handle: Handle, version: str) -> str:
-    """Return what the job of a version migrates from, or would: the version that serves."""
+    """Return the source of a version's job: as recorded, or else the serving version."""
     state = handle.view().state
     job = state.jobs.get(version)
     going = job is not None and job.status in ("open", "stopped")
@@ -389,7 +386,7 @@ def _order_of(job: JobState | None) -> tuple[JobOrder, str | None]:
 
 
 def _spread(docnos: Array, count: int) -> Array:
-    """Return so many of the docnos, evenly spread."""
+    """Return ``count`` of the docnos, evenly spread."""
     if count >= len(docnos):
         return docnos
     return docnos[np.linspace(0, len(docnos) - 1, count).astype(np.int64)] if count else docnos[:0]

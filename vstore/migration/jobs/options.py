@@ -1,4 +1,4 @@
-"""What a migration may do, use and spend."""
+"""Caps of a migration, checked."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from vstore.numbers import check_number, check_whole
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What all runs of a migration together may do, use and spend.
+    """Upper bounds on the documents, units and cost of all runs of a migration together.
 
-    The job stops before it would exceed a cap; a run with a higher cap goes on.
+    The job stops before it would exceed a cap; a run with a higher cap resumes it.
 
     Attributes
     ----------
     documents : int, optional
-        Documents that are embedded.
+        Documents embedded.
     units : int, optional
-        Units of their `Price`.
+        Units of the `Price`.
     cost : float, optional
-        Price of those units. Calls that fail are not counted.
+        Price of those units. Failed calls do not count.
     failures : int
-        Documents in a row that fail each by itself: the function is at fault then. The job goes on
-        if a document that has vectors can still be embedded.
+        Documents in a row that fail one by one, after which the function is at fault. The job
+        continues if a document that has vectors can still be embedded.
     """
 
     documents: int | None = None
@@ -34,12 +34,12 @@ class Caps:
 
 
 def checked_caps(caps: object) -> Caps:
-    """Return caps whose numbers are Python's.
+    """Return caps as Python numbers.
 
     Raises
     ------
     InvalidArgumentError
-        They are no `Caps`, or one is no number or below 0.
+        The argument is not a `Caps`, or a cap is not a number or is below its minimum.
     """
     if not isinstance(caps, Caps):
         raise InvalidArgumentError(f"caps: expected Caps, found {caps!r:.60}")

@@ -1,4 +1,4 @@
-"""What a backfill has left to do, and in which order: a scan over the documents, nothing stored."""
+"""The remaining work of a backfill, in order: found by a scan over the documents, not stored."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Queue(NamedTuple):
     Attributes
     ----------
     docnos : int64 (n,)
-        What is to be embedded, first things first.
+        Documents to embed, in order.
     dead : tuple[DeadLetter, ...]
-        Letters that count: their documents have the revision that failed.
+        Current dead letters: their documents still have the revision that failed.
     blocked : int
-        Documents whose vectors are to be mapped, from vectors that are not there.
+        Documents whose vectors should be mapped, but that lack fresh vectors to map.
     """
 
     docnos: IntArray
@@ -44,7 +44,7 @@ class Queue(NamedTuple):
 
     @property
     def left(self) -> int:
-        """Documents without vectors that no letter is about."""
+        """Number of documents without vectors, dead letters excluded."""
         return len(self.docnos) + self.blocked
 
 
@@ -58,16 +58,16 @@ def scan(
     job: JobState | None,
     mapped_from: str,
 ) -> Queue:
-    """Return what is left to do at a snapshot.
+    """Return the remaining work at a snapshot.
 
     Parameters
     ----------
     view : CollectionView
-        Of the collection at that snapshot.
+        View of the collection at the snapshot.
     target : str
-        Version.
+        Version to fill.
     mapped_from : str
-        Version whose vectors are needed; empty if none are.
+        Version whose vectors are mapped; empty if documents are embedded.
     """
     lacking = (view.documents.revision != 0) & ~view.rows(target).has_fresh
     dead = () if job is None else counting(view, job.dead, lacking)
@@ -82,8 +82,8 @@ def scan(
     if order != "id" and len(docnos):
         docnos = docnos[np.lexsort(_keys(snapshot, view, docnos, order, order_field))]
     if job is not None and view.state.dual_write == "queue" and len(docnos):
-        # What a user wrote since the job began, and is not found in the new version until it is
-        # embedded, goes before what was there.
+        # Documents written since the job began go first: the new version cannot find them until
+        # they are embedded.
         since = view.documents.revision[docnos] > job.started_epoch
         docnos = np.concatenate((docnos[since], docnos[~since]))
     return Queue(docnos, dead, blocked)
@@ -92,7 +92,7 @@ def scan(
 def counting(
     view: CollectionView, letters: tuple[DeadLetter, ...], lacking: BoolArray
 ) -> tuple[DeadLetter, ...]:
-    """Return the letters that are about documents which lack vectors, as they are now.
+    """Return the dead letters of documents that lack vectors and still have the failed revision.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ def counting(
 
 
 def check_order(order: object, field: object, fields: Mapping[str, FieldType]) -> None:
-    """Refuse an order that documents do not have.
+    """Check an order and its field.
 
     Raises
     ------
     InvalidArgumentError
-        There is no such order, or the field does not fit it.
+        The order is unknown, or the field does not fit it.
     """
     check_choice(order, JOB_ORDERS, what="order")
     if field is None:
@@ -134,7 +134,7 @@ def check_order(order: object, field: object, fields: Mapping[str, FieldType]) -
 def _keys(
     snapshot: Snapshot, view: CollectionView, docnos: IntArray, order: JobOrder, field: str
 ) -> tuple[Array, ...]:
-    """Return keys for `numpy.lexsort`, the first one last; documents without a value come last."""
+    """Return keys for `numpy.lexsort`, primary key last; documents without a value sort last."""
     if not field:
         # Inverted rather than negated: exact for every unsigned number.
         return docnos, ~stored_hits(snapshot, view.whole.state.name)[docnos]
@@ -146,7 +146,7 @@ def _keys(
 
 
 def field_values(view: CollectionView, name: str) -> tuple[Array, BoolArray]:
-    """Return by docno a number that orders documents by a field, and which have no value.
+    """Return sort keys of a field by docno, and the mask of documents without a value.
 
     Raises
     ------
@@ -165,14 +165,14 @@ def field_values(view: CollectionView, name: str) -> tuple[Array, BoolArray]:
     places.append(np.fromiter(recent, np.int64, len(recent)))
     column, docnos = columns.concat_columns(kind, parts), np.concatenate(places)
     if isinstance(column, KeywordColumn):
-        found_values: Array = column.codes.astype(np.int64)  # of a sorted dictionary
+        found_values: Array = column.codes.astype(np.int64)  # ordered: the dictionary is sorted
     elif isinstance(column, NumericColumn):
         found_values = column.values
     else:
         raise InvalidArgumentError(f"field {name!r}: {kind} values have no order")
     keys = np.zeros(view.documents.docno_end, found_values.dtype)
     missing = np.ones(view.documents.docno_end, np.bool_)
-    # Segments come oldest first, so the newest of several records of a document stays.
+    # Segments come oldest first, so the newest record of a document wins.
     keys[docnos] = found_values
     missing[docnos] = ~column.exists()
     return keys, missing

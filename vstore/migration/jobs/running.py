@@ -1,8 +1,8 @@
-"""Which backfills run in this process: each job of an open file has at most one run.
+"""Exclusion of concurrent backfills in this process: each job of an open file has at most one run.
 
-A runner in another process is kept out by the writer's lock, and a runner that is killed leaves
-nothing behind: the job is in the file, and the next runner goes on at once. Inside a process a run
-is a turn, as a write is: an interrupt leaves none taken, and a thread that ended has none.
+The writer's lock keeps runners in other processes out, and a killed runner leaves nothing behind:
+the job is in the file, and the next runner resumes at once. Inside a process a run takes a turn, as
+a write does: neither an interrupt nor a thread's end leaves the turn taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vstore.engine.handle import Handle
 
 _T = TypeVar("_T")
-_WAIT_S: Final = 0.01  # for a run that ends this moment
+_WAIT_S: Final = 0.01  # for a run that is just ending
 
 
 class _TurnsOfJobs:
@@ -32,13 +32,13 @@ class _TurnsOfJobs:
 
 
 def run_alone(handle: Handle, target: str, body: Callable[[], _T]) -> _T:
-    """Return what ``body`` returns, as the only run of a version's backfill meanwhile.
+    """Call ``body`` as the only run of a version's backfill, and return its result.
 
     Raises
     ------
     StateError
-        The job is being run: by another thread, or by this one, from inside its own embedding
-        function.
+        The job is already being run by another thread, or by this one, from inside its own
+        embedding function.
     """
     turns = handle.file.companions.of(_TurnsOfJobs).of(handle, target)
     turn = Turn()

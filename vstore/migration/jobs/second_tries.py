@@ -1,4 +1,4 @@
-"""Documents that a backfill tries again before a run ends: dead letters, and what was put off."""
+"""Documents that a backfill retries before a run ends: dead letters, and put-off documents."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Phase: TypeAlias = Literal["first", "letters", "put off"]
 
 
 class SecondTries:
-    """What failed in one run, by document and revision.
+    """Failures of one run, by document and revision.
 
-    A dead letter of an earlier run is tried once more, and so is a document that was put off.
+    A dead letter of an earlier run is retried once, and so is a document that was put off.
     """
 
     def __init__(self, target: str) -> None:
@@ -31,16 +31,16 @@ class SecondTries:
         self._last_try = False
 
     def note(self, embedded: EmbeddingOutcome, phase: Phase) -> None:
-        """Take note of what came of a batch."""
+        """Record the failures of a batch."""
         self._lettered.update(map(_key, embedded.failures))
         for failure in embedded.put_off:
             if phase == "letters" and not is_transient(failure.error):
-                self._lettered.add(_key(failure))  # its letter says why, and stays
+                self._lettered.add(_key(failure))  # keeps its letter, which gives the reason
             else:
                 self._put_off[_key(failure)] = failure
 
     def pass_over(self, view: CollectionView, docnos: IntArray) -> None:
-        """Leave letters as they are whose documents have nothing to make vectors from now."""
+        """Keep the letters of documents that have nothing to embed or map now."""
         revisions = view.documents.revision[docnos].tolist()
         self._lettered.update(zip(view.documents.ids(docnos), revisions, strict=True))
 
@@ -52,7 +52,7 @@ class SecondTries:
         return docnos[~np.isin(docnos, put_off)]
 
     def take(self, view: CollectionView, queue: Queue) -> tuple[Phase, IntArray]:
-        """Return what is to be tried again now, each document once a run."""
+        """Return the documents to retry now, each once a run."""
         phase: Phase = "letters"
         ids = [letter.id for letter in queue.dead if self._is_untried(letter.id, letter.revision)]
         if not ids and not self._last_try:
@@ -67,7 +67,7 @@ class SecondTries:
         return any(self._is_untried(letter.id, letter.revision) for letter in queue.dead)
 
     def require_none_put_off(self) -> None:
-        """Refuse to end a run well while documents are put off.
+        """Raise the error that ends a run while documents are put off.
 
         Raises
         ------

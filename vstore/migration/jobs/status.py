@@ -1,4 +1,4 @@
-"""A migration as whoever watches it sees it: what it would take, what a run did, how far it is."""
+"""Reports on a migration: estimate, result of a run, and progress."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MigrationPlan:
-    """What a migration has to do, and an estimate of what that takes.
+    """The remaining work of a migration, with estimates of cost and time.
 
     Attributes
     ----------
     documents : int
-        To be embedded.
+        Documents to embed.
     blocked : int
-        Documents that cannot be mapped yet, for want of vectors in the source version.
+        Documents that cannot be mapped yet, because they lack vectors in the source version.
     failed : int
         Dead letters, which are left out.
     units : int
-        Of all of them; exact if `units_exact`, else from a sample.
+        Units of all documents to embed; exact if `units_exact`, else estimated from a sample.
     unit : str
     cost : float
     seconds : float or None
-        From the calls measured; None without any.
+        Estimated from the measured calls; None without any.
     sample : int
-        Documents that were embedded to measure, and thrown away.
+        Documents that were embedded to measure, and discarded.
     sample_without_text : int
-        Documents that were to be, and have no text, which an `Embedder` needs: as many in a
-        hundred will become dead letters. The estimates count them as no work.
+        Sampled documents without the text that an `Embedder` needs: the same share of all will
+        become dead letters. The estimates count them as no work.
     """
 
     documents: int
@@ -53,7 +53,7 @@ class MigrationPlan:
 
 @dataclass(frozen=True, slots=True)
 class BackfillReport:
-    """What one run did.
+    """Result of one run.
 
     Attributes
     ----------
@@ -61,15 +61,16 @@ class BackfillReport:
         Documents written, and documents that changed while their vectors were made.
     batches : int
     coverage : Coverage
-        After the last batch.
+        Coverage after the last batch.
     failed : int
-        Dead letters that count afterwards: documents that cannot be embedded as they are.
+        Current dead letters after the run: documents that cannot be embedded in this revision.
     left : int
-        Documents without fresh vectors that no dead letter is about.
+        Documents without fresh vectors, dead letters excluded.
     status : {"open", "stopped", "done", "cancelled"}
-        Of the job, afterwards. Never "done" by a run that had documents to embed and embedded none.
+        Status of the job after the run. Never "done" if the run had documents to embed and
+        embedded none.
     note : str
-        Why it stopped.
+        Reason for a stop.
     """
 
     done: int
@@ -89,25 +90,25 @@ class BackfillReport:
 
 @dataclass(frozen=True, slots=True)
 class MigrationStatus:
-    """How far a migration is.
+    """Progress of a migration.
 
     Attributes
     ----------
     status : {"open", "stopped", "done", "cancelled"} or None
-        None before it began. "open" means that there may be more to do, whether or not a runner is
+        None before the job began. "open" means that the job is not over, not that a runner is
         alive.
     done, skipped : int
         Documents written so far, and documents that had changed when their vectors came. Through a
-        scoped handle ``done`` are the documents inside that have fresh vectors, and what else the
-        job counts, which is of all documents, is 0, None or empty.
+        scoped handle, ``done`` counts the documents inside with fresh vectors; all other counters
+        of the job, which are of the whole collection, are 0, None or empty.
     left : int
-        Documents to embed, without dead letters.
+        Documents to embed, dead letters excluded.
     failed : int
-        Dead letters that count: their documents have not changed since.
+        Current dead letters: their documents have not changed since.
     documents_per_s, eta_s : float or None
-        From all batches so far, by the time that making vectors took; None before the first.
+        From all batches so far, by the time spent making vectors; None before the first.
     note : str
-        Why it stopped.
+        Reason for a stop.
     """
 
     status: JobStatus | None
@@ -132,7 +133,7 @@ class MigrationStatus:
 def status_of(
     job: JobState | None, queue: Queue, covered: Coverage, settings: JobSettings
 ) -> MigrationStatus:
-    """Return how far a job is; one that has not begun has the settings it would begin with."""
+    """Return a job's progress; before it begins, with the settings that it would begin with."""
     known = job or JobState("", "", "open", 0, 0, **settings._asdict())
     tried = known.documents_done + known.documents_skipped
     rate = tried / known.seconds if tried and known.seconds else None

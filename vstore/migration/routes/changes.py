@@ -1,6 +1,6 @@
-"""Changes of which version serves, one commit each; through a scoped handle, of one tenant's route.
+"""Changes of routes, one commit each; through a scoped handle, of one tenant's route.
 
-The decisions are pure functions in `manifest.route_edits`; here they meet the store.
+The decisions are pure functions in `manifest.route_edits`; this module applies them to the store.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def key_of(handle: Handle) -> str:
     Raises
     ------
     InvalidArgumentError
-        The handle's scope is not just one value of one keyword field.
+        The handle's scope is more than one value of one keyword field.
     """
     scope = handle.scope
     if scope is None:
@@ -48,7 +48,7 @@ def key_of(handle: Handle) -> str:
         len(values) != 1
         or scope.nodes != 1
         or fields[values[0][0]] != "keyword"
-        or "=" in values[0][0]  # which would make keys ambiguous
+        or "=" in values[0][0]  # would make keys ambiguous
     ):
         raise InvalidArgumentError(
             f"routes: this handle's scope is {handle.scope_text!r:.200}; what has a route of "
@@ -69,7 +69,7 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
     Raises
     ------
     InvalidArgumentError
-        It is no such read, or an option of it is not what it should be.
+        ``read`` has another type, or one of its options is invalid.
     StateError
         The other version serves already or is retired, no bridge leads to it, the read names an old
         version that does not serve, or the tenant has no document.
@@ -126,7 +126,7 @@ def _require_bridge(handle: Handle, source: str, target: str) -> None:
 
 
 def _checked_force(force: object, name: str, reason: str) -> bool:
-    """Return whether a route is wanted for a tenant that has no document yet."""
+    """Return ``force``, checked: whether to make a route for a tenant without documents."""
     force = check_switch(force, what="force")
     if force and not reason:
         raise InvalidArgumentError(f"{name}: force=True needs a reason=, which is recorded")
@@ -142,7 +142,7 @@ def shadow(
     reason: str,
     by: str,
 ) -> None:
-    """Also ask a version, of a share of the queries; None for none."""
+    """Set the version that shadows a share of the queries; None for none."""
     if version is not None:
         handle.view().version(version)
     percent = check_whole(percent, what="percent", least=0, most=100)
@@ -165,7 +165,7 @@ def cutover(
     Returns
     -------
     list of GateResult
-        What each gate measured.
+        One for each gate.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def cutover(
     results: list[GateResult] = []
 
     def edit(state: CollectionState) -> CollectionState:
-        # Measured here, under the writer lock: nothing can change between gate and commit.
+        # Measured during the writer's turn: nothing can change between gate and commit.
         results[:] = [*cutover_gates(handle, version, gates), *searched]
         moment = moment_of(handle, reason, by)
         return routing.cut_over(state, version, gates=results, force=force, moment=moment, key=key)
@@ -196,7 +196,7 @@ def cutover(
 
 
 def check_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult]:
-    """Measure what a cutover would, and change nothing."""
+    """Measure the gates of a cutover, and change nothing."""
     handle.view().version(version)
     served = route(handle).serving
     gates = checked_gates(gates)
@@ -207,12 +207,12 @@ def check_gates(handle: Handle, version: str, gates: Gates) -> list[GateResult]:
 
 
 def rollback(handle: Handle, *, reason: str, by: str) -> Coverage:
-    """Return to the version that served before, and say how much of the collection it covers.
+    """Return to the version that served before, and return its coverage.
 
     Raises
     ------
     StateError
-        Nothing served before, it is retired, or the tenant has neither a route nor a document.
+        No version served before, it is retired, or the tenant has neither a route nor a document.
     """
     key, moment = key_of(handle), moment_of(handle, reason, by)
     change_route(
@@ -237,7 +237,7 @@ def follow_default(handle: Handle, *, reason: str) -> None:
 
 
 def retire(handle: Handle, version: str, *, reason: str) -> None:
-    """End a version."""
+    """Retire a version."""
     handle.require_unscoped("retire")
     handle.view().version(version)
     moment = moment_of(handle, reason, "")
@@ -250,24 +250,24 @@ def retire(handle: Handle, version: str, *, reason: str) -> None:
 
 
 def moment_of(handle: Handle, reason: str, by: str) -> Moment:
-    """Return the commit being made, with who wants it and why.
+    """Return the moment of the commit being made, with its author and reason.
 
     Raises
     ------
     InvalidArgumentError, LimitExceededError
-        A word is no text; it is too long.
+        ``reason`` or ``by`` is not text; it is too long.
     """
     check_words(reason, by)
     return handle.moment(reason)._replace(by=by)
 
 
 def check_words(reason: str, by: str) -> None:
-    """Refuse what cannot be recorded.
+    """Check a reason and an author, which are recorded.
 
     Raises
     ------
     InvalidArgumentError, LimitExceededError
-        A word is no text; it is too long.
+        ``reason`` or ``by`` is not text; it is too long.
     """
     check_note(reason, what="reason")
     if require_text(by, what="by"):
@@ -275,7 +275,7 @@ def check_words(reason: str, by: str) -> None:
 
 
 def note(version: str, key: str, reason: str, by: str = "") -> str:
-    """Return what the history says of a change."""
+    """Return the history's note on a change."""
     what = " for ".join(filter(None, (version, key)))
     who = f"by {by}" if by else ""
     return ": ".join(filter(None, (", ".join(filter(None, (what, who))), reason)))
@@ -289,21 +289,21 @@ def change_route(
     key: str,
     force: bool | None = None,
 ) -> None:
-    """Commit what an edit makes of the collection's routes.
+    """Commit an edit of the collection's routes.
 
     Parameters
     ----------
     key : str
-        Of the route that is changed.
+        Key of the route that is changed.
     force : bool or None
-        Make a route for a tenant that has no document; None where a caller cannot ask for it.
+        Make a route for a tenant without documents; None if the caller has no such option.
 
     Raises
     ------
     InvalidArgumentError
-        Another field has routes of its own.
+        Another field has routes already.
     StateError
-        A route would be made for a tenant that has no document, and is not forced.
+        The tenant has no document, and the new route is not forced.
     LimitExceededError, ReadOnlyError, NotFoundError, StorageError
         There are too many routes; the handle reads an older epoch; the collection was dropped; the
         operating system refuses to write.
@@ -335,7 +335,7 @@ def change_route(
 
 
 def _is_empty_tenant(handle: Handle, key: str) -> bool:
-    """Whether a route is a tenant's that has no document; asked with the writer's turn."""
+    """Whether a route's tenant has no document; called during the writer's turn."""
     view = handle.view_at(handle.file.current())
     return key != routing.DEFAULT_ROUTE and not view.documents.live_count
 

@@ -1,4 +1,4 @@
-"""What ``fusion="auto"`` stands for: measured on judged queries, at the coverage there is now."""
+"""The choice behind ``fusion="auto"``, measured on judged queries at the current coverage."""
 
 from __future__ import annotations
 
@@ -44,20 +44,21 @@ def choose(
     queries: Mapping[str, Array],
     judgments: Judgments,
 ) -> RuleChoice:
-    """Measure fusion rules on judged queries, and record which one is to be used.
+    """Measure fusion rules on judged queries, and record the best one.
 
-    The default rule stays unless another one is shown to be better, with statistical significance
-    over all that were tried. Rules that learn are fitted on the same queries, without judgments.
+    The default rule stays unless another one is better with statistical significance, corrected
+    for the number of rules tried. Rules with parameters are fitted to the same queries, without
+    judgments.
 
     Raises
     ------
     InvalidArgumentError
-        Queries and judgments do not belong together, a gain is no finite number of at least 0,
-        nothing is judged, a judged document is not there, or no rule finds any.
+        The numbers of queries and judgments differ, a gain is not a finite number of at least 0,
+        nothing is judged, a judged document does not exist, or no rule finds any.
     StateError
         The new version has no fresh vectors: there is nothing to fuse.
     ScopeError
-        The handle is scoped, and the rule would be everybody's.
+        The handle is scoped, but the rule would apply to the whole collection.
     """
     handle.require_unscoped("choose_fusion")
     judgments = checked_judgments(judgments, where="choose_fusion")
@@ -126,7 +127,7 @@ def choose(
 def _over_bridge(
     snapshot: Snapshot, view: CollectionView, labels: tuple[str, str], asked: Sequence[Array]
 ) -> list[Array] | None:
-    """Return the queries of both versions, the old ones blended; None if there is no bridge."""
+    """Return the queries of both versions, the old ones blended; None without a bridge."""
     old, new = asked
     try:
         return [blended(snapshot, view, labels, old, new), new]
@@ -137,7 +138,7 @@ def _over_bridge(
 def _learnt(
     both: tuple[VersionRead, VersionRead], asked: Sequence[Array]
 ) -> dict[str, tuple[float, ...]]:
-    """Return what rules learn from these queries, as `FusionChoice` records it."""
+    """Fit the rules' parameters to the queries, by rule, as `FusionChoice` records them."""
     old, new = both
     migrated, in_old = new.table.has_fresh, old.table.has_served
     deep = old._replace(k=IMPUTED_DEPTH), new._replace(k=IMPUTED_DEPTH, matching=migrated)

@@ -1,4 +1,4 @@
-"""``docs.routes``: who serves whom, and every change of it."""
+"""``docs.routes``: which version serves which queries, and changes of that."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 class Routes(Lookup[RouteState], OpenHandle):
     """The routes of a collection by key, and their changes. Made by ``docs.routes``.
 
-    The key of the default route is ``""``; others are of the values of one keyword field, under
-    ``"field=value"``. Through a scoped handle there are the default one and the tenant's own.
+    The key of the default route is ``""``; other routes belong to values of one keyword field,
+    under ``"field=value"``. Through a scoped handle there are the default route and the tenant's.
 
-    A change concerns the default route; through a handle that is scoped to one value of one keyword
-    field, ``docs.scoped(field("tenant") == "acme")``, that tenant's own. Each takes a ``reason``
-    and, but for `follow_default`, ``by``: why, and who wants it. It is one commit, and the history
-    keeps both.
+    A change applies to the default route; through a handle scoped to one value of one keyword
+    field, ``docs.scoped(field("tenant") == "acme")``, to that tenant's own. Each change takes a
+    ``reason`` and, except `follow_default`, an author ``by``. A change is one commit, and the
+    history records both.
     """
 
     __slots__ = ("_handle",)
@@ -51,7 +51,7 @@ class Routes(Lookup[RouteState], OpenHandle):
 
     @property
     def current(self) -> RouteState:
-        """The route of a query that names no version; of a tenant, in its scope.
+        """The route of queries that name no version; in a scope, the tenant's.
 
         Raises
         ------
@@ -66,8 +66,8 @@ class Routes(Lookup[RouteState], OpenHandle):
         Parameters
         ----------
         read : Dual, Cascade, Canary or Bridge
-            How. What its ``old`` names must be the version that serves. No gate is measured: where
-            the other version answers queries by itself, the history says so.
+            The read. Its ``old``, if given, must be the serving version. No gate is measured: if
+            the other version answers queries alone, the history says so.
         force : bool
             In a scope: make the route although the tenant has no document yet; needs a ``reason``.
 
@@ -79,7 +79,7 @@ class Routes(Lookup[RouteState], OpenHandle):
         NotFoundError
             The collection has no such version.
         InvalidArgumentError
-            It is no such read, or the handle's scope is not one value of one keyword field.
+            ``read`` is invalid, or the handle's scope is not one value of one keyword field.
         """
         changes.set_read(self._handle, read, force=force, reason=reason, by=by)
 
@@ -92,9 +92,9 @@ class Routes(Lookup[RouteState], OpenHandle):
         reason: str = "",
         by: str = "",
     ) -> None:
-        """Also ask a version, for a share of the queries, and compare; None to stop.
+        """Also search a version, for a share of the queries, and compare; None to stop.
 
-        The comparison is `shadow_reports`; answers are not touched. ``force`` is as for `set`.
+        The comparison is in `shadow_reports`; answers do not change. ``force`` is as for `set`.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class Routes(Lookup[RouteState], OpenHandle):
 
     @property
     def shadow_reports(self) -> list[ShadowReport]:
-        """What shadow reads through this store's handle found; in a scope, those of its route."""
+        """Comparisons by shadow reads through this store's handle; in a scope, by its route's."""
         handle = self._handle
         reports, view = handle.observer.shadows.reports(), handle.view()
         return [
@@ -117,7 +117,7 @@ class Routes(Lookup[RouteState], OpenHandle):
         ]
 
     def check_gates(self, version: str, gates: Gates | None = None) -> list[GateResult]:
-        """Measure what a cutover would, and change nothing.
+        """Measure the gates of a cutover, and change nothing.
 
         Raises
         ------
@@ -143,14 +143,15 @@ class Routes(Lookup[RouteState], OpenHandle):
         Parameters
         ----------
         gates : Gates, optional
-            What must hold; by default that every document has fresh vectors.
+            Required bounds; by default every document must have fresh vectors.
         force : bool
-            Go on in spite of gates that fail; recorded with ``reason``, which it needs, and ``by``.
+            Cut over in spite of failing gates; needs a ``reason``, and is recorded with it and
+            ``by``.
 
         Returns
         -------
         list of GateResult
-            What each gate measured; kept with the route.
+            One for each gate; recorded with the route.
 
         Raises
         ------
@@ -172,30 +173,31 @@ class Routes(Lookup[RouteState], OpenHandle):
         Returns
         -------
         Coverage
-            Of that version: documents written without its vectors since are not found by it, until
-            a backfill.
+            Coverage of that version: documents written since without its vectors are not found,
+            until a backfill.
 
         Raises
         ------
         StateError
-            Nothing served before, it is retired, or the tenant has neither a route nor a document.
+            No version served before, it is retired, or the tenant has neither a route nor a
+            document.
         """
         return changes.rollback(self._handle, reason=reason, by=by)
 
     def follow_default(self, *, reason: str = "") -> None:
-        """Drop the own route of the tenant that this handle is scoped to."""
+        """Drop the route of the tenant that this handle is scoped to, for the default one."""
         changes.follow_default(self._handle, reason=reason)
 
     def retire(self, version: str, *, reason: str = "") -> None:
-        """End a version: no more writes or queries; a vacuum drops its vectors.
+        """Retire a version: no more writes or queries; a vacuum drops its vectors.
 
         Raises
         ------
         StateError
-            A route reads it, or it is retired already.
+            A route reads the version, or it is retired already.
         NotFoundError
             The collection has no such version.
         ScopeError
-            The handle is scoped, and a version is everybody's.
+            The handle is scoped, but a version belongs to the whole collection.
         """
         changes.retire(self._handle, version, reason=reason)

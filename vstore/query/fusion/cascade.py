@@ -1,7 +1,7 @@
-"""Cascade: the old version finds candidates, the new version's vectors order those that have one.
+"""Cascade: the old version finds candidates, and the new version's vectors reorder them.
 
-For queries that the new version cannot search yet, or not cheaply: it scores a list, and needs no
-index. What the old version does not find stays unfound.
+For queries that the new version cannot search yet, or not cheaply: it only scores a list, and needs
+no index. A document that the old version misses stays missed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from vstore.query.ranking import FusedHit, Ranking
     from vstore.types import Array, BoolArray
 
-# Of the old ranking that is rescored. On SciFact from half coverage on, 20 lose .01 to .03 nDCG@10
-# against 100, and 200 gain nothing more.
+# Candidates of the old ranking to rescore. On SciFact, at half coverage or more, 20 lose .01 to .03
+# nDCG@10 against 100, and 200 gain nothing more.
 CASCADE_DEPTH: Final = 100
-_REFERENCE_DEPTH: Final = 50  # as the rule "evidence" has in a dual read
+_REFERENCE_DEPTH: Final = 50  # as in the rule "evidence" of dual reads
 
 
 def cascade(
@@ -29,11 +29,11 @@ def cascade(
     k: int,
     new_weight: float = NEW_WEIGHT,
 ) -> list[FusedHit]:
-    """Let migrated candidates change places with each other, by what both versions say of them.
+    """Reorder migrated candidates among each other, by the scores of both versions.
 
-    As `slots_by_evidence`, among the candidates only: the slots of the old ranking stay, those of
-    migrated documents are filled by their old plus ``new_weight`` times their new standard score.
-    Exactly the old ranking before anything is migrated.
+    Like `slots_by_evidence`, for the candidates alone: slots of the old ranking stay, and migrated
+    documents fill theirs in the order of old standard score plus ``new_weight`` times new standard
+    score. Exactly the old ranking before anything is migrated.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def cascade(
         The old version's best `CASCADE_DEPTH` documents, or k if that is more.
     migrated : bool, as ``old.keys``
     new_scores : float64 (number of migrated candidates,)
-        Their scores in the new version, in the order of ``old.keys[migrated]``.
+        Scores in the new version, in the order of ``old.keys[migrated]``.
 
     Raises
     ------
     InvalidArgumentError
-        If there is not one new score for each migrated candidate.
+        If the number of new scores is not that of migrated candidates.
     """
     moved = old.where(migrated)
     if new_scores.shape != moved.keys.shape:

@@ -1,18 +1,19 @@
-"""Evidence: dual reads that let all documents compete by what both versions say.
+"""Evidence: dual reads in which all documents compete by the scores of both versions.
 
-`slots.slots` never asks whether a migrated document belongs before an unmigrated one: slots stay.
-Here that is asked, by expected reciprocal ranks under the combined score of both versions. The new
-score that an unmigrated document lacks is imputed: what migrated documents with such an old score
-have, as a line and the spread around it, an `Imputation`. `imputed` uses one that was learnt from
-recent queries, without judgments; the rule "evidence" makes one for each query, from the documents
-that the query found itself.
+`slots.slots` never decides whether a migrated document belongs before an unmigrated one: slots
+stay. The rules here decide it, by expected reciprocal ranks under the combined score of both
+versions. The new score that an unmigrated document lacks is imputed from migrated documents with a
+similar old score, as a regression line and the spread around it: an `Imputation`. `imputed` uses an
+imputation fitted to recent queries, without judgments; the rule "evidence" fits one for each query,
+to the documents that the query itself found.
 
-To expect only that much of an unmigrated document makes the new version the judge of the old one.
-That is right where it is far better, and wrong where it is not. So the gain is the geometric mean
-of that expectation, with weight ``trust``, and of the old rank's reciprocal.
+Ranking unmigrated documents by the imputed score alone makes the new version the judge of the old
+one. That is right where the new version is far better, and wrong elsewhere. So the gain of an
+unmigrated document is the geometric mean of its expected reciprocal rank, with weight ``trust``,
+and the reciprocal of its old rank.
 
-Imputing by several draws is Rubin's (Biometrika 63, 1976); the rest was found by measuring, see
-"Quality during a migration" in ``benchmarks/README.md``.
+Multiple imputation is Rubin's (Biometrika 63, 1976); the rest was found by measuring, see "Quality
+during a migration" in ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ if TYPE_CHECKING:
     from vstore.types import Array, BoolArray
 
 IMPUTED_DEPTH: Final = 50  # of both rankings; 100 and 200 are no better
-NEW_SHARE: Final = 0.9  # of the new version's standard score in the combined one
+NEW_SHARE: Final = 0.9  # weight of the new standard score in the combined score
 TRUST: Final = 0.125
 DRAWS: Final = 9  # 25 are no better
-PAIRS_MIN: Final = 100  # scores of fewer documents say little about a line
-EVIDENCE_SHARE: Final = NEW_WEIGHT / (1 + NEW_WEIGHT)  # of the new version, in the rule "evidence"
+PAIRS_MIN: Final = 100  # with fewer documents a fitted line is unreliable
+EVIDENCE_SHARE: Final = NEW_WEIGHT / (1 + NEW_WEIGHT)  # `NEW_SHARE` of the rule "evidence"
 
-# What one query's documents are expected to say, and of how many that is worth: the mean over ten
-# pairs of models in `benchmarks/quality`. The fewer documents the new version has, the lower does
-# its list of the best reach down, and the higher do the same documents stand above it.
+# Prior of one query's regression, and the number of pairs that it counts for: means over ten pairs
+# of models in `benchmarks/quality`. The fewer documents the new version has, the lower scores its
+# list of the best includes, and the higher the same document's standard score.
 _PRIOR_PAIRS: Final = 20
 _PRIOR_INTERCEPT: Final = -1.4  # at full coverage; minus its logarithm below
 _PRIOR_SLOPE: Final = 0.8
 _PRIOR_SPREAD: Final = 1.9  # a standard deviation
-# Of a normal distribution, at the middles of nine equal shares.
+# Quantiles of the normal distribution, at the midpoints of nine equal shares.
 _QUANTILES: Final = np.array([-1.593219, -0.967422, -0.589456, -0.282216, 0.0,
                               0.282216, 0.589456, 0.967422, 1.593219])  # fmt: skip
 
 
 class ScoredQuery(NamedTuple):
-    """What a dual read fetched for one query: enough to learn from.
+    """Hits and scores of a dual read of one query, to fit an imputation to.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class ScoredQuery(NamedTuple):
         The old version's `IMPUTED_DEPTH` best documents, migrated or not.
     migrated : bool, as ``old.keys``
     candidates : Candidates
-        The migrated ones of them, and the `IMPUTED_DEPTH` best of the new version.
+        The migrated documents of ``old``, and the `IMPUTED_DEPTH` best of the new version.
     """
 
     old: Ranking
@@ -73,16 +74,16 @@ class ScoredQuery(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imputation:
-    """New standard scores by old ones: ``intercept + slope * old``, and the spread around it.
+    """Regression of new standard scores on old ones: ``intercept + slope * old``, and the spread.
 
     Attributes
     ----------
     intercept, slope : float
-        The slope is at least 0: a better old score promises no worse new one.
+        The slope is at least 0: a better old score never predicts a worse new one.
     spread : float64 (m,)
-        Residuals, as quantiles in equal steps; ascending. Empty if nothing was learnt.
+        Residuals, as equally spaced quantiles, ascending. Empty if nothing was fitted.
     queries, pairs : int
-        What it was learnt from: queries, and documents with both scores.
+        Number of queries, and of documents with both scores, that it was fitted to.
     """
 
     intercept: float
@@ -103,10 +104,10 @@ NO_IMPUTATION: Final = Imputation(0.0, 0.0, np.zeros(0), 0, 0)
 
 
 def fit_imputation(queries: Sequence[ScoredQuery]) -> Imputation:
-    """Learn what new scores to expect, by least squares over migrated documents of recent queries.
+    """Fit an imputation by least squares, over migrated documents of recent queries.
 
-    Good near the coverage it was learnt at. With fewer than `PAIRS_MIN` documents nothing is
-    learnt.
+    The fit is good near the coverage at the time. With fewer than `PAIRS_MIN` documents, return
+    `NO_IMPUTATION`.
     """
     olds, news, used = [], [], 0
     for old, migrated, candidates in queries:
@@ -144,31 +145,29 @@ def imputed(
     new_only: Collection[int] = (),
     new_only_share: float = 0.0,
 ) -> list[FusedHit]:
-    """Order all documents by the evidence of both versions, imputing what is not there yet.
+    """Order all documents by the evidence of both versions, imputing missing new scores.
 
-    Exactly the old ranking before anything is migrated; after, the new one if ``new_share`` is 1.
-    As long as nothing was learnt, each query's own documents say what to expect.
+    Exactly the old ranking before anything is migrated; after all is migrated, the new one if
+    ``new_share`` is 1. With `NO_IMPUTATION`, one is fitted to the query's own documents.
 
     Parameters
     ----------
     old, migrated, candidates
-        As of `ScoredQuery`, or k of each, if that is more.
+        As in `ScoredQuery`, or k of each, if that is more.
     coverage : float
         Share of the documents that the new version has, in (0, 1]; any if there is no candidate.
     imputation : Imputation
     new_share : float
         Weight of the new standard score in the combined one, in [0, 1].
     trust : float
-        In [0, 1]: how far the imputed ranks are taken for the truth.
+        Weight of the imputed ranks against the old ranks, in [0, 1].
     new, new_only, new_only_share
-        Documents that live in the new version alone stand before the candidate that follows them
-        there.
+        As for `slots.slots_by_evidence`, to place documents that live in the new version alone.
 
     Raises
     ------
     InvalidArgumentError
-        If a candidate is not migrated according to the old ranking, or a number is out of its
-        range.
+        If the old ranking has a candidate as unmigrated, or a number is out of its range.
     """
     if not (0 <= new_share <= 1 and 0 <= trust <= 1):
         raise InvalidArgumentError(f"new_share={new_share}, trust={trust}; expected both in [0, 1]")
@@ -219,15 +218,15 @@ def imputed(
 
 
 def imputation_of_one(z_old: Array, z_new: Array, coverage: float) -> Imputation:
-    """Return what one query's documents with both scores say, and what is known before.
+    """Fit an imputation to one query's documents with both scores, and the prior.
 
-    Least squares over them and as many imagined documents as the prior is worth, which lie on its
+    Least squares over these documents and `_PRIOR_PAIRS` pseudo-documents, which lie on the prior's
     line with its spread: ridge regression towards the prior.
 
     Parameters
     ----------
     z_old, z_new : float64 (m,)
-        Standard scores of the documents of both rankings' best.
+        Standard scores of the documents that are among the best of both rankings.
     coverage : float
         In (0, 1].
     """
@@ -246,24 +245,24 @@ def imputation_of_one(z_old: Array, z_new: Array, coverage: float) -> Imputation
 def _mean_gains(field: _Field, possible: Array) -> Array:
     """Return the mean reciprocal rank of each unmigrated document over its draws."""
     draws = possible.shape[1]
-    # Of its own draws, those above one of them are no rivals.
+    # A document's draws above one of its own draws are not rivals.
     own = 1 - (np.arange(draws) + 1) / draws
     return np.asarray((1 / (1 + np.maximum(field.above(possible) - own, 0))).mean(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Field:
-    """All that documents compete with, by combined scores; arrays ascend.
+    """Combined scores of all competitors; arrays ascend.
 
     Attributes
     ----------
     candidates
-        Of migrated documents.
+        Scores of migrated documents.
     unseen
-        Of those which the old ranking does not reach. They stand for as many unmigrated ones that
-        it does not reach either, by the coverage.
+        Scores of the candidates outside the old ranking. By the coverage, they also stand for
+        unmigrated documents outside the old ranking.
     draws
-        What unmigrated documents of the old ranking may have, ``draws_each`` for each document.
+        Imputed scores of unmigrated documents of the old ranking, ``draws_each`` for each.
     """
 
     candidates: Array
@@ -283,7 +282,7 @@ class _Field:
         )
 
     def above(self, scores: Array) -> Array:
-        """Return how many documents are expected above each score."""
+        """Return the expected number of documents above each score."""
         return np.asarray(
             _count_above(self.candidates, scores)
             + _count_above(self.draws, scores) / self.draws_each
@@ -296,7 +295,7 @@ def _count_above(ascending: Array, scores: Array) -> Array:
 
 
 def _standard_scores(old: Ranking, candidates: Candidates) -> tuple[Array, Array]:
-    """Return the candidates' standard scores, each version by its own best documents."""
+    """Return the candidates' old and new standard scores, relative to each version's best."""
     best_new = np.sort(candidates.new_scores)[::-1][:IMPUTED_DEPTH]
     return (
         standardised(candidates.old_scores, old.scores[:IMPUTED_DEPTH]),
@@ -305,7 +304,7 @@ def _standard_scores(old: Ranking, candidates: Candidates) -> tuple[Array, Array
 
 
 def _with_gains(answers: list[FusedHit], gain_of: dict[int, float]) -> list[tuple[float, FusedHit]]:
-    """Give each answer its gain; one that has none gets that of the next, or else the least."""
+    """Pair each answer with its gain; one without takes the next answer's, or the least gain."""
     gain = min(gain_of.values())
     answered = []
     for hit in reversed(answers):

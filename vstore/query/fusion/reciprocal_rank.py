@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion: lists are treated alike, and a document's contributions added up."""
+"""Reciprocal rank fusion: treats lists alike, and sums a document's contributions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vstore.query.ranking import Ranking
     from vstore.types import Array
 
-RRF_CONSTANT: Final = 60  # the value of the paper `rrf` names
+RRF_CONSTANT: Final = 60  # the value in the paper that `rrf` cites
 RRF_DEPTH: Final = 100  # hits per version
 
 
@@ -23,7 +23,7 @@ def rrf(rankings: Sequence[Ranking], *, k: int, constant: float = RRF_CONSTANT) 
     """Fuse by the sum of ``1 / (constant + rank)``, ranks from 1.
 
     Cormack, Clarke, Buettcher: Reciprocal rank fusion outperforms Condorcet and individual rank
-    learning methods, SIGIR 2009. Deaf to scores, and to how much longer one list is than another.
+    learning methods, SIGIR 2009. Ignores scores and the lengths of the lists.
     """
     return summed(rankings, lambda r: 1.0 / (constant + np.arange(1, len(r) + 1)), k)
 
@@ -31,10 +31,10 @@ def rrf(rankings: Sequence[Ranking], *, k: int, constant: float = RRF_CONSTANT) 
 def summed(
     rankings: Sequence[Ranking], contribution: Callable[[Ranking], Array], k: int
 ) -> list[FusedHit]:
-    """Order by summed contributions, then by key; the largest one names the source.
+    """Order by summed contributions, then by key; the largest contribution names the source.
 
-    The earlier list is the source of equal contributions. Lists can be permuted without moving a
-    sum by a bit, hence ``fsum``.
+    Among equal contributions, the earlier list is the source. ``fsum`` makes sums independent of
+    the order of lists, to the bit.
     """
     shares: dict[int, list[tuple[float, int]]] = {}
     for source, ranking in enumerate(rankings):

@@ -1,4 +1,4 @@
-"""The registry of fusion rules: by name, and how a caller's own function becomes one."""
+"""The registry of fusion rules by name, and the adapter for a caller's own function."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ FusionFunction: TypeAlias = Callable[[RankedPair], Iterable[int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusionInput:
-    """What a rule gets of one query.
+    """Input of a fusion rule, for one query.
 
     Attributes
     ----------
     old, new : Ranking
-        What each version found, with documents as keys.
+        Each version's hits, with documents as keys.
     migrated : bool, as ``old.keys``
         Documents of the old ranking that have fresh new rows.
     in_old : bool, as ``new.keys``
         Documents of the new ranking that the old version can show.
     new_only_share : float
-        Share of the documents that only the new version has in all that are not migrated.
+        New-only documents, as a share of all that are not migrated.
     coverage : float
         Share of live documents with fresh rows in the new version.
     curve : tuple[float, ...]
-        What the rule has learnt, see `FusionChoice`; empty if nothing.
+        The rule's fitted parameters, see `FusionChoice`; empty without.
     score : callable
-        From documents that both versions have to their scores in the old and the new one.
+        Maps documents that both versions have to their scores in the old and the new one.
     """
 
     old: Ranking
@@ -75,11 +75,11 @@ class FusionRule:
     Attributes
     ----------
     fuse : callable
-        From a `FusionInput` to documents in their order, at most k.
+        Maps a `FusionInput` to at most k documents, best first.
     depth : int
-        Hits of each version that it looks at; 0 for as many as are wanted.
+        Hits that it needs of each version; 0 for as many as are wanted.
     disjoint : bool
-        It gets an old ranking of the documents that are not migrated.
+        Whether it takes an old ranking of unmigrated documents only.
     """
 
     name: str
@@ -146,7 +146,7 @@ def rule_of(fusion: str | FusionFunction) -> FusionRule:
 
 
 def name_of(fusion: str | FusionFunction) -> str:
-    """Return what a plan calls a rule."""
+    """Return a rule's name, as plans show it."""
     if isinstance(fusion, str):
         return fusion
     made = fusion if hasattr(fusion, "__qualname__") else type(fusion)
@@ -154,7 +154,7 @@ def name_of(fusion: str | FusionFunction) -> str:
 
 
 class _FunctionRule:
-    """A caller's function as a rule."""
+    """Adapter that makes a caller's function a rule."""
 
     def __init__(self, function: FusionFunction) -> None:
         self._function = function
@@ -178,13 +178,13 @@ class _FunctionRule:
         if len(set(keys)) < len(keys):
             raise InvalidArgumentError(f"fusion: {name} returned a document twice")
         unseen = sorted(from_new.intersection(keys).difference(given.new.keys.tolist()))
-        if unseen:  # migrated, and not among the best of the new version
+        if unseen:  # migrated, but not among the best of the new version
             given.score(np.array(unseen, np.int64))
         return [FusedHit(int(key), 0.0, int(key in from_new)) for key in keys]
 
 
 def learnt_imputation(curve: tuple[float, ...]) -> Imputation:
-    """Return the imputation that a choice has recorded."""
+    """Return the imputation recorded with a `FusionChoice`."""
     if len(curve) < 3:
         return NO_IMPUTATION
     return Imputation(curve[0], max(curve[1], 0.0), np.sort(np.array(curve[2:])), 0, 0)

@@ -1,7 +1,7 @@
-"""Fusion rules for a dual read that keep the slots migrated documents win in the old ranking.
+"""Fusion rules for dual reads that keep the slots of migrated documents in the old ranking.
 
-`slots` fills them in the new version's order, `slots_by_evidence` by what both versions say. Both
-leave alone what is not migrated.
+`slots` fills them in the new version's order, `slots_by_evidence` in an order by both versions'
+scores. Neither moves unmigrated documents.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from vstore.query.ranking import Ranking
     from vstore.types import Array, BoolArray, IntArray
 
-NEW_WEIGHT: Final = 2.0  # of the new version's standard score, where both versions speak
-# At least one place in ten for documents that live only in the new version and that no slot places.
-# Alternating instead lost .047 nDCG@10 on SciFact where 1 % of the documents are new-only and none
-# is migrated; one in ten never lost .001 against leaving them out.
+NEW_WEIGHT: Final = 2.0  # of the new standard score, where a document has both
+# New-only documents that no slot places get at least one place in ten. Alternating instead lost
+# .047 nDCG@10 on SciFact where 1 % of the documents are new-only and none is migrated; one in ten
+# never lost .001 against leaving them out.
 _UNPLACED_EVERY: Final = 10
 
 
@@ -34,7 +34,7 @@ class Candidates(NamedTuple):
     Attributes
     ----------
     keys : int64 (m,)
-        The union of the best migrated documents of the old version and those of the new one.
+        The union of the best migrated documents of both versions.
     old_scores, new_scores : float64 (m,)
     """
 
@@ -55,37 +55,37 @@ def slots(
     """Keep the old ranking's slots, and fill those of migrated documents in the new order.
 
     The i-th migrated document of the old ranking gives its place to the i-th migrated document of
-    the new one. That needs the old top k and the new top k, no parameter and no training, and works
-    across dimensions and metrics.
+    the new one. The rule needs the old top k and the new top k, no parameters and no training, and
+    works across dimensions and metrics.
 
-    A document that lives only in the new version stands right before the migrated document that
-    follows it in the new ranking, and moves what comes behind by one place. If that document's slot
-    is not in the old top k, nothing says where the new-only document belongs among the unmigrated
-    ones behind the last slot, least of all if nothing is migrated yet. There such documents get
-    their share of the places and at least one in ten, or the last one if k is smaller (never the
-    first): no answer loses much, and none of them is out of reach.
+    A new-only document (one that lives only in the new version) stands right before the migrated
+    document that follows it in the new ranking, and moves later documents down by one place. If
+    that migrated document's slot is not in the old top k, the new-only document's place among the
+    unmigrated documents after the last slot is unknown, above all if nothing is migrated yet. Such
+    new-only documents get their share of those places and at least one in ten, or the last one if
+    k is smaller (never the first): no answer loses much, and every new-only document can be found.
 
-    If the new list is shorter than the slots (it has fewer than k of the migrated documents, as
-    after a search that gave up), the migrated documents it lacks fill the slots that are left, by
-    their old vectors. If the old list has fewer than k documents, the rest of the new one follows.
+    If the new list is shorter than the slots (for example because a search gave up), the migrated
+    documents missing from it fill the remaining slots, by their old vectors. If the old list has
+    fewer than k documents, the rest of the new list follows.
 
     Parameters
     ----------
     old : Ranking
-        All documents that have old rows, or their top k.
+        All documents with old rows, or their top k.
     new : Ranking
-        Migrated documents and those that live only in the new version, or their top k.
+        Migrated and new-only documents, or their top k.
     migrated : bool, as ``old.keys``
-        Which documents of the old ranking have fresh new rows.
+        Whether a document of the old ranking has fresh new rows.
     new_only : collection of int
-        Which documents of ``new`` have no old rows.
+        Documents of ``new`` without old rows.
     new_only_share : float
-        Share of the new-only documents in all that are not migrated, in [0, 1]; 0 if unknown.
+        New-only documents, as a share of all that are not migrated, in [0, 1]; 0 if unknown.
 
     Raises
     ------
     InvalidArgumentError
-        If ``new`` or ``new_only`` has a document that the old ranking says it cannot have.
+        If ``new`` has a document that is unmigrated in ``old``, or ``new_only`` one of ``old``.
     """
     answers = hits(new.keys, new.scores, 1)
     alone = frozenset(new_only)
@@ -106,11 +106,11 @@ def slots_by_evidence(
 ) -> list[FusedHit]:
     """Keep the old ranking's slots, and fill them by the evidence of both versions.
 
-    Migrated documents are ordered by their old plus ``new_weight`` times their new standard score.
-    Exactly the old ranking before anything is migrated, but not the new one after: each version
-    knows something that the other does not, and at full coverage that is no less true.
+    Migrated documents are ordered by old standard score plus ``new_weight`` times new standard
+    score. The result is exactly the old ranking before anything is migrated, but not the new one
+    after: each version has evidence that the other lacks, at full coverage too.
 
-    What `imputed.imputed` answers as long as there is no candidate, and a cascade always.
+    Used by `imputed.imputed` when there is no candidate, and by cascades.
 
     Parameters
     ----------
@@ -119,13 +119,13 @@ def slots_by_evidence(
     candidates : Candidates
         The ``depth`` (or k, if more) best migrated documents of each version.
     depth : int
-        How many of the best scores of each version give its mean and deviation; about 50.
+        Number of best scores of each version to compute mean and deviation from; about 50.
     new_weight : float
         At least 0; infinite for the new version alone. The default is right where the new version
         is somewhat better than the old one.
     new, new_only, new_only_share
-        As for `slots`. Only to place documents that live in the new version alone, by its rule:
-        before the candidate that follows them there.
+        As for `slots`. They only place new-only documents: before the candidate that follows in
+        the new ranking.
     """
     alone = frozenset(new_only)
     combined = _against_best(candidates.new_scores, depth)
@@ -202,7 +202,7 @@ def _shared(
     k: int,
     share: float,
 ) -> list[FusedHit]:
-    """Merge unmigrated documents and those without a slot, each in their order; see `slots`."""
+    """Merge unmigrated and unplaced new-only documents, each in their order; see `slots`."""
     rate = max(share, 1 / max(2, min(k, _UNPLACED_EVERY)))
     places, others = deque(unmigrated), deque(unplaced)
     merged: list[FusedHit] = []

@@ -1,4 +1,4 @@
-"""Standard scores, by which scores of different versions are compared."""
+"""Standard scores, which make scores of different versions comparable."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 
 def standardised(scores: Array, reference: Array) -> Array:
-    """Return scores in standard deviations of the reference above its mean; 0 if it has none."""
-    # Equal scores are asked for by comparison: their computed deviation need not be 0.
+    """Return scores as deviations from the reference's mean, in its standard deviations.
+
+    All are 0 if the reference is empty or has no deviation.
+    """
+    # Compare minimum and maximum: the computed deviation of equal scores need not be 0.
     if not len(reference) or reference.min() == reference.max():
         return np.zeros(len(scores))
     deviation = reference.std()
