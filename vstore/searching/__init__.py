@@ -1,9 +1,11 @@
-"""Searches, from a caller's query to a result.
+"""How is a question answered?
 
-Input: a caller's query, and a `Handle`. Output: a result that outlives the store, with its plan.
+In: a query as a caller gives it, and a `Handle`. Out: a result that outlives the store, with the
+plan that found it.
 
 - One snapshot serves one search.
-- The caller, the query's stamp or a route chooses the versions; every hit's version is in the plan.
+- The caller, the query's a route decides which versions are read; a hit is of a version
+  that the plan names.
 - Queries pass the guard before they are scored, and are counted after they are answered.
 
 Not here: scoring and plans (`query`, `index`), choosing a route (`migration/routes`), writing.

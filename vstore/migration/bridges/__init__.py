@@ -1,10 +1,10 @@
-"""Bridges: fitted maps for queries that were embedded for another version.
+"""How well can one version answer queries that were embedded for another?
 
-Input: documents with rows in both versions, and perhaps real queries with both vectors. Output: a
-`BridgeMap`, an affine map, stored with its measured recall.
+In: documents that have rows in both versions, and perhaps real queries with both vectors. Out: a
+`BridgeMap`, an affine map, stored with the recall that was measured for it.
 
-- A bridge is measured on documents or queries that it was not fitted on.
-- A bridge whose recall is below ``min_recall`` is refused and leaves nothing in the file.
+- A bridge is judged by documents or queries that it was not fitted on.
+- One whose recall is below ``min_recall`` is refused and leaves nothing in the file.
 
 Not here: applying the map to queries (`query/bridge_map.py`, `searching/bridging.py`).
 """

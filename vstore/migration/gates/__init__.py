@@ -1,11 +1,11 @@
-"""Gates: conditions for a version to serve alone.
+"""May this version serve alone?
 
-Input: `Gates`, the required bounds, and a `Handle`. Output: a `GateResult` for each gate, with the
-measured value, the required one, and the amount of evidence.
+In: `Gates`, which say what must hold, and a `Handle`. Out: a `GateResult` for each gate, with what
+was measured, what was required, and how much evidence that stands on.
 
-- `gates.py` decides and is pure; `measurements.py` reads and searches, without counting as traffic.
+- `gates.py` decides and is pure; `measurements.py` reads and searches, which counts as no traffic.
 - A gate without evidence does not pass.
-- Through a scoped handle, gates measure that tenant's documents.
+- Through a scoped handle gates measure that tenant's documents.
 
-Not here: the cutover itself. Measuring changes nothing.
+Not here: letting the version serve. Measuring changes nothing.
 """
