@@ -74,7 +74,7 @@ class CommitRequest(Protocol):
         ...
 
     def edited(self, state: StoreState) -> StoreState:
-        """Return the store's state with the writer's edits of it."""
+        """Return the store's state with the writer's edits applied."""
         ...
 
     def operation(self) -> Operation:
@@ -85,8 +85,8 @@ class CommitRequest(Protocol):
 class OpenFile:
     """One open file: its current snapshot, and the writer's turn.
 
-    `Store` is the public face of it. The snapshot is replaced, never changed, so readers need no
-    lock; writers take turns.
+    `Store` is its public face. The snapshot is replaced, never changed, so readers need no lock;
+    writers take turns.
 
     Attributes
     ----------

@@ -75,7 +75,7 @@ class Turn:
         self._tickets.extend(map(partial(queue.get, timeout=timeout_s), (True,)))
 
     def claim(self) -> bool:
-        """Begin to commit; return False if the turn was revoked. Afterwards it cannot be."""
+        """Begin to commit, which rules out a later revocation; return False if already revoked."""
         if next(self._right, False):
             self._committing = True
         return self._committing

@@ -36,8 +36,7 @@ class _StoppedError(Exception):
 class Upkeep:
     """Keeps the versions of a store in few segments, with graphs.
 
-    Threads communicate by a queue and by single attributes, so that there is no lock that an
-    interrupt could leave held.
+    Threads communicate by a queue and by single attributes: an interrupt could leave a lock held.
 
     Attributes
     ----------

@@ -72,7 +72,7 @@ class RankedPair:
     Attributes
     ----------
     old, new : Ranking
-        Each version's hits; the new ranking has migrated documents, and those only it has.
+        Each version's hits; the new ranking has migrated and new-only documents.
     migrated : bool, as ``old.keys``
         Documents of the old ranking that the new version answers for.
     k : int
