@@ -1,6 +1,6 @@
-"""Searches, from a caller's query to a result.
+"""How is a query answered?
 
-Input: a caller's query, and a `Handle`. Output: a result that outlives the store, with its plan.
+In: a caller's query, and a `Handle`. Out: a result that outlives the store, with its plan.
 
 - One snapshot serves one search.
 - The caller, the query's stamp or a route chooses the versions; every hit's version is in the plan.

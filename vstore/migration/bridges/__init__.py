@@ -1,6 +1,6 @@
-"""Bridges: fitted maps for queries that were embedded for another version.
+"""How well can one version answer queries that were embedded for another?
 
-Input: documents with rows in both versions, and perhaps real queries with both vectors. Output: a
+In: documents with rows in both versions, and perhaps real queries with both vectors. Out: a
 `BridgeMap`, an affine map, stored with its measured recall.
 
 - A bridge is measured on documents or queries that it was not fitted on.

@@ -1,6 +1,6 @@
-"""Gates: conditions for a version to serve alone.
+"""May this version serve alone?
 
-Input: `Gates`, the required bounds, and a `Handle`. Output: a `GateResult` for each gate, with the
+In: `Gates`, the required bounds, and a `Handle`. Out: a `GateResult` for each gate, with the
 measured value, the required one, and the amount of evidence.
 
 - `gates.py` decides and is pure; `measurements.py` reads and searches, without counting as traffic.

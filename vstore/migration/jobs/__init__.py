@@ -1,7 +1,7 @@
-"""Backfill jobs: giving documents the vectors of a version that they lack.
+"""How do documents get the vectors of a version that they lack?
 
-Input: the job's options, and an embedding function or a map of another version's rows. Output: one
-commit per batch with its vectors and the job's progress; dead letters for documents that cannot be
+In: the job's options, and an embedding function or a map of another version's rows. Out: one commit
+per batch with its vectors and the job's progress; dead letters for documents that cannot be
 embedded.
 
 - Remaining work is found by a scan over the documents, not by a cursor. So a runner may be killed

@@ -1,6 +1,6 @@
-"""Routes: which version answers a query that names none.
+"""Which version answers a query that names none?
 
-Input: a `Handle`, a version, a read mode, and a reason. Output: one commit that changes the default
+In: a `Handle`, a version, a read mode, and a reason. Out: one commit that changes the default
 route, or through a handle scoped to one tenant, that tenant's own.
 
 - A cutover measures its counts during the writer's turn, so that nothing changes between gates and
