@@ -151,7 +151,7 @@ class OpenFile:
         interrupted it: then the commit fails. A transaction that is open in this thread, or still
         open in another thread after `CLOSE_WAIT_S`, is abandoned: its end raises `ClosedError`.
         """
-        if self.container.closed:  # by an earlier call, or of a parent process
+        if self.container.closed:  # closed by an earlier call, or opened by a parent process
             self.closed = True
             return
         turn = Turn()
