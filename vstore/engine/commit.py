@@ -1,8 +1,8 @@
 """One commit: from changed state and changed documents to a published epoch.
 
 A small commit is one delta block. When the memtable is full, or the commit itself is large, the
-memtable and the commit are sealed into segments, due merges are made, and a full manifest is
-written.
+commit seals the memtable and its own changes into segments, makes due merges, and writes a full
+manifest.
 """
 
 from __future__ import annotations
@@ -72,17 +72,17 @@ def commit(
     Parameters
     ----------
     kernels : callable
-        Asked for kernels if the commit seals; they build the graphs that are due. None to leave
-        the merging of vectors and their graphs to someone else.
+        Returns the kernels that build due graphs, if the commit seals. None leaves the merging of
+        vectors and their graphs to the upkeep thread.
     checkpoint : bool
         Seal the memtable and write a full manifest, however small the commit.
     upkeep : bool
-        Do that, and look after every collection, not only those that changed.
+        Like ``checkpoint``, and merge in every collection, not only in changed ones.
 
     Raises
     ------
     StorageError
-        Nothing was committed, unless the container is poisoned: then reopening tells.
+        Nothing was committed, unless the container is poisoned: then reopening shows whether.
     """
     container = snapshot.container
     try:
@@ -99,7 +99,7 @@ def commit(
             )
         try:
             return _commit_delta(snapshot, state, changes, operation, time_us, durable=durable)
-        except LimitExceededError:  # metadata or many collections, which no rule above weighs
+        except LimitExceededError:  # large metadata or many collections, which `_must_seal` ignores
             return _commit_sealed(
                 snapshot, state, changes, operation, time_us, durable=durable, kernels=kernels
             )
@@ -200,7 +200,7 @@ def _commit_sealed(
 def seal_memtable(
     container: Container, collection: CollectionState, memtable: Memtable, *, epoch: int
 ) -> CollectionState:
-    """Write a memtable as segments; the collection itself if there is nothing in it."""
+    """Write a memtable as segments; return the same collection if the memtable is empty."""
     rows = {label: memtable.batch(label) for label in memtable.rows}
     changes = CollectionChanges(
         dict(memtable.documents),
@@ -233,7 +233,7 @@ def _seal(
 def _merged(
     container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels | None
 ) -> CollectionState:
-    # Versions first: which of their rows may go is decided by the segments of the documents.
+    # Versions first: the old document segments decide which of their rows are dead.
     versions = dict(collection.versions)
     if kernels is not None:
         for label, version in collection.versions.items():
@@ -252,7 +252,7 @@ def _merged(
 def _indexed(
     container: Container, collection: CollectionState, *, epoch: int, kernels: FindKernels | None
 ) -> CollectionState:
-    """Build the graphs of segments that are due one."""
+    """Build the graphs that are due."""
     if kernels is None:
         return collection
     versions = {
@@ -299,7 +299,7 @@ def _publish_full(
 
 
 def append_commit(container: Container, record: Commit) -> BlockRef:
-    """Append a commit block; it is the state only after `Container.publish`.
+    """Append a commit block; it becomes the state only with `Container.publish`.
 
     Raises
     ------

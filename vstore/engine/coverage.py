@@ -1,4 +1,4 @@
-"""Coverage: how much of a collection a version covers."""
+"""Coverage: the share of a collection that a version covers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a collection a version covers, in documents.
+    """A version's coverage of a collection, in documents and hits.
 
     Attributes
     ----------
@@ -15,8 +15,7 @@ class Coverage:
         Live documents with rows made from their current revision.
     live : int
     hits_fresh, hits : int
-        How often those documents were found, and all; 0 where that was not asked for, or not
-        counted.
+        Hits of fresh documents, and of live ones; 0 if not requested, or not counted.
     """
 
     fresh: int
@@ -26,12 +25,12 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """Fresh documents of live documents; 1 for an empty collection."""
+        """Fresh documents as a share of live documents; 1 for an empty collection."""
         return self.fresh / self.live if self.live else 1.0
 
     @property
     def traffic_share(self) -> float:
-        """Hits of fresh documents of all hits; without any, as `share`."""
+        """Hits of fresh documents as a share of all hits; `share` if there are no hits."""
         return self.hits_fresh / self.hits if self.hits else self.share
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vstore.query import filter as filters
     from vstore.query.filter import Filter, Where
     from vstore.types import BoolArray
-else:  # not what a search without a filter needs
+else:  # loaded late: a search without a filter does not need it
     filters = Deferred("vstore.query.filter")
 
 
@@ -28,7 +28,7 @@ def filter_of(where: Filter | Mapping[str, object]) -> Filter:
     Raises
     ------
     FilterError
-        It is neither a filter nor a dict that stands for one.
+        ``where`` is neither a filter nor a dict that describes one.
     """
     given: object = where  # callers without a type checker pass anything
     if isinstance(given, filters.Filter):
@@ -42,12 +42,12 @@ def filter_of(where: Filter | Mapping[str, object]) -> Filter:
 def bound_filter(view: CollectionView, where: Where) -> Filter | None:
     """Return a caller's filter, checked against the fields, inside the view's scope.
 
-    None if there is neither.
+    None without a filter and a scope.
 
     Raises
     ------
     FilterError
-        It is no filter, or asks for what the fields do not have.
+        ``where`` is not a filter, or does not fit the fields.
     """
     if where is None:
         return view.scope
@@ -56,12 +56,12 @@ def bound_filter(view: CollectionView, where: Where) -> Filter | None:
 
 
 def passing(view: CollectionView, where: Where) -> BoolArray:
-    """Return by docno which live documents of a view pass a filter, bool (docno_end,).
+    """Return the mask of a view's live documents that pass a filter, bool (docno_end,).
 
     Raises
     ------
     FilterError
-        It is no filter, or asks for what the fields do not have.
+        ``where`` is not a filter, or does not fit the fields.
     """
     bound = bound_filter(view, where)
     if bound is None:

@@ -1,7 +1,7 @@
-"""Counters and hits into the file: one commit that adds what a handle has counted to what is there.
+"""Flushing: one commit that adds a handle's counters and hits to those in the file.
 
-Not part of other commits: a search counts something every time, and whoever only reads must not
-make a file grow.
+Other commits do not flush: every search counts something, and searches alone must not make a file
+grow.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 
 def flush_metrics(open_file: OpenFile) -> bool:
-    """Write what was counted since the last time; whether there was a search.
+    """Write the counts since the last flush; return whether there were any searches.
 
     Raises
     ------
     ReadOnlyError, LockedError, StateError, StorageError, CorruptionError
-        The counters could not be written. They are counted still, and can be written later.
+        The counters could not be written. They are kept, and can be flushed later.
     """
     observer, before = open_file.observer, -1
     searched = False
 
     def edit(state: StoreState) -> StoreState:
         nonlocal before, searched
-        # In the writer's turn, so that no vacuum comes between counting and writing.
+        # During the writer's turn, so that no vacuum comes between counting and writing.
         before = open_file.snapshot.epoch
         taken = observer.take()
         searched = bool(taken)
@@ -88,7 +88,7 @@ def _added(
         if collection is None or not counter.found.any():
             continue
         if not counter.numbering.same(Numbering(container, collection.created_epoch)):
-            continue  # of a collection that was dropped, or of before a vacuum by someone else
+            continue  # counted before a drop of the collection, or another process's vacuum
         view = snapshot.collection(name)
         end = view.documents.docno_end
         total_hits = stored_hits(snapshot, name) + counter.by_docno(end)

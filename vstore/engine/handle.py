@@ -1,8 +1,8 @@
-"""Handles: a collection of an open file, at a snapshot, inside a scope. Services take these.
+"""Handles: a collection of an open file, at a snapshot, inside a scope; all services take one.
 
-A handle never changes. Everything that is asked of the collection is asked of its `Handle.view`,
-which knows nothing of what is outside the scope; what concerns the whole collection is refused
-through a scoped handle by `Handle.require_unscoped` and `Handle.require_whole`.
+A handle never changes. All reads of the collection go through `Handle.view`, which hides all
+documents outside the scope; `Handle.require_unscoped` and `Handle.require_whole` refuse operations
+on the whole collection through a scoped handle.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vstore.observe.observer import Observer
     from vstore.query import filter as filters
     from vstore.query.filter import Filter
-else:  # not what a search needs
+else:  # loaded late: a search does not need these
     edits = Deferred("vstore.manifest.edits")
     filters = Deferred("vstore.query.filter")
 
@@ -40,15 +40,15 @@ class Handle:
     ----------
     file : OpenFile
     name : str
-        The collection's.
+        Name of the collection.
     embedders : EmbedderRegistry
-        Of the store that the handle was made by.
+        Embedders of the store that made the handle.
     scope : Filter | None
-        Which documents every read and write stays inside; None for all.
+        Filter that confines every read and write; None for all documents.
     pinned : Snapshot | None
-        What it reads, unless that is the newest snapshot.
+        Snapshot to read; None for the newest.
     version : str | None
-        Label of the version that is meant where none is named.
+        Label of the default version, if the handle is bound to one.
     """
 
     __slots__ = ("_bound_scope", "_seen", "embedders", "file", "name", "pinned", "scope", "version")
@@ -70,11 +70,11 @@ class Handle:
         self.pinned = pinned
         self.version = version
         self._bound_scope: tuple[object, Filter] | None = None
-        # The latest scoped view, held by the snapshot that it is of, not by this handle.
+        # Cache of the latest scoped view; its snapshot holds the view, this handle does not.
         self._seen: ref[CollectionView] | None = None
 
     def within(self, scope: Filter) -> Handle:
-        """Return a handle inside a scope, which has this one's in it already."""
+        """Return a handle with a scope, which must include this handle's."""
         return self._but(scope=scope)
 
     def at(self, snapshot: Snapshot) -> Handle:
@@ -102,12 +102,12 @@ class Handle:
         )
 
     def label(self, version: str | None) -> str:
-        """Return the label of the version that is meant.
+        """Return the given label, or else the label that the handle is bound to.
 
         Raises
         ------
         InvalidArgumentError
-            None is named, and the handle is bound to none.
+            No label is given, and the handle is not bound to a version.
         """
         found = self.version if version is None else version
         if found is None:
@@ -124,12 +124,12 @@ class Handle:
 
     @property
     def observer(self) -> Observer:
-        """What counts the searches of the open file."""
+        """Observer of the open file, which counts its searches."""
         return self.file.observer
 
     @property
     def is_pinned(self) -> bool:
-        """Whether it reads an older epoch, or would if one were committed now."""
+        """Whether the handle reads a fixed epoch, and not always the newest."""
         return self.pinned is not None
 
     @property
@@ -147,11 +147,11 @@ class Handle:
         ClosedError
             The store is closed, or was opened by a parent process.
         """
-        newest = self.file.current()  # which a closed store, or a fork's, does not have
+        newest = self.file.current()  # raises for a closed store, or in a fork
         return newest if self.pinned is None else self.pinned
 
     def view(self) -> CollectionView:
-        """Return the collection at that snapshot, inside the scope.
+        """Return the view of the collection that reads see now, inside the scope.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class Handle:
         return self.view_at(self.snapshot())
 
     def view_at(self, snapshot: Snapshot) -> CollectionView:
-        """Return the collection at a snapshot, inside the scope."""
+        """Return the view of the collection at a snapshot, inside the scope."""
         whole = snapshot.collection(self.name)
         if self.scope is None:
             return whole
@@ -174,7 +174,7 @@ class Handle:
         return seen
 
     def bound_scope(self, view: CollectionView) -> Filter:
-        """Return the scope, bound to the fields as they are in a view."""
+        """Return the scope, bound to a view's fields."""
         assert self.scope is not None, "only for scoped handles"
         if self._bound_scope is None or self._bound_scope[0] != view.field_types:
             self._bound_scope = (view.field_types, filters.bind(self.scope, view.field_types))
@@ -203,7 +203,7 @@ class Handle:
             )
 
     def require_unscoped(self, what: str) -> None:
-        """Refuse to write what concerns the whole collection through a scoped handle.
+        """Refuse to write to the whole collection through a scoped handle.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class Handle:
         self.require_whole(what)
 
     def require_whole(self, what: str) -> None:
-        """Refuse what is about the whole collection through a handle that sees a part of it.
+        """Refuse an operation on the whole collection through a scoped handle.
 
         Raises
         ------
@@ -234,12 +234,12 @@ class Handle:
     def change(
         self, edit: Callable[[CollectionState], CollectionState], operation: Operation
     ) -> None:
-        """Commit what an edit makes of the collection's state; nothing if it returns it as it is.
+        """Commit an edit of the collection's state; nothing if the edit returns the same object.
 
         Parameters
         ----------
         edit : callable
-            Runs under the writer lock: what it measures cannot change before the commit.
+            Runs during the writer's turn: its measurements cannot change before the commit.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class Handle:
     def change_part(
         self, edit: Callable[[CollectionState], CollectionState], operation: Operation
     ) -> None:
-        """Commit an edit as `change` does, also through a scoped handle: of what is the scope's."""
+        """Commit an edit as `change` does, but allow a scoped handle, for the scope's own state."""
 
         def whole(state: StoreState) -> StoreState:
             before = state.collections[self.name]
@@ -264,12 +264,12 @@ class Handle:
 
 
 class HandleOwner(Protocol):
-    """What stands for a collection towards its users."""
+    """A public object that wraps a handle."""
 
     @property
     def _handle(self) -> Handle: ...
 
 
 def handle_of(owner: HandleOwner) -> Handle:
-    """Return the handle of what users hold."""
+    """Return the handle of a public object."""
     return owner._handle

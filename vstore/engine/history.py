@@ -1,4 +1,4 @@
-"""What happened to a store: its commits, also those that a vacuum dropped."""
+"""History of a store: its commits, including those that a vacuum dropped."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class HistoryEntry:
     time_us : int
         Microseconds since 1970-01-01 UTC.
     operation, note : str
-        What it did, and a person's reason.
+        Name of the operation, and a person's reason.
     counts : Mapping[str, int]
     readable : bool
-        Whether the epoch can still be opened; a vacuum keeps only tagged ones.
+        Whether the epoch can still be opened; a vacuum drops untagged ones.
     """
 
     epoch: int
@@ -63,7 +63,7 @@ def entries(snapshot: Snapshot, *, limit: int) -> list[HistoryEntry]:
     Raises
     ------
     InvalidArgumentError, CorruptionError
-        The limit is no whole number of at least 1; the record of dropped commits is damaged.
+        The limit is not a whole number of at least 0; the record of dropped commits is damaged.
     """
     limit = check_whole(limit, what="limit", least=0)
     found = {
@@ -86,7 +86,7 @@ def dropped(container: Container, ref: BlockRef) -> list[tuple[int, int, Operati
     Raises
     ------
     CorruptionError
-        The block is damaged, or is no history.
+        The block is damaged, or is not a history.
     """
     try:
         listed = unpack(container.read(ref, BlockKind.HISTORY), bytes_max=MANIFEST_BYTES_MAX)

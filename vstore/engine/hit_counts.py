@@ -1,4 +1,4 @@
-"""How often documents were found: what the file has, and what this handle has counted since."""
+"""Hit counts of documents: those in the file, and this handle's since the last flush."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def stored_hits(snapshot: Snapshot, name: str) -> Array:
-    """Return a collection's hits as the file has them, by docno, u64 (docno_end,).
+    """Return a collection's hits in the file, by docno, u64 (docno_end,).
 
     Raises
     ------
@@ -32,20 +32,20 @@ def stored_hits(snapshot: Snapshot, name: str) -> Array:
 
 
 def hits_by_docno(handle: Handle, snapshot: Snapshot) -> Array:
-    """Return a collection's hits by docno, u64 (docno_end,), those not yet flushed included.
+    """Return a collection's hits by docno, u64 (docno_end,), including unflushed ones.
 
-    A handle on an older epoch sees what the file had then.
+    A handle on an older epoch sees the hits in the file at that epoch.
     """
     hits = stored_hits(snapshot, handle.name)
     if handle.is_pinned:
         return hits
-    view = snapshot.collection(handle.name)  # hits are by docno, whoever's they are
+    view = snapshot.collection(handle.name)  # the whole collection: hits are by docno
     recent = handle.observer.hits(handle.name, view.numbering, len(hits))
     return hits if recent is None else hits + recent
 
 
 def hits_by_id(handle: Handle) -> dict[DocumentId, int]:
-    """Return the hits of live documents inside the scope that were found at all, most first."""
+    """Return hits by live document inside the scope, most first; never-found ones are left out."""
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)
     hits = hits_by_docno(handle, snapshot)

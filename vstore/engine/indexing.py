@@ -1,4 +1,4 @@
-"""When graphs are built, and with what."""
+"""When graphs are built, and with which kernels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REFERENCE_ROWS_MAX: Final = 5_000  # NumPy builds graphs a thousand times slowe
 
 
 def builders(rows: int) -> Kernels | None:
-    """Return what builds a graph of so many rows here; waits for machine code if need be."""
+    """Return kernels to build a graph of so many rows; wait for native ones if they are loading."""
     native = loader.kernels(wait=True)
     if native is not None:
         return native
@@ -24,7 +24,7 @@ def builders(rows: int) -> Kernels | None:
 
 
 def during_commits(indexing: Indexing) -> FindKernels | None:
-    """Return what commits ask for kernels; None if they leave merges and graphs to a thread."""
+    """Return the ``kernels`` of commits; None if they leave merges and graphs to a thread."""
     if indexing == "background":
         return None
     return builders if indexing == "inline" else _none

@@ -1,4 +1,4 @@
-"""Whether a path still names the store that is open, and not another one or a copy of it."""
+"""Checks that a path still names the open store, and not another store or a copy of it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 def require_in_place(
     medium: Medium, container: Container, *, lost: str = "Nothing was written"
 ) -> None:
-    """Refuse to write into a file that its path no longer names, or that somebody wrote over.
+    """Refuse to write to a file that its path no longer names, or that was overwritten.
 
     Parameters
     ----------
     lost : str
-        What the error says of the data.
+        The error's sentence on the fate of the data.
 
     Raises
     ------
     FileMovedError
-        The file was renamed, removed, replaced, or written over.
+        The file was renamed, removed, replaced, or overwritten.
     """
     if not medium.is_current(container.file):
         raise FileMovedError(
@@ -42,12 +42,12 @@ def require_in_place(
 
 
 def newest(medium: Medium, known: Snapshot) -> Snapshot:
-    """Return the newest snapshot of a reader's store, also from a file that a vacuum put there.
+    """Return the newest snapshot of a reader's store, if need be from a vacuum's new file.
 
     Raises
     ------
     FileMovedError
-        The path names nothing, no store, another store, or a copy without the commit that is known.
+        The path names nothing, no store, another store, or a copy without the known commit.
     StorageError
         The operating system cannot open or read the file now.
     CorruptionError, FormatVersionError
@@ -66,8 +66,8 @@ def _newest(medium: Medium, known: Snapshot) -> Snapshot:
     if not medium.is_current(container.file):
         return _replaced(medium, known)
     container.reload()
-    # What the snapshot is of tells, not whether the superblock moved: an earlier call may have read
-    # the superblock, and failed after that.
+    # Compare with the snapshot, not with the previous superblock: an earlier call may have read the
+    # superblock, and failed after that.
     tip = container.manifest_ref()
     if tip == known.tip:
         return known
@@ -95,7 +95,7 @@ def _replaced(medium: Medium, known: Snapshot) -> Snapshot:
     except FileMovedError:
         raise
     except StorageError as error:
-        # Too many open files, or a disk that fails, tell nothing of the file.
+        # Too many open files, or a failing disk, do not mean that the file is another one.
         if isinstance(error.__cause__, OSError) and not isinstance(
             error.__cause__, PermissionError
         ):
@@ -115,7 +115,7 @@ def _replaced(medium: Medium, known: Snapshot) -> Snapshot:
 
 
 def _descends(snapshot: Snapshot, known: Snapshot) -> bool:
-    """Whether a snapshot of a vacuumed file came from a known one; True where nothing tells."""
+    """Whether a vacuumed file's snapshot descends from a known one; True if neither is provable."""
     container = snapshot.container
     ref = find_epoch(container, snapshot.tip, known.epoch, limit=HISTORY_MAX)
     if ref is not None:

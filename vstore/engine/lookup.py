@@ -1,4 +1,4 @@
-"""Mappings by name that are asked lazily, and say what is missing."""
+"""Lazy mappings by name, which raise `NotFoundError` for a missing name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _Other = TypeVar("_Other")
 
 
 class Lookup(Mapping[str, _Value]):
-    """A mapping whose values are made when they are asked for; a missing one is a NotFoundError."""
+    """A mapping whose values are made on demand; a missing name raises `NotFoundError`."""
 
     __slots__ = ()
 
     @abstractmethod
     def _names(self) -> tuple[str, ...]:
-        """Return the names, in the order of their making."""
+        """Return the names, in order of creation."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names())
@@ -38,7 +38,7 @@ class Lookup(Mapping[str, _Value]):
     @overload
     def get(self, name: str, /, default: _Value | _Other) -> _Value | _Other: ...
     def get(self, name: str, /, default: object = None) -> object:
-        """Return the value of a name, a default if there is none."""
+        """Return the value of a name, or the default if there is none."""
         try:
             return self[name]
         except NotFoundError:

@@ -1,4 +1,4 @@
-"""An open file: the snapshot that reads see, and the writers' turns that move it on."""
+"""An open file: the snapshot that reads see, and the writer's turns that replace it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vstore.segment.compaction import FindKernels
     from vstore.storage.container import Container
     from vstore.storage.file import Medium, StorageFile
-else:  # not what a search needs
+else:  # loaded late: a search does not need these
     edits = Deferred("vstore.manifest.edits")
     graphs = Deferred("vstore.engine.indexing")
     lineages = Deferred("vstore.engine.lineage")
@@ -53,13 +53,13 @@ else:  # not what a search needs
 
 Durability: TypeAlias = Literal["full", "relaxed"]
 DURABILITIES: Final[tuple[Durability, ...]] = get_args(Durability)
-RELAXED_SYNC_S: Final = 1.0  # the most that a power loss costs under relaxed durability
-CLOSE_WAIT_S: Final = 1.0  # how long `OpenFile.close` lets another thread's transaction go on
+RELAXED_SYNC_S: Final = 1.0  # longest time that a power loss undoes under relaxed durability
+CLOSE_WAIT_S: Final = 1.0  # how long `OpenFile.close` waits for another thread's transaction
 
 _T = TypeVar("_T")
 
-# What every commit of documents does besides: from the snapshot before it, the state that the
-# writer wants, the changes, and what tells the commit's moment, to the state that is committed.
+# A step that every commit of documents takes. Arguments: the snapshot before the commit, the
+# writer's state, the changes, and a function for the commit's moment. Returns the state to commit.
 CommitStep: TypeAlias = (
     "Callable[[Snapshot, StoreState, Mapping[str, CollectionChanges], Callable[[], Moment]], "
     "StoreState]"
@@ -74,31 +74,31 @@ class CommitRequest(Protocol):
         ...
 
     def edited(self, state: StoreState) -> StoreState:
-        """Return the store's state with the writer's edits of it."""
+        """Return the store's state with the writer's edits applied."""
         ...
 
     def operation(self) -> Operation:
-        """Return the history's entry."""
+        """Return the entry for the history."""
         ...
 
 
 class OpenFile:
-    """One open file: which snapshot its readers see, and whose turn it is to write.
+    """One open file: its current snapshot, and the writer's turn.
 
-    `Store` is its public face. The snapshot is replaced, never changed, so that readers need no
-    lock; a writer has a turn.
+    `Store` is its public face. The snapshot is replaced, never changed, so readers need no lock;
+    writers take turns.
 
     Attributes
     ----------
     container : Container
-        Of the file as it was opened, or as a vacuum left it.
+        Container of the file, replaced by a vacuum.
     snapshot : Snapshot
-        What reads see: of the last commit, or of the epoch that the handle is pinned to.
+        Snapshot that reads see: the last commit's, or that of the pinned epoch.
     closed : bool
     threads : int
-        How many share the queries of a batch.
+        Number of threads that share the queries of a batch.
     companions : Companions
-        What higher floors keep beside the file.
+        Objects that higher layers keep for as long as the file is open.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class OpenFile:
         self._turns = Turns(medium.name)
         self.companions = Companions()
         self._generation = fork.generation()
-        self._replacements: list[StorageFile] = []  # opened by a vacuum, and ours to close
+        self._replacements: list[StorageFile] = []  # opened by a vacuum; this object closes them
         self._settling: threading.Timer | None = None
         self.observer = Observer(recall_sample)
         self._upkeep: upkeeps.Upkeep | None = None
@@ -141,17 +141,17 @@ class OpenFile:
 
     @property
     def healthy(self) -> bool:
-        """Whether something can still be written."""
+        """Whether the file can still be written to."""
         return not self.closed and not self.container.closed and not self.container.poisoned
 
     def close(self) -> None:
-        """Sync what is relaxed, release file and lock. Arrays handed out stay valid.
+        """Sync relaxed commits, and release file and lock. Arrays handed out stay valid.
 
-        A commit that has begun is waited for, but for one that this call interrupts, as a signal
-        handler may: that one fails. A transaction that is open in this thread, or is
-        still open in another one after `CLOSE_WAIT_S`, is given up: its end raises `ClosedError`.
+        Waits for a commit that has begun, unless this call runs in a signal handler that
+        interrupted it: then the commit fails. A transaction that is open in this thread, or still
+        open in another thread after `CLOSE_WAIT_S`, is abandoned: its end raises `ClosedError`.
         """
-        if self.container.closed:  # by an earlier call, or of a parent process
+        if self.container.closed:  # closed by an earlier call, or opened by a parent process
             self.closed = True
             return
         turn = Turn()
@@ -162,7 +162,7 @@ class OpenFile:
                 self._release(turn)
         finally:
             self._release(turn)
-        if self._upkeep is not None:  # may be waiting for a turn, to learn that there are no more
+        if self._upkeep is not None:  # last: upkeep may wait for the turn that this call held
             self._upkeep.join()
 
     def _settle_and_close(self, turn: Turn) -> None:
@@ -178,7 +178,7 @@ class OpenFile:
             self.closed = True
 
     def _release(self, turn: Turn) -> None:
-        """Close every file and end the turn, also of a `close` that was interrupted."""
+        """Close every file and end the turn, even if `close` was interrupted."""
         self.closed = True
         try:
             for file in self._replacements:
@@ -190,7 +190,7 @@ class OpenFile:
     # Reading.
 
     def require_own_process(self) -> None:
-        """Refuse a forked child, in which a lock of a thread that is not there stays held.
+        """Refuse a forked child, in which locks of the parent's threads would stay held.
 
         Raises
         ------
@@ -215,7 +215,7 @@ class OpenFile:
         return self.snapshot
 
     def refresh(self) -> bool:
-        """Move a read-only handle to the newest commit; False if it is there already.
+        """Move a read-only handle to the newest commit; return False if it is already there.
 
         Raises
         ------
@@ -229,14 +229,14 @@ class OpenFile:
             raise StateError(f"{self.name} was opened at an epoch; open it again to move on")
         if self.container.writable:
             return False
-        self.observer.fold()  # which holds the state that its searches were of
+        self.observer.fold()  # releases the old state
         return self._exclusively(self._refresh)
 
     def _refresh(self) -> bool:
         self.current()
         before = self.snapshot.epoch
-        # An older container is not closed: older snapshots may still read from it. Its descriptor
-        # goes with the last of them.
+        # The older container is not closed: older snapshots may still read from it. Its descriptor
+        # is closed with the last of them.
         newest = lineages.newest(self.medium, self.snapshot)
         older, self.container, self.snapshot = self.container, newest.container, newest
         if older is not self.container:
@@ -244,7 +244,7 @@ class OpenFile:
         return newest.epoch != before
 
     def pin(self, epoch: int) -> None:
-        """Show an older epoch, for good."""
+        """Pin the handle to an older epoch, permanently."""
         self.snapshot = self.at(epoch)
         self._pinned = True
 
@@ -254,7 +254,7 @@ class OpenFile:
         Raises
         ------
         NotFoundError
-            The file no longer has it.
+            The file no longer has the epoch.
         """
         now = self.current()
         epoch = check_whole(epoch, what="epoch")
@@ -278,20 +278,20 @@ class OpenFile:
         Parameters
         ----------
         turn : Turn
-            The caller ends it, whatever happens here.
+            The caller must end it, even if this raises.
         timeout_s : float
-            How long to wait for another thread's turn to end; negative waits as long as it takes.
+            Longest wait for another thread's turn to end; negative for no limit.
 
         Raises
         ------
         ReadOnlyError, ClosedError, StorageError
-            The handle is no writer; it is closed; a write failed before.
+            The handle is read-only; it is closed; an earlier write failed.
         StateError
             This thread has a turn already.
         LockedError
             Another thread's turn did not end in time.
         FileMovedError
-            The path no longer names the open file, or somebody wrote over it.
+            The path no longer names the open file, or the file was overwritten.
         """
         self.current()
         if not self.container.writable:
@@ -300,10 +300,10 @@ class OpenFile:
         self.current()
         self.container.require_healthy()
         lineages.require_in_place(self.medium, self.container)
-        self.container.abort()  # what an interrupt may have left of an earlier write
+        self.container.abort()  # drops blocks that an interrupted write may have left
         published = self.container.superblock
         if published is not None and published.epoch > self.snapshot.epoch:
-            # An interrupt came between a commit and the moment it was taken note of here.
+            # An interrupt came after a commit was published, before `snapshot` was set.
             self.snapshot = load_snapshot(
                 self.container, self.snapshot.cache, self.container.manifest_ref()
             )
@@ -311,14 +311,14 @@ class OpenFile:
         return self.snapshot
 
     def finish(self, turn: Turn, request: CommitRequest) -> None:
-        """Commit what a transaction collected, after the steps that every commit takes.
+        """Commit a transaction's changes, after the steps that every commit takes.
 
         Raises
         ------
         ClosedError
-            The store was closed, or the turn was given to another thread after its own had ended.
+            The store was closed, or the thread of the turn ended and another one got the turn.
         FileMovedError
-            The path no longer names the open file, or somebody wrote over it.
+            The path no longer names the open file, or the file was overwritten.
         """
         if not turn.claim():
             reason = (
@@ -334,7 +334,7 @@ class OpenFile:
             self._commit(state, changes, request.operation())
 
     def _exclusively(self, body: Callable[[], _T]) -> _T:
-        """Run something while nobody else writes."""
+        """Run ``body`` while nobody else writes."""
         turn = Turn()
         try:
             try:
@@ -347,13 +347,13 @@ class OpenFile:
             turn.end()
 
     def _write(self, body: Callable[[], _T]) -> _T:
-        """Run a write that is a turn of its own; nothing it appended stays without a commit."""
+        """Run a write in a turn of its own; appended blocks are dropped if it fails."""
         turn = Turn()
         try:
             try:
                 self.begin(turn)
                 turn.claim()
-                # No `try` here: Python's own line for it lies outside of the two above.
+                # No `try` here: an interrupt on its own line would escape it; see `turns`.
                 return self._or_abort(body)
             finally:
                 turn.end()
@@ -368,7 +368,7 @@ class OpenFile:
             raise
 
     def _stepped(self, state: StoreState, changes: Mapping[str, CollectionChanges]) -> StoreState:
-        """Return the state after the steps of a commit have seen what it changes."""
+        """Return the state after all commit steps."""
         try:
             for step in self._steps:
                 state = step(self.snapshot, state, changes, self.moment)
@@ -394,7 +394,7 @@ class OpenFile:
         self._write(body)
 
     def optimize(self) -> None:
-        """Commit what upkeep is due, graphs included; see `Store.optimize`."""
+        """Commit all due upkeep, graphs included; see `Store.optimize`."""
 
         def body() -> None:
             self._commit(
@@ -410,7 +410,7 @@ class OpenFile:
     def put_replacement(
         self, replacement: replacements.Replacement, *, name: str, label: str
     ) -> None:
-        """Put segments made beside the writer in place, if those that they replace still stand."""
+        """Commit segments made by upkeep, unless the segments that they replace have changed."""
 
         def body() -> None:
             snapshot = self.snapshot
@@ -428,16 +428,16 @@ class OpenFile:
         self._write(body)
 
     def wait_for_upkeep(self, timeout_s: float | None) -> bool:
-        """Wait until the background thread has nothing to do; return whether that is so."""
+        """Wait until the background thread is idle; return False on timeout."""
         if self._upkeep is None:
             return True
         return self._upkeep.wait(lambda: self.current().epoch, timeout_s)
 
     def vacuum(self, keep_epochs: Sequence[int]) -> vacuums.VacuumReport:
-        """Put a file without what is dead in place of this one; see `Store.vacuum`."""
+        """Replace the file by one without dead data; see `Store.vacuum`."""
 
         def body() -> vacuums.VacuumReport:
-            self._replacements.clear()  # closed, unless the container is poisoned
+            self._replacements.clear()  # all closed, unless the container is poisoned
             older = self.container
             self.container, self.snapshot, report, renumbered = vacuums.vacuum(
                 self.medium,
@@ -494,19 +494,19 @@ class OpenFile:
             self._settling.start()
 
     def _settle_now(self) -> None:
-        # A failure has poisoned the container: the next write says so, to someone who listens.
+        # A failure has poisoned the container: the next write raises it to its caller.
         with contextlib.suppress(VstoreError):
             self.sync()
 
     def sync(self) -> None:
-        """Make every commit durable now; under full durability they are.
+        """Make every commit durable now; no effect under full durability.
 
         Raises
         ------
         StateError
             This thread has a transaction open.
         FileMovedError
-            The path no longer names the open file, or somebody wrote over it.
+            The path no longer names the open file, or the file was overwritten.
         """
         self._exclusively(self._settle)
 
@@ -514,7 +514,7 @@ class OpenFile:
         container = self.container
         if self.closed or not container.writable or container.poisoned or container.settled:
             return
-        lineages.require_in_place(  # else nobody would find the commits
+        lineages.require_in_place(  # else the synced commits could not be found
             self.medium,
             container,
             lost="Commits since the last sync are in the file that was open here, and may not "
@@ -527,5 +527,5 @@ class OpenFile:
         return edits.Moment(self.snapshot.epoch + 1, self.time_us(), reason)
 
     def time_us(self) -> int:
-        """Return the time for a commit: never before the last one's, whatever the clock says."""
+        """Return the time of a commit, never before the last commit's."""
         return max(self.clock.now_us(), self.snapshot.time_us)

@@ -1,4 +1,4 @@
-"""Handles on an open file: they stay in the process that opened it."""
+"""Base of handles on an open file, which stay in the process that opened it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from vstore.errors import NotPicklableError
 
 
 class OpenHandle:
-    """Base of what refuses to be pickled and copied.
+    """Base class that refuses pickling and copying.
 
-    Locks, maps and threads are of one process, so a handle cannot be sent to a worker; and a copy
-    would be a second owner of one file.
+    Locks, mappings and threads belong to one process, so a handle cannot be sent to a worker; and a
+    copy would be a second owner of one file.
     """
 
     __slots__ = ()
 
     def _elsewhere(self) -> str:
-        """Return what to do instead."""
+        """Return advice on what to do instead, as a sentence."""
         raise NotImplementedError
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -28,7 +28,7 @@ class OpenHandle:
 
 
 def opening(path: str, calls: str = "") -> str:
-    """Return how a worker gets the same handle, as a sentence."""
+    """Return advice on how a worker gets the same handle, as a sentence."""
     if path == ":memory:":
         return "A store in memory is in no other process: make it in a file, and send its path"
     return f"Send the path, and in the worker call vstore.open({path!r}, mode='r'){calls}"

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class PendingChanges:
-    """Changes of a transaction to a collection, over the view that it began with.
+    """Changes of a transaction to a collection, on top of the view that it began with.
 
     Attributes
     ----------
     next_docno : int
-        Of the next new document.
+        Docno of the next new document.
     unfinished : bool
-        Whether a call has begun to make its changes and not ended: an interrupt may have come
-        between two of them, so that they must not be committed.
+        Whether a call has started its changes and not ended: an interrupt may have come between
+        two of them, so they must not be committed.
     """
 
     def __init__(self, view: CollectionView) -> None:
@@ -38,12 +38,12 @@ class PendingChanges:
         self._documents: dict[int, DocumentRecord] = {}
         self._docnos: dict[DocumentId, int] = {}
         self._rows: dict[str, list[RowBatch]] = {}
-        # New documents of a bulk write stay columns until something asks for one of them.
+        # New documents of a bulk write stay columnar until one of them is needed.
         self._bulk: list[DocumentBatch] = []
 
     @property
     def wants_sources(self) -> bool:
-        """Whether vectors that do not say what they were made from count as a changed source."""
+        """Whether vectors given without their source count as a changed source."""
         return self.view.state.dual_write != "allow"
 
     def find(self, ids: Sequence[DocumentId]) -> IntArray:
@@ -57,12 +57,12 @@ class PendingChanges:
         return found
 
     def record(self, docno: int) -> DocumentRecord:
-        """Return a document as it would stand if the transaction ended now."""
+        """Return a document as the transaction would commit it now."""
         pending = self._documents.get(docno)
         return self.view.documents.record(docno) if pending is None else pending
 
     def revisions(self, docnos: IntArray) -> list[int]:
-        """Return documents' revisions as `record` has them; 0 where there is none, or for -1."""
+        """Return documents' revisions as in `record`; 0 for a missing document, or for docno -1."""
         known = self.view.documents.revision
         inside = (docnos >= 0) & (docnos < len(known))
         found = np.where(inside, known[np.where(inside, docnos, 0)], 0) if len(known) else inside
@@ -72,7 +72,7 @@ class PendingChanges:
         ]
 
     def reserve(self, count: int) -> None:
-        """Take docnos for new documents, which must be put."""
+        """Take docnos for new documents, which the caller must put."""
         self.unfinished = True
         self.next_docno += count
 
@@ -93,11 +93,11 @@ class PendingChanges:
         self._rows.setdefault(label, []).append(batch)
 
     def batches(self, label: str) -> Sequence[RowBatch]:
-        """Return the rows of a version that were added, in the order of the calls."""
+        """Return the added rows of a version, in the order of the calls."""
         return self._rows.get(label, ())
 
     def forget_rows(self, docnos: IntArray) -> None:
-        """Drop rows of documents that changed once more: they have the same revision again."""
+        """Drop added rows of documents that change again: outdated, but of the same revision."""
         self.unfinished = True
         for label, batches in list(self._rows.items()):
             kept = [b.take(np.flatnonzero(~np.isin(b.docno, docnos))) for b in batches]
@@ -106,7 +106,7 @@ class PendingChanges:
                 del self._rows[label]
 
     def restamp_rows(self, docnos: IntArray, revision: int) -> None:
-        """Let the rows of documents be made from a revision, that of the commit being made."""
+        """Set the revision of documents' added rows to that of the commit being made."""
         self.unfinished = True
         for batches in self._rows.values():
             for place, batch in enumerate(batches):
@@ -132,7 +132,7 @@ class PendingChanges:
         )
 
     def changes(self) -> CollectionChanges:
-        """Return everything, to be committed."""
+        """Return all changes, to be committed."""
         if self._documents or sum(len(batch.ids) for batch in self._bulk) <= SEAL_DOCUMENTS:
             self._unpack()
         rows = {label: concat_batches(batches) for label, batches in self._rows.items()}
@@ -155,14 +155,14 @@ def row_batch(
     counts: IntArray | None,
     skipped: Sequence[int],
 ) -> RowBatch | None:
-    """Return the rows of some documents, sorted; None if all are skipped.
+    """Return the rows of documents, sorted; None if all are skipped.
 
     Parameters
     ----------
     docnos, revisions : (n,)
         By document.
     vectors, norms
-        By row: one per document, or ``counts[i]`` of document i.
+        By row: one row for each document, or ``counts[i]`` for document i.
     counts : int64 (n,) or None
     skipped : sequence of int
         Documents to leave out.

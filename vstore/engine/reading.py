@@ -1,6 +1,6 @@
-"""Documents and vectors of a handle, by id and by filter.
+"""Reads of documents and vectors through a handle, by id and by filter.
 
-Every read asks the handle for its view once, so that it sees one snapshot, inside the scope.
+Every read takes the handle's view once, so that it sees one snapshot, inside the scope.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ EXPORT_ROWS = 4_096  # rows of a batch of `vectors`
 
 
 def contains(handle: Handle, id_: object) -> bool:
-    """Return whether a live document has an id; False for what can be no id."""
+    """Return whether a live document has an id; False for an invalid id."""
     try:
-        checked = validate_ids([id_])  # type: ignore[list-item]  # that is the question
+        checked = validate_ids([id_])  # type: ignore[list-item]  # checked by the call
     except (InvalidArgumentError, LimitExceededError):
         return False
     return get_many(handle, checked)[0] is not None
 
 
 def get_many(handle: Handle, ids: Iterable[DocumentId]) -> list[Document | None]:
-    """Return documents in the order of their ids, None where there is none.
+    """Return documents in the order of the given ids; None for a missing one.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def get_many(handle: Handle, ids: Iterable[DocumentId]) -> list[Document | None]
 
 
 def documents(handle: Handle, where: Where) -> Iterator[Document]:
-    """Iterate over the documents that pass a filter, on the snapshot of this call."""
+    """Iterate over the documents that pass a filter, at the snapshot of this call."""
     view = handle.view()
     docnos = np.flatnonzero(passing(view, where)).tolist()
     return (document_of(view.documents.record(docno), view.field_types) for docno in docnos)
@@ -74,7 +74,7 @@ def get_vectors(handle: Handle, id_: DocumentId, version: str) -> Array:
     Raises
     ------
     NotFoundError
-        No such document or version, or the document has no vectors that may be served.
+        There is no such document or version, or the document has no vectors that may be served.
     """
     view = handle.view()
     docno = int(view.documents.find(validate_ids([id_]))[0])
@@ -89,7 +89,7 @@ def get_vectors(handle: Handle, id_: DocumentId, version: str) -> Array:
 def vectors(
     handle: Handle, version: str, where: Where
 ) -> Iterator[tuple[list[DocumentId], Array, Array, Array]]:
-    """Iterate over a version's served rows in batches, on the snapshot of this call.
+    """Iterate over a version's served rows in batches, at the snapshot of this call.
 
     Returns
     -------

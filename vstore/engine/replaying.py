@@ -1,4 +1,4 @@
-"""What commits make of a state: edits of the manifest, and changes of the memtables."""
+"""Replaying commits on a state: edits of the manifest, and changes of the memtables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vstore.manifest.state import StoreState
     from vstore.segment import replay
     from vstore.segment.changes import CollectionChanges
-else:  # what a store without unsealed commits does not need
+else:  # loaded late: a store without unsealed commits does not need these
     delta = Deferred("vstore.manifest.delta")
     replay = Deferred("vstore.segment.replay")
 
@@ -26,17 +26,17 @@ else:  # what a store without unsealed commits does not need
 def replayed(
     commits: list[Commit], known: Snapshot | None
 ) -> tuple[StoreState, dict[str, Memtable]]:
-    """Return the state and the memtables, by collection, after some commits.
+    """Return the state and the memtables, by collection, after a chain of commits.
 
     Parameters
     ----------
     commits : list
-        Oldest first: from a full manifest on, or right behind what is known.
+        Oldest first: from a full manifest on, or directly after the known snapshot.
 
     Raises
     ------
     ValueError
-        They contradict each other, or what is known.
+        The commits contradict each other, or the known snapshot.
     """
     if commits[0].kind == "full":
         state = _edited(commits[0].body, commits)
@@ -63,7 +63,7 @@ def replayed(
 
 
 def _edited(plain: object, commits: list[Commit]) -> StoreState:
-    """Return the state of a manifest after the edits of the deltas among some commits."""
+    """Return the state of a manifest after the edits of the commits that are deltas."""
     for commit in commits:
         if commit.kind == "delta":
             if not isinstance(plain, dict):

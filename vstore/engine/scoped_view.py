@@ -1,10 +1,10 @@
-"""What a scoped handle knows of a collection: this is the one place where a scope is applied.
+"""Views of a collection inside a scope: the only place where a scope is applied.
 
-A `ScopedView` answers every question that a `CollectionView` does, as if the collection had nothing
-but the documents inside the scope: others have no id, no revision, no rows, no dead letter, no
-route, and are in no count. Whoever asks the view that a handle gives (`Handle.view_at`)
-cannot forget the scope; whoever needs the collection itself says so, by ``view.whole``. Writes meet
-the scope in `writing.scope`, since they are made over what a transaction has not committed yet.
+A `ScopedView` has the interface of a `CollectionView`, and behaves as if the collection had only
+the documents inside the scope: others have no id, no revision, no rows, no dead letter, no route,
+and are in no count. Code that uses a handle's view (`Handle.view_at`) cannot forget the scope; code
+that needs the whole collection says so, by ``view.whole``. Writes check the scope in
+`writing.scope`, because they also see a transaction's uncommitted changes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vstore.query.filter import Filter
     from vstore.segment.document_table import Predicate
     from vstore.types import Array, BoolArray, DocumentId, IntArray
-else:  # not what a search that names its version needs
+else:  # loaded late: a search that names its version does not need these
     routing = Deferred("vstore.manifest.route_edits")
     slices = Deferred("vstore.query.implied_values")
 
@@ -41,7 +41,7 @@ class ScopedDocuments(DocumentTable):
     Parameters
     ----------
     inside : bool (docno_end,)
-        Live documents inside.
+        Mask of live documents inside the scope.
     """
 
     def __init__(self, whole: DocumentTable, inside: BoolArray) -> None:
@@ -51,7 +51,7 @@ class ScopedDocuments(DocumentTable):
 
     @cached_property
     def revision(self) -> Array:
-        """Current revision by docno, u64 (docno_end,); 0 where no live document is inside."""
+        """Current revision by docno, u64 (docno_end,); 0 for all but live documents inside."""
         return np.where(self._inside, self._whole.revision, np.uint64(DELETED))
 
     @cached_property
@@ -60,22 +60,22 @@ class ScopedDocuments(DocumentTable):
         return int(np.count_nonzero(self._inside))
 
     def find(self, ids: Sequence[DocumentId]) -> IntArray:
-        """Return the docno of each id, -1 where no live document inside has it."""
+        """Return the docno of each id; -1 if no live document inside has the id."""
         found = self._whole.find(ids)
         known = found >= 0
         known[known] = self._inside[found[known]]
         return np.where(known, found, -1)
 
     def mask(self, predicate: Predicate) -> BoolArray:
-        """Return by docno which live documents inside match, bool (docno_end,)."""
+        """Return the mask of live documents inside that match, bool (docno_end,)."""
         return np.asarray(self._whole.mask(predicate) & self._inside)
 
 
 class ScopedRows(RowTable):
     """The rows of a version whose documents are inside a scope.
 
-    Which segments there are, which have a graph, when rows are sealed, merged and dropped, depends
-    on the rows of all.
+    Segments, graphs, and the times of sealing, merging and dropping depend on all rows, so they are
+    not told.
     """
 
     tells_parts = False
@@ -89,7 +89,7 @@ class ScopedRows(RowTable):
 
     @cached_property
     def parts(self) -> list[RowPart]:
-        """Parts that have rows which may be served, oldest first."""
+        """Parts with rows that may be served, oldest first."""
         parts = []
         for part in self._whole.parts:
             live = self._inside[part.rows.docno]
@@ -111,7 +111,7 @@ class ScopedRows(RowTable):
 
     @cached_property
     def has_rows(self) -> BoolArray:
-        """By docno, whether a document inside has rows at all, bool (docno_end,)."""
+        """By docno, whether a document inside has any rows, bool (docno_end,)."""
         return np.asarray(self._whole.has_rows & self._inside)
 
     @cached_property
@@ -133,7 +133,7 @@ class ScopedRows(RowTable):
     def stale(self) -> BoolArray:
         """By docno, whether stale rows of a document inside are served, bool (docno_end,).
 
-        Other stale rows are there until a merge, which may come of what is outside.
+        Unserved stale rows do not count: when a merge drops them depends on documents outside.
         """
         return np.asarray(self.has_served & ~self.has_fresh)
 
@@ -147,12 +147,12 @@ class ScopedRows(RowTable):
 
 
 class ScopedView(CollectionView):
-    """One collection at one epoch, as a handle knows it that is confined to some documents.
+    """One collection at one epoch, confined to the documents inside a scope.
 
     Parameters
     ----------
     scope : Filter
-        Bound to the fields as they are at that epoch.
+        Bound to the fields at that epoch.
     """
 
     def __init__(self, whole: CollectionView, scope: Filter) -> None:
@@ -161,18 +161,18 @@ class ScopedView(CollectionView):
 
     @property
     def whole(self) -> CollectionView:
-        """The collection itself, which is not for a scoped handle's answers."""
+        """View of the whole collection; must not leak into a scoped handle's answers."""
         return self._whole
 
     @cached_property
     def inside(self) -> BoolArray:
-        """By docno, which live documents are inside the scope, bool (docno_end,)."""
+        """Mask of live documents inside the scope, bool (docno_end,)."""
         assert self.scope is not None
         return matching_documents(self._whole, self.scope)
 
     @cached_property
     def documents(self) -> DocumentTable:
-        """The documents inside."""
+        """The documents inside the scope."""
         return ScopedDocuments(self._whole.documents, self.inside)
 
     def version(self, label: str) -> VersionState:
@@ -184,7 +184,7 @@ class ScopedView(CollectionView):
 
     @cached_property
     def state(self) -> CollectionState:
-        """The collection's state, without what it says of documents and tenants outside."""
+        """The collection's state, without facts about documents and tenants outside."""
         state = self._whole.state
         return state._replace(
             routes=self._routes(state),
@@ -197,20 +197,20 @@ class ScopedView(CollectionView):
         )
 
     def has_own_route(self, key: str) -> bool:
-        """Whether what is recorded of a route is of documents inside alone."""
+        """Whether a route, and so its recorded evidence, is of the documents inside alone."""
         assert self.scope is not None
         return self.scope.nodes == 1 and key in self._own_keys
 
     def may_tell_route(self, key: str, bound: Filter) -> bool:
-        """Whether a route is of documents inside, so that a search may be answered by it."""
+        """Whether a search may use a route: it applies to documents inside the scope."""
         return not key or key in self._own_keys or bool(matching_documents(self, bound).any())
 
     @cached_property
     def _own_keys(self) -> frozenset[str]:
-        """Keys of the routes whose tenant every document inside is of."""
+        """Keys of the routes of tenants that all documents inside belong to."""
         assert self.scope is not None
         values = set(slices.implied_values(self.scope))
-        if len({name for name, _ in values}) < len(values):  # nothing has two values
+        if len({name for name, _ in values}) < len(values):  # two values of a field: empty scope
             return frozenset()
         return frozenset(routing.route_key(name, value) for name, value in values)
 
@@ -223,7 +223,7 @@ class ScopedView(CollectionView):
         }
 
     def _job(self, job: JobState) -> JobState:
-        """Return a job with what it has done inside; its other counters and its note are of all."""
+        """Return a job with its progress inside; other counters and the note concern all."""
         known = self.documents.find([letter.id for letter in job.dead]).tolist()
         return JobState(
             job.target,

@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from vstore.storage.block import BlockRef
     from vstore.storage.container import Container
     from vstore.types import BoolArray
-else:  # what a search without a filter does not need
+else:  # loaded late: a search without a filter does not need these
     filter_evaluation = Deferred("vstore.query.filter_evaluation")
     hit_counter = Deferred("vstore.observe.hit_counter")
     scoped_view = Deferred("vstore.engine.scoped_view")
 
 
-_SCOPES: Final = 8  # in use; each takes a byte for each document, and for each row it reads
+_SCOPES: Final = 8  # cached views; each takes a byte for each document, and for each row read
 
 
 class SegmentCache:
-    """Opened segments of one file, shared by the snapshots of a handle.
+    """Cache of one file's opened segments, shared by the snapshots of a handle.
 
     Attributes
     ----------
     companions : Companions
-        What higher floors keep for as long as the file is open.
+        Objects that higher layers keep for as long as the file is open.
     """
 
     def __init__(self, container: Container) -> None:
@@ -62,7 +62,7 @@ class SegmentCache:
         documents = self._documents.get(key)
         if documents is None:
             documents = SealedDocuments(tuple(self._document(ref) for ref in refs))
-            self._documents[key] = documents  # not read again: a writer may prune meanwhile
+            self._documents[key] = documents  # not read back: a writer may prune meanwhile
         return documents
 
     def rows(self, version: VersionState, documents: tuple[SegmentRef, ...]) -> SealedRows:
@@ -96,13 +96,13 @@ class SegmentCache:
         return segment
 
     def prune(self, state: StoreState) -> None:
-        """Forget segments the state does not name; older snapshots hold on to their own."""
+        """Drop segments that the state does not name; older snapshots keep theirs alive."""
         wanted: set[int] = set()
         for collection in state.collections.values():
             wanted.update(ref.header.offset for ref in collection.segments)
             for version in collection.versions.values():
                 wanted.update(ref.header.offset for ref in version.segments)
-        # Lists: a reader's thread may add to what is looked through.
+        # Lists: a reader's thread may add entries during the iteration.
         documents = {k: v for k, v in list(self._documents.items()) if wanted.issuperset(k)}
         segments = {k: v for k, v in list(self._segments.items()) if k in wanted}
         alive = {id(known) for known in documents.values()}
@@ -114,14 +114,14 @@ class SegmentCache:
 
 
 class CollectionView:
-    """One collection at one epoch; `scoped_view.ScopedView` is of a part of its documents.
+    """One collection at one epoch; `scoped_view.ScopedView` is confined to some of its documents.
 
     Attributes
     ----------
     scope : Filter | None
-        Which documents it is confined to; None for all.
+        Filter that confines the view; None for all documents.
     companions : Companions
-        What higher floors keep for as long as the view lives, such as prepared searches.
+        Objects that higher layers keep for as long as the view lives, such as prepared searches.
     """
 
     def __init__(self, state: CollectionState, memtable: Memtable, cache: SegmentCache) -> None:
@@ -138,30 +138,30 @@ class CollectionView:
     ) -> None:
         self.memtable = memtable
         self.cache = cache
-        self._file = cache.container.file  # held, see `Container.let_go`
+        self._file = cache.container.file  # keeps the file open, see `Container.let_go`
         self.field_types = field_types
         self.scope = scope
         self._tables: dict[str, RowTable] = {}
         self.companions = Companions()
-        self.matching: Recent[object, BoolArray] = Recent()  # documents that pass, by filter
+        self.matching: Recent[object, BoolArray] = Recent()  # cache of masks by filter
 
     @cached_property
     def state(self) -> CollectionState:
-        """What the manifest says of it."""
+        """The collection's state in the manifest."""
         return self._known[0]
 
     @cached_property
     def documents(self) -> DocumentTable:
-        """Its documents."""
+        """The collection's documents."""
         return self._known[1]
 
     @property
     def whole(self) -> CollectionView:
-        """The view of the whole collection: this one, if it is not confined to a part."""
+        """View of the whole collection: this one, if it has no scope."""
         return self
 
     def has_own_route(self, key: str) -> bool:
-        """Whether what is recorded of a route is of documents of this view alone."""
+        """Whether a route, and so its recorded evidence, is of this view's documents alone."""
         return True
 
     def version(self, label: str) -> VersionState:
@@ -181,7 +181,7 @@ class CollectionView:
         return version
 
     def may_tell_route(self, key: str, bound: Filter) -> bool:
-        """Whether a search may be answered by a route, and say so."""
+        """Whether a search may use a route, and name it."""
         return True
 
     @property
@@ -191,7 +191,7 @@ class CollectionView:
 
     @property
     def numbering(self) -> Numbering:
-        """What docnos count in."""
+        """Identity of the docnos."""
         return hit_counter.Numbering(self.cache.container, self.state.created_epoch)
 
     def rows(self, label: str) -> RowTable:
@@ -208,7 +208,7 @@ class CollectionView:
 
 
 def matching_documents(view: CollectionView, bound: Filter) -> BoolArray:
-    """Return by docno which live documents pass a bound filter; not to be written to."""
+    """Return the mask of live documents that pass a bound filter; cached, so read-only."""
 
     def predicate(column: object, count: int) -> BoolArray:
         return filter_evaluation.evaluate(bound, column, count)  # type: ignore[arg-type]  # see Predicate
@@ -224,9 +224,9 @@ class Snapshot:
     tip : BlockRef
         The epoch's commit block.
     base : BlockRef
-        The full manifest the tip counts from; the tip itself if it is one.
+        The full manifest that the tip's deltas build on; the tip itself if it is one.
     depth : int
-        Deltas since then.
+        Number of deltas since the full manifest.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class Snapshot:
         memtables: Mapping[str, Memtable],
     ) -> None:
         self.container = container
-        self._file = container.file  # held, see `Container.let_go`
+        self._file = container.file  # keeps the file open, see `Container.let_go`
         self.cache = cache
         self.tip = tip
         self.base = base
@@ -253,17 +253,17 @@ class Snapshot:
         self.state = state
         self.memtables = memtables
         self._views: dict[str, CollectionView] = {}
-        # Kept here, since a part knows its whole: the other way round both would wait for the
-        # garbage collector, with all that they map.
+        # Cached here, not in the whole view: a part refers to its whole, and a reference cycle
+        # would keep both, and their mappings, until the garbage collector runs.
         self._parts: Recent[tuple[str, Filter], CollectionView] = Recent(_SCOPES)
 
     @property
     def place(self) -> Place:
-        """Where its commit stands among the others."""
+        """Place of the snapshot's commit in the chain."""
         return Place(self.tip, self.epoch, self.time_us, self.base, self.depth)
 
     def collection(self, name: str) -> CollectionView:
-        """Return a collection.
+        """Return the view of a collection.
 
         Raises
         ------
@@ -283,7 +283,7 @@ class Snapshot:
         return view
 
     def part(self, name: str, scope: Filter) -> CollectionView:
-        """Return the part of a collection that a filter lets through.
+        """Return the view of a collection inside a scope.
 
         Parameters
         ----------
@@ -302,7 +302,7 @@ def load_snapshot(
     Raises
     ------
     CorruptionError
-        A commit is damaged, or contradicts those before it.
+        A commit is damaged, or contradicts earlier commits.
     """
     commits = chain(container, tip, known=known.place if known else None)
     if not commits:
@@ -323,19 +323,19 @@ def snapshot_after(
     *,
     known: Snapshot | None,
 ) -> Snapshot:
-    """Return the state after some commits.
+    """Return the snapshot after a chain of commits.
 
     Parameters
     ----------
     commits : list
         As `chain` returns them, the last one at ``tip``.
     known : Snapshot, optional
-        The state before them, where they do not start with a full manifest.
+        The snapshot before the commits, if they do not start with a full manifest.
 
     Raises
     ------
     CorruptionError
-        They contradict each other, or what is known.
+        The commits contradict each other, or the known snapshot.
     """
     last = commits[-1]
     try:

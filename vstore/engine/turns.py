@@ -1,10 +1,10 @@
-"""Turns: whose turn it is to write, safe from exceptions that come between any two lines.
+"""Turns: exclusive access for writers, safe from interrupts between any two lines.
 
-Ctrl-C and the exceptions of signal handlers can come between taking a lock and the ``try`` that
-lets go of it. So the right to write is a ticket in a queue, and a `Turn` takes it out and puts it
-back in one call into C each, between whose steps Python delivers no signal. Who has a turn holds
-the only strong reference to it: a turn that was left behind puts its ticket back when it is freed,
-and one whose thread has ended is revoked by whoever waits for it. A turn may end twice::
+Ctrl-C and exceptions of signal handlers can come between taking a lock and the ``try`` that
+releases it. So the right to write is a ticket in a queue; a `Turn` takes it out and puts it back in
+one C call each, during which Python delivers no signal. The writer holds the only strong reference
+to its turn: an abandoned turn puts its ticket back when it is freed, and the next waiting thread
+revokes a turn whose thread has ended. A turn may end twice::
 
     turn = Turn()
     try:
@@ -14,7 +14,7 @@ and one whose thread has ended is revoked by whoever waits for it. A turn may en
         finally:
             turn.end()
     finally:
-        turn.end()  # an exception between the two lines above comes here
+        turn.end()  # for an exception just before the inner `try` or in its `finally`
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from vstore.errors import LockedError, StateError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOOK_S: Final = 0.2  # how often a waiting thread looks whether the holder's thread has ended
+_LOOK_S: Final = 0.2  # how often a waiting thread checks whether the holder's thread has ended
 
 
 class Turn:
-    """One claim to write. It is over for good when it has ended.
+    """One turn to write; not reusable after its end.
 
     Attributes
     ----------
     thread : Thread
-        Who asked for it.
+        Thread that made the turn.
     """
 
     def __init__(self) -> None:
@@ -54,12 +54,12 @@ class Turn:
 
     @property
     def held(self) -> bool:
-        """Whether this is the turn that its store waits for."""
+        """Whether this turn has the ticket."""
         return length_hint(self._once) > 0
 
     @property
     def putting_back(self) -> Iterator[None]:
-        """An iterator whose first step puts the ticket back; it has no second one."""
+        """Iterator whose first and only step puts the ticket back."""
         return self._putting_back
 
     def take(self, queue: SimpleQueue[None], timeout_s: float) -> None:
@@ -68,27 +68,27 @@ class Turn:
         Raises
         ------
         Empty
-            Nobody put it back in time.
+            The ticket did not come back in time.
         """
         self._once = iter(self._tickets)
         self._putting_back = map(queue.put, self._once)
         self._tickets.extend(map(partial(queue.get, timeout=timeout_s), (True,)))
 
     def claim(self) -> bool:
-        """Begin to commit, if nobody has revoked the turn; from now on nobody can."""
+        """Begin to commit, which rules out a later revocation; return False if already revoked."""
         if next(self._right, False):
             self._committing = True
         return self._committing
 
     def revoke(self) -> bool:
-        """End a turn for its holder, unless it has begun to commit; return whether it is over."""
+        """End the turn, unless its holder has begun to commit; return whether it ended."""
         if not next(self._right, False):
             return False
         self.end()
         return True
 
     def end(self) -> None:
-        """Put the ticket back, if that was not done yet."""
+        """Put the ticket back, if it is not back yet."""
         next(self._putting_back, None)
 
 
@@ -98,7 +98,7 @@ class Turns:
     Parameters
     ----------
     name : str
-        What messages call the file.
+        Name of the file in messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -109,7 +109,7 @@ class Turns:
 
     @property
     def holder(self) -> Turn | None:
-        """Who has the turn; None for nobody, or for somebody who takes it this moment."""
+        """The turn that has the ticket; None for none, or while one is just taking it."""
         latest = None if self._latest is None else self._latest()
         return latest if latest is not None and latest.held else None
 
@@ -120,12 +120,12 @@ class Turns:
         return holder is not None and holder.thread is threading.current_thread()
 
     def give(self, turn: Turn, *, timeout_s: float = -1) -> None:
-        """Wait until it is this turn's time.
+        """Wait for the ticket, and give it to a turn.
 
         Parameters
         ----------
         timeout_s : float
-            Negative waits until the holder ends its turn, however long that takes.
+            Longest wait for the holder's turn to end; negative for no limit.
 
         Raises
         ------
@@ -161,18 +161,18 @@ class Turns:
     def _end_of_dead_thread(self) -> None:
         holder = self.holder
         if holder is not None and not holder.thread.is_alive():
-            holder.revoke()  # and not just end: another thread may have been given it
+            holder.revoke()  # not `Turn.end`: a thread that was passed the turn must not commit
 
     def seize(self, turn: Turn, *, patience_s: float) -> bool:
-        """Wait for the turn, and end a transaction that is still open after a while.
+        """Wait for the ticket, and revoke the turn of a transaction still open after a while.
 
         A commit that has begun is waited for; it ends by itself.
 
         Returns
         -------
         bool
-            False at once if this thread is in the middle of that commit: the caller is a signal
-            handler, which the commit waits for.
+            False at once if this thread is in the middle of a commit: the caller is a signal
+            handler, and waiting would be a deadlock.
         """
         deadline = time.monotonic() + patience_s
         while True:

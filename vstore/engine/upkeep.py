@@ -1,8 +1,8 @@
-"""Upkeep on a thread of its own: merging and graphs, while others read and write.
+"""Upkeep in a background thread: merges and graphs, while other threads read and write.
 
-``vstore.open(path, indexing="background")``. A commit then only seals. The thread looks for what is
-due, makes it in memory beside the writer, and takes a writer's turn to put it in place: one commit
-for each merge or graph. Killed at any point, what was not committed is made again.
+Enabled by ``vstore.open(path, indexing="background")``. Commits then only seal. The thread looks
+for due merges and graphs, makes each in memory without a writer's turn, and takes a turn to commit
+it. After a kill at any point, uncommitted upkeep is made again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vstore.segment.replacement import Replacement
 
 _RETRY_S: Final = 5.0  # after an error: a full disk may have room again
-_LOOK_S: Final = 0.01  # how often `Upkeep.wait` looks
+_LOOK_S: Final = 0.01  # polling interval of `Upkeep.wait`
 
 
 class _StoppedError(Exception):
@@ -36,54 +36,53 @@ class _StoppedError(Exception):
 class Upkeep:
     """Keeps the versions of a store in few segments, with graphs.
 
-    Threads tell each other by a queue and by single attributes, so that there is no lock that an
-    interrupt could leave held.
+    Threads communicate by a queue and by single attributes: an interrupt could leave a lock held.
 
     Attributes
     ----------
     error : VstoreError | None
-        Why the last attempt failed, None if it did not; it is made again.
+        Error of the last attempt, which will be retried; None if it succeeded.
     """
 
     def __init__(self, open_file: OpenFile) -> None:
         self.error: VstoreError | None = None
-        # A store that nobody holds any more lets go of its file; this thread does not hold it.
+        # A weak reference: this thread must not keep an unused store open.
         self._file = weakref.ref(open_file, lambda _: self.end())
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._seen = -1  # epoch at which nothing was due
-        self._settled: object = None  # segments of which nothing was due
+        self._settled: object = None  # sealed segments for which nothing was due
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="vstore-upkeep", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
-        """Say that a commit was made."""
+        """Wake the thread after a commit."""
         self._wakes.put(None)
 
     def end(self) -> None:
-        """Tell the thread to give up what it is building."""
+        """Tell the thread to abandon its work and end."""
         self._ending = True
         self.wake()
 
     def join(self) -> None:
-        """Wait for the thread, after `end`. Not from within a writer's turn."""
+        """Wait for the thread, after `end`. Must not be called during a writer's turn."""
         if self._thread is not threading.current_thread():
             self._thread.join()
 
     def wait(self, epoch: Callable[[], int], timeout_s: float | None) -> bool:
-        """Wait until nothing is due; return whether that is so.
+        """Wait until nothing is due; return False on timeout.
 
         Parameters
         ----------
         epoch : callable
-            Returns the store's.
+            Returns the store's epoch.
 
         Raises
         ------
         VstoreError
-            Why the last attempt failed.
+            The last attempt failed.
         """
-        self.wake()  # an interrupted commit may not have come to it
+        self.wake()  # an interrupted commit may not have woken the thread
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not (self._ending or self._seen >= epoch()):
             if self.error is not None:
@@ -103,7 +102,7 @@ class Upkeep:
                     self._wakes.get()
             except (_StoppedError, ClosedError):
                 return
-            except Exception as error:  # a thread that ends leaves its callers waiting
+            except Exception as error:  # if the thread ended, callers of `wait` would hang
                 self.error = _as_ours(error)
                 self._pause()
 
@@ -120,10 +119,10 @@ class Upkeep:
         return open_file
 
     def _step(self) -> int | None:
-        """Do what is due first; return the epoch if nothing was."""
+        """Make the first due merge or graph; return the epoch if nothing was due."""
         snapshot = self._open().current()
         collections = snapshot.state.collections
-        # Nothing else decides what is due: small commits, which come often, change none of it.
+        # Only sealed segments decide what is due; frequent small commits do not change them.
         sealed = {
             name: (one.segments, {label: v.segments for label, v in one.versions.items()})
             for name, one in collections.items()
@@ -155,14 +154,14 @@ class Upkeep:
 
 
 def _as_ours(error: Exception) -> VstoreError:
-    """Return an error that says where it comes from."""
+    """Return an error as a `VstoreError` that names upkeep."""
     if isinstance(error, VstoreError):
         return error
     return StorageError(f"upkeep: {type(error).__name__}: {error}")
 
 
 class _StoppableKernels:
-    """Kernels that end a build between two batches when they are told to."""
+    """Kernels that end a build between two batches when the store is being closed."""
 
     def __init__(self, kernels: Kernels, is_ending: Callable[[], bool]) -> None:
         self._kernels = kernels

@@ -1,4 +1,4 @@
-"""Vacuum: a new file with what is alive, in place of the old one (`format-spec.md`, "Vacuum")."""
+"""Vacuum: replaces the file by a new one with live data only (`format-spec.md`, "Vacuum")."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ if TYPE_CHECKING:
     from vstore.storage.file import Medium, StorageFile
     from vstore.types import Array
 
-_HISTORY_KEPT = min(100_000, HISTORY_MAX)  # dropped commits that are remembered
+_HISTORY_KEPT = min(100_000, HISTORY_MAX)  # commits listed in the history record
 
 
 @dataclass(frozen=True, slots=True)
 class VacuumReport:
-    """What a vacuum did.
+    """Result of a vacuum.
 
     Attributes
     ----------
     bytes_before, bytes_after : int
     epochs_kept : tuple[int, ...]
-        Older epochs that stay readable, with all that was in them, what is deleted since included.
+        Older epochs that stay readable, with all their data, including data deleted since.
     """
 
     bytes_before: int
@@ -81,37 +81,37 @@ def vacuum(
     kernels: FindKernels,
     opened: list[StorageFile],
 ) -> tuple[Container, Snapshot, VacuumReport, Mapping[str, Array]]:
-    """Rewrite a store; the caller holds the writer lock.
+    """Rewrite a store; the caller has the writer's turn.
 
     Parameters
     ----------
     find : callable
         Returns the snapshot of an older epoch.
     kernels : callable
-        Returns what builds graphs.
+        Returns the kernels that build graphs.
     opened : list
-        Takes the new file at once, so that an interrupt leaves it to somebody who closes it.
+        Gets the new file as soon as it is opened, so that the caller closes it after an interrupt.
 
     Returns
     -------
     Container, Snapshot, VacuumReport
     Mapping[str, u32 (documents,)]
-        By collection the docnos that live documents had, by those that they have.
+        By collection, the old docno of each live document by new docno.
 
     Raises
     ------
     StorageError
-        The old file stays as it is, and the handle goes on, unless the new file was put in place
+        The old file is unchanged, and the handle still works, unless the new file was put in place
         but could not be made durable: then the handle is poisoned.
     CorruptionError
         A block to be copied is damaged; damage is not carried into a new file.
     FileMovedError
-        The path no longer names the open file; what it names is left alone.
+        The path no longer names the open file; the file that it names is not touched.
     """
     old = snapshot.container
     policy, old.verify = old.verify, "lazy"
     try:
-        # Opened afresh: a handle with verify="off" has segments in use that were never verified.
+        # Segments are opened again: under verify="off", those in use were never verified.
         current = load_snapshot(old, SegmentCache(old), snapshot.tip)
         pinned = {tag.epoch for tag in current.state.tags.values()} | set(keep_epochs)
         kept = sorted(pinned)
@@ -132,14 +132,14 @@ def vacuum(
             raise
     finally:
         old.verify = policy
-    # From the moment the new file has the store's name, writes to the old one would be lost; also
-    # if Ctrl-C comes right then.
+    # Once the new file has the store's name, writes to the old one would be lost. Refuse them
+    # before, so that Ctrl-C at that moment does no harm.
     old.condemn(StateError("a vacuum has replaced this file"))
     try:
         new.file = medium.replace(old.file, replacement)
     except BaseException:
-        replacement.close()  # and its lock with it: the error may be kept for long
-        if not old.closed and medium.is_current(old.file):  # then nothing was replaced
+        replacement.close()  # releases its lock: the error may keep the file alive for long
+        if not old.closed and medium.is_current(old.file):  # nothing was replaced
             old.acquit()
             medium.discard_replacement(file_uuid)
         raise
@@ -149,7 +149,7 @@ def vacuum(
 
 
 def _copy_epochs(new: Container, snapshots: Sequence[Snapshot]) -> BlockRef | None:
-    """Copy older epochs, oldest first, each as a full manifest; return the last one's commit."""
+    """Copy older epochs, oldest first, each as a full manifest; return the last commit."""
     copied: dict[int, SegmentRef] = {}
     records: dict[int, BlockRef] = {}
 
@@ -241,7 +241,7 @@ def _write_current(
 
 
 def _remembered(current: Snapshot) -> list[object]:
-    """Return the commits up to now, newest first: those in the file, then those dropped before."""
+    """Return all commits, newest first: those in the file, and those dropped by earlier vacuums."""
     container = current.container
     walked = [
         (commit.epoch, commit.time_us, commit.operation)
@@ -264,13 +264,13 @@ def _remembered(current: Snapshot) -> list[object]:
 def _compacted(
     new: Container, view: CollectionView, *, epoch: int, time_us: int, kernels: FindKernels
 ) -> tuple[CollectionState, Array]:
-    """Write a collection's live documents and served rows, docnos renumbered without gaps.
+    """Write a collection's live documents and served rows, with docnos renumbered without gaps.
 
     Returns
     -------
     CollectionState
     u32 (documents,)
-        The docnos they had.
+        Old docno of each document, by new docno.
     """
     state, table = view.state, view.documents
     segments = table.sealed.segments
@@ -307,7 +307,7 @@ def _compacted(
 def _counted_again(
     new: Container, old: Container, ref: BlockRef | None, alive: Array
 ) -> BlockRef | None:
-    """Write the hits of documents that are alive, by their new docnos."""
+    """Write the hits of live documents, by their new docnos."""
     if ref is None:
         return None
     hits = read_record(old, ref, read_hits, what="hits")
@@ -316,7 +316,7 @@ def _counted_again(
 
 
 def _without_expired(state: CollectionState, time_us: int) -> CollectionState:
-    """Drop what is known of versions whose rows are dropped."""
+    """Drop guards and bridges of versions whose rows are dropped."""
     gone = {label for label, version in state.versions.items() if _expired(version, time_us)}
     versions = {
         label: version._replace(guard=None) if label in gone else version
@@ -327,7 +327,7 @@ def _without_expired(state: CollectionState, time_us: int) -> CollectionState:
 
 
 def _without_letters(state: CollectionState, view: CollectionView) -> CollectionState:
-    """Drop the dead letters of documents that are deleted: ids, and errors that may quote them."""
+    """Drop the dead letters of deleted documents: ids, and errors that may quote the documents."""
     jobs = {}
     for label, job in state.jobs.items():
         docnos = view.documents.find([letter.id for letter in job.dead])
@@ -368,7 +368,7 @@ def _compacted_rows(
         return ()
     ref = merged.ref
     if takes_graph(version, ref.rows):
-        # A code tells much of its vector, so that none of a deleted one may stay.
+        # A code reveals much of its vector, so codes of deleted vectors must not stay.
         before = extended_graph([part.rows for part in parts], merged, whole=True)
         ref = graph_of(new, version, ref, kernels, epoch=epoch, before=before)
     return (ref,)

@@ -1,4 +1,4 @@
-"""What an operator sees of a version: the manifest entry and what follows from it."""
+"""A version as operators see it: its manifest entry, and statistics of its rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
-    """One embedding version at one epoch; through a scoped handle, of the documents inside.
+    """One embedding version at one epoch; through a scoped handle, for the documents inside.
 
     Attributes
     ----------
@@ -29,20 +29,20 @@ class VersionInfo:
         ``declared``, ``backfilling``, ``ready``, ``serving``, ``draining`` or ``retired``; derived.
     coverage : Coverage
     stale_documents : int
-        Live documents whose vectors here are of an older revision; through a scoped handle those
-        that are served.
+        Live documents whose vectors in this version are of an older revision; through a scoped
+        handle, only those served.
     rows : int
-        Vectors a search may return.
+        Vectors that a search may return.
     segments : int | None
-        Sealed; None through a scoped handle, since rows of others share them.
+        Sealed segments; None through a scoped handle, because rows outside share them.
     graphs : int | None
-        Segments that have a graph; None through a scoped handle.
+        Segments with a graph; None through a scoped handle.
     graph : GraphSettings | None
-        Which segments get one, and how; None if none does.
+        Settings of graphs; None if no segment gets one.
     size_bytes : int
-        Bytes of the file its sealed segments take; through a scoped handle, those of its vectors.
+        Bytes of the sealed segments in the file; through a scoped handle, of the vectors inside.
     norm_min, norm_max : float
-        Shortest and longest vector; 0 without any.
+        Lengths of the shortest and longest vector; 0 without any.
     backfill : JobState | None
     """
 
@@ -114,7 +114,7 @@ def _job_info(job: JobState) -> dict[str, object]:
 
 
 def version_info(view: CollectionView, label: str) -> VersionInfo:
-    """Collect what there is to know about a version.
+    """Collect the entry and statistics of a version.
 
     Raises
     ------

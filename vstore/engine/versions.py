@@ -1,4 +1,4 @@
-"""``docs.versions``: the versions of a collection by label, as an operator sees them."""
+"""``docs.versions``: the versions of a collection by label, as operators see them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Versions(Lookup[VersionInfo]):
-    """The versions of a collection by label, in the order of their making, on one snapshot.
+    """The versions of a collection by label, in order of creation, at one snapshot.
 
-    ``docs.versions["v1"]`` raises `NotFoundError` where there is none.
+    ``docs.versions["v1"]`` raises `NotFoundError` if there is no such version.
     """
 
     __slots__ = ("_view",)

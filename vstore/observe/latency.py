@@ -32,7 +32,7 @@ class LatencyHistogram:
         self.total_s = total_s
 
     def add(self, seconds: Sequence[float], count: int = 1) -> None:
-        """Count latencies in seconds, each of them `count` times."""
+        """Count latencies in seconds, each ``count`` times."""
         bits = np.frexp(np.asarray(seconds) * 1e6)[1]  # 2 ** (bits - 1) <= microseconds
         for bucket, seen in enumerate(np.bincount(bits.clip(0, BUCKETS - 1)).tolist()):
             self.counts[bucket] += seen * count

@@ -131,15 +131,15 @@ class Observer:
     def _tally(self, search: SearchRecord) -> None:
         batch, k, view, docnos, tenant, family = search
         key = (id(batch.plan), tenant, family)
-        mine = self._tallies.get(key)
-        if mine is None:
+        found = self._tallies.get(key)
+        if found is None:
             if len(self._tallies) == _TALLIES:
                 self._fold()
-            mine = tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
-            self._tallies[key] = mine  # keeps the plan alive, so that its id stays unique
-        mine.add(batch, docnos)
-        if mine.full:
-            mine.count(self._counted(), self._hits, self._traces)
+            found = tally.Tally(batch, k=k, view=view, tenant=tenant, family=family)
+            self._tallies[key] = found  # keeps the plan alive, so that its id stays unique
+        found.add(batch, docnos)
+        if found.full:
+            found.count(self._counted(), self._hits, self._traces)
 
     def tally(
         self, batch: TracedBatch, *, k: int, view: View, tenant: str = "", family: str = ""
@@ -228,10 +228,10 @@ class Observer:
     def hits(self, collection: str, numbering: Numbering, docno_end: int) -> Array | None:
         """Return unflushed hits by docno, u64 (docno_end,); None if there are none."""
         self._fold()
-        mine = self._hits.get(collection)
-        if mine is None or not mine.numbering.same(numbering):
+        counter = self._hits.get(collection)
+        if counter is None or not counter.numbering.same(numbering):
             return None
-        return mine.by_docno(docno_end)
+        return counter.by_docno(docno_end)
 
     # Flushing.
 
@@ -253,9 +253,9 @@ class Observer:
             return
         self._counted().merge(taken.metrics)
         for name, hits in taken.hits.items():
-            mine = self._hits.setdefault(name, hits)
-            if mine is not hits and mine.numbering.same(hits.numbering):
-                mine.merge(hits)
+            counter = self._hits.setdefault(name, hits)
+            if counter is not hits and counter.numbering.same(hits.numbering):
+                counter.merge(hits)
 
     @locked
     def flushed(self) -> None:

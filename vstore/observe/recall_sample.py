@@ -1,4 +1,4 @@
-"""Recall of live searches: a sample of them is compared with exact search."""
+"""Recall of live searches: a sample is compared with exact search."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Slice(NamedTuple):
     ----------
     tenant : str
         Route key that filter and scope imply, for example ``"tenant=acme"``; empty for the default.
-        It also tells the part of the corpus that was searched.
+        It also identifies the part of the corpus that was searched.
     family : str
         The caller's name for such queries, for example ``"autocomplete"``.
     mode : str
@@ -56,7 +56,7 @@ class SliceCounts:
     explicit, silent : int
         Mixed-version queries; see the module.
     stale_hits, short : int
-        Hits made from an older revision; queries with fewer hits than were asked for.
+        Hits with a vector of an older revision; queries with fewer hits than wanted.
     filtered : int
         Queries with a filter or scope.
     selectivity : float

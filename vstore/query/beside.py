@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Beside:
     """Comparison of two versions at one epoch; made once, by `beside`.
 
-    Masks are by docno, bool (docno_end,), and the same array each time: what a filter leaves of a
-    version is cached by the mask's identity.
+    Masks are by docno, bool (docno_end,), and the same array each time: a version's passing rows
+    are cached by the mask's identity.
 
     Attributes
     ----------
@@ -43,7 +43,9 @@ class Beside:
         self._narrowed: Recent[tuple[str, int], tuple[BoolArray, BoolArray]] = Recent()
 
     def answerable(self, matching: BoolArray | None) -> BoolArray | None:
-        """Return which documents pass a filter and are the new version's; None for all it has.
+        """Return the mask of documents that pass a filter and that the new version answers for.
+
+        None for all documents that the new version has.
 
         The new version answers for documents with fresh new rows, and for documents that only it
         can show. The old version answers for a document whose new rows are stale.
@@ -53,11 +55,11 @@ class Beside:
         )
 
     def moved(self, matching: BoolArray | None) -> BoolArray:
-        """Return which documents pass a filter and have fresh new rows."""
+        """Return the mask of documents that pass a filter and have fresh new rows."""
         return self._both("moved", self.migrated, matching)
 
     def left(self, matching: BoolArray | None) -> BoolArray:
-        """Return which documents pass a filter and are not the new version's."""
+        """Return the mask of passing documents, except those that the new version answers for."""
         return self._both("left", self._left, matching)
 
     @cached_property

@@ -130,7 +130,7 @@ class BridgeMap:
         Returns
         -------
         float32 (n, source dimension)
-            Of unit length; 0 for a query that the map sends to 0.
+            Of unit length; 0 for a query orthogonal to the range of the map.
         """
         return unit_rows(as_matrix(queries, self.target_dimension) @ self.matrix.T)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RowHit(NamedTuple):
-    """One hit, before it has an id.
+    """One hit, by docno; a `Hit` has the id.
 
     Attributes
     ----------

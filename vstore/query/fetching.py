@@ -117,7 +117,7 @@ class FetchedBatch(NamedTuple):
 
 
 def part_statistics(passing: PassingRows, number: int, part: RowPart) -> PartStatistics:
-    """Return what the planner needs to know of a part."""
+    """Return the planner's statistics of a part."""
     rows = part.rows
     count = passing.count(number)
     plain = PartStatistics(part.name, len(rows.docno), count, rows.row_bytes)

@@ -93,7 +93,7 @@ class FieldReference:
         """Match rows whose value is one of `values`; no rows if `values` is empty."""
         if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
             raise self._no_list(values)
-        if isinstance(values, np.ndarray) and values.ndim == 0:  # which NumPy calls iterable
+        if isinstance(values, np.ndarray) and values.ndim == 0:  # NumPy calls it iterable
             raise self._no_list(values)
         return IsIn(self.name, tuple(_operand(self.name, value) for value in values))
 

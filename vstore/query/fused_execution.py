@@ -76,8 +76,8 @@ class FusedExecution:
         if not new.size:
             return np.asarray(old[self._query, self._place])
         bounded = np.minimum(self._place, new.shape[1] - 1)
-        theirs, mine = new[self._query, bounded], old[self._query, self._place]
-        return np.asarray(np.where(self._from_new, theirs, mine))
+        from_new, from_old = new[self._query, bounded], old[self._query, self._place]
+        return np.asarray(np.where(self._from_new, from_new, from_old))
 
     def _stale(self) -> IntArray | None:
         """Count each query's stale hits; None if no query can have one."""

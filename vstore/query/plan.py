@@ -110,7 +110,7 @@ class CodeScan:
 class ScopedSearch:
     """Search the rows of one version inside a scope.
 
-    The node does not tell how: segments and graphs also hold rows outside the scope.
+    The node does not show segments or graphs, because these also hold rows outside the scope.
 
     Attributes
     ----------

@@ -31,9 +31,9 @@ class VersionStatistics(NamedTuple):
     Attributes
     ----------
     k : int
-        Number of documents wanted of it, or rows.
+        Number of documents wanted of the version, or rows.
     matches : int | None
-        Documents that it may return; None for all that it has.
+        Documents that the version may return; None for all that it has.
     parts : tuple[tuple[PartStatistics, Path], ...] | None
         Segments and memtable, oldest first, each with its path; None inside a scope.
     rows : int

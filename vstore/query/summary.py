@@ -37,7 +37,7 @@ class Totals(NamedTuple):
     answered : Mapping[frozenset[str], int]
         Number of queries, by the versions of the hits they returned.
     short : int
-        Queries with fewer hits than were asked for.
+        Queries with fewer hits than wanted.
     """
 
     queries: int

@@ -1,7 +1,6 @@
-"""How is a question answered?
+"""How is a query answered?
 
-In: a query as a caller gives it, and a `Handle`. Out: a result that outlives the store, with the
-plan that found it.
+In: a caller's query, and a `Handle`. Out: a result that outlives the store, with its plan.
 
 - One snapshot serves one search.
 - The caller, the query's a route decides which versions are read; a hit is of a version

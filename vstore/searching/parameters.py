@@ -128,8 +128,8 @@ def _checked_read(read: object, version: str | None) -> Read:
         check_choice(read.fusion, FUSIONS, what="fusion")
     if len(set(labels.values())) < len(labels):
         raise InvalidArgumentError(f"read: expected two versions, found {read!r:.120}")
-    said: Any = read  # any of the three classes
-    return cast("Read", replace(said, **labels))
+    given: Any = read  # any of the three classes
+    return cast("Read", replace(given, **labels))
 
 
 def _accuracy(recall: Recall | None, threads: int) -> Accuracy:

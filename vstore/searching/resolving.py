@@ -175,7 +175,7 @@ def vectors_for(
         return handle.embed_queries(view.version(label), queries)  # type: ignore[arg-type]
     given = isinstance(queries, Mapping)
     # A stamp of another version of the collection means a missing vector. A stamp of no version
-    # goes on to the guard, which tells how it differs.
+    # goes on to the guard, whose error gives the differences.
     if given or (
         several
         and isinstance(queries, embedders.Embeddings)

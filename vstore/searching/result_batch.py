@@ -87,8 +87,8 @@ class SearchResults(Sequence[SearchResult]):
         """Return ids and scores as evaluation libraries take them (ir_measures, ranx, BEIR).
 
         These libraries sort by score, some in float32, and break ties by id. To keep the order of
-        the hits, a score that is not below the previous one in float32 is lowered to the next
-        float32 below; other scores are unchanged. A document counts by its best chunk.
+        the hits, a score that is not below the previous one in float32 is lowered to the float32
+        just below that one; other scores are unchanged. A document counts by its best chunk.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """Canaries and shadows: routes that send a share of the queries to a second version.
 
-In a canary, the second version answers its share; in a shadow, it searches them in addition, and
-the answers are compared. Sampling is by a hash of the key, or of the query without a key, so it is
-sticky.
+In a canary, the second version answers its share of the queries. In a shadow, both versions search
+that share, and the answers are compared. Sampling is by a hash of the key, or of the query without
+a key, so it is sticky.
 
 A query without a key is identified by its vector of the serving version, so that a text and its
 vector are the same query. The vector's direction is rounded to two digits, and its length too if

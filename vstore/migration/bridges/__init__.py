@@ -1,7 +1,7 @@
 """How well can one version answer queries that were embedded for another?
 
-In: documents that have rows in both versions, and perhaps real queries with both vectors. Out: a
-`BridgeMap`, an affine map, stored with the recall that was measured for it.
+In: documents with rows in both versions, and perhaps real queries with both vectors. Out: a
+`BridgeMap`, an affine map, stored with its measured recall.
 
 - A bridge is judged by documents or queries that it was not fitted on.
 - One whose recall is below ``min_recall`` is refused and leaves nothing in the file.

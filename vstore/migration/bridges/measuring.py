@@ -36,8 +36,8 @@ def bridge_recall(
 ) -> float:
     """Return recall@10 of mapped queries against the target's own exact neighbours.
 
-    With real queries that have both vectors this is more telling than `BridgeMap.recall`, which is
-    measured on documents, as the map was fitted on documents.
+    With real queries, this is better evidence than `BridgeMap.recall`, for which the map is both
+    fitted and measured on documents.
 
     Parameters
     ----------

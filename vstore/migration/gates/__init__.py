@@ -1,7 +1,7 @@
 """May this version serve alone?
 
-In: `Gates`, which say what must hold, and a `Handle`. Out: a `GateResult` for each gate, with what
-was measured, what was required, and how much evidence that stands on.
+In: `Gates`, the required bounds, and a `Handle`. Out: a `GateResult` for each gate, with the
+measured value, the required one, and the amount of evidence.
 
 - `gates.py` decides and is pure; `measurements.py` reads and searches, which counts as no traffic.
 - A gate without evidence does not pass.

@@ -1,7 +1,8 @@
-"""How does a version get the vectors that documents lack?
+"""How do documents get the vectors of a version that they lack?
 
 In: the job's options, and an embedding function or a map of another version's rows. Out: one commit
-per batch with its vectors and the job's progress; dead letters of what cannot be embedded.
+per batch with its vectors and the job's progress; dead letters for documents that cannot be
+embedded.
 
 - What is left is found by a scan over the documents, not by a cursor. So a runner may be killed
   anywhere, and the next one goes on at once.

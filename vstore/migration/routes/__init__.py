@@ -1,7 +1,7 @@
 """Which version answers a query that names none?
 
-In: a `Handle`, a version, how it is to be read, and a reason. Out: one commit that changes the
-default route, or through a handle scoped to one tenant that tenant's own.
+In: a `Handle`, a version, a read mode, and a reason. Out: one commit that changes the default
+route, or through a handle scoped to one tenant, that tenant's own.
 
 - A cutover counts under the turn to write, so that nothing comes between its gates and its commit;
   gates that search do so just before.

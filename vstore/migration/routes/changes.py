@@ -212,7 +212,8 @@ def rollback(handle: Handle, *, reason: str, by: str) -> Coverage:
     Raises
     ------
     StateError
-        No version served before, it is retired, or the tenant has neither a route nor a document.
+        No version served before; the version is retired; or the tenant has neither a route nor a
+        document.
     """
     key, moment = key_of(handle), moment_of(handle, reason, by)
     change_route(

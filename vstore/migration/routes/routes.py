@@ -179,8 +179,8 @@ class Routes(Lookup[RouteState], OpenHandle):
         Raises
         ------
         StateError
-            No version served before, it is retired, or the tenant has neither a route nor a
-            document.
+            No version served before; the version is retired; or the tenant has neither a route nor
+            a document.
         """
         return changes.rollback(self._handle, reason=reason, by=by)
 

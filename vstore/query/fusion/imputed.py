@@ -44,8 +44,8 @@ PAIRS_MIN: Final = 100  # with fewer documents a fitted line is unreliable
 EVIDENCE_SHARE: Final = NEW_WEIGHT / (1 + NEW_WEIGHT)  # `NEW_SHARE` of the rule "evidence"
 
 # Prior of one query's regression, and the number of pairs that it counts for: means over ten pairs
-# of models in `benchmarks/quality`. The fewer documents the new version has, the lower scores its
-# list of the best includes, and the higher the same document's standard score.
+# of models in `benchmarks/quality`. The fewer documents the new version has, the lower the scores
+# at the end of its top list, and the higher the same document's standard score.
 _PRIOR_PAIRS: Final = 20
 _PRIOR_INTERCEPT: Final = -1.4  # at full coverage; minus its logarithm below
 _PRIOR_SLOPE: Final = 0.8
