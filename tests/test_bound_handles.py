@@ -94,3 +94,45 @@ def test_a_handle_is_bound_to_versions_there_are() -> None:
         docs.at("nope")
     with pytest.raises(vstore.InvalidArgumentError):
         docs.at(5)  # type: ignore[arg-type]
+
+
+def test_a_bound_handle_says_whose_a_bare_query_over_a_bridge_is() -> None:
+    docs = documents(new=spec("model-new"))
+    docs.upsert(list(range(300)), vectors={OLD: rows(300), NEW: rows(300)[:, ::-1]})
+    docs.migration.fit_bridge(OLD, NEW, min_recall=0.0)
+    read, query = vstore.Bridge(NEW, source=OLD), rows(1, seed=5)[0]
+    own = docs.at(NEW).search(query, read=read)
+    assert own.ids == docs.search(query, version=NEW).ids
+    assert "BridgedRead" not in own.explain()
+    mapped = docs.at(OLD).search(query, read=read)
+    assert mapped.ids == docs.search({OLD: query}, read=read).ids
+    assert "BridgedRead" in mapped.explain()
+    with pytest.raises(vstore.MissingQueryVectorError):
+        docs.at(OLD).search(query, read=vstore.Dual(NEW, old=OLD))
+
+
+def test_a_handle_is_not_bound_to_what_takes_its_versions_name() -> None:
+    docs = documents()
+    docs.upsert(["a"], vectors={OLD: rows(1)})
+    bound = [docs.at(OLD), docs.at(spec())]
+    docs.store.drop_collection(docs.name)
+    documents(docs.store, old=spec("another model"))
+    for handle in bound:
+        for call in (
+            lambda handle=handle: handle.search(axis(0)),
+            lambda handle=handle: handle.upsert(["b"], vectors=rows(1)),
+            lambda handle=handle: handle.coverage(),
+        ):
+            with pytest.raises(vstore.StateError, match="another version"):
+                call()  # type: ignore[no-untyped-call]
+        assert OLD in repr(handle)
+
+
+def test_a_stamp_says_of_which_version_added_vectors_are() -> None:
+    docs = documents(new=spec("model-new"))
+    docs.upsert(["a"], vectors=vstore.Embeddings(spec(), rows(1)))
+    docs.add_vectors(["a"], vstore.Embeddings(spec("model-new"), rows(1)))
+    assert docs.coverage(OLD).complete
+    assert docs.coverage(NEW).complete
+    with pytest.raises(vstore.VersionMismatchError, match="nearest"):
+        docs.add_vectors(["a"], vstore.Embeddings(spec("unheard of"), rows(1)))

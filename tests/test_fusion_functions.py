@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,10 +92,12 @@ def test_a_function_gets_what_its_documentation_says(docs: vstore.Collection) ->
         assert (both.k, both.coverage) == (4, MIGRATED / COUNT)
         assert len(both.old) == 100
         assert len(both.new) == MIGRATED
-        assert both.migrated.tolist() == (both.old.keys < MIGRATED).tolist()
+        assert both.migrated.sum() == sum(key in set(both.new.keys) for key in both.old.keys)
 
 
-@pytest.mark.parametrize("keys", [None, 5, [0, 0], [COUNT + 5], ["a"], [0.5], [None]], ids=repr)
+@pytest.mark.parametrize(
+    "keys", [None, 5, [True], [0, 0], [COUNT + 5], ["a"], [0.5], [None]], ids=repr
+)
 def test_what_no_ranking_has_is_refused(docs: vstore.Collection, keys: Any) -> None:
     with pytest.raises(vstore.InvalidArgumentError, match=r"fusion: .*returned"):
         docs.search(question(), read=vstore.Dual(NEW, fusion=lambda _: keys))
@@ -117,3 +120,54 @@ def test_a_route_keeps_a_name_and_no_function(docs: vstore.Collection) -> None:
     with pytest.raises(vstore.InvalidArgumentError, match="keeps the name of a rule"):
         docs.routes.set(vstore.Dual(NEW, fusion=alternating))
     assert docs.store.epoch == epoch
+
+
+def test_a_function_cannot_change_what_was_found(docs: vstore.Collection) -> None:
+    def greedy(both: vstore.RankedPair) -> list[int]:
+        keys = [*both.new.keys.tolist(), *both.old.keys[~both.migrated].tolist()]
+        for ranking in (both.old, both.new):
+            ranking.scores[:] = 7
+            ranking.keys.sort()
+        both.migrated[:] = True
+        return keys
+
+    found = docs.search(question(), read=vstore.Dual(NEW, fusion=greedy))
+    expected = docs.search(question()[NEW], version=NEW)
+    assert found.ids == expected.ids
+    assert [hit.scores[NEW] for hit in found] == expected.scores
+
+
+def test_a_function_does_not_learn_how_many_documents_others_have() -> None:
+    made = documents(old=spec("model-old", 6), new=spec("model-new", 9))
+    tenants = [{"tenant": "a" if i % 40 == 0 else "b"} for i in range(COUNT)]
+    vectors = {OLD: rows(COUNT, 6), NEW: rows(COUNT, 9, seed=1)}
+    made.upsert(list(range(COUNT)), vectors=vectors, metadata=tenants)
+    seen: list[int] = []
+
+    def rule(both: vstore.RankedPair) -> Iterable[int]:
+        seen.extend([*both.old.keys.tolist(), *both.new.keys.tolist()])
+        return both.new.keys
+
+    mine = made.scoped(vstore.field("tenant") == "a")
+    assert len(mine.search(question(), read=vstore.Dual(NEW, fusion=rule))) == 3
+    assert set(seen) == {0, 1, 2}
+
+
+class Falsy(list[int]):
+    """A function that is empty, too."""
+
+    def __call__(self, both: vstore.RankedPair) -> Iterable[int]:
+        keys: list[int] = both.new.keys.tolist()
+        return reversed(keys)
+
+
+def test_a_function_is_used_whatever_else_it_is(docs: vstore.Collection) -> None:
+    found = docs.search(question(), k=MIGRATED, read=vstore.Dual(NEW, fusion=Falsy()))
+    expected = docs.search(question()[NEW], version=NEW, k=MIGRATED)
+    assert found.ids == expected.ids[::-1]
+
+
+def test_an_endless_function_is_asked_for_what_is_wanted(docs: vstore.Collection) -> None:
+    endless = (key for key in itertools.count())
+    found = docs.search(question(), k=5, read=vstore.Dual(NEW, fusion=lambda _: endless))
+    assert len(found) == 5

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pickle
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import vstore
 from tests.small_store import NEW, OLD, axis, documents, rows, spec, store_in
+from vstore.migration.routes import changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -348,12 +350,53 @@ def test_the_history_says_where_no_gate_was_measured() -> None:
 
 def test_a_route_reads_the_version_that_serves(docs: vstore.Collection) -> None:
     epoch = docs.store.epoch
-    for read in (vstore.Dual(NEW, old=NEW), vstore.Cascade(OLD, old=NEW)):
-        with pytest.raises(vstore.StateError, match="does not serve"):
+    with pytest.raises(vstore.StateError, match="does not serve"):
+        docs.routes.set(vstore.Cascade(OLD, old=NEW))
+    nothing: Any = None
+    empty: list[Any] = ["", []]
+    odd: list[Any] = [vstore.Dual(NEW, old=NEW), *(vstore.Dual(NEW, fusion=one) for one in empty)]
+    odd += [vstore.Bridge(NEW, nothing), vstore.Bridge(nothing, nothing), vstore.Cascade(nothing)]
+    for read in odd:
+        with pytest.raises(vstore.InvalidArgumentError):
             docs.routes.set(read)
+        with pytest.raises(vstore.InvalidArgumentError):
+            docs.search({OLD: axis(0), NEW: axis(0)}, read=read)
     for wrong in (NEW, None, vstore.Dual, ("dual", NEW)):
         with pytest.raises(vstore.InvalidArgumentError, match=r"routes\.cutover\(\)"):
             docs.routes.set(wrong)  # type: ignore[arg-type]
     assert docs.store.epoch == epoch
-    docs.routes.set(vstore.Dual(NEW, old=OLD))
+    docs.routes.set(vstore.Dual(np.str_(NEW), old=OLD))
     assert docs.routes.current.labels == (OLD, NEW)
+    assert type(docs.routes.current.version) is str
+
+
+def test_what_a_route_needs_is_looked_at_with_the_turn_to_write(
+    docs: vstore.Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs.create_version("third", spec("model-third"))
+    plain = changes.moment_of
+
+    def meddled(*arguments: Any) -> Any:
+        monkeypatch.setattr(changes, "moment_of", plain)
+        docs.routes.cutover(NEW, force=True, reason="meanwhile")
+        return plain(*arguments)
+
+    monkeypatch.setattr(changes, "moment_of", meddled)
+    with pytest.raises(vstore.StateError, match=f"{NEW!r} does"):
+        docs.routes.set(vstore.Dual("third", old=OLD))
+    assert docs.routes.current.labels == (NEW,)
+
+
+def test_mappings_by_name_take_names() -> None:
+    docs = documents()
+    odd: list[Any] = [5, None, [], np.array(["v1", "v2"]), ("",)]
+    for lookup in (docs.routes, docs.versions, docs.guards):
+        for name in odd:
+            assert name not in lookup
+            with pytest.raises(vstore.InvalidArgumentError):
+                lookup[name]
+        assert lookup.get("nope") is None
+        with pytest.raises(vstore.NotFoundError, match="nope"):
+            lookup["nope"]
+        with pytest.raises(vstore.NotPicklableError):
+            pickle.dumps(lookup)

@@ -63,7 +63,7 @@ and of one migration::
                            stands for, measured
     migration/migrations.py  ``docs.migration``: what a migration needs besides its job
     writing/dual_write.py  what becomes of a write that lacks vectors of a version in use
-    migration/bridges/     maps between spaces, fitted and measured; query/bridge.py: the map;
+    migration/bridges/     maps between spaces, fitted and measured; query/bridge_map.py;
                            searching/bridging.py: queries over it
 
 ``engine/reading.py`` gives documents and vectors back, by id and by filter. ``inspection/`` looks

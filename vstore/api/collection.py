@@ -16,9 +16,10 @@ from vstore.guarding import spec_check
 from vstore.manifest.spec import EmbeddingSpec
 from vstore.names import require_text
 from vstore.numbers import check_switch
-from vstore.searching.parameters import search_options, several_queries
+from vstore.searching.parameters import bound_queries, search_options, several_queries
 from vstore.searching.search import explain, search, search_one
 from vstore.writing.drawn import drawn
+from vstore.writing.given_vectors import label_of_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,13 +97,14 @@ class Collection(OpenHandle):
 
     def __repr__(self) -> str:
         scope = f", scope={self._handle.scope_text}" if self.scope is not None else ""
-        version = "" if self._handle.version is None else f", version={self._handle.version!r}"
+        bound = self._handle.bound_label
+        version = "" if bound is None else f", version={bound!r}"
         return f"{type(self).__name__}({self.name!r}{scope}{version})"
 
     def _elsewhere(self) -> str:
         handle = self._handle
         pinned = "" if handle.pinned is None else f".snapshot({handle.pinned.epoch})"
-        bound = "" if handle.version is None else f".at({handle.version!r})"
+        bound = "" if handle.bound_label is None else f".at({handle.bound_label!r})"
         scope = "" if handle.scope is None else ", scoped by the same filter"
         return opening(self.store.path, f"{pinned}.collection({self.name!r}){bound}{scope}")
 
@@ -155,8 +157,9 @@ class Collection(OpenHandle):
         ------
         NotFoundError
             The collection has no version of that label.
-        VersionMismatchError
-            The collection has no version of that spec, nor of one declared to be the same.
+        VersionMismatchError, StateError
+            The collection has no version of that spec, nor of one declared to be the same; it has
+            one that is retired, or no version yet.
         """
         snapshot = self._handle.snapshot()
         view = self._handle.view_at(snapshot)
@@ -164,7 +167,7 @@ class Collection(OpenHandle):
             found = spec_check.version_of(view.whole.state, version, snapshot.state, where="at")
         else:
             found = view.version(require_text(version, what="version"))
-        return type(self)(self.store, self._handle.bound(found.label))
+        return type(self)(self.store, self._handle.bound(found))
 
     # Reading.
 
@@ -417,7 +420,7 @@ class Collection(OpenHandle):
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
-        label = self._handle.label(version)
+        label = label_of_vectors(self._handle, version, vectors)
         given, made_from = (drawn(ids), drawn(vectors)), drawn(revisions)
         return drafts.write(
             self._handle.file,
@@ -504,6 +507,7 @@ class Collection(OpenHandle):
             keys=None if key is None else (key,),
             family=family,
         )
+        query = bound_queries(self._handle, read, query)
         return search_one(self._handle, query, options)
 
     def search_batch(
@@ -540,7 +544,7 @@ class Collection(OpenHandle):
             family=family,
             threads=self._handle.file.threads,
         )
-        queries = several_queries(queries)
+        queries = bound_queries(self._handle, read, several_queries(queries))
         return result_batch.SearchResults(search(self._handle, queries, options))
 
     def explain(
@@ -571,6 +575,7 @@ class Collection(OpenHandle):
             collapse=collapse,
             keys=None if key is None else (key,),
         )
+        query = bound_queries(self._handle, read, query)
         if not check_switch(analyze, what="analyze"):
             return explain(self._handle, query, options)
         result = search_one(self._handle, query, options)
@@ -613,6 +618,7 @@ class Collection(OpenHandle):
             recall=recall,
             keys=None if key is None else (key,),
         )
+        query = bound_queries(self._handle, read, query)
         until = self._handle.snapshot().epoch if after is None else after
         return epoch_comparison.compare_epochs(
             self._handle, query, options, before=before, after=until

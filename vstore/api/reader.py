@@ -51,4 +51,4 @@ class Reader(OpenHandle):
         """
         self._store._open_file.current()
         self._snapshot.collection(name)
-        return Collection(self._store, self._store._handle(name).at(self._snapshot))
+        return Collection(self._store, self._store._handle(name).pinned_to(self._snapshot))

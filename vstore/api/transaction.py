@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from vstore.engine.handle import handle_of
 from vstore.engine.open_handle import OpenHandle
+from vstore.writing.given_vectors import label_of_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -125,7 +126,8 @@ class Transaction(OpenHandle):
             Each once, in the order of what stands beside them: a set is refused.
         vectors : mapping of version label to array, Embeddings or list of arrays, optional
             One row per document (n, dimension), or one (chunks, dimension) array per document.
-            Through a collection handle that is bound to a version, the array alone will do.
+            The array alone will do through a collection handle that is bound to a version, and
+            `Embeddings` alone, whose spec says the version.
         metadata : iterable of mappings, or mapping of field to iterable, optional
             Replaces the documents' metadata; without it they keep theirs.
         texts : iterable of str or None, optional
@@ -223,7 +225,8 @@ class Transaction(OpenHandle):
         vectors : array, Embeddings or list of arrays
             One row per document (n, dimension), or one (chunks, dimension) array per document.
         version : str, optional
-            Its label; only a collection handle that is bound to a version goes without.
+            Its label. Not needed through a collection handle that is bound to a version, nor for
+            vectors with a stamp.
         revisions : iterable of int, optional
             Revisions the vectors were made from. Where a document has moved on, or was deleted,
             its vectors are skipped: they would be born stale. Without it unknown ids are an error,
@@ -248,7 +251,7 @@ class Transaction(OpenHandle):
         handle = handle_of(collection)
         return self._draft.add_vectors(
             handle,
-            handle.label(version),
+            label_of_vectors(handle, version, vectors),
             ids,
             vectors,
             revisions=revisions,

@@ -154,10 +154,7 @@ class Caller:
 def _positive(value: float | None, what: str) -> float | None:
     if value is None:
         return None
-    number = check_number(value, what=what, least=0.0, most=1e9)
-    if not number:
-        raise InvalidArgumentError(f"{what}: expected a number above 0, found {value!r:.60}")
-    return number
+    return check_number(value, what=what, least=1e-6, most=1e9)
 
 
 def _retrying(retries: int) -> tenacity.Retrying:

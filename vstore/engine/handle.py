@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import ref
 
 from vstore.deferred import Deferred
-from vstore.errors import InvalidArgumentError, ReadOnlyError, ScopeError
+from vstore.errors import InvalidArgumentError, ReadOnlyError, ScopeError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,11 +47,9 @@ class Handle:
         Filter that confines every read and write; None for all documents.
     pinned : Snapshot | None
         Snapshot to read; None for the newest.
-    version : str | None
-        Label of the default version, if the handle is bound to one.
     """
 
-    __slots__ = ("_bound_scope", "_seen", "embedders", "file", "name", "pinned", "scope", "version")
+    __slots__ = ("_bound", "_bound_scope", "_seen", "embedders", "file", "name", "pinned", "scope")
 
     def __init__(
         self,
@@ -61,14 +59,14 @@ class Handle:
         *,
         scope: Filter | None = None,
         pinned: Snapshot | None = None,
-        version: str | None = None,
+        bound: VersionState | None = None,
     ) -> None:
         self.file = file
         self.name = name
         self.embedders = embedders
         self.scope = scope
         self.pinned = pinned
-        self.version = version
+        self._bound = bound
         self._bound_scope: tuple[object, Filter] | None = None
         # Cache of the latest scoped view; its snapshot holds the view, this handle does not.
         self._seen: ref[CollectionView] | None = None
@@ -77,20 +75,45 @@ class Handle:
         """Return a handle with a scope, which must include this handle's."""
         return self._but(scope=scope)
 
-    def at(self, snapshot: Snapshot) -> Handle:
+    def pinned_to(self, snapshot: Snapshot) -> Handle:
         """Return the same handle, pinned to a snapshot."""
         return self._but(pinned=snapshot)
 
-    def bound(self, label: str) -> Handle:
+    def bound(self, version: VersionState) -> Handle:
         """Return the same handle, bound to a version."""
-        return self._but(version=label)
+        return self._but(bound=version)
+
+    @property
+    def bound_label(self) -> str | None:
+        """Label of the version that the handle is bound to."""
+        return None if self._bound is None else self._bound.label
+
+    @property
+    def version(self) -> str | None:
+        """Label of the version that is meant if none is named; None if the handle is unbound.
+
+        Raises
+        ------
+        StateError
+            The label is another version's now: the collection was dropped and made again.
+        """
+        if self._bound is None:
+            return None
+        label = self._bound.label
+        known = self.view().state.versions.get(label)
+        if known is None or known.spec.fingerprint != self._bound.spec.fingerprint:
+            raise StateError(
+                f"this handle was bound to version {label!r} of {self.name!r}, and that label is "
+                "another version's now; bind a new handle: docs.at(...)"
+            )
+        return label
 
     def _but(
         self,
         *,
         scope: Filter | None = None,
         pinned: Snapshot | None = None,
-        version: str | None = None,
+        bound: VersionState | None = None,
     ) -> Handle:
         return Handle(
             self.file,
@@ -98,7 +121,7 @@ class Handle:
             self.embedders,
             scope=self.scope if scope is None else scope,
             pinned=self.pinned if pinned is None else pinned,
-            version=self.version if version is None else version,
+            bound=self._bound if bound is None else bound,
         )
 
     def label(self, version: str | None) -> str:

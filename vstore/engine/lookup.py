@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar, overload
 
+from vstore.engine.open_handle import OpenHandle
 from vstore.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -15,10 +16,13 @@ _Value = TypeVar("_Value")
 _Other = TypeVar("_Other")
 
 
-class Lookup(Mapping[str, _Value]):
+class Lookup(OpenHandle, Mapping[str, _Value]):
     """A mapping whose values are made on demand; a missing name raises `NotFoundError`."""
 
     __slots__ = ()
+
+    def _elsewhere(self) -> str:
+        return "Send the path, and open the store in the worker"
 
     @abstractmethod
     def _names(self) -> tuple[str, ...]:
@@ -31,7 +35,7 @@ class Lookup(Mapping[str, _Value]):
         return len(self._names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names()
+        return isinstance(name, str) and name in self._names()
 
     @overload
     def get(self, name: str, /) -> _Value | None: ...

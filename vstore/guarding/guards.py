@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.engine.lookup import Lookup
-from vstore.engine.open_handle import OpenHandle
 from vstore.guarding import canary_checks, guard_changes, learning
 from vstore.guarding.guard_changes import GuardInfo
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from vstore.types import Array
 
 
-class Guards(Lookup[GuardInfo], OpenHandle):
+class Guards(Lookup[GuardInfo]):
     """What guards the versions of a collection, by label. Made by ``docs.guards``.
 
     ``docs.guards["v1"]`` is what a version knows about its own space. It raises `NotFoundError`
@@ -32,9 +31,6 @@ class Guards(Lookup[GuardInfo], OpenHandle):
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
-
-    def _elsewhere(self) -> str:
-        return "Send the path, and open the store in the worker"
 
     def _names(self) -> tuple[str, ...]:
         return tuple(self._handle.view().state.versions)

@@ -73,7 +73,7 @@ class RankedPair:
     ----------
     old, new : Ranking
         Each version's hits; the new ranking has migrated documents, and those only it has. Keys
-        are document numbers, the same in both rankings; they are no ids.
+        number the documents of the two rankings; they are the same in both, and no ids.
     migrated : bool, as ``old.keys``
         Documents of the old ranking that the new version answers for.
     k : int

@@ -5,8 +5,12 @@ A search without any of them reads one version, named by the caller or else by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+from vstore.errors import InvalidArgumentError
+from vstore.fusions import FUSIONS
+from vstore.names import check_choice, require_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -91,3 +95,25 @@ class Canary:
 
 Read: TypeAlias = Dual | Cascade | Bridge
 RoutedRead: TypeAlias = Read | Canary
+_AnyRead = TypeVar("_AnyRead", bound=RoutedRead)
+
+
+def checked_read(read: _AnyRead) -> _AnyRead:
+    """Return a read whose labels are of type str.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A label is no str, two versions are the same, or there is no such fusion rule.
+    """
+    labels = {
+        name: require_text(getattr(read, name), what=f"{type(read).__name__}: {name}")
+        for name in ("new", "old", "version", "source")
+        if hasattr(read, name) and not (name == "old" and getattr(read, name) is None)
+    }
+    if isinstance(read, Dual) and read.fusion is not None and not callable(read.fusion):
+        check_choice(read.fusion, FUSIONS, what="fusion")
+    if len(set(labels.values())) < len(labels):
+        raise InvalidArgumentError(f"{read!r:.120}: expected two versions")
+    given: Any = read
+    return cast("_AnyRead", replace(given, **labels))

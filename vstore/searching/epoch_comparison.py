@@ -163,7 +163,7 @@ def compare_epochs(
 
 def _answer(handle: Handle, query: Query, options: SearchOptions, epoch: int) -> _Answer:
     snapshot = handle.file.at(epoch)
-    handle = handle.at(snapshot)
+    handle = handle.pinned_to(snapshot)
     view = handle.view()
     bound = bound_filter(view, options.where)
     queries = one_query(query)

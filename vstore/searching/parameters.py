@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from vstore.deferred import Deferred
 from vstore.errors import InvalidArgumentError, InvalidVectorError, LimitExceededError
-from vstore.fusions import FUSIONS
 from vstore.limits import K_MAX, POOL_MAX
-from vstore.names import check_choice, require_text
+from vstore.names import require_text
 from vstore.query.paths import ANY, RECALL_DEFAULT, Accuracy
-from vstore.query.reads import Bridge, Cascade, Dual
+from vstore.query.reads import Bridge, Cascade, Dual, checked_read
 from vstore.segment.copies import drawn_copies
 from vstore.segment.ids import is_unordered
 from vstore.segment.validation import as_array
@@ -33,6 +32,8 @@ else:  # loaded late: a search by a vector does not need these
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
+
+_Queries = TypeVar("_Queries", Query, Queries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,19 @@ def search_options(
     )
 
 
+def bound_queries(handle: Handle, read: Read | None, queries: _Queries) -> _Queries:
+    """Return queries by label, where a handle that is bound to a version says whose bare ones are.
+
+    A search of one version says so by its options.
+    """
+    bound = None if read is None else handle.version
+    if bound is None or isinstance(queries, str | embedders.Embeddings | Mapping):
+        return queries
+    if isinstance(queries, list | tuple) and all(isinstance(one, str) for one in queries):
+        return queries
+    return {bound: queries}  # type: ignore[dict-item]  # each has mappings
+
+
 def _checked_read(read: object, version: str | None) -> Read:
     """Return a checked read of several versions, with labels of type str."""
     if not isinstance(read, Dual | Cascade | Bridge):
@@ -119,17 +133,7 @@ def _checked_read(read: object, version: str | None) -> Read:
         )
     if version is not None:
         raise InvalidArgumentError(f"version={version!r:.60}: read={read!r:.120} names its own")
-    labels = {
-        name: require_text(getattr(read, name), what=f"read: {name}")
-        for name in ("new", "old", "version", "source")
-        if getattr(read, name, None) is not None
-    }
-    if isinstance(read, Dual) and read.fusion is not None and not callable(read.fusion):
-        check_choice(read.fusion, FUSIONS, what="fusion")
-    if len(set(labels.values())) < len(labels):
-        raise InvalidArgumentError(f"read: expected two versions, found {read!r:.120}")
-    given: Any = read  # any of the three classes
-    return cast("Read", replace(given, **labels))
+    return checked_read(read)
 
 
 def _accuracy(recall: Recall | None, threads: int) -> Accuracy:

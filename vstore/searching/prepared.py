@@ -188,7 +188,9 @@ class PreparedSearch:
         noted: tuple[Noted, ...] = ()
         if counted:
             self._record(handle, view, batch, execution)
-            if handle.file.observer.sampler is not None:
+            # A caller's fusion function is not called again for the store's own measurement.
+            own = self._rule is not None and self._rule.own
+            if handle.file.observer.sampler is not None and not own:
                 self._compare(handle, batch, execution, vectors)
             noted = self._noted(handle, snapshot, view, vectors)
         if not self._is_kept:

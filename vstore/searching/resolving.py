@@ -132,7 +132,9 @@ def _as_said(read: Read, route: RouteState | None, key: str) -> VersionChoice:
         raise StateError(f"read={read!r:.120}: {found}; name the old version, old=")
     if isinstance(read, Cascade):
         return VersionChoice("cascade", read.new, old, key=key)
-    return VersionChoice("dual", read.new, old, read.fusion or DEFAULT_FUSION, key=key)
+    return VersionChoice(
+        "dual", read.new, old, DEFAULT_FUSION if read.fusion is None else read.fusion, key=key
+    )
 
 
 def is_text(queries: object) -> bool:

@@ -7,6 +7,7 @@ A commit appends blocks, syncs, writes the older slot, syncs. What stands behind
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
@@ -93,7 +94,8 @@ class Container:
 
         Results lead here, too, and are kept for long. They need no more than what they have mapped.
         """
-        self._file = weakref.ref(self.file)
+        with contextlib.suppress(TypeError):  # a medium's own class may not allow weak references
+            self._file = weakref.ref(self.file)
 
     # Reading.
 

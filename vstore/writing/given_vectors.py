@@ -60,6 +60,23 @@ class GivenVectors(NamedTuple):
             pending.add_rows(self.label, batch)
 
 
+def label_of_vectors(handle: Handle, version: str | None, vectors: object) -> str:
+    """Return the label of the version that vectors are of: named, bound, or said by their stamp.
+
+    Raises
+    ------
+    InvalidArgumentError
+        None is named, the handle is bound to none, and they bear no stamp.
+    VersionMismatchError, StateError
+        No version has the stamp's spec; the one that has it is retired.
+    """
+    if version is None and handle.version is None and isinstance(vectors, Embeddings):
+        snapshot = handle.snapshot()
+        state = snapshot.collection(handle.name).state
+        return guard.version_of(state, vectors.spec, snapshot.state, where="vectors").label
+    return handle.label(version)
+
+
 def by_label(handle: Handle, vectors: object) -> Mapping[str, object]:
     """Return a caller's vectors by the label of their version, which a stamp says too.
 
@@ -74,18 +91,13 @@ def by_label(handle: Handle, vectors: object) -> Mapping[str, object]:
         return {}
     if isinstance(vectors, Mapping):
         return vectors
-    if handle.version is None and isinstance(vectors, Embeddings):
-        snapshot = handle.snapshot()
-        state = snapshot.collection(handle.name).state
-        found = guard.version_of(state, vectors.spec, snapshot.state, where="vectors")
-        return {found.label: vectors}
-    if handle.version is None:
+    if handle.version is None and not isinstance(vectors, Embeddings):
         raise InvalidArgumentError(
             "vectors: expected a mapping of version label to array, found "
             f"{type(vectors).__name__}; an array does not say which version it is of, unless the "
             "handle is bound to one: docs.at(label)"
         )
-    return {handle.version: vectors}
+    return {label_of_vectors(handle, None, vectors): vectors}
 
 
 def check_given(

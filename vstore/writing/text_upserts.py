@@ -77,6 +77,8 @@ def upsert_texts(
     MissingVectorsError
         The collection requires vectors of a version that no embedder is given for.
     """
+    if progress is not None and not callable(progress):
+        raise InvalidArgumentError(f"progress: expected a function, found {progress!r:.60}")
     on_error = check_choice(on_error, ON_ERRORS, what="on_error")
     trust_geometry = check_switch(trust_geometry, what="trust_geometry")
     named = _named(embedder)

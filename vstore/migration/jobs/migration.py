@@ -26,7 +26,7 @@ from vstore.migration.jobs.status import (
     MigrationStatus,
     status_of,
 )
-from vstore.names import check_note
+from vstore.names import check_note, require_text
 from vstore.numbers import check_switch, check_whole
 from vstore.writing.embedding_batches import BatchEmbedder
 from vstore.writing.vector_sources import VectorSource
@@ -108,7 +108,11 @@ class Migration(OpenHandle):
             raise InvalidArgumentError(f"migrate: {source!r} to itself")
         if order is None and order_field is None:
             order, order_field = _order_of(view.state.jobs.get(target))
-        order = order or "id"
+        if order is None:
+            order = "id"
+        if check is not None and not callable(check):
+            raise InvalidArgumentError(f"check: expected a function, found {check!r:.60}")
+        source = require_text(source, what="source")
         backfill_queue.check_order(order, order_field, view.field_types)
         if from_vectors is not None and self._version.provenance != "mapped":
             raise InvalidArgumentError(
@@ -190,6 +194,8 @@ class Migration(OpenHandle):
         CorruptionError
             The file's id index is damaged, so that documents cannot be written.
         """
+        if progress is not None and not callable(progress):
+            raise InvalidArgumentError(f"progress: expected a function, found {progress!r:.60}")
         if batches_max is not None:
             batches_max = check_whole(batches_max, what="batches_max", least=0)
         self._handle.require_unscoped("backfill")

@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.errors import InvalidArgumentError, StateError
-from vstore.fusions import BRIDGED, DEFAULT_FUSION, FUSIONS
+from vstore.fusions import BRIDGED, DEFAULT_FUSION
 from vstore.limits import ROUTE_KEY_BYTES_MAX, ROUTES_MAX
 from vstore.manifest import route_edits as routing
 from vstore.manifest.commit import Operation
 from vstore.manifest.edits import require_count
 from vstore.migration.gates.measurements import coverage, cutover_gates, search_gates
 from vstore.migration.gates.parameters import checked_gates
-from vstore.names import check_choice, check_name, check_note, require_text
+from vstore.names import check_name, check_note, require_text
 from vstore.numbers import check_switch, check_whole
 from vstore.query.implied_values import implied_values
-from vstore.query.reads import Bridge, Canary, Cascade, Dual
+from vstore.query.reads import Bridge, Canary, Cascade, Dual, checked_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,18 +75,21 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
         version that does not serve, or the tenant has no document.
     """
     view, served = handle.view(), route(handle).serving
+    if isinstance(read, Dual | Cascade | Canary | Bridge):
+        read = checked_read(read)
+    needs: str | None = None  # the version that a bridge leads from
     match read:
-        case Dual(new=version, old=old):
-            if callable(read.fusion):
+        case Dual(new=version, old=old, fusion=rule):
+            if callable(rule):
                 raise InvalidArgumentError(
                     "routes.set: a route keeps the name of a rule; a function goes with each "
                     "search, read=Dual(..., fusion=function)"
                 )
-            fusion = check_choice(read.fusion or DEFAULT_FUSION, FUSIONS, what="fusion")
+            fusion = DEFAULT_FUSION if rule is None else rule
             how: dict[str, object] = {"fusion": fusion}
             name, mode = "dual read", "dual"
             if fusion.startswith(BRIDGED):
-                _require_bridge(handle, served, version)
+                needs = served
         case Cascade(new=version, old=old):
             name, mode, how = "cascade", "cascade", {}
         case Canary(version=version):
@@ -95,7 +98,7 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
             name += " (no gates)" if percent else ""
         case Bridge(version=version, source=source):
             view.version(source)
-            _require_bridge(handle, source, version)
+            needs = source
             name, mode, how, old = "bridge", "bridge", {"source": source}, None
             name += " (no gates)" if version != served else ""
         case _:
@@ -104,22 +107,31 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
                 "version alone serves by routes.cutover()"
             )
     view.version(version)
-    if old is not None and old != served:
+    if old is not None:
         view.version(old)
-        raise StateError(f"{name}: {old!r} does not serve, {served!r} does; a route reads that one")
     key, moment = key_of(handle), moment_of(handle, reason, by)
+
+    def edit(state: CollectionState) -> CollectionState:
+        serving = routing.route_of(state, key).serving  # now, with the turn to write
+        if old not in (None, serving):
+            raise StateError(
+                f"{name}: {old!r} does not serve, {serving!r} does; a route reads that one"
+            )
+        if needs is not None:
+            _require_bridge(state, serving if mode == "dual" else needs, version)
+        return routing.read_two(state, mode, version, moment, key=key, **how)  # type: ignore[arg-type]
+
     change_route(
         handle,
-        lambda state: routing.read_two(state, mode, version, moment, key=key, **how),  # type: ignore[arg-type]
+        edit,
         Operation(name, note(version, key, reason, by)),
         key=key,
         force=_checked_force(force, name, reason),
     )
 
 
-def _require_bridge(handle: Handle, source: str, target: str) -> None:
-    bridges = handle.view().state.bridges
-    if not any((b.source, b.target) == (source, target) for b in bridges):
+def _require_bridge(state: CollectionState, source: str, target: str) -> None:
+    if not any((b.source, b.target) == (source, target) for b in state.bridges):
         raise StateError(
             f"no bridge leads from {source!r} to {target!r}; fit one with migration.fit_bridge()"
         )

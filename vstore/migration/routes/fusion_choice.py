@@ -61,6 +61,8 @@ def choose(
         The handle is scoped, but the rule would apply to the whole collection.
     """
     handle.require_unscoped("choose_fusion")
+    if old == new:
+        raise InvalidArgumentError(f"choose_fusion: {old!r} is both versions; expected two")
     judgments = checked_judgments(judgments, where="choose_fusion")
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vstore.engine.lookup import Lookup
-from vstore.engine.open_handle import OpenHandle
 from vstore.errors import NotFoundError
 from vstore.manifest.state import RouteState
 from vstore.migration.gates.gates import Gates
 from vstore.migration.routes import changes
+from vstore.names import require_text
 
 if TYPE_CHECKING:
     from vstore.engine.coverage import Coverage
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vstore.query.reads import RoutedRead
 
 
-class Routes(Lookup[RouteState], OpenHandle):
+class Routes(Lookup[RouteState]):
     """The routes of a collection by key, and their changes. Made by ``docs.routes``.
 
     The key of the default route is ``""``; other routes belong to values of one keyword field,
@@ -36,15 +36,12 @@ class Routes(Lookup[RouteState], OpenHandle):
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
 
-    def _elsewhere(self) -> str:
-        return "Send the path, and open the store in the worker"
-
     def _names(self) -> tuple[str, ...]:
         return tuple(self._handle.view().state.routes)
 
     def __getitem__(self, key: str) -> RouteState:
         routes = self._handle.view().state.routes
-        if key not in routes:
+        if require_text(key, what="route") not in routes:
             known = ", ".join(map(repr, routes)) or "none"
             raise NotFoundError(f"no route {key!r:.200}; found {known:.500}")
         return routes[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -80,12 +81,15 @@ class FusionRule:
         Hits that it needs of each version; 0 for as many as are wanted.
     disjoint : bool
         Whether it takes an old ranking of unmigrated documents only.
+    own : bool
+        Whether it is a caller's function.
     """
 
     name: str
     fuse: Callable[[FusionInput], list[FusedHit]]
     depth: int = 0
     disjoint: bool = False
+    own: bool = False
 
 
 def _by_slots(given: FusionInput) -> list[FusedHit]:
@@ -142,7 +146,7 @@ def rule_of(fusion: str | FusionFunction) -> FusionRule:
     """Return the rule of a name, with or without ``bridged-``, or of a caller's function."""
     if isinstance(fusion, str):
         return RULES[fusion.removeprefix(BRIDGED)]
-    return FusionRule(name_of(fusion), _FunctionRule(fusion), depth=CALLABLE_DEPTH)
+    return FusionRule(name_of(fusion), _FunctionRule(fusion), depth=CALLABLE_DEPTH, own=True)
 
 
 def name_of(fusion: str | FusionFunction) -> str:
@@ -154,33 +158,48 @@ def name_of(fusion: str | FusionFunction) -> str:
 
 
 class _FunctionRule:
-    """Adapter that makes a caller's function a rule."""
+    """A caller's function as a rule.
+
+    The function gets copies, and keys that number the documents of the two rankings: it can change
+    no answer but by the order that it returns, and does not learn how many documents there are.
+    """
 
     def __init__(self, function: FusionFunction) -> None:
         self._function = function
 
     def __call__(self, given: FusionInput) -> list[FusedHit]:
-        pair = RankedPair(given.old, given.new, given.migrated, given.k, given.coverage)
+        docnos, numbers = np.unique(
+            np.concatenate([given.old.keys, given.new.keys]), return_inverse=True
+        )
+        old, new = numbers[: len(given.old)], numbers[len(given.old) :]
+        pair = RankedPair(
+            Ranking(old.astype(np.int64), given.old.scores.copy()),
+            Ranking(new.astype(np.int64), given.new.scores.copy()),
+            given.migrated.copy(),
+            given.k,
+            given.coverage,
+        )
+        from_new = {*new.tolist(), *old[given.migrated].tolist()}
+        order = self._order(pair, len(docnos))
+        unseen = sorted(from_new.intersection(order).difference(new.tolist()))
+        if unseen:  # migrated, and not among the best of the new version
+            given.score(docnos[unseen])
+        return [FusedHit(int(docnos[key]), 0.0, int(key in from_new)) for key in order]
+
+    def _order(self, pair: RankedPair, count: int) -> list[int]:
+        """Return the keys that the function returns, checked."""
         name = name_of(self._function)
         found: object = self._function(pair)
-        if not isinstance(found, Iterable):
-            raise InvalidArgumentError(
-                f"fusion: {name} returned {found!r:.60}; expected keys of the two rankings"
-            )
-        keys: list[Any] = list(found)[: given.k]
-        from_new = {*given.new.keys.tolist(), *given.old.keys[given.migrated].tolist()}
-        known = from_new.union(given.old.keys.tolist())
+        keys: list[Any] = list(islice(found, pair.k)) if isinstance(found, Iterable) else [found]
         for key in keys:
-            if not isinstance(key, int | np.integer) or key not in known:
+            is_number = isinstance(key, int | np.integer) and not isinstance(key, bool)
+            if not is_number or not 0 <= key < count or not isinstance(found, Iterable):
                 raise InvalidArgumentError(
                     f"fusion: {name} returned {key!r:.60}; expected keys of the two rankings"
                 )
         if len(set(keys)) < len(keys):
             raise InvalidArgumentError(f"fusion: {name} returned a document twice")
-        unseen = sorted(from_new.intersection(keys).difference(given.new.keys.tolist()))
-        if unseen:  # migrated, but not among the best of the new version
-            given.score(np.array(unseen, np.int64))
-        return [FusedHit(int(key), 0.0, int(key in from_new)) for key in keys]
+        return [int(key) for key in keys]
 
 
 def learnt_imputation(curve: tuple[float, ...]) -> Imputation:
