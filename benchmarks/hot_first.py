@@ -59,7 +59,7 @@ def make_store(hits: Array) -> vstore.Collection:
         def put(state: StoreState) -> StoreState:
             return put_collection(state, state.collections["docs"]._replace(hits=ref))
 
-        tx.edit(put, name="hits", note="")
+        tx._draft.edit(put, name="hits", note="")
     return docs
 
 

@@ -81,7 +81,7 @@ def machine(more_packages: Sequence[str] = ()) -> dict[str, object]:
     versions = {}
     for package in (*PACKAGES, *more_packages):
         try:
-            versions[package] = importlib.metadata.versions[package]
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return {

@@ -120,7 +120,10 @@ def watching(docs: vstore.Collection, queries: np.ndarray, name: str) -> list[Co
 
 def tracing(docs: vstore.Collection) -> float:
     """Return the seconds that a query takes for what only its trace needs."""
-    clock, plan = docs.store.clock, docs.explain(np.ones(DIMENSION, np.float32), version="v1").plan
+    clock, plan = (
+        docs.store._open_file.clock,
+        docs.explain(np.ones(DIMENSION, np.float32), version="v1").plan,
+    )
     versions, summaries = ("v1",), MatchedSummaries("v1", [K], None)
     started = time.process_time()
     for _ in range(QUERIES):
