@@ -19,7 +19,6 @@ from vstore.numbers import check_switch
 from vstore.searching.parameters import bound_queries, search_options, several_queries
 from vstore.searching.search import explain, search, search_one
 from vstore.writing.drawn import drawn
-from vstore.writing.given_vectors import label_of_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from vstore.segment.user_document import Document
     from vstore.types import Array, DocumentId, Metadata
     from vstore.writing import draft as drafts
-    from vstore.writing import schema, text_upserts
+    from vstore.writing import given_vectors, schema, text_upserts
     from vstore.writing.counts import DeleteCounts, UpsertCounts, VectorCounts
     from vstore.writing.vector_sources import Embed, MapRows
 else:  # not what a search needs
@@ -64,6 +63,7 @@ else:  # not what a search needs
     drafts = Deferred("vstore.writing.draft")
     epoch_comparison = Deferred("vstore.searching.epoch_comparison")
     filtering = Deferred("vstore.engine.filtering")
+    given_vectors = Deferred("vstore.writing.given_vectors")
     guarding = Deferred("vstore.guarding.guards")
     hits = Deferred("vstore.searching.hits")
     job_options = Deferred("vstore.migration.jobs.options")
@@ -420,7 +420,7 @@ class Collection(OpenHandle):
         trust_geometry: bool = False,
     ) -> VectorCounts:
         """Give documents their vectors of a version; see `Transaction.add_vectors`."""
-        label = label_of_vectors(self._handle, version, vectors)
+        label = given_vectors.label_of_vectors(self._handle, version, vectors)
         given, made_from = (drawn(ids), drawn(vectors)), drawn(revisions)
         return drafts.write(
             self._handle.file,

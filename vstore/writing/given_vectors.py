@@ -72,7 +72,7 @@ def label_of_vectors(handle: Handle, version: str | None, vectors: object) -> st
     """
     if version is None and handle.version is None and isinstance(vectors, Embeddings):
         snapshot = handle.snapshot()
-        state = snapshot.collection(handle.name).state
+        state = handle.view_at(snapshot).state
         return guard.version_of(state, vectors.spec, snapshot.state, where="vectors").label
     return handle.label(version)
 
