@@ -30,6 +30,11 @@ class Speechless:
         return axis(0)
 
 
+def in_a_transaction_of_a_name(docs: Any) -> None:
+    with docs.store.transaction() as tx:
+        tx.upsert("docs", ["b"])
+
+
 CALLS: dict[str, Callable[[Any], object]] = {
     # Specs, stamps and embedders.
     "retire_grace_s above u64": lambda docs: docs.create_version(
@@ -72,6 +77,13 @@ CALLS: dict[str, Callable[[Any], object]] = {
     ),
     "retire a list": lambda docs: docs.routes.retire([OLD]),
     "untag a list": lambda docs: docs.store.untag(["x"]),
+    "a bridge of a number": lambda docs: docs.migration.fit_bridge(OLD, OLD, kinds=5),
+    "a seed of text": lambda docs: docs.migration.fit_bridge(OLD, OLD, seed="x"),
+    "a number for a clock": lambda _: vstore.open(
+        ":memory:",
+        clock=5,  # type: ignore[arg-type]
+    ),
+    "a collection's name in a transaction": in_a_transaction_of_a_name,
     # Ids and columns.
     "upsert nothing": lambda docs: docs.upsert(None),
     "upsert a float": lambda docs: docs.upsert(1.5),

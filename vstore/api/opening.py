@@ -123,7 +123,10 @@ def open_store(
     if threads is None:
         threads = processors()
     threads = check_whole(threads, what="threads", least=1, most=THREADS_MAX)
-    clock = clock or SystemClock()
+    if clock is None:
+        clock = SystemClock()
+    elif not callable(getattr(clock, "now_us", None)):
+        raise InvalidArgumentError(f"clock: expected a Clock, found {clock!r:.60}")
     opened: list[Container] = []  # holds it at once, so that no interrupt leaves it open
     try:
         opened.append(

@@ -294,5 +294,14 @@ class HandleOwner(Protocol):
 
 
 def handle_of(owner: HandleOwner) -> Handle:
-    """Return the handle of a public object."""
-    return owner._handle
+    """Return the handle of a public object.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is no collection.
+    """
+    handle: object = getattr(owner, "_handle", None)  # callers without a type checker pass anything
+    if not isinstance(handle, Handle):
+        raise InvalidArgumentError(f"collection: expected a Collection, found {owner!r:.60}")
+    return handle

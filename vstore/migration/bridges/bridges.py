@@ -21,6 +21,7 @@ from vstore.migration.bridges.measuring import bridge_gate, bridge_recall
 from vstore.migration.gates.judged_queries import checked_queries
 from vstore.numbers import check_number, check_whole
 from vstore.query.bridge_record import plain_bridge
+from vstore.segment.sequences import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,6 +61,9 @@ def fit(
     handle.require_unscoped("fit_bridge")
     min_recall = check_number(min_recall, what="min_recall", least=0, most=1)
     documents_max = check_whole(documents_max, what="documents_max", least=1)
+    seed = check_whole(seed, what="seed", least=0, most=2**63 - 1)
+    if kinds is not None:
+        kinds = listed(kinds, what="kinds", ordered=False)
     view = handle.view()
     versions = [view.version(label) for label in (source, target)]
     for version in versions:
