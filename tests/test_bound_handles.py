@@ -104,6 +104,8 @@ def test_a_bound_handle_says_whose_a_bare_query_over_a_bridge_is() -> None:
     own = docs.at(NEW).search(query, read=read)
     assert own.ids == docs.search(query, version=NEW).ids
     assert "BridgedRead" not in own.explain()
+    assert "BridgedRead" not in str(docs.at(NEW).explain(query, read=read))
+    assert docs.at(NEW).search_batch([query], read=read)[0].ids == own.ids
     mapped = docs.at(OLD).search(query, read=read)
     assert mapped.ids == docs.search({OLD: query}, read=read).ids
     assert "BridgedRead" in mapped.explain()

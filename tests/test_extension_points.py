@@ -62,7 +62,9 @@ class Shelf:
 
 
 class ShelfFile:
-    """One open file of a shelf."""
+    """One open file of a shelf, which cannot be referred to weakly."""
+
+    __slots__ = ("_closed", "data", "shelf")
 
     def __init__(self, shelf: Shelf, data: bytearray) -> None:
         self.shelf = shelf

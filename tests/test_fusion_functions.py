@@ -131,10 +131,14 @@ def test_a_function_cannot_change_what_was_found(docs: vstore.Collection) -> Non
         both.migrated[:] = True
         return keys
 
-    found = docs.search(question(), read=vstore.Dual(NEW, fusion=greedy))
-    expected = docs.search(question()[NEW], version=NEW)
-    assert found.ids == expected.ids
-    assert [hit.scores[NEW] for hit in found] == expected.scores
+    found = docs.search(question(), k=90, read=vstore.Dual(NEW, fusion=greedy))
+    assert {hit.version for hit in found} == {OLD, NEW}
+    for label in (OLD, NEW):
+        alone = docs.search(question()[label], version=label, k=COUNT)
+        scores = {hit.id: hit.score for hit in alone}
+        mine = [hit for hit in found if hit.version == label]
+        assert [hit.scores[label] for hit in mine] == [scores[hit.id] for hit in mine]
+        assert [hit.id for hit in mine] == [i for i in alone.ids if i in {hit.id for hit in mine}]
 
 
 def test_a_function_does_not_learn_how_many_documents_others_have() -> None:
@@ -171,3 +175,17 @@ def test_an_endless_function_is_asked_for_what_is_wanted(docs: vstore.Collection
     endless = (key for key in itertools.count())
     found = docs.search(question(), k=5, read=vstore.Dual(NEW, fusion=lambda _: endless))
     assert len(found) == 5
+
+
+def test_a_function_is_called_once_a_query_whatever_the_store_measures() -> None:
+    with vstore.open(":memory:", recall_sample=1.0) as store:
+        made = documents(store, old=spec("model-old", 6), new=spec("model-new", 9))
+        made.upsert(list(range(40)), vectors={OLD: rows(40, 6), NEW: rows(40, 9)})
+        calls: list[int] = []
+
+        def rule(both: vstore.RankedPair) -> Iterable[int]:
+            calls.append(both.k)
+            return both.new.keys
+
+        made.search(question(), k=3, read=vstore.Dual(NEW, fusion=rule))
+        assert calls == [3]

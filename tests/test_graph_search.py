@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -13,6 +14,8 @@ from tests.native.data import changed, clustered, nearest, over
 from vstore.limits import MERGE_FANOUT
 from vstore.native import loader
 from vstore.native.arrays import NONE
+from vstore.native.flavour import processors
+from vstore.query import fetching
 from vstore.query.plan import GraphSearch, scans
 from vstore.segment import pieces
 from vstore.segment.vectors import VectorSegment
@@ -140,6 +143,31 @@ def test_threads_do_not_change_answers(tmp_path: Path) -> None:
             answers.append(shared.search_batch(QUERIES, version="v").ids.tolist())
             answers.append([shared.search(query, version="v").ids for query in QUERIES])
     assert answers == [answers[0]] * 6
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 1), (3, 3), (None, processors())])
+def test_a_batch_is_shared_by_the_threads_that_the_store_was_opened_with(
+    threads: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if loader.kernels(wait=True) is None:
+        pytest.skip(f"no machine code here: {loader.status()['reason']}")
+    used: set[int] = set()
+    plain, met = fetching.GraphPart._answer, threading.Barrier(expected)
+
+    def noting(part: Any, *arguments: Any, **options: Any) -> Any:
+        used.add(threading.get_ident())
+        met.wait(60)  # so that no thread takes the work of two
+        return plain(part, *arguments, **options)
+
+    with vstore.open(":memory:", threads=threads) as store:
+        docs = filled(store, clustered(ROWS, DIMENSION))
+        many = np.concatenate([QUERIES] * 8)
+        docs.search_batch(many, version="v")  # verifies, if anything is left to
+        monkeypatch.setattr(fetching.GraphPart, "_answer", noting)
+        docs.search_batch(many, version="v")
+        met = threading.Barrier(1)
+        docs.search(QUERIES[0], version="v")  # by this thread alone
+    assert len(used) == expected
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])

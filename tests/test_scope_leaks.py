@@ -250,7 +250,7 @@ def test_only_named_places_ask_for_a_collection_without_its_scope() -> None:
         and asking.search(path.read_text("utf-8"))
     }
     assert found == {
-        ("engine/handle", 2),  # where the scope is applied; whether the collection is there
+        ("engine/handle", 1),  # where the scope is applied, and a bound version looked up
         ("engine/hit_counts", 2),  # by docno
         ("engine/flushing", 1),  # hits of all documents
         ("guarding/fitting_version", 1),  # versions of the whole collection

@@ -16,7 +16,7 @@ from vstore.guarding import spec_check
 from vstore.manifest.spec import EmbeddingSpec
 from vstore.names import require_text
 from vstore.numbers import check_switch
-from vstore.searching.parameters import bound_queries, search_options, several_queries
+from vstore.searching.parameters import search_options, several_queries
 from vstore.searching.search import explain, search, search_one
 from vstore.writing.drawn import drawn
 
@@ -97,14 +97,14 @@ class Collection(OpenHandle):
 
     def __repr__(self) -> str:
         scope = f", scope={self._handle.scope_text}" if self.scope is not None else ""
-        bound = self._handle.bound_label
+        bound = self._handle.version
         version = "" if bound is None else f", version={bound!r}"
         return f"{type(self).__name__}({self.name!r}{scope}{version})"
 
     def _elsewhere(self) -> str:
         handle = self._handle
         pinned = "" if handle.pinned is None else f".snapshot({handle.pinned.epoch})"
-        bound = "" if handle.bound_label is None else f".at({handle.bound_label!r})"
+        bound = "" if handle.version is None else f".at({handle.version!r})"
         scope = "" if handle.scope is None else ", scoped by the same filter"
         return opening(self.store.path, f"{pinned}.collection({self.name!r}){bound}{scope}")
 
@@ -507,7 +507,6 @@ class Collection(OpenHandle):
             keys=None if key is None else (key,),
             family=family,
         )
-        query = bound_queries(self._handle, read, query)
         return search_one(self._handle, query, options)
 
     def search_batch(
@@ -544,7 +543,7 @@ class Collection(OpenHandle):
             family=family,
             threads=self._handle.file.threads,
         )
-        queries = bound_queries(self._handle, read, several_queries(queries))
+        queries = several_queries(queries)
         return result_batch.SearchResults(search(self._handle, queries, options))
 
     def explain(
@@ -575,7 +574,6 @@ class Collection(OpenHandle):
             collapse=collapse,
             keys=None if key is None else (key,),
         )
-        query = bound_queries(self._handle, read, query)
         if not check_switch(analyze, what="analyze"):
             return explain(self._handle, query, options)
         result = search_one(self._handle, query, options)
@@ -618,7 +616,6 @@ class Collection(OpenHandle):
             recall=recall,
             keys=None if key is None else (key,),
         )
-        query = bound_queries(self._handle, read, query)
         until = self._handle.snapshot().epoch if after is None else after
         return epoch_comparison.compare_epochs(
             self._handle, query, options, before=before, after=until

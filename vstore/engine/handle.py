@@ -84,29 +84,9 @@ class Handle:
         return self._but(bound=version)
 
     @property
-    def bound_label(self) -> str | None:
-        """Label of the version that the handle is bound to."""
-        return None if self._bound is None else self._bound.label
-
-    @property
     def version(self) -> str | None:
-        """Label of the version that is meant if none is named; None if the handle is unbound.
-
-        Raises
-        ------
-        StateError
-            The label is another version's now: the collection was dropped and made again.
-        """
-        if self._bound is None:
-            return None
-        label = self._bound.label
-        known = self.view().state.versions.get(label)
-        if known is None or known.spec.fingerprint != self._bound.spec.fingerprint:
-            raise StateError(
-                f"this handle was bound to version {label!r} of {self.name!r}, and that label is "
-                "another version's now; bind a new handle: docs.at(...)"
-            )
-        return label
+        """Label of the version that is meant if none is named; None if the handle is unbound."""
+        return None if self._bound is None else self._bound.label
 
     def _but(
         self,
@@ -187,7 +167,7 @@ class Handle:
 
     def view_at(self, snapshot: Snapshot) -> CollectionView:
         """Return the view of the collection at a snapshot, inside the scope."""
-        whole = snapshot.collection(self.name)
+        whole = self._whole_at(snapshot)
         if self.scope is None:
             return whole
         seen = None if self._seen is None else self._seen()
@@ -195,6 +175,27 @@ class Handle:
             seen = snapshot.part(self.name, self.bound_scope(whole))
             self._seen = ref(seen)
         return seen
+
+    def _whole_at(self, snapshot: Snapshot) -> CollectionView:
+        """Return the whole collection at a snapshot, once the handle's version is found in it.
+
+        Raises
+        ------
+        NotFoundError
+            The collection was dropped.
+        StateError
+            It was made again, and the label that the handle is bound to is another version's.
+        """
+        whole = snapshot.collection(self.name)
+        bound = self._bound
+        if bound is not None:
+            known = whole.state.versions.get(bound.label)
+            if known is None or known.spec.fingerprint != bound.spec.fingerprint:
+                raise StateError(
+                    f"this handle was bound to version {bound.label!r} of {self.name!r}, and that "
+                    "label is another version's now; bind a new handle: docs.at(...)"
+                )
+        return whole
 
     def bound_scope(self, view: CollectionView) -> Filter:
         """Return the scope, bound to a view's fields."""
@@ -218,7 +219,7 @@ class Handle:
         ReadOnlyError, NotFoundError
             The handle reads an older epoch; the collection was dropped.
         """
-        self.snapshot().collection(self.name)  # raises if the collection was dropped
+        self._whole_at(self.snapshot())  # raises if the collection was dropped
         if self.pinned is not None:
             raise ReadOnlyError(
                 f"this handle on {self.name!r} reads epoch {self.pinned.epoch}; "

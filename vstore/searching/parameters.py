@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -32,8 +32,6 @@ else:  # loaded late: a search by a vector does not need these
 
 Query: TypeAlias = "str | Array | Embeddings | Mapping[str, Array | Embeddings]"
 Queries: TypeAlias = "Sequence[str] | Array | Embeddings | Mapping[str, Array | Embeddings]"
-
-_Queries = TypeVar("_Queries", Query, Queries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +110,19 @@ def search_options(
     )
 
 
-def bound_queries(handle: Handle, read: Read | None, queries: _Queries) -> _Queries:
+def bound_queries(handle: Handle, queries: Queries) -> Queries:
     """Return queries by label, where a handle that is bound to a version says whose bare ones are.
 
-    A search of one version says so by its options.
+    For reads of several versions; options of a search of one say so by its label.
     """
-    bound = None if read is None else handle.version
-    if bound is None or isinstance(queries, str | embedders.Embeddings | Mapping):
+    if handle.version is None or isinstance(queries, embedders.Embeddings | Mapping):
         return queries
-    if isinstance(queries, list | tuple) and all(isinstance(one, str) for one in queries):
-        return queries
-    return {bound: queries}  # type: ignore[dict-item]  # each has mappings
+    return queries if is_text(queries) else {handle.version: queries}  # type: ignore[dict-item]
+
+
+def is_text(queries: object) -> bool:
+    """Whether queries are texts, to be embedded."""
+    return isinstance(queries, list | tuple) and all(isinstance(query, str) for query in queries)
 
 
 def _checked_read(read: object, version: str | None) -> Read:

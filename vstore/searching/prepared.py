@@ -21,7 +21,7 @@ from vstore.native import loader
 from vstore.observe.traced import TracedBatch
 from vstore.query.executor import executor_of
 from vstore.query.paths import EXACT
-from vstore.searching.resolving import is_text
+from vstore.searching.parameters import is_text
 from vstore.searching.results import BatchAnswer
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from vstore.errors import MissingQueryVectorError, StateError
 from vstore.fusions import DEFAULT_FUSION
 from vstore.guarding import spec_check as guard
 from vstore.query.reads import Bridge, Cascade
+from vstore.searching.parameters import is_text
 
 if TYPE_CHECKING:
     from vstore.embedding import embedder as embedders
@@ -135,11 +136,6 @@ def _as_said(read: Read, route: RouteState | None, key: str) -> VersionChoice:
     return VersionChoice(
         "dual", read.new, old, DEFAULT_FUSION if read.fusion is None else read.fusion, key=key
     )
-
-
-def is_text(queries: object) -> bool:
-    """Whether queries are texts, which must be embedded."""
-    return isinstance(queries, list | tuple) and all(isinstance(query, str) for query in queries)
 
 
 def has_vectors(view: CollectionView, queries: Queries, label: str, state: StoreState) -> bool:

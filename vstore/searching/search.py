@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vstore.deferred import Deferred
 from vstore.engine.filtering import bound_filter, filter_of
-from vstore.searching.parameters import one_query
+from vstore.searching.parameters import bound_queries, one_query
 from vstore.searching.prepared import PreparedSearches
 from vstore.searching.preparing import prepare
 from vstore.searching.resolving import is_asked_aside, resolve, route_for
@@ -58,6 +58,8 @@ def _answered(
 ) -> BatchAnswer | list[PlacedAnswer]:
     """Answer queries: all together, or by version if a canary splits them."""
     started_s = handle.file.clock.monotonic_s()
+    if options.read is not None:
+        queries = bound_queries(handle, queries)
     snapshot = handle.snapshot()
     view = handle.view_at(snapshot)
     known = view.companions.of(PreparedSearches)
@@ -86,6 +88,8 @@ def explain(handle: Handle, query: Query, options: SearchOptions) -> hits.Explan
     view = handle.view_at(snapshot)
     bound = bound_filter(view, options.where)
     queries = one_query(query)
+    if options.read is not None:
+        queries = bound_queries(handle, queries)
     resolved = side_reads.resolve_one(handle, snapshot, queries, options, bound)
     prepared = prepare(snapshot, view, queries, options, resolved, bound)
     prepared.vectors(handle, snapshot, view, queries)

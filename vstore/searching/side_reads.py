@@ -22,8 +22,9 @@ from blake3 import blake3
 
 from vstore.embedding.embedder import Embeddings
 from vstore.errors import InvalidArgumentError, StateError, VstoreError
+from vstore.searching.parameters import is_text
 from vstore.searching.preparing import run
-from vstore.searching.resolving import VersionChoice, is_asked_aside, is_text, resolve, route_for
+from vstore.searching.resolving import VersionChoice, is_asked_aside, resolve, route_for
 from vstore.searching.result_batch import SearchResults
 from vstore.searching.results import PlacedAnswer, together
 from vstore.segment.validation import as_array

@@ -77,7 +77,7 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
     view, served = handle.view(), route(handle).serving
     if isinstance(read, Dual | Cascade | Canary | Bridge):
         read = checked_read(read)
-    needs: str | None = None  # the version that a bridge leads from
+    over_bridge = False
     match read:
         case Dual(new=version, old=old, fusion=rule):
             if callable(rule):
@@ -88,8 +88,7 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
             fusion = DEFAULT_FUSION if rule is None else rule
             how: dict[str, object] = {"fusion": fusion}
             name, mode = "dual read", "dual"
-            if fusion.startswith(BRIDGED):
-                needs = served
+            over_bridge = fusion.startswith(BRIDGED)
         case Cascade(new=version, old=old):
             name, mode, how = "cascade", "cascade", {}
         case Canary(version=version):
@@ -98,7 +97,7 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
             name += " (no gates)" if percent else ""
         case Bridge(version=version, source=source):
             view.version(source)
-            needs = source
+            over_bridge = True
             name, mode, how, old = "bridge", "bridge", {"source": source}, None
             name += " (no gates)" if version != served else ""
         case _:
@@ -117,8 +116,8 @@ def set_read(handle: Handle, read: RoutedRead, *, force: bool, reason: str, by: 
             raise StateError(
                 f"{name}: {old!r} does not serve, {serving!r} does; a route reads that one"
             )
-        if needs is not None:
-            _require_bridge(state, serving if mode == "dual" else needs, version)
+        if over_bridge:
+            _require_bridge(state, str(how.get("source", serving)), version)
         return routing.read_two(state, mode, version, moment, key=key, **how)  # type: ignore[arg-type]
 
     change_route(

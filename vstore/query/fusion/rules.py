@@ -175,7 +175,7 @@ class _FunctionRule:
         pair = RankedPair(
             Ranking(old.astype(np.int64), given.old.scores.copy()),
             Ranking(new.astype(np.int64), given.new.scores.copy()),
-            given.migrated.copy(),
+            given.migrated,
             given.k,
             given.coverage,
         )
